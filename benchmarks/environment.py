@@ -1,0 +1,46 @@
+"""What a figure depends on besides the code: versions, processor, memory."""
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import skgmvae
+
+PACKAGES = {"torch": "torch", "sklearn": "scikit-learn", "skorch": "skorch", "numpy": "numpy"}
+
+
+def describe_versions():
+    """Version of every package that matters, and of Python."""
+    versions = {name: version(package) for name, package in PACKAGES.items()}
+    return {"skgmvae": skgmvae.__version__, **versions, "python": platform.python_version()}
+
+
+def describe_machine():
+    """Processor and the cores this process may use."""
+    return {"cpu": _cpu_model(), "cores": _count_cores(), "system": platform.system()}
+
+
+def _cpu_model():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def _count_cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def peak_memory():
+    """Largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def set_threads(n_threads):
+    """Limit the numerical libraries of processes started from here on."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(n_threads)

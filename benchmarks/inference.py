@@ -1,0 +1,115 @@
+"""Time of predict_proba over that of its matrix products, and the memory that fit takes beside the data.
+
+One JSON line each. The memory is measured in a process of its own.
+
+    python benchmarks/inference.py
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+import environment
+import models
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from skgmvae.inference import chunk_rows
+
+D = 784
+N_FIT = 1000  # rows of the fit whose network is timed
+
+
+def main(argv=None) -> int:
+    """Measure both."""
+    arguments = make_parser().parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    environment.set_threads(arguments.threads)
+    facts = {"threads": arguments.threads, "versions": environment.describe_versions()}
+    facts["machine"] = environment.describe_machine()
+    speed = measure_speed(arguments.rows, arguments.repeats)
+    print(json.dumps({"benchmark": "predict_proba", **speed, **facts}), flush=True)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        memory = pool.submit(measure_memory, arguments.memory_rows).result()
+    print(json.dumps({"benchmark": "fit_memory", **memory, **facts}), flush=True)
+    return 0
+
+
+def make_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=60_000, help="of predict_proba; default: %(default)s")
+    parser.add_argument("--memory-rows", type=int, default=60_000, help="of fit; default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    return parser
+
+
+def fit_briefly(X):
+    """VaDE with the networks of the image recipe after the shortest training."""
+    params = {"pretrain_iter": 1, "max_iter": 1, "init_params": "random"}
+    estimator = models.make("vade", 10, 0, n_features=D, params=params)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X)
+
+
+def measure_speed(n_rows, repeats):
+    """Median times of both, in turns; their ratio is that of the processor times."""
+    X = np.random.default_rng(0).random((n_rows, D))
+    estimator = fit_briefly(X[:N_FIT].astype(np.float32))
+    products = make_products(estimator.net_.module_)
+    turns = np.array([(timed(estimator.predict_proba, X), timed(products, X)) for _ in range(repeats)])
+    (our_wall, our_cpu), (product_wall, product_cpu) = np.median(turns, axis=0).tolist()
+    return {
+        "rows": n_rows,
+        "ratio": our_cpu / product_cpu,
+        "wall_ratio": our_wall / product_wall,
+        "seconds": our_cpu,
+        "product_seconds": product_cpu,
+        "repeats": repeats,
+    }
+
+
+def timed(function, X):
+    """Wall-clock and processor seconds of one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function(X)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def make_products(module):
+    """The matrix products behind q(c|x) alone, in float64 and in the package's chunks."""
+    networks, (K, L) = module.autoencoder, module.means.shape
+    body = [layer.weight for layer in networks.body if isinstance(layer, torch.nn.Linear)]
+    heads = torch.cat([networks.head.mean.weight, networks.head.log_variance.weight])
+    body, heads = [weight.detach().double().T for weight in body], heads.detach().double().T
+    factors = module.precision_factor().detach().double().reshape(K * L, L).T
+    size = chunk_rows(module)
+
+    def products(X):
+        for chunk in torch.from_numpy(X).split(size):
+            for weight in body:
+                chunk = chunk @ weight
+            (chunk @ heads)[:, :L] @ factors
+
+    return products
+
+
+def measure_memory(n_rows):
+    """Resident bytes that fit adds to the data's, after a small fit that loads the libraries."""
+    X = np.random.default_rng(0).random((n_rows, D), dtype=np.float32)
+    fit_briefly(X[:N_FIT])
+    before = environment.peak_memory()
+    fit_briefly(X)
+    extra = environment.peak_memory() - before
+    return {"rows": n_rows, "data_bytes": X.nbytes, "extra_bytes": extra, "extra_over_data": extra / X.nbytes}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The methods of the benchmarks, by name."""
+
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import Pipeline
+
+from skgmvae import VaDEClustering
+
+ESTIMATORS = {
+    "vade": VaDEClustering,
+}
+IMAGE_RECIPE = {
+    "hidden_layer_sizes": (500, 500, 2000),
+    "latent_dim": 10,
+    "batch_size": 128,
+    "pretrain_iter": 40,
+    "max_iter": 8,
+    "init_params": "graph",
+}
+MAX_GMM_FEATURES = 100
+
+
+def make(name, n_components, seed, *, n_features, params=None):
+    """An unfitted method.
+
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``.
+    n_components : int
+    seed : int
+    n_features : int
+        Images of more than ``MAX_GMM_FEATURES`` pixels get ``IMAGE_RECIPE``.
+    params : dict, optional
+        Set on top.
+
+    Returns
+    -------
+    estimator
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown model {name!r}; there are {', '.join(NAMES)}")
+    if name in ESTIMATORS:
+        recipe = IMAGE_RECIPE if n_features > MAX_GMM_FEATURES else {}
+        method = ESTIMATORS[name](n_components, random_state=seed, **recipe)
+    else:
+        method = BASELINES[name](n_components, seed, n_features)
+    return method.set_params(**(params or {}))
+
+
+def _make_kmeans(n_components, seed, n_features):
+    return KMeans(n_components, n_init=10, random_state=seed)
+
+
+def _make_gmm(n_components, seed, n_features):
+    if n_features > MAX_GMM_FEATURES:
+        raise ValueError(f"a full GaussianMixture of {n_features} features is unaffordable; take pca+gmm")
+    return GaussianMixture(n_components, n_init=5, random_state=seed)
+
+
+def _make_pca_gmm(n_components, seed, n_features):
+    gmm = GaussianMixture(n_components, n_init=5, random_state=seed)
+    return Pipeline([("pca", PCA(20, random_state=seed)), ("gmm", gmm)])
+
+
+BASELINES = {"kmeans": _make_kmeans, "gmm": _make_gmm, "pca+gmm": _make_pca_gmm}
+NAMES = (*ESTIMATORS, *BASELINES)

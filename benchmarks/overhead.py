@@ -1,0 +1,176 @@
+"""Time of skgmvae's training loop over that of a hand-written torch loop with the same loss.
+
+Both train copies of one module on the same rows for the same number of steps, in turns (A B A B …), so
+that a busy machine slows both. The ratio is that of the median processor times, which other processes on
+the machine disturb less; that of the wall-clock times stands beside it. One JSON line per case.
+
+    python benchmarks/overhead.py --case tiny mnist
+"""
+
+import argparse
+import copy
+import json
+import math
+import sys
+import time
+from typing import NamedTuple
+
+import environment
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from skgmvae.models import Autoencoder, Bernoulli, VaDE
+from skgmvae.training.trainer import Plan, make_net, run
+
+K = 10
+LEARNING_RATE = 1e-3
+
+
+class Case(NamedTuple):
+    """What is trained."""
+
+    rows: torch.Tensor
+    hidden_layer_sizes: tuple
+    batch_size: int
+    n_epochs: int
+    target: float
+
+
+def make_tiny():
+    """64-128-10 on the bundled digits."""
+    rows = torch.from_numpy(load_digits().data.astype(np.float32) / 16.0)
+    return Case(rows, (128,), batch_size=128, n_epochs=20, target=1.10)
+
+
+def make_mnist():
+    """784-500-500-2000-10 on random rows of the size of MNIST's."""
+    rows = torch.rand(4000, 784, generator=torch.Generator().manual_seed(0))
+    return Case(rows, (500, 500, 2000), batch_size=256, n_epochs=2, target=1.03)
+
+
+CASES = {"tiny": make_tiny, "mnist": make_mnist}
+
+
+def main(argv=None) -> int:
+    """Measure the cases; 1 if a ratio misses its target."""
+    arguments = make_parser().parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    missed = False
+    for name in arguments.case:
+        case = CASES[name]()
+        line = measure(case, arguments.repeats)
+        print(json.dumps({"benchmark": "overhead", "case": name, **line, **describe(arguments)}), flush=True)
+        missed |= line["ratio"] > case.target
+    return 1 if missed else 0
+
+
+def make_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), help="default: all")
+    parser.add_argument("--repeats", type=int, default=9, help="turns of each loop; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    return parser
+
+
+def describe(arguments):
+    """What the figures depend on."""
+    return {
+        "threads": arguments.threads,
+        "versions": environment.describe_versions(),
+        "machine": environment.describe_machine(),
+    }
+
+
+def measure(case, repeats):
+    """Ratio of the median times, after one turn of each to warm up."""
+    module = make_module(case)
+    check_equal_loss(module, case.rows[: case.batch_size])
+    ours, bare = make_our_loop(copy.deepcopy(module), case), make_bare_loop(copy.deepcopy(module), case)
+    turns = np.array([(timed(ours), timed(bare)) for _ in range(repeats + 1)])[1:]
+    (our_wall, our_cpu), (bare_wall, bare_cpu) = np.median(turns, axis=0).tolist()
+    return {
+        "ratio": our_cpu / bare_cpu,
+        "target": case.target,
+        "wall_ratio": our_wall / bare_wall,
+        "our_seconds": our_cpu,
+        "bare_seconds": bare_cpu,
+        "repeats": repeats,
+    }
+
+
+def timed(function):
+    """Wall-clock and processor seconds of one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def make_module(case):
+    """VaDE after a start from random responsibilities."""
+    torch.manual_seed(0)
+    D, L = case.rows.shape[1], 10
+    module = VaDE(Autoencoder(D, L, Bernoulli(), case.hidden_layer_sizes), K)
+    with torch.no_grad():
+        embedding = module.embed(case.rows)
+    module.start_from(embedding, torch.softmax(torch.randn(len(embedding), K), -1))
+    return module
+
+
+def make_our_loop(module, case):
+    """The package's loop, as an estimator's fit runs it."""
+    plan = Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, device="cpu")
+    net = make_net(module, plan)
+    return lambda: run(net, case.rows, plan)
+
+
+def make_bare_loop(module, case):
+    """What one would write by hand for this model alone."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+    n_batches = len(case.rows) // case.batch_size  # as many steps as ours
+
+    def loop():
+        for _ in range(case.n_epochs):
+            for indices in torch.randperm(len(case.rows)).tensor_split(n_batches):
+                optimizer.zero_grad()
+                bare_loss(module, case.rows.index_select(0, indices)).backward()
+                optimizer.step()
+
+    return loop
+
+
+def bare_loss(module, x):
+    """-(log_likelihood + logsumexp_c(log π_c + g_c) + H).mean(), in as few operations as possible."""
+    networks, (K, L) = module.autoencoder, module.means.shape
+    features = networks.body(x)
+    mean, log_variance = networks.head.mean(features), networks.head.log_variance(features)
+    variance = log_variance.exp()
+    z = mean + variance.sqrt() * torch.randn_like(mean)
+    log_likelihood = -F.binary_cross_entropy_with_logits(networks.decoder(z), x, reduction="sum")
+
+    A = module.precision_factor()
+    offsets = (A @ module.means.unsqueeze(-1)).flatten()
+    squares = (mean @ A.reshape(K * L, L).T - offsets).square().reshape(-1, K, L).sum(-1)
+    trace = variance @ A.square().sum(1).T
+    g = module.log_diagonal.sum(-1) - 0.5 * (squares + trace + L * math.log(2 * math.pi))
+    log_prior = torch.logsumexp(torch.log_softmax(module.weight_logits, -1) + g, -1).sum()
+    entropy = 0.5 * (log_variance + 1 + math.log(2 * math.pi)).sum()
+    return -(log_likelihood + log_prior + entropy) / len(x)
+
+
+def check_equal_loss(module, batch):
+    """Raise unless both loops minimise the same function."""
+    net = make_net(module, Plan(n_epochs=1, batch_size=len(batch), learning_rate=LEARNING_RATE, device="cpu"))
+    losses = []
+    for loss in (lambda: net.criterion_(module(batch)), lambda: bare_loss(module, batch)):
+        torch.manual_seed(1)
+        losses.append(loss().item())
+    if not math.isclose(*losses, rel_tol=1e-5):
+        raise RuntimeError(f"the loops' losses differ: {losses[0]} and {losses[1]}; bring bare_loss up to date")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Fit methods to data sets for several seeds; one JSON line per run, appended as soon as it is there.
+
+Each run has a process of its own, so that its time and peak memory are its own. Runs that the output
+file already holds are skipped; runs that failed are tried again.
+
+    python benchmarks/run.py --data digits --model vade kmeans gmm --seeds 10 --out results.jsonl
+"""
+
+import argparse
+import ast
+import json
+import multiprocessing
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import data as data_sets
+import environment
+import models
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.pipeline import Pipeline
+
+from skgmvae.metrics import clustering_accuracy
+
+KEY = ("data", "model", "seed", "protocol", "n_components", "params")
+
+
+def main(argv=None) -> int:
+    """Run everything that is missing from the output file; 1 if a run failed."""
+    arguments = make_parser().parse_args(argv)
+    environment.set_threads(arguments.threads)
+    done = {key_of(line) for line in read_lines(arguments.out) if "error" not in line}
+    waiting = [task for task in make_tasks(arguments) if key_of(task) not in done]
+    n_failed = 0
+    for number, task in enumerate(waiting, start=1):
+        line = run_alone(task, arguments)
+        n_failed += "error" in line
+        append_line(arguments.out, line)
+        print(f"{number}/{len(waiting)} {summarise(line)}", flush=True)
+    return 1 if n_failed else 0
+
+
+def make_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data", nargs="+", required=True, choices=data_sets.NAMES, metavar="NAME", help=", ".join(data_sets.NAMES))
+    add("--model", nargs="+", required=True, choices=models.NAMES, metavar="NAME", help=", ".join(models.NAMES))
+    add("--seeds", type=int, default=10, help="seeds 0, 1, …; default: %(default)s")
+    add("--first-seed", type=int, default=0, help="default: %(default)s")
+    add("--out", type=Path, required=True, help="JSON lines, appended to")
+    add("--data-dir", type=Path, help="folder with folders of IDX files; default: $SKGMVAE_DATA")
+    add("--protocol", choices=data_sets.PROTOCOLS, default="auto", help="rows to measure on; default: %(default)s")
+    add("--n-components", type=int, help="default: the number of classes")
+    add("--threads", type=int, default=2, help="default: %(default)s")
+    add("--params", nargs="*", type=parse_param, default=[], metavar="KEY=VALUE", help="parameters of the models")
+    return parser
+
+
+def parse_param(text):
+    """``key=value`` with a Python literal or else a string as value."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def make_tasks(arguments):
+    """One dict of the fields ``KEY`` per run."""
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    params = dict(arguments.params)
+    for name in arguments.data:
+        data = data_sets.load(name, data_dir=arguments.data_dir, protocol=arguments.protocol)
+        K = arguments.n_components or data.n_classes
+        for model in arguments.model:
+            models.make(model, K, 0, n_features=data.train.shape[1], params=params)  # mistakes show before any run
+            for seed in seeds:
+                yield dict(zip(KEY, (name, model, seed, data.protocol, K, params), strict=True))
+
+
+def run_alone(task, arguments):
+    """:func:`run_once` in a fresh process."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(run_once, task, arguments.data_dir, arguments.threads).result()
+        except Exception as error:  # a failed run is a result too, and the others go on
+            return {**task, "error": f"{type(error).__name__}: {error}"}
+
+
+def run_once(task, data_dir=None, threads=None):
+    """Fit one method to one data set and measure it."""
+    data = data_sets.load(task["data"], data_dir=data_dir, protocol=task["protocol"])
+    n_features = data.train.shape[1]
+    method = models.make(
+        task["model"], task["n_components"], task["seed"], n_features=n_features, params=task["params"]
+    )
+    memory_before, start = environment.peak_memory(), time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # recorded as `converged`
+        labels = method.fit_predict(data.train)
+    seconds = time.perf_counter() - start
+    return {
+        **task,
+        **measure(method, data, labels),
+        "seconds": seconds,
+        "peak_memory": environment.peak_memory(),
+        "memory_before": memory_before,
+        "threads": threads,
+        "versions": environment.describe_versions(),
+        "machine": environment.describe_machine(),
+    }
+
+
+def measure(method, data, labels):
+    """Figures of a fitted method."""
+    held_out = data.protocol == "split"
+    test_labels = method.predict(data.test) if held_out else labels
+    last = method[-1] if isinstance(method, Pipeline) else method
+    # a density of projected rows, or a sum of squares, is no log-likelihood of the data
+    comparable = held_out and last is method and hasattr(method, "score_samples")
+    return {
+        "train_accuracy": clustering_accuracy(data.train_labels, labels),
+        "test_accuracy": clustering_accuracy(data.test_labels, test_labels),
+        "ari": float(adjusted_rand_score(data.test_labels, test_labels)),
+        "nmi": float(normalized_mutual_info_score(data.test_labels, test_labels)),
+        "held_out_score": float(method.score(data.test)) if comparable else None,
+        "components_used": len(np.unique(labels)),
+        "start": getattr(last, "start_", None),
+        "lower_bound": _as_float(getattr(last, "lower_bound_", None)),
+        "n_iter": getattr(last, "n_iter_", None),
+        "converged": getattr(last, "converged_", None),
+        "phase_seconds": getattr(last, "phase_seconds_", None),
+    }
+
+
+def _as_float(value):
+    return None if value is None else float(value)
+
+
+def key_of(line):
+    """What makes two runs the same."""
+    return json.dumps([line[name] for name in KEY], sort_keys=True)
+
+
+def read_lines(path):
+    """The runs in a file of JSON lines; none if there is no file."""
+    path = Path(path)
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+def append_line(path, line):
+    """Add a run, flushed, so that an interruption costs one run only."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def summarise(line):
+    """One line for the terminal."""
+    name = f"{line['data']} {line['model']} seed {line['seed']}"
+    if "error" in line:
+        return f"{name}: {line['error']}"
+    return f"{name}: accuracy {line['test_accuracy']:.3f}, {line['seconds']:.1f} s, start {line['start']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""Deep generative clustering with scikit-learn's interface."""
+
+from skgmvae._vade import VaDEClustering
+
+__all__ = ["VaDEClustering"]
+__version__ = "0.1.0"

@@ -1,0 +1,226 @@
+"""``python -m skgmvae``: cluster real images and compare with GaussianMixture and KMeans."""
+
+import argparse
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skgmvae import VaDEClustering
+from skgmvae.datasets import load_idx
+from skgmvae.metrics import clustering_accuracy
+from skgmvae.plotting import ComponentSamplesDisplay
+
+ESTIMATORS = {
+    "vade": VaDEClustering,
+}
+# for folders of IDX files; the bundled digits take the defaults
+IMAGE_SETTINGS = {
+    "hidden_layer_sizes": (500, 500, 2000),
+    "latent_dim": 10,
+    "batch_size": 128,
+    "pretrain_iter": 40,
+    "max_iter": 8,
+    "init_params": "graph",
+}
+MAX_GMM_FEATURES = 100  # a full covariance of more is unaffordable
+
+
+class Data(NamedTuple):
+    """Rows to fit, held-out rows, and the way back from rows to pixels."""
+
+    name: str
+    train: np.ndarray
+    train_labels: np.ndarray
+    held_out: np.ndarray
+    to_pixels: Callable | None
+    settings: dict
+
+
+class Result(NamedTuple):
+    """One line of the table; ``score`` is None where no likelihood in the units of the data exists."""
+
+    method: str
+    accuracy: float
+    ari: float
+    nmi: float
+    score: float | None
+    seconds: float
+
+
+def main(argv=None) -> int:
+    """Run the command; the exit status."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        check_out(arguments.out)
+        data = load(arguments.data)
+        check_n_components(arguments.n_components, data)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    estimators = make_estimators(arguments, data)
+    baselines = make_baselines(arguments, n_features=data.train.shape[1])
+    print_table([fit_and_measure(name, method, data) for name, method in (estimators | baselines).items()], data)
+    draw(estimators, data, arguments.out)
+    return 0
+
+
+def make_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m skgmvae", description=__doc__.split(": ", 1)[1].strip())
+    add = parser.add_argument
+    add("--data", metavar="FOLDER", help="folder of IDX files such as MNIST's; default: scikit-learn's bundled digits")
+    add("--estimator", choices=[*ESTIMATORS, "all"], default="all", help="default: %(default)s")
+    add("--n-components", type=int, default=10, metavar="K", help="number of clusters; default: %(default)s")
+    add("--seed", type=seed, default=0, help="random state of every method; default: %(default)s")
+    add("--out", type=Path, default=Path("skgmvae_samples.png"), metavar="PNG", help="picture; default: %(default)s")
+    return parser
+
+
+def seed(text):
+    """What scikit-learn takes as a seed."""
+    if not 0 <= int(text) < 2**32:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 2**32 - 1, got {text}")
+    return int(text)
+
+
+def check_out(path):
+    """Raise before the fitting if the picture could not be written after it."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise OSError(f"--out {path} is a folder; name a file in it")
+    if not folder.is_dir():
+        raise OSError(f"--out {path}: there is no folder {folder}; create it or name another file")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise OSError(f"--out {path} cannot be written; name another file")
+
+
+def check_n_components(n_components, data):
+    """Raise unless 1 <= K <= rows."""
+    if not 1 <= n_components <= len(data.train):
+        raise ValueError(f"--n-components must lie between 1 and the {len(data.train)} rows, got {n_components}")
+
+
+def load(folder):
+    """The bundled digits, or a folder of IDX files."""
+    return load_bundled_digits() if folder is None else load_images(folder)
+
+
+def load_bundled_digits():
+    """Standardised digits, a fifth of them held out."""
+    X, y = load_digits(return_X_y=True)
+    train, held_out, train_labels, _ = train_test_split(X, y, test_size=0.2, random_state=0, stratify=y)
+    scaler = StandardScaler().fit(train)
+
+    def to_pixels(rows):
+        return scaler.inverse_transform(rows).clip(0, X.max())
+
+    return Data("digits", scaler.transform(train), train_labels, scaler.transform(held_out), to_pixels, {})
+
+
+def load_images(folder):
+    """Training and test split of a folder of IDX files, pixels in [0, 1]."""
+    (train, labels), (held_out, _) = (load_idx(folder, split=split) for split in ("train", "test"))
+    return Data(Path(folder).resolve().name, train, labels, held_out, None, IMAGE_SETTINGS)
+
+
+def make_estimators(arguments, data):
+    """The chosen estimators of this package by class name."""
+    names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
+    settings = {"random_state": arguments.seed, "verbose": 1, **data.settings}
+    estimators = [ESTIMATORS[name](arguments.n_components, **settings) for name in names]
+    return {type(estimator).__name__: estimator for estimator in estimators}
+
+
+def make_baselines(arguments, n_features):
+    """What a person would take from scikit-learn."""
+    K, seed = arguments.n_components, arguments.seed
+    mixture = GaussianMixture(K, random_state=seed)
+    kmeans = KMeans(K, n_init=10, random_state=seed)
+    if n_features <= MAX_GMM_FEATURES:
+        return {"GaussianMixture": mixture, "KMeans": kmeans}
+    return {"PCA + GaussianMixture": make_pipeline(PCA(20, random_state=seed), mixture), "KMeans": kmeans}
+
+
+def fit_and_measure(name, method, data):
+    """Fit, and compare the clusters with the known classes."""
+    print(f"{name}: fitting {len(data.train):,} rows", file=sys.stderr, flush=True)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        # the number of epochs is fixed here, so that the command ends in time
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels, y = method.fit_predict(data.train), data.train_labels
+    return Result(
+        method=name,
+        seconds=time.perf_counter() - start,
+        accuracy=clustering_accuracy(y, labels),
+        ari=adjusted_rand_score(y, labels),
+        nmi=normalized_mutual_info_score(y, labels),
+        score=held_out_score(method, data.held_out),
+    )
+
+
+def held_out_score(method, held_out):
+    """Mean log-likelihood of the held-out rows, or None."""
+    # a pipeline's density is that of the projected rows, in other units
+    has_density = hasattr(method, "score_samples") and not isinstance(method, Pipeline)
+    return method.score(held_out) if has_density else None
+
+
+def print_table(results, data):
+    """Accuracy, ARI and NMI of the fitted rows; the log-likelihood of the held-out ones."""
+    width = max(len(result.method) for result in results)
+    print(
+        f"\n{data.name}: {len(data.train):,} rows clustered, {len(data.held_out):,} held out for the log-likelihood\n"
+    )
+    print(f"{'method':<{width}}  accuracy    ARI    NMI  mean log-likelihood  seconds")
+    for method, accuracy, ari, nmi, score, seconds in results:
+        shown = "–" if score is None else f"{score:,.1f}"
+        print(f"{method:<{width}}  {accuracy:8.3f}  {ari:5.3f}  {nmi:5.3f}  {shown:>19}  {seconds:7.1f}")
+
+
+def draw(estimators, data, out):
+    """Write the picture, or say why there is none."""
+    n_features = data.train.shape[1]
+    if math.isqrt(n_features) ** 2 != n_features:
+        print(f"\nno picture: {n_features} pixels are no square image", file=sys.stderr)
+        return
+    try:
+        figure = make_figure(estimators, data)
+    except ImportError:
+        print("\nno picture: it needs matplotlib; install it with: pip install 'skgmvae[plot]'", file=sys.stderr)
+        return
+    figure.savefig(out, format="png", dpi=150)
+    print(f"\nsamples per component: {out}")
+
+
+def make_figure(estimators, data):
+    """The components of every estimator, side by side."""
+    from matplotlib.figure import Figure
+
+    K = max(len(estimator.weights_) for estimator in estimators.values())
+    figure = Figure(figsize=(6 * len(estimators), 0.55 * K + 0.5), layout="constrained")
+    axes = figure.subplots(1, len(estimators), squeeze=False)[0]
+    for ax, (name, estimator) in zip(axes, estimators.items(), strict=True):
+        ComponentSamplesDisplay.from_estimator(estimator, inverse_transform=data.to_pixels, random_state=0, ax=ax)
+        ax.set_title(name)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""The estimator that the deep mixtures share: every public method, once."""
+
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import validate_data
+from torch import nn
+
+from skgmvae._checks import (
+    check_enough_rows,
+    check_hidden_layer_sizes,
+    check_image_shape,
+    check_likelihood,
+    check_min_information,
+    measure_scale,
+)
+from skgmvae._queries import MixtureQueries
+from skgmvae.inference import double_precision
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.training.devices import check_device
+from skgmvae.training.fitting import MAX_SEED, Fitted, fit_from_scratch, fit_further
+from skgmvae.training.pretraining import Architecture
+from skgmvae.training.trainer import Outcome, Plan
+
+
+class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC):
+    """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
+
+    What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
+        "min_information": [Interval(Real, 0, None, closed="left")],
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [tuple, list],
+        "network": [StrOptions({"mlp", "conv"})],
+        "image_shape": [tuple, list, None],
+        "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
+        "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "random"})],
+        "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "learn_weights": ["boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "device": [str],
+        "precision": [StrOptions({"float32", "bfloat16", "auto"})],
+        "memory": [None, str, HasMethods("cache")],
+        "callbacks": [list, tuple, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def _make_model(self, autoencoder: nn.Module) -> nn.Module:
+        """The untrained model around a pretrained autoencoder."""
+
+    @abstractmethod
+    def _set_model_attributes(self, model: nn.Module) -> None:
+        """Fitted attributes that only this model has, from its float64 copy."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Pretrain an autoencoder, start a mixture in its embedding, and maximise the lower bound.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32 and float64 arrays, memory-mapped ones included, are used without a copy.
+        y : Ignored
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If ``X`` or a parameter cannot be used, or if training diverges again and again. The estimator
+            is then left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If ``max_iter`` epochs did not converge to ``tol``.
+        """
+        with self._all_or_nothing():
+            continues = self.warm_start and hasattr(self, "net_")
+            X = self._check_training_rows(X, reset=not continues)
+            random_state = check_random_state(self.random_state)
+            if continues:
+                self._check_same_structure()
+                fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), random_state.randint(MAX_SEED))
+            else:
+                fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state)
+            self._set_attributes(fitted, X)
+            self._order_components(X)
+        self._warn_about(fitted.outcome)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """One pass over a block of a stream.
+
+        The first block also pretrains the autoencoder, sets the standardisation and starts the mixture, so
+        it should be as large and as varied as can be. The order of the components is settled with it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        self : object
+            ``labels_`` are those of this block.
+        """
+        with self._all_or_nothing():
+            first = not hasattr(self, "net_")
+            X = self._check_training_rows(X, reset=first)
+            plan = self._plan(1, tol=None, anneal=False)
+            if first:
+                self._set_attributes(self._train_anew(X, plan, check_random_state(self.random_state)), X)
+                self._order_components(X)
+            else:
+                self._check_same_structure()
+                seed = (self._noise_seed + len(self.net_.history)) % MAX_SEED
+                self._set_attributes(self._train_on(X, plan, seed), X)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and return the labels of the training rows; equal to ``fit(X).predict(X)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self.fit(X).labels_
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Validate the parameters; if anything fails, leave the estimator as it was."""
+        before = vars(self).copy()
+        try:
+            self._validate_params()
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, reset=reset)
+        check_enough_rows(len(X), self.n_components)
+        check_min_information(self.min_information, self.n_components)
+        check_device(self.device)
+        return X
+
+    def _check_same_structure(self) -> None:
+        """The fitted net can only be trained further with the sizes that it has."""
+        model = self.net_.module_
+        for name in ("n_components", "latent_dim"):
+            if getattr(model, name) != getattr(self, name):
+                raise ValueError(
+                    f"The fitted model has {name}={getattr(model, name)} and cannot be continued with {name}="
+                    f"{getattr(self, name)}; set it back, or fit anew with warm_start=False."
+                )
+
+    def _plan(self, n_epochs: int, *, tol: float | None, anneal: bool = True) -> Plan:
+        return Plan(
+            n_epochs=n_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            tol=tol,
+            min_information=float(self.min_information),
+            anneal=anneal,
+            device=self.device,
+            precision=self.precision,
+        )
+
+    def _architecture(self, X: np.ndarray) -> Architecture:
+        image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
+        likelihood = check_likelihood(self.likelihood, X)
+        location, scale = measure_scale(X) if likelihood == "gaussian" else ((), ())
+        return Architecture(
+            n_features=X.shape[1],
+            latent_dim=self.latent_dim,
+            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
+            image_shape=image_shape,
+            likelihood=likelihood,
+            location=tuple(map(float, location)),
+            scale=tuple(map(float, scale)),
+        )
+
+    def _train_anew(self, X: np.ndarray, plan: Plan, random_state: np.random.RandomState) -> Fitted:
+        # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
+        pretraining = replace(plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, anneal=True)
+        fitted = fit_from_scratch(
+            X,
+            self._architecture(X),
+            self._make_model,
+            pretraining=pretraining,
+            plan=plan,
+            init_params=self.init_params,
+            n_init=self.n_init,
+            random_state=random_state,
+            memory=self.memory,
+            verbose=self.verbose,
+            callbacks=self.callbacks,
+        )
+        self._noise_seed = int(random_state.randint(MAX_SEED))
+        self.start_ = fitted.start
+        self.pretrain_history_ = fitted.reconstruction
+        return fitted
+
+    def _train_on(self, X: np.ndarray, plan: Plan, seed: int) -> Fitted:
+        return fit_further(self.net_, X, plan, seed=int(seed), verbose=self.verbose, callbacks=self.callbacks)
+
+    def _set_attributes(self, fitted: Fitted, X: np.ndarray) -> None:
+        """Fitted attributes, but for those that depend on the order of the components."""
+        self.net_ = fitted.net
+        terms = ("lower_bound", *ELBOTerms._fields)
+        self.history_ = {name: [record[name] for record in fitted.net.history] for name in terms}
+        self.n_iter_ = fitted.n_epochs
+        self.lower_bounds_ = self.history_["lower_bound"][len(fitted.net.history) - fitted.n_epochs :]
+        self.lower_bound_ = fitted.lower_bound
+        self.converged_ = fitted.outcome.converged
+        self.phase_seconds_ = fitted.seconds
+        self._describe_components(X)
+
+    def _order_components(self, X: np.ndarray) -> None:
+        """Renumber the components by their training rows, largest first."""
+        counts = np.bincount(self.labels_, minlength=self.n_components)
+        order = np.argsort(-counts, kind="stable")
+        if not np.array_equal(order, np.arange(self.n_components)):
+            self.net_.module_.reorder(torch.from_numpy(order))
+            self._describe_components(X)
+
+    def _describe_components(self, X: np.ndarray) -> None:
+        """Labels, weights and means of the components as they are numbered now."""
+        began = time.perf_counter()
+        model = double_precision(self.net_.module_, check_device(self.device))
+        with torch.inference_mode():
+            self.weights_ = model.log_weights().exp().numpy(force=True)
+        self.labels_ = self._log_responsibilities(X).argmax(1)
+        self.means_ = self._component_means()
+        self._set_model_attributes(model)
+        seconds = self.phase_seconds_
+        seconds["assignment"] = seconds.get("assignment", 0.0) + time.perf_counter() - began
+
+    def _warn_about(self, outcome: Outcome) -> None:
+        if outcome.interrupted:
+            warnings.warn("Training was interrupted; the state reached so far is kept.", UserWarning, stacklevel=3)
+        elif self.max_iter > 0 and not outcome.converged:
+            warnings.warn(
+                f"The lower bound still rose by more than tol={self.tol} nats over the last epochs. Increase max_iter "
+                f"(now {self.max_iter}) or tol, or continue with warm_start=True.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

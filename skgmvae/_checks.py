@@ -1,0 +1,76 @@
+"""Checks of parameters against the data, each with what was wrong, what was got, and the remedy."""
+
+import math
+from numbers import Integral
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+BLOCK_ROWS = 4096
+
+
+def check_enough_rows(n_samples: int, n_components: int) -> None:
+    """Raise unless there is at least one row per component."""
+    if n_samples < n_components:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_samples}"
+        )
+
+
+def check_min_information(min_information: float, n_components: int) -> None:
+    """Raise unless 0 ≤ λ < log K (or λ = 0)."""
+    if min_information > 0.0 and min_information >= math.log(n_components):
+        raise ValueError(
+            f"min_information must be below log(n_components) = {math.log(n_components):.4g} nats for n_components="
+            f"{n_components}, the most that a component can tell about a row; got {min_information!r}. "
+            "Lower min_information or raise n_components."
+        )
+
+
+def check_image_shape(network: str, image_shape: tuple | None, n_features: int) -> tuple[int, ...] | None:
+    """The (C, H, W) of convolutional networks; None for fully connected ones."""
+    if network == "mlp":
+        return None
+    if image_shape is None:
+        raise ValueError(
+            f"network='conv' needs image_shape=(channels, height, width) with a product of {n_features}, the number "
+            "of features; got None"
+        )
+    shape = tuple(int(side) for side in image_shape if isinstance(side, Integral))
+    if len(image_shape) != 3 or len(shape) != 3 or min(shape) < 1 or math.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape must be (channels, height, width) with a product of {n_features}, the number of features; "
+            f"got {tuple(image_shape)!r}"
+        )
+    if min(shape[1:]) < 4:
+        raise ValueError(f"network='conv' needs images of at least 4 × 4; got image_shape={shape!r}; use network='mlp'")
+    return shape
+
+
+def check_likelihood(likelihood: str, X: np.ndarray) -> str:
+    """'bernoulli' or 'gaussian'; for 'auto', Bernoulli if all values lie in [0, 1]."""
+    if likelihood == "gaussian":
+        return likelihood
+    low, high = float(X.min()), float(X.max())
+    inside = low >= 0.0 and high <= 1.0
+    if likelihood == "bernoulli" and not inside:
+        raise ValueError(
+            f"likelihood='bernoulli' needs values in [0, 1]; X has values in [{low:.6g}, {high:.6g}]. Scale X, for "
+            "instance with MinMaxScaler, or use likelihood='gaussian'."
+        )
+    return "bernoulli" if inside else "gaussian"
+
+
+def measure_scale(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per feature in float64, a block of rows at a time; 1 for constant features."""
+    scaler = StandardScaler()
+    for first in range(0, len(X), BLOCK_ROWS):
+        scaler.partial_fit(X[first : first + BLOCK_ROWS].astype(np.float64))
+    return scaler.mean_, scaler.scale_
+
+
+def check_hidden_layer_sizes(sizes: tuple | list) -> tuple[int, ...]:
+    """The widths as a tuple of positive integers."""
+    if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must hold positive integers; got {tuple(sizes)!r}")
+    return tuple(int(size) for size in sizes)

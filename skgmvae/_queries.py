@@ -1,0 +1,221 @@
+"""What a fitted mixture answers: labels, probabilities, likelihoods, samples, embeddings."""
+
+import math
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skgmvae.inference import double_precision, over_chunks
+from skgmvae.training.devices import check_device
+
+N_IMPORTANCE_SAMPLES = 32  # S of score_samples
+N_MEAN_DRAWS = 256  # draws per component behind means_
+MAX_SEED = np.iinfo(np.int32).max
+
+
+class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Inference methods of the deep mixtures: deterministic, in float64, without effect on the estimator.
+
+    A transformer itself, since scikit-learn's ``set_output`` wraps ``transform`` in the class that defines it.
+    """
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.latent_dim
+
+    def _check_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+    def _over_chunks(self, method: Any, X: np.ndarray, n_copies: int = 1) -> np.ndarray:
+        return over_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
+
+    def _log_responsibilities(self, X: np.ndarray) -> np.ndarray:
+        return self._over_chunks(lambda model, rows: model.log_responsibilities(rows), X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Label of the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self._log_responsibilities(self._check_rows(X)).argmax(1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Responsibilities q(c|x): the posterior probability of each component.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+            Rows sum to one.
+        """
+        return np.exp(self._log_responsibilities(self._check_rows(X)))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Importance-weighted estimate of log p(x), in nats and in the units of the data.
+
+        A stochastic lower bound on the log-likelihood: its expectation is below log p(x) and approaches it
+        as the approximate posterior approaches the exact one. The random numbers are drawn at ``fit``, the
+        same for all rows and calls. It does not depend on the λ or the number of Monte Carlo samples of
+        the training, so models with different values of them can be compared. With a Bernoulli likelihood
+        and values strictly between 0 and 1 it is no normalised density.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+        """
+        X = self._check_rows(X)
+        shape = (N_IMPORTANCE_SAMPLES, *self.net_.module_.noise_shape)
+        noise = torch.from_numpy(np.random.RandomState(self._noise_seed).standard_normal(shape))
+        return self._over_chunks(
+            lambda model, rows: model.log_prob(rows, noise.to(rows.device)), X, n_copies=N_IMPORTANCE_SAMPLES
+        )
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of :meth:`score_samples` over the rows; higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        log_likelihood : float
+            Nats per row.
+        """
+        return float(self.score_samples(X).mean())
+
+    def _n_parameters(self) -> int:
+        """Trained parameters; the K mixing weights count K − 1."""
+        model = self.net_.module_
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        return trained - int(model.weight_logits.requires_grad)
+
+    def bic(self, X: Any) -> float:
+        """Bayesian information criterion, −2 log-likelihood + p log n; lower is better.
+
+        A heuristic for networks, whose parameters are not all effective: prefer held-out :meth:`score`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        bic : float
+        """
+        scores = self.score_samples(X)
+        return float(-2.0 * scores.sum() + self._n_parameters() * math.log(len(scores)))
+
+    def aic(self, X: Any) -> float:
+        """Akaike information criterion, −2 log-likelihood + 2 p; lower is better. See :meth:`bic`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        aic : float
+        """
+        return float(-2.0 * self.score_samples(X).sum() + 2.0 * self._n_parameters())
+
+    def sample(
+        self, n_samples: int = 1, *, component: int | None = None, random_state: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the fitted distribution.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        component : int, optional
+            Draw from this component alone.
+        random_state : int, RandomState or None, default=None
+            None takes the estimator's ``random_state``: with an integer there, each call draws the same.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the data, sorted by component.
+        y : ndarray of shape (n_samples,), int64
+            The component of each row.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is below one or ``component`` is not one of the components.
+        """
+        check_is_fitted(self)
+        K = self.net_.module_.n_components
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
+        if component is not None and not (isinstance(component, Integral) and 0 <= component < K):
+            raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        if component is None:
+            counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
+        else:
+            counts = np.bincount([component], minlength=K) * n_samples
+        labels = np.repeat(np.arange(K), counts)
+        draws, _ = self._generate(labels, rng.randint(MAX_SEED))
+        return draws, labels
+
+    def _generate(self, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of x | c and their means E[x|z], one row per label."""
+        model = double_precision(self.net_.module_, check_device(self.device))
+        device = next(model.parameters()).device
+        generator = torch.Generator(device).manual_seed(int(seed))
+        with torch.inference_mode():
+            rows = model.generate(torch.from_numpy(labels).to(device), generator)
+        return rows[0].numpy(force=True), rows[1].numpy(force=True)
+
+    def _component_means(self) -> np.ndarray:
+        """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""
+        K = self.net_.module_.n_components
+        _, means = self._generate(np.repeat(np.arange(K), N_MEAN_DRAWS), self._noise_seed)
+        return means.reshape(K, N_MEAN_DRAWS, -1).mean(1)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed the rows: the mean of q(z|x).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, latent_dim)
+        """
+        return self._over_chunks(lambda model, rows: model.embed(rows), self._check_rows(X))
+
+    def reconstruct(self, X: Any) -> np.ndarray:
+        """E[x | z] at the embedding of each row, in the units of the data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+        """
+        return self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_rows(X))

@@ -1,0 +1,214 @@
+"""Variational Deep Embedding as a scikit-learn estimator."""
+
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from skgmvae._base import DeepMixture
+from skgmvae.models.vade import VaDE
+
+
+class VaDEClustering(DeepMixture):
+    """Gaussian mixture in the latent space of a variational autoencoder (VaDE).
+
+    A component c is drawn from π, an embedding z from N(m_c, S_c), and the row x from a decoder network.
+    The posterior q(c|x) is the exact optimum given q(z|x), so neither training nor ``predict_proba``
+    samples components. Fitting runs in three phases: a plain autoencoder is trained; a start for the
+    mixture is found in its embedding; then everything is trained on the evidence lower bound.
+
+    Parameters
+    ----------
+    n_components : int, default=3
+        Number of components, K.
+    n_mc_samples : int, default=1
+        Draws of z per row and training step, M.
+    min_information : float, default=0.0
+        λ in nats, 0 ≤ λ < log K: a floor of KL(q(c|x) ‖ π). Rows with less are assigned more sharply while
+        training, which keeps components from merging. It does not enter ``predict_proba``.
+    latent_dim : int, default=10
+        Dimensions of z, L.
+    hidden_layer_sizes : tuple of int, default=(128, 128)
+        Hidden layers of the encoder; the decoder mirrors them. Not used by ``network='conv'``.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        Shape of the components' covariances S_c in the latent space, as in
+        :class:`~sklearn.mixture.GaussianMixture`. 'diag' is the paper's.
+    reg_covar : float, default=1e-6
+        Added to the diagonal of the covariances that the training starts from.
+    network : {'mlp', 'conv'}, default='mlp'
+        Fully connected or convolutional networks.
+    image_shape : (C, H, W), optional
+        Needed by ``network='conv'``; the product must be the number of features.
+    likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
+        p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
+        learned variance per feature and standardises the features internally; densities are reported in
+        the units of the data.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
+        How the mixture begins. 'graph': spectral clustering of a neighbour graph of the embedding; 'gmm': a
+        Gaussian mixture fitted to it; 'kmeans'; 'random': random responsibilities; 'auto': the better of
+        graph and mixture by the lower bound of a mixture begun there, both made on the standardised
+        inputs if there are at most 100 features, else on the embedding.
+    pretrain_iter : int, default=50
+        Epochs of the autoencoder.
+    max_iter : int, default=50
+        Epochs on the lower bound; 0 keeps the start.
+    n_init : int, default=1
+        Starts from the one pretraining; the one with the best lower bound is kept.
+    tol : float, default=1e-3
+        Training stops when ten epochs raise the best lower bound by less than this, in nats per row.
+    warm_start : bool, default=False
+        Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
+    learn_weights : bool, default=True
+        Learn the mixing weights π, as in the paper; otherwise they stay uniform.
+    batch_size : int, default=64
+    learning_rate : float, default=1e-3
+        Adam's largest step size; warmed up and then decayed to zero along a cosine.
+    device : str, default='auto'
+        'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
+    precision : {'float32', 'bfloat16', 'auto'}, default='float32'
+        Arithmetic of the networks while training. 'auto' takes bfloat16 where the device is fast at it.
+    memory : str or joblib.Memory, optional
+        Caches the pretraining, so that a grid over ``n_components``, ``n_mc_samples`` and
+        ``min_information`` pretrains once per fold; needs an integer ``random_state``.
+    callbacks : list of skorch callbacks, optional
+        For the last phase.
+    random_state : int, RandomState or None, default=None
+    verbose : int, default=0
+        1: a progress bar with the terms of the bound; 2: a line per epoch.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,), int64
+        Components of the training rows; numbered by size, largest first.
+    weights_ : ndarray of shape (n_components,)
+        π.
+    means_ : ndarray of shape (n_components, n_features)
+        E[x | c] in the units of the data.
+    latent_means_ : ndarray of shape (n_components, latent_dim)
+        m_c.
+    latent_covariances_ : ndarray
+        S_c, shaped (K, L, L), (L, L), (K, L) or (K,) for 'full', 'tied', 'diag', 'spherical'.
+    lower_bound_ : float
+        Evidence lower bound of the last epoch, in nats per row.
+    lower_bounds_ : list of float
+        The same for every epoch of the last training.
+    history_ : dict of str to list of float
+        Lower bound and each of its terms per epoch.
+    pretrain_history_ : list of float
+        Mean reconstruction log-likelihood per epoch of the pretraining.
+    phase_seconds_ : dict of str to float
+        Wall time per phase.
+    start_ : str
+        The start that was taken.
+    converged_ : bool
+    n_iter_ : int
+        Epochs of the last training.
+    net_ : skorch.NeuralNet
+        Its ``module_`` is the torch model, :class:`skgmvae.models.VaDE`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    References
+    ----------
+    Z. Jiang, Y. Zheng, H. Tan, B. Tang and H. Zhou. Variational Deep Embedding: an unsupervised and
+    generative approach to clustering. IJCAI 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from skgmvae import VaDEClustering
+    >>> X, _ = make_blobs(300, centers=3, random_state=0)
+    >>> vade = VaDEClustering(3, pretrain_iter=10, max_iter=10, tol=1.0, random_state=0).fit(X)
+    >>> vade.predict_proba(X).shape
+    (300, 3)
+    >>> X_new, y_new = vade.sample(5, component=1)
+    >>> y_new
+    array([1, 1, 1, 1, 1])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **DeepMixture._parameter_constraints,
+        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components=3,
+        *,
+        n_mc_samples=1,
+        min_information=0.0,
+        latent_dim=10,
+        hidden_layer_sizes=(128, 128),
+        covariance_type="full",
+        reg_covar=1e-6,
+        network="mlp",
+        image_shape=None,
+        likelihood="auto",
+        init_params="auto",
+        pretrain_iter=50,
+        max_iter=50,
+        n_init=1,
+        tol=1e-3,
+        warm_start=False,
+        learn_weights=True,
+        batch_size=64,
+        learning_rate=1e-3,
+        device="auto",
+        precision="float32",
+        memory=None,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_mc_samples = n_mc_samples
+        self.min_information = min_information
+        self.latent_dim = latent_dim
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.covariance_type = covariance_type
+        self.reg_covar = reg_covar
+        self.network = network
+        self.image_shape = image_shape
+        self.likelihood = likelihood
+        self.init_params = init_params
+        self.pretrain_iter = pretrain_iter
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.tol = tol
+        self.warm_start = warm_start
+        self.learn_weights = learn_weights
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.precision = precision
+        self.memory = memory
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_model(self, autoencoder: nn.Module) -> VaDE:
+        return VaDE(
+            autoencoder,
+            self.n_components,
+            covariance_type=self.covariance_type,
+            learn_weights=self.learn_weights,
+            n_mc_samples=self.n_mc_samples,
+            min_information=float(self.min_information),
+            reg_covar=self.reg_covar,
+        )
+
+    def _set_model_attributes(self, model: VaDE) -> None:
+        with torch.inference_mode():
+            self.latent_means_ = model.means.numpy(force=True).copy()
+            covariances = model.covariances()
+        # shaped as GaussianMixture shapes them
+        shapes = {
+            "full": lambda c: c,
+            "tied": lambda c: c[0],
+            "diag": lambda c: c.diagonal(dim1=-2, dim2=-1),
+            "spherical": lambda c: c[:, 0, 0],
+        }
+        self.latent_covariances_ = shapes[self.covariance_type](covariances).numpy(force=True).copy()

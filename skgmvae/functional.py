@@ -1,0 +1,188 @@
+"""Pure mathematics of mixtures and variational bounds: tensors in, tensors out.
+
+Axes are ordered Monte Carlo (M), rows (N), components (K), latent or features (L, D).
+Everything stays in log space; no small constants stand inside a logarithm.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2.0 * math.pi)
+MAX_LOG_INVERSE_TEMPERATURE = 20.0
+
+
+def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Σ_d log N(x_d; mean_d, exp(log_variance_d)), shape ``(...)`` from ``(..., D)``."""
+    squares = (x - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (squares + log_variance + LOG_2PI).sum(-1)
+
+
+def entropy_normal(log_variance: Tensor) -> Tensor:
+    """H[N(·, diag exp(log_variance))] = ½ Σ_d (log_variance_d + 1 + log 2π)."""
+    return 0.5 * (log_variance + (1.0 + LOG_2PI)).sum(-1)
+
+
+def kl_normal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
+    """KL(N(mean_q, diag) ‖ N(mean_p, diag)), summed over the last axis."""
+    log_ratio = log_variance_q - log_variance_p
+    squares = (mean_q - mean_p).square() * torch.exp(-log_variance_p)
+    return 0.5 * (torch.exp(log_ratio) - log_ratio - 1.0 + squares).sum(-1)
+
+
+def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, diag) ‖ N(0, I)), summed over the last axis."""
+    return 0.5 * (torch.exp(log_variance) - log_variance - 1.0 + mean.square()).sum(-1)
+
+
+def whiten(z: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor:
+    """A_c (z − m_c) for every component, with S_c⁻¹ = A_cᵀ A_c.
+
+    Parameters
+    ----------
+    z : Tensor of shape (..., L)
+    mean : Tensor of shape (K, L)
+    precision_factor : Tensor of shape (K or 1, L, L)
+        Lower-triangular factors A_c.
+
+    Returns
+    -------
+    Tensor of shape (..., K, L)
+    """
+    K, L = mean.shape
+    A = precision_factor.expand(K, L, L)
+    offsets = (A @ mean.unsqueeze(-1)).reshape(K * L)
+    # one product of (..., L) with (L, K·L) instead of K small ones
+    return (z @ A.reshape(K * L, L).T - offsets).reshape(*z.shape[:-1], K, L)
+
+
+def log_normal_full(z: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor:
+    """log N(z; m_c, S_c) = Σ log diag A_c − ½‖A_c (z − m_c)‖² − ½ L log 2π.
+
+    Parameters
+    ----------
+    z : Tensor of shape (..., L)
+    mean : Tensor of shape (K, L)
+    precision_factor : Tensor of shape (K or 1, L, L)
+
+    Returns
+    -------
+    Tensor of shape (..., K)
+    """
+    squares = whiten(z, mean, precision_factor).square().sum(-1)
+    return _log_normalizer(precision_factor) - 0.5 * squares
+
+
+def _log_normalizer(precision_factor: Tensor) -> Tensor:
+    """Σ log diag A_c − ½ L log 2π, shape (K or 1,)."""
+    return (precision_factor.diagonal(dim1=-2, dim2=-1).log() - 0.5 * LOG_2PI).sum(-1)
+
+
+def expected_log_normal(mean_q: Tensor, log_variance_q: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor:
+    """E_q[log N(z; m_c, S_c)] = log N(μ; m_c, S_c) − ½ tr(S_c⁻¹ diag σ²).
+
+    Parameters
+    ----------
+    mean_q, log_variance_q : Tensor of shape (N, L)
+        μ and log σ² of q(z|x).
+    mean : Tensor of shape (K, L)
+    precision_factor : Tensor of shape (K or 1, L, L)
+
+    Returns
+    -------
+    Tensor of shape (N, K)
+    """
+    squares = whiten(mean_q, mean, precision_factor).square().sum(-1)
+    # tr(AᵀA diag σ²) = Σ_j σ²_j Σ_i A²_ij
+    trace = log_variance_q.exp() @ precision_factor.square().sum(-2).T
+    return _log_normalizer(precision_factor) - 0.5 * (squares + trace)
+
+
+def kl_categorical(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """KL(q ‖ p) = Σ_c q_c (log q_c − log p_c), shape ``(...)`` from ``(..., K)``.
+
+    log q_c must be finite, as a log-softmax of finite values is.
+    """
+    return (log_q.exp() * (log_q - log_p)).sum(-1)
+
+
+def log_mean_exp(x: Tensor, dim: int) -> Tensor:
+    """log (1/S) Σ_s exp(x_s) along ``dim``."""
+    return torch.logsumexp(x, dim) - math.log(x.shape[dim])
+
+
+def sharpen(
+    log_likelihoods: Tensor, log_weights: Tensor, min_information: float, n_bisections: int = 30
+) -> tuple[Tensor, Tensor | None]:
+    """argmax_q Σ_c q_c g_c − max(λ, KL(q ‖ π)): q_c ∝ π_c exp(g_c / T).
+
+    T = 1 where that already has KL(q ‖ π) ≥ λ; elsewhere the T < 1 at which KL(q ‖ π) = λ, found by
+    bisection (the divergence falls with T). Where even the most likely component alone has
+    −log π_c < λ, T goes to its smallest value and q to a single component, which is the optimum there.
+
+    Parameters
+    ----------
+    log_likelihoods : Tensor of shape (N, K)
+        g_c, the expected log-density of each row under each component.
+    log_weights : Tensor of shape (K,)
+        log π_c.
+    min_information : float
+        λ in nats.
+    n_bisections : int, default=30
+        Halvings of the bracket of log T.
+
+    Returns
+    -------
+    log_responsibilities : Tensor of shape (N, K)
+    temperature : Tensor of shape (N, 1), or None where λ = 0 and every T = 1
+        No gradient flows through either.
+    """
+    with torch.no_grad():
+        log_q = torch.log_softmax(log_weights + log_likelihoods, -1)
+        if min_information <= 0.0:
+            return log_q, None
+        g = log_likelihoods - log_likelihoods.amax(-1, keepdim=True)
+
+        def informs(log_inverse_temperature: Tensor) -> Tensor:
+            log_q = torch.log_softmax(log_weights + g * log_inverse_temperature.exp(), -1)
+            return kl_categorical(log_q, log_weights).unsqueeze(-1) >= min_information
+
+        low = g.new_zeros(len(g), 1)
+        high = torch.full_like(low, MAX_LOG_INVERSE_TEMPERATURE)
+        settled = kl_categorical(log_q, log_weights).unsqueeze(-1) >= min_information
+        for _ in range(n_bisections):
+            middle = 0.5 * (low + high)
+            enough = informs(middle)
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        inverse_temperature = torch.where(settled, torch.ones_like(high), high.exp())
+        log_q = torch.log_softmax(log_weights + g * inverse_temperature, -1)
+        return log_q, inverse_temperature.reciprocal()
+
+
+def weighted_moments(z: Tensor, responsibilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts n_c = Σ_n r_nc, means Σ_n r_nc z_n / n_c and covariances of each component.
+
+    Parameters
+    ----------
+    z : Tensor of shape (N, L)
+    responsibilities : Tensor of shape (N, K)
+
+    Returns
+    -------
+    counts : Tensor of shape (K,)
+    means : Tensor of shape (K, L)
+        The overall mean for a component without rows.
+    covariances : Tensor of shape (K, L, L)
+        Zero for a component without rows.
+    """
+    K, L = responsibilities.shape[1], z.shape[1]
+    counts = responsibilities.sum(0)
+    occupied = (counts > 0).unsqueeze(-1)
+    safe_counts = torch.where(counts > 0, counts, torch.ones_like(counts))
+    means = torch.where(occupied, responsibilities.T @ z / safe_counts.unsqueeze(-1), z.mean(0))
+    covariances = z.new_empty(K, L, L)
+    for c in range(K):  # K passes over (N, L) instead of an (N, K, L) tensor
+        centred = z - means[c]
+        covariances[c] = (centred * responsibilities[:, c : c + 1]).T @ centred / safe_counts[c]
+    return counts, means, covariances

@@ -1,0 +1,78 @@
+"""The one gate from rows to results: chunked, float64, evaluation mode, nothing left behind."""
+
+import copy
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
+
+# float64 copies of fitted modules, outside the estimators so that they are neither pickled nor compared
+_doubles: weakref.WeakKeyDictionary[nn.Module, tuple[tuple, nn.Module]] = weakref.WeakKeyDictionary()
+
+
+def double_precision(module: nn.Module, device: torch.device) -> nn.Module:
+    """A float64 copy of ``module`` on ``device``, made once per state of the module."""
+    if device.type == "mps":  # no float64 there
+        device = torch.device("cpu")
+    tensors = module.state_dict(keep_vars=True).values()
+    version = (str(device), *((id(tensor), tensor._version) for tensor in tensors))
+    if module not in _doubles or _doubles[module][0] != version:
+        _doubles[module] = (version, copy.deepcopy(module).double().to(device).eval())
+    return _doubles[module][1]
+
+
+def forget_double(module: nn.Module) -> None:
+    """Drop the float64 copy: fused optimiser steps change parameters without counting a version."""
+    _doubles.pop(module, None)
+
+
+def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
+    """Rows per chunk such that the widest layer of ``n_copies`` draws per row stays in cache or near it."""
+    widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
+    return max(16, min(8192, CHUNK_VALUES // (widest * n_copies)))
+
+
+@torch.inference_mode()
+def over_chunks(
+    module: nn.Module,
+    method: Callable[[Any, Tensor], Tensor],
+    X: np.ndarray,
+    device: torch.device,
+    n_copies: int = 1,
+) -> np.ndarray:
+    """``method(module, rows)`` for all rows of ``X``, chunk by chunk, in float64.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The fitted model, in any precision.
+    method : callable
+        From a float64 module and rows (n, D) to a tensor whose first axis has n entries.
+    X : ndarray of shape (N, D)
+        May be memory-mapped; only a chunk of it is converted at a time.
+    device : torch.device
+    n_copies : int, default=1
+        Draws per row that ``method`` makes.
+
+    Returns
+    -------
+    ndarray of shape (N, ...)
+    """
+    double = double_precision(module, device)
+    target = next(double.parameters()).device
+    size = chunk_rows(module, n_copies)
+    out: np.ndarray | None = None
+    for first in range(0, len(X), size):
+        rows = torch.from_numpy(np.array(X[first : first + size], dtype=np.float64)).to(target)
+        result = method(double, rows).numpy(force=True)
+        if out is None:
+            out = np.empty((len(X), *result.shape[1:]))
+        out[first : first + len(result)] = result
+    if out is None:
+        raise ValueError("X has no rows; pass at least one.")
+    return out

@@ -1,0 +1,155 @@
+"""Agreement of clusters with known classes: measures of accuracy that need no common numbering."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+
+def clustering_accuracy(y_true, y_pred) -> float:
+    """Share of rows whose cluster is matched with their class, under the best one-to-one matching.
+
+    max over injections m of 1/N Σ_n [y_true_n = m(y_pred_n)], found by the Hungarian algorithm.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (N,)
+        Classes; numbers or strings.
+    y_pred : array-like of shape (N,)
+        Clusters, in any numbering. There may be more or fewer clusters than classes: rows in clusters
+        without a partner count as wrong.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the labels are empty, of unequal length or not one-dimensional.
+
+    See Also
+    --------
+    majority_accuracy : Several clusters may share a class.
+    most_confident_accuracy : The protocol of Makhzani et al.
+
+    Examples
+    --------
+    >>> from skgmvae.metrics import clustering_accuracy
+    >>> clustering_accuracy([0, 0, 1, 1], [1, 1, 0, 0])
+    1.0
+    >>> clustering_accuracy(["a", "a", "b", "b"], [0, 1, 2, 2])
+    0.75
+    """
+    counts = _count(y_true, y_pred)
+    matched = counts[linear_sum_assignment(counts, maximize=True)]
+    return float(matched.sum() / counts.sum())
+
+
+def majority_accuracy(y_true, y_pred) -> float:
+    """Share of rows whose class is the most frequent one of their cluster, also called purity.
+
+    1/N Σ_c max_k n_kc, with n_kc the number of rows of class k in cluster c. It never falls when clusters
+    are split, so it compares only results with equal numbers of clusters.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (N,)
+        Classes; numbers or strings.
+    y_pred : array-like of shape (N,)
+        Clusters, in any numbering.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the labels are empty, of unequal length or not one-dimensional.
+
+    Examples
+    --------
+    >>> from skgmvae.metrics import majority_accuracy
+    >>> majority_accuracy([0, 0, 1, 1], [0, 1, 2, 2])
+    1.0
+    """
+    counts = _count(y_true, y_pred)
+    return float(counts.max(axis=0).sum() / counts.sum())
+
+
+def most_confident_accuracy(y_true, responsibilities) -> float:
+    """Accuracy when each cluster takes the class of its single most confident row.
+
+    Cluster c takes the class of row argmax_n r_nc; row n belongs to cluster argmax_c r_nc. This is the
+    protocol of Makhzani et al. (2015), used for the published figures of the GMVAE.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (N,)
+        Classes; numbers or strings.
+    responsibilities : array-like of shape (N, K)
+        Probabilities of the clusters given each row, as ``predict_proba`` returns them.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or if the responsibilities are no probabilities.
+
+    References
+    ----------
+    Makhzani, Shlens, Jaitly, Goodfellow and Frey (2015), *Adversarial Autoencoders*, arXiv:1511.05644.
+
+    Examples
+    --------
+    >>> from skgmvae.metrics import most_confident_accuracy
+    >>> most_confident_accuracy([0, 0, 1], [[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
+    0.6666666666666666
+    """
+    y_true = _check_labels(y_true, "y_true")
+    responsibilities = _check_probabilities(responsibilities)
+    check_consistent_length(y_true, responsibilities)
+    class_of_cluster = y_true[responsibilities.argmax(axis=0)]
+    return float(np.mean(class_of_cluster[responsibilities.argmax(axis=1)] == y_true))
+
+
+def _count(y_true, y_pred):
+    """Rows per class and cluster, shape (classes, clusters)."""
+    y_true, y_pred = _check_labels(y_true, "y_true"), _check_labels(y_pred, "y_pred")
+    if len(y_true) != len(y_pred):
+        raise ValueError(
+            f"y_true has {len(y_true)} labels and y_pred has {len(y_pred)}; pass the two labels of every row, "
+            "in the same order"
+        )
+    return contingency_matrix(y_true, y_pred)
+
+
+def _check_labels(labels, name):
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise ValueError(
+            f"{name} must be one label per row, got shape {labels.shape}; "
+            "if these are probabilities, pass their argmax over the columns"
+        )
+    labels = column_or_1d(labels)
+    if len(labels) == 0:
+        raise ValueError(f"{name} is empty, got shape (0,); pass at least one label")
+    return labels
+
+
+def _check_probabilities(responsibilities):
+    responsibilities = check_array(responsibilities, input_name="responsibilities")
+    low, high = responsibilities.min(), responsibilities.max()
+    if low < 0.0 or high > 1.0 + 1e-6:
+        raise ValueError(
+            f"responsibilities must lie in [0, 1], got values from {low:.3g} to {high:.3g}; "
+            "pass what predict_proba returns, not logarithms or distances"
+        )
+    return responsibilities

@@ -1,0 +1,126 @@
+"""The part that the models share and that pretraining fits: encoder, decoder, likelihood."""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.likelihoods import Bernoulli, Gaussian
+from skgmvae.models.networks import (
+    GaussianHead,
+    make_conv_body,
+    make_conv_decoder,
+    make_mlp,
+    make_mlp_body,
+    scale_for_relu,
+)
+
+
+class Autoencoder(nn.Module):
+    """Encoder to a diagonal Gaussian q(z|x), decoder and likelihood p(x|z).
+
+    As a module of its own it is the plain autoencoder of the pretraining phase: its only term is
+    log p(x | z = E_q[z]).
+
+    Parameters
+    ----------
+    n_features : int
+        D.
+    latent_dim : int
+        L.
+    likelihood : Bernoulli or Gaussian
+    hidden_layer_sizes : sequence of int
+        Widths of the encoder's hidden layers; the decoder mirrors them.
+    image_shape : (C, H, W) or None
+        Convolutional networks for images of this shape; None: fully connected networks.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        latent_dim: int,
+        likelihood: Bernoulli | Gaussian,
+        hidden_layer_sizes: Sequence[int],
+        image_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
+        self.likelihood = likelihood
+        self.decoder: nn.Sequential
+        if image_shape is None:
+            self.body, width = make_mlp_body(n_features, hidden_layer_sizes)
+            self.decoder = make_mlp(latent_dim, tuple(reversed(hidden_layer_sizes)), n_features)
+        else:
+            self.body, width = make_conv_body(image_shape)
+            self.decoder = make_conv_decoder(latent_dim, image_shape)
+        self.body_width = width
+        self.head = GaussianHead(width, latent_dim)
+        self.apply(scale_for_relu)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the networks."""
+        return self.head.mean.weight.dtype
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Network input for rows in the units of the data."""
+        return self.likelihood.standardise(x, self.dtype)
+
+    def networks_precision(self, x: Tensor) -> AbstractContextManager:
+        """Context in which the networks run; everything outside it keeps full precision."""
+        if self.autocast_dtype is None:
+            return nullcontext()  # a disabled autocast is not free
+        return torch.autocast(x.device.type, dtype=self.autocast_dtype)
+
+    def features(self, standardised: Tensor) -> Tensor:
+        """The encoder's last hidden layer, shape (N, body_width)."""
+        with self.networks_precision(standardised):
+            return self.body(standardised).to(standardised.dtype)
+
+    def encode(self, standardised: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), each (N, L)."""
+        return self.head(self.features(standardised))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decoder output (..., D) for latent points (..., L)."""
+        with self.networks_precision(z):
+            output = self.decoder(z.reshape(-1, z.shape[-1]))
+        return output.to(z.dtype).reshape(*z.shape[:-1], -1)
+
+    def log_likelihood(self, standardised: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z), shape (..., N), of rows (N, D) at latent points (..., N, L)."""
+        return self.likelihood.log_prob(standardised, self.decode(z))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Posterior mean embedding, shape (N, L)."""
+        return self.head.mean(self.features(self.standardise(x)))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        return self.likelihood.mean(self.decode(self.embed(x)))
+
+    def forward(self, x: Tensor) -> ELBOTerms:
+        """The reconstruction term alone, at the posterior mean."""
+        standardised = self.standardise(x)
+        z = self.head.mean(self.features(standardised))
+        log_likelihood = self.log_likelihood(standardised, z)
+        zero = torch.zeros_like(log_likelihood)
+        return ELBOTerms(log_likelihood, zero, zero, zero)
+
+    def set_posterior_variance(self, variance: float) -> None:
+        """Begin with q(z|x) of about the given variance in every row and direction."""
+        with torch.no_grad():
+            self.head.log_variance.weight.mul_(0.1)
+            self.head.log_variance.bias.fill_(math.log(variance))
+
+    @torch.no_grad()
+    def residual_squares(self, x: Tensor) -> Tensor:
+        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
+        standardised = self.standardise(x)
+        mean, log_variance = self.encode(standardised)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return (standardised - self.decode(z)).square()

@@ -1,0 +1,76 @@
+"""What every model gives to training and inference: the contract."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class ELBOTerms(NamedTuple):
+    """Terms of the evidence lower bound, one value per row, in nats, each with its natural sign.
+
+    ELBO = log_likelihood − kl_latent − kl_noise − max(λ, kl_component); the objective, not the model,
+    puts them together.
+
+    Attributes
+    ----------
+    log_likelihood : Tensor of shape (N,)
+        E_q[log p(x|z)], in the units of the data.
+    kl_latent : Tensor of shape (N,)
+        E_q[KL(q(z|x) ‖ p(z|c, ·))].
+    kl_noise : Tensor of shape (N,)
+        KL(q(w|x) ‖ p(w)); zero for models without a noise variable.
+    kl_component : Tensor of shape (N,)
+        KL(q(c|x) ‖ π).
+    """
+
+    log_likelihood: Tensor
+    kl_latent: Tensor
+    kl_noise: Tensor
+    kl_component: Tensor
+
+
+class Model(Protocol):
+    """A deep mixture: a plain :class:`torch.nn.Module` with these methods.
+
+    ``x`` is in the units of the data; standardisation is part of the model. ``N`` rows, ``D`` features,
+    ``L`` latent dimensions, ``K`` components, ``S`` importance samples.
+    """
+
+    n_components: int
+    latent_dim: int
+    noise_shape: tuple[int, ...]
+
+    def __call__(self, x: Tensor) -> ELBOTerms:
+        """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Posterior mean embedding of ``x``, shape (N, L)."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+
+    def log_responsibilities(self, x: Tensor) -> Tensor:
+        """log q(c|x), shape (N, K); deterministic."""
+
+    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Importance-weighted estimate of log p(x), shape (N,), from standard normal ``noise`` of shape (S, *noise_shape)."""
+
+    def log_weights(self) -> Tensor:
+        """log π, shape (K,)."""
+
+    def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows drawn from the given components (shape (N,)), and their means E[x|z]; both of shape (N, D)."""
+
+    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+        """Set the mixture's parameters from responsibilities (N, K) of the rows at ``embedding`` (N, L)."""
+
+    def reorder(self, order: Tensor) -> None:
+        """Renumber the components: component ``order[i]`` becomes component ``i``."""
+
+
+def take_components(parameter: nn.Parameter, order: Tensor) -> None:
+    """Reorder the first axis of ``parameter`` in place, unless all components share it."""
+    if len(parameter) == len(order):
+        with torch.no_grad():
+            parameter.copy_(parameter[order])

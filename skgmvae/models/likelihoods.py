@@ -1,0 +1,88 @@
+"""Observation models p(x | z): what the decoder's output means, in the units of the data."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skgmvae.functional import log_normal
+
+MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
+LOG_VARIANCE_PACE = 10.0  # an optimiser step moves the log-variance so much further than a weight
+
+
+class Bernoulli(nn.Module):
+    """x_d | z ~ Bernoulli(sigmoid(output_d)), for values in [0, 1].
+
+    For values strictly between 0 and 1 this is the cross-entropy of the literature, not a normalised
+    density.
+    """
+
+    def standardise(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Network input for the rows ``x``."""
+        return x.to(dtype)
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """log p(x | z), shape (..., N), of standardised rows (N, D) under outputs (..., N, D)."""
+        return -F.binary_cross_entropy_with_logits(output, x.expand_as(output), reduction="none").sum(-1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x | z] in the units of the data."""
+        return torch.sigmoid(output)
+
+    def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """A draw of x | z in the units of the data."""
+        return torch.bernoulli(torch.sigmoid(output), generator=generator)
+
+
+class Gaussian(nn.Module):
+    """x | z ~ N(location + scale · output, scale² · diag exp(log_variance)).
+
+    Parameters
+    ----------
+    location, scale : Tensor of shape (D,)
+        Constants of the internal standardisation. Kept in float64, so that features with a large
+        offset lose no digits before they are centred.
+    """
+
+    location: Tensor
+    scale: Tensor
+    log_scale_sum: Tensor
+
+    def __init__(self, location: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("location", location)
+        self.register_buffer("scale", scale)
+        self.register_buffer("log_scale_sum", scale.log().sum())
+        # not trained until the variance has been set from residuals: the autoencoder is fitted by plain
+        # squared error, under which no feature can win all the weight
+        self.scaled_log_variance = nn.Parameter(torch.zeros(len(location)), requires_grad=False)
+
+    @property
+    def log_variance(self) -> Tensor:
+        """log of the variance per standardised feature, shape (D,), floored at ``MIN_LOG_VARIANCE``."""
+        return (LOG_VARIANCE_PACE * self.scaled_log_variance).clamp_min(MIN_LOG_VARIANCE)
+
+    def set_variance(self, variance: Tensor) -> None:
+        """Begin with this variance per standardised feature (D,), and learn it from here on."""
+        with torch.no_grad():
+            log_variance = variance.log().clamp_min(MIN_LOG_VARIANCE)
+            self.scaled_log_variance.copy_(log_variance / LOG_VARIANCE_PACE)
+        self.scaled_log_variance.requires_grad_(True)
+
+    def standardise(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Network input for the rows ``x``: (x − location) / scale."""
+        return ((x - self.location) / self.scale).to(dtype)
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """log p(x | z), shape (..., N), of standardised rows (N, D) under outputs (..., N, D)."""
+        # the density in the units of the data: the Jacobian of the standardisation is 1 / Π scale
+        return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x | z] in the units of the data."""
+        return self.location + self.scale * output
+
+    def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """A draw of x | z in the units of the data."""
+        noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
+        return self.mean(output + torch.exp(0.5 * self.log_variance) * noise)

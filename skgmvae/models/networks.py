@@ -1,0 +1,132 @@
+"""Bodies and heads: the networks that models are built of."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+# (filters, kernel, stride, padding) per layer: Dilokthanakul et al. 2016, tables A.1 and A.3
+PAPER_CONVOLUTIONS = {
+    28: ((16, 6, 1, 0), (32, 6, 1, 0), (64, 4, 2, 1)),
+    32: ((64, 4, 2, 1), (128, 4, 2, 1), (246, 4, 2, 1)),
+}
+DENSE_AFTER_CONVOLUTIONS = 500
+
+
+class GaussianHead(nn.Module):
+    """Two linear streams from a body: the mean and the log-variance of a diagonal Gaussian.
+
+    Parameters
+    ----------
+    in_features : int
+    out_features : int
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(in_features, out_features)
+        self.log_variance = nn.Linear(in_features, out_features)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, log_variance), each of shape (N, out_features)."""
+        return self.mean(features), self.log_variance(features)
+
+
+def scale_for_relu(module: nn.Module) -> None:
+    """Weights of a linear layer that keep the variance through ReLU (He et al. 2015), and zero biases.
+
+    torch's own default shrinks it sixfold per layer, which costs deep bodies their first epochs.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+        nn.init.zeros_(module.bias)
+
+
+def make_mlp_body(in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
+    """Linear layers with ReLU; returns the body and its output width."""
+    sizes = (in_features, *hidden_layer_sizes)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers), sizes[-1]
+
+
+def make_mlp(in_features: int, hidden_layer_sizes: Sequence[int], out_features: int) -> nn.Sequential:
+    """A body and a linear output layer."""
+    body, width = make_mlp_body(in_features, hidden_layer_sizes)
+    return body.append(nn.Linear(width, out_features))
+
+
+def choose_convolutions(height: int, width: int) -> tuple[tuple[int, int, int, int], ...]:
+    """The paper's layers for 28 × 28 and 32 × 32; otherwise 4 × 4 filters of stride 2, 32, 64, 128, … of
+    them, until the shorter side is 4 or less (at most four layers, at least one).
+    """
+    if height == width and height in PAPER_CONVOLUTIONS:
+        return PAPER_CONVOLUTIONS[height]
+    layers = [(32, 4, 2, 1)]
+    side = min(height, width) // 2
+    while side > 4 and len(layers) < 4:
+        layers.append((2 * layers[-1][0], 4, 2, 1))
+        side //= 2
+    return tuple(layers)
+
+
+def _sides(image_shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Height and width before the first and after each convolution."""
+    sides = [(image_shape[1], image_shape[2])]
+    for _, kernel, stride, padding in choose_convolutions(*sides[0]):
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in sides[-1])
+        sides.append((height, width))
+    return sides
+
+
+def make_conv_body(image_shape: Sequence[int]) -> tuple[nn.Sequential, int]:
+    """Convolutions and one dense layer, each with batch norm and ReLU (table A.1).
+
+    Parameters
+    ----------
+    image_shape : (C, H, W)
+
+    Returns
+    -------
+    body : nn.Sequential
+        From flat rows (N, C·H·W).
+    width : int
+    """
+    channels = image_shape[0]
+    layers: list[nn.Module] = [nn.Unflatten(1, tuple(image_shape))]
+    for filters, kernel, stride, padding in choose_convolutions(*image_shape[1:]):
+        layers += [nn.Conv2d(channels, filters, kernel, stride, padding), nn.BatchNorm2d(filters), nn.ReLU()]
+        channels = filters
+    height, width = _sides(image_shape)[-1]
+    layers += [nn.Flatten(), nn.Linear(channels * height * width, DENSE_AFTER_CONVOLUTIONS)]
+    layers += [nn.BatchNorm1d(DENSE_AFTER_CONVOLUTIONS), nn.ReLU()]
+    return nn.Sequential(*layers), DENSE_AFTER_CONVOLUTIONS
+
+
+def make_conv_decoder(latent_dim: int, image_shape: Sequence[int]) -> nn.Sequential:
+    """The mirror of :func:`make_conv_body` with transposed convolutions (table A.3); flat rows out."""
+    convolutions = choose_convolutions(*image_shape[1:])
+    sides = _sides(image_shape)
+    channels = convolutions[-1][0]
+    height, width = sides[-1]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in (
+        (latent_dim, DENSE_AFTER_CONVOLUTIONS),
+        (DENSE_AFTER_CONVOLUTIONS, channels * height * width),
+    ):
+        layers += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
+    layers.append(nn.Unflatten(1, (channels, height, width)))
+    outputs = [image_shape[0], *(layer[0] for layer in convolutions[:-1])]
+    for i in reversed(range(len(convolutions))):
+        _, kernel, stride, padding = convolutions[i]
+        # a side that the stride did not divide needs its last rows back
+        (before_h, before_w), (after_h, after_w) = sides[i], sides[i + 1]
+        shrink = 2 * padding - kernel
+        extra = (before_h - (after_h - 1) * stride + shrink, before_w - (after_w - 1) * stride + shrink)
+        layers.append(nn.ConvTranspose2d(channels, outputs[i], kernel, stride, padding, output_padding=extra))
+        channels = outputs[i]
+        if i > 0:
+            layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+    layers.append(nn.Flatten())
+    return nn.Sequential(*layers)

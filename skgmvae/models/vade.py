@@ -1,0 +1,207 @@
+"""Variational Deep Embedding (Jiang et al. 2017): a Gaussian mixture as the prior of a VAE."""
+
+import torch
+from torch import Tensor, nn
+
+from skgmvae.functional import (
+    entropy_normal,
+    expected_log_normal,
+    kl_categorical,
+    log_mean_exp,
+    log_normal,
+    log_normal_full,
+    sharpen,
+    weighted_moments,
+)
+from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.contract import ELBOTerms, take_components
+
+# share of the embedding's within-component variance that q(z|x) begins with
+INITIAL_POSTERIOR_SHARE = 0.01
+
+
+class VaDE(nn.Module):
+    """c ~ Cat(π);  z | c ~ N(m_c, S_c);  x | z ~ likelihood;  q(z|x) diagonal Gaussian.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+    n_components : int
+        K.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        Shape of S_c, as in :class:`sklearn.mixture.GaussianMixture`.
+    learn_weights : bool
+        Learn π; otherwise uniform.
+    n_mc_samples : int
+        M, draws of z per row and step.
+    min_information : float
+        λ in nats; q(c|x) is sharpened until KL(q(c|x) ‖ π) = λ.
+    reg_covar : float
+        Added to the diagonal of the covariances that the training starts from.
+    """
+
+    _layout: Tensor
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        n_components: int,
+        *,
+        covariance_type: str = "full",
+        learn_weights: bool = True,
+        n_mc_samples: int = 1,
+        min_information: float = 0.0,
+        reg_covar: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        K, L = n_components, autoencoder.latent_dim
+        self.autoencoder = autoencoder
+        self.n_components, self.latent_dim, self.noise_shape = K, L, (L,)
+        self.covariance_type = covariance_type
+        self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
+        self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
+        self.means = nn.Parameter(torch.randn(K, L))
+        # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, what is below
+        diagonals = {"full": (K, L), "tied": (1, L), "diag": (K, L), "spherical": (K, 1)}
+        self.log_diagonal = nn.Parameter(torch.zeros(diagonals[covariance_type]))
+        below = torch.zeros(len(self.log_diagonal), L * (L - 1) // 2)
+        self.below_diagonal = nn.Parameter(below) if covariance_type in ("full", "tied") else None
+        self.register_buffer("_layout", _lay_out_factor(L), persistent=False)
+
+    def log_weights(self) -> Tensor:
+        """log π, shape (K,)."""
+        return torch.log_softmax(self.weight_logits, -1)
+
+    def precision_factor(self) -> Tensor:
+        """Lower-triangular A_c with S_c⁻¹ = A_cᵀ A_c, shape (K, L, L); (1, L, L) if tied."""
+        diagonal = self.log_diagonal.exp()
+        if self.below_diagonal is None:
+            return torch.diag_embed(diagonal.expand(-1, self.latent_dim))
+        entries = torch.cat([diagonal, self.below_diagonal, diagonal.new_zeros(len(diagonal), 1)], 1)
+        return entries.index_select(1, self._layout).unflatten(1, (self.latent_dim, self.latent_dim))
+
+    def covariances(self) -> Tensor:
+        """S_c, shape (K, L, L), or (1, L, L) if tied."""
+        identity = torch.eye(self.latent_dim, dtype=self.means.dtype, device=self.means.device)
+        inverse = torch.linalg.solve_triangular(self.precision_factor(), identity, upper=False)
+        return inverse @ inverse.mT  # (AᵀA)⁻¹ = A⁻¹ A⁻ᵀ
+
+    def _expected_log_prior(self, mean_q: Tensor, log_variance_q: Tensor) -> Tensor:
+        """g_c = E_q[log N(z; m_c, S_c)], shape (N, K)."""
+        return expected_log_normal(mean_q, log_variance_q, self.means, self.precision_factor())
+
+    def forward(self, x: Tensor) -> ELBOTerms:
+        """Terms of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)).
+
+        q(c|x) is the exact maximiser given q(z|x), so no gradient need pass through it (Danskin); for
+        λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)).
+        """
+        standardised = self.autoencoder.standardise(x)
+        mean, log_variance = self.autoencoder.encode(standardised)
+        noise = torch.randn(self.n_mc_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        log_likelihood = self.autoencoder.log_likelihood(standardised, z).mean(0)
+
+        g = self._expected_log_prior(mean, log_variance)
+        log_weights = self.log_weights()
+        log_q, temperature = sharpen(g, log_weights, self.min_information)
+        kl_latent = -(log_q.exp() * g).sum(-1) - entropy_normal(log_variance)
+        if temperature is not None:
+            # on the floor KL = λ the multiplier of the constraint is T, so π feels T times the divergence;
+            # in this form the value is that of log π to the last bit, and KL does not fall below λ by rounding
+            held = log_weights.detach()
+            log_weights = held + temperature * (log_weights - held)
+        kl_component = kl_categorical(log_q, log_weights)
+        return ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """E_q[z], shape (N, L)."""
+        return self.autoencoder.embed(x)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        return self.autoencoder.reconstruct(x)
+
+    def log_responsibilities(self, x: Tensor) -> Tensor:
+        """log q(c|x) = log softmax_c (log π_c + g_c), shape (N, K)."""
+        g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardise(x)))
+        return torch.log_softmax(self.log_weights() + g, -1)
+
+    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log (1/S) Σ_s p(x|z_s) p(z_s) / q(z_s|x), shape (N,), from noise (S, L) shared by all rows."""
+        standardised = self.autoencoder.standardise(x)
+        mean, log_variance = self.autoencoder.encode(standardised)
+        z = mean + torch.exp(0.5 * log_variance) * noise.unsqueeze(1)
+        log_prior = torch.logsumexp(self.log_weights() + log_normal_full(z, self.means, self.precision_factor()), -1)
+        log_posterior = log_normal(z, mean, log_variance)
+        return log_mean_exp(self.autoencoder.log_likelihood(standardised, z) + log_prior - log_posterior, 0)
+
+    def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws of x | c and their means E[x|z], each of shape (N, D)."""
+        means = self.means[components]
+        noise = torch.randn(means.shape, generator=generator, dtype=means.dtype, device=means.device)
+        factors = self.precision_factor().expand(self.n_components, -1, -1)[components]
+        # A (z − m) = ε  ⇔  z = m + A⁻¹ ε
+        z = means + torch.linalg.solve_triangular(factors, noise.unsqueeze(-1), upper=False).squeeze(-1)
+        output = self.autoencoder.decode(z)
+        likelihood = self.autoencoder.likelihood
+        return likelihood.draw(output, generator), likelihood.mean(output)
+
+    @torch.no_grad()
+    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+        """Weights, means and covariances from moments, and a narrow q(z|x).
+
+        The maximisers of the bound for given responsibilities and q(z|x) = N(μ, diag v): each covariance
+        is that of the μ of its rows plus diag v. It is then drawn towards the pooled one by as much as
+        L + 1 rows weigh, so that a component of few rows begins with a proper density, and ``reg_covar``
+        is added to the diagonal.
+        """
+        K, L = self.n_components, self.latent_dim
+        z, r = embedding.double(), responsibilities.double()
+        counts, means, scatter = weighted_moments(z, r)
+        share = (counts / counts.sum()).reshape(K, 1, 1)
+        pooled = (share * scatter).sum(0)
+        # one width for all directions: the embedding of few features lies near a plane
+        posterior_variance = INITIAL_POSTERIOR_SHARE * pooled.diagonal().mean() + self.reg_covar
+        if self.covariance_type == "tied":
+            covariances = pooled.unsqueeze(0)
+        else:
+            n = counts.reshape(K, 1, 1)
+            covariances = (n * scatter + (L + 1.0) * pooled) / (n + L + 1.0)
+        added = posterior_variance + self.reg_covar
+        self._set_covariances(covariances + added * torch.eye(L, dtype=z.dtype, device=z.device))
+        self.means.copy_(means)
+        if self.weight_logits.requires_grad:
+            # a component without rows keeps the weight of one, so that it can come back
+            self.weight_logits.copy_(counts.clamp_min(1.0).log())
+        self.autoencoder.set_posterior_variance(float(posterior_variance))
+
+    def _set_covariances(self, covariances: Tensor) -> None:
+        variances = covariances.diagonal(dim1=-2, dim2=-1)
+        if self.covariance_type == "spherical":
+            self.log_diagonal.copy_(-0.5 * variances.mean(-1, keepdim=True).log())
+        elif self.below_diagonal is None:
+            self.log_diagonal.copy_(-0.5 * variances.log())
+        else:
+            identity = torch.eye(self.latent_dim, dtype=variances.dtype, device=variances.device)
+            factor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), identity, upper=False)
+            self.log_diagonal.copy_(factor.diagonal(dim1=-2, dim2=-1).log())
+            rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, -1)
+            self.below_diagonal.copy_(factor[:, rows, columns])
+
+    def reorder(self, order: Tensor) -> None:
+        """Component ``order[i]`` becomes component ``i``."""
+        for parameter in (self.weight_logits, self.means, self.log_diagonal, self.below_diagonal):
+            if parameter is not None:
+                take_components(parameter, order)
+
+
+def _lay_out_factor(latent_dim: int) -> Tensor:
+    """For each entry of A, row by row: its place among the diagonal, what is below it, and a zero."""
+    L = latent_dim
+    n_below = L * (L - 1) // 2
+    layout = torch.full((L, L), L + n_below)
+    layout.diagonal().copy_(torch.arange(L))
+    rows, columns = torch.tril_indices(L, L, -1)
+    layout[rows, columns] = torch.arange(L, L + n_below)
+    return layout.flatten()

@@ -1,0 +1,168 @@
+"""Pictures of fitted estimators, as Display classes in scikit-learn's manner."""
+
+import math
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+CELL_INCHES = 0.55
+GAP_SHARE = 0.1  # of an image's height, at least one pixel
+
+
+class ComponentSamplesDisplay:
+    """Grid of images: one row of samples per component.
+
+    Use :meth:`from_estimator` to draw from a fitted estimator, or pass samples from elsewhere.
+
+    Parameters
+    ----------
+    samples : array-like of shape (n_samples, n_features)
+        Flat images.
+    labels : array-like of shape (n_samples,)
+        Component of each sample; rows of the grid follow the sorted labels.
+    image_shape : (H, W) or (C, H, W)
+        Shape of an image; one channel (grey) or three (RGB in [0, 1]).
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the grid.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    Examples
+    --------
+    >>> from skgmvae.plotting import ComponentSamplesDisplay
+    >>> display = ComponentSamplesDisplay([[0, 1, 2, 3], [3, 2, 1, 0]], labels=[0, 1], image_shape=(2, 2))
+    >>> display.plot().figure_.savefig("samples.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, samples, labels, image_shape):
+        self.samples = samples
+        self.labels = labels
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, *, n_samples=10, image_shape=None, inverse_transform=None, random_state=None, ax=None
+    ):
+        """Draw samples from each component of a fitted estimator and plot them.
+
+        Parameters
+        ----------
+        estimator : estimator with ``sample(n_samples, component=, random_state=)``
+            Fitted.
+        n_samples : int, default=10
+            Images per component.
+        image_shape : (H, W) or (C, H, W), default=None
+            None: the estimator's ``image_shape``, or else square grey images.
+        inverse_transform : callable, default=None
+            From the estimator's units to pixels, for instance ``scaler.inverse_transform``.
+        random_state : int or None, default=None
+            With an int, a column holds the same noise under every component.
+        ax : matplotlib Axes, default=None
+            None: a new figure.
+
+        Returns
+        -------
+        ComponentSamplesDisplay
+        """
+        check_is_fitted(estimator)
+        K = len(estimator.weights_)
+        draws = [estimator.sample(n_samples, component=c, random_state=random_state)[0] for c in range(K)]
+        samples = np.concatenate(draws)
+        if inverse_transform is not None:
+            samples = inverse_transform(samples)
+        if image_shape is None:
+            image_shape = getattr(estimator, "image_shape", None) or _square_shape(samples.shape[1])
+        return cls(samples, np.repeat(np.arange(K), n_samples), image_shape).plot(ax=ax)
+
+    def plot(self, ax=None, **imshow_kwargs):
+        """Draw the grid.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None: a new figure of the size of the grid.
+        **imshow_kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.imshow`; by default dark ink on white.
+
+        Returns
+        -------
+        ComponentSamplesDisplay
+            Itself, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If ``ax`` is None and matplotlib is not installed.
+        ValueError
+            If the samples do not have the size of ``image_shape``, or the labels not their number.
+        """
+        mosaic, components = self._mosaic()
+        if ax is None:
+            ax = _make_axes(len(components), mosaic.shape)
+        ax.imshow(mosaic, **{"cmap": "gray_r", "interpolation": "nearest", **imshow_kwargs})
+        _label_rows(ax, components, mosaic.shape[0])
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _mosaic(self):
+        """One image (height, width[, 3]) of all samples, empty where there are none, and the row labels."""
+        images, labels = self._images(), np.asarray(self.labels)
+        components, counts = np.unique(labels, return_counts=True)
+        _, H, W, *channels = images.shape
+        gap = max(1, round(GAP_SHARE * H))
+        # NaN is drawn as background
+        cells = np.full((len(components), counts.max(), H + gap, W + gap, *channels), np.nan)
+        for row, component in zip(cells, components, strict=True):
+            members = images[labels == component]
+            row[: len(members), :H, :W] = members
+        mosaic = cells.swapaxes(1, 2).reshape(len(components) * (H + gap), counts.max() * (W + gap), *channels)
+        return mosaic, components
+
+    def _images(self):
+        """Samples as (N, H, W), or (N, H, W, 3) for RGB."""
+        samples, shape = np.asarray(self.samples, dtype=float), tuple(self.image_shape)
+        if samples.ndim != 2 or samples.shape[1] != math.prod(shape):
+            raise ValueError(
+                f"image_shape {shape} has {math.prod(shape)} pixels but samples have shape {samples.shape}; "
+                "pass one flat image per row and the shape it was flattened from"
+            )
+        if len(samples) == 0 or len(samples) != len(self.labels):
+            raise ValueError(f"got {len(samples)} samples and {len(self.labels)} labels; pass one label per sample")
+        if len(shape) == 3 and shape[0] == 3:
+            return np.moveaxis(samples.reshape(-1, *shape), 1, -1).clip(0.0, 1.0)
+        if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+            return samples.reshape(-1, *shape[-2:])
+        raise ValueError(f"image_shape must be (H, W), (1, H, W) or (3, H, W), got {shape}")
+
+
+def _square_shape(n_features):
+    side = math.isqrt(n_features)
+    if side * side != n_features:
+        raise ValueError(f"{n_features} features are no square image; pass image_shape=(H, W)")
+    return side, side
+
+
+def _import_pyplot():
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("plots need matplotlib; install it with: pip install 'skgmvae[plot]'") from error
+    return pyplot
+
+
+def _make_axes(n_rows, shape):
+    height = CELL_INCHES * n_rows
+    size = (height * shape[1] / shape[0] + 0.9, height + 0.3)
+    return _import_pyplot().subplots(figsize=size, layout="constrained")[1]
+
+
+def _label_rows(ax, components, height):
+    cell = height / len(components)
+    ax.set_yticks(cell * np.arange(len(components)) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2, labels=components)
+    ax.set_xticks([])
+    ax.set_ylabel("component")
+    ax.tick_params(left=False)
+    ax.spines[:].set_visible(False)

@@ -1,0 +1,1 @@
+"""How a model is fitted: skorch's loop, batches, pretraining and starts."""

@@ -1,0 +1,55 @@
+"""Batches sliced from a tensor: no Python per row, no copy of the data."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def as_rows(X: np.ndarray) -> Tensor:
+    """A tensor over the memory of ``X`` (also a read-only or memory-mapped one); nothing is copied."""
+    with warnings.catch_warnings():
+        # torch warns that writing to a read-only array is undefined; rows are only read
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(X)
+
+
+def place_rows(rows: Tensor, device: torch.device) -> Tensor:
+    """The rows on ``device`` if they fit into half of its free memory, else where they are."""
+    if device.type == "mps":
+        return rows.to(device, torch.float32)
+    if device.type != "cuda":
+        return rows
+    free, _ = torch.cuda.mem_get_info(device)
+    return rows.to(device) if rows.numel() * rows.element_size() < free // 2 else rows
+
+
+class ShuffledBatches:
+    """All rows once per iteration, in a fresh random order, in batches of nearly equal size.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (N, D)
+    batch_size : int
+        Batches have at least this many rows and fewer than twice as many (N, if that is less), so none is
+        too small for batch normalisation.
+    device : torch.device, optional
+        Where the batches go; rows that live elsewhere are sent in pinned blocks.
+    """
+
+    def __init__(self, rows: Tensor, batch_size: int, device: torch.device | None = None) -> None:
+        self.rows = rows
+        self.n_batches = max(1, len(rows) // batch_size)
+        self.device = rows.device if device is None else torch.device(device)
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.rows), device=self.rows.device)
+        streamed = self.device.type == "cuda" and self.rows.device.type == "cpu"
+        for indices in order.tensor_split(self.n_batches):
+            batch = self.rows.index_select(0, indices)
+            yield batch.pin_memory().to(self.device, non_blocking=True) if streamed else batch

@@ -1,0 +1,181 @@
+"""What happens around the epochs: schedule, convergence, the divergence guard, progress."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from skgmvae.models.contract import ELBOTerms
+
+
+class StepSize(Callback):
+    """The step size of every step: a linear warm-up and a cosine decay to zero, or constant.
+
+    Parameters
+    ----------
+    n_steps : int
+        Optimiser steps planned.
+    n_warmup : int
+        Steps of the warm-up; at most a tenth of ``n_steps`` is used.
+    anneal : bool
+        Without it, the full step size throughout.
+    """
+
+    def __init__(self, n_steps: int, n_warmup: int, *, anneal: bool) -> None:
+        self.n_steps = n_steps
+        self.n_warmup = min(n_warmup, n_steps // 10)
+        self.anneal = anneal
+
+    def factor(self, step: int) -> float:
+        """Share of the full step size at ``step`` = 0, 1, …"""
+        if not self.anneal:
+            return 1.0
+        if step < self.n_warmup:
+            return (step + 1) / (self.n_warmup + 1)
+        progress = (step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
+        return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin at step 0."""
+        self.step_ = 0
+
+    def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Set the step size of the coming step."""
+        for group in net.optimizer_.param_groups:
+            group["lr"] = net.lr * self.factor(self.step_)
+        self.step_ += 1
+
+
+class StopWhenConverged(Callback):
+    """Stop when the best bound of the last ``patience`` epochs gains less than ``tol`` on the best before.
+
+    ``converged_`` tells whether it did.
+    """
+
+    def __init__(self, tol: float, patience: int) -> None:
+        self.tol = tol
+        self.patience = max(1, patience)
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget earlier runs."""
+        self.converged_ = False
+        self.bounds_: list[float] = []
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare the two stretches of epochs."""
+        bound = net.history[-1]["lower_bound"]
+        if not math.isfinite(bound):
+            return  # an epoch that was undone
+        self.bounds_.append(bound)
+        recent, earlier = self.bounds_[-self.patience :], self.bounds_[: -self.patience]
+        if earlier and max(recent) - max(earlier) < self.tol:
+            self.converged_ = True
+            raise KeyboardInterrupt  # skorch's way to end a fit in good order
+
+
+class DivergenceGuard(Callback):
+    """Go back to the last finite epoch, with a smaller step, when the bound stops being finite.
+
+    Parameters
+    ----------
+    max_failures : int, default=4
+        After so many in one run a ValueError names the term that diverged.
+    """
+
+    def __init__(self, max_failures: int = 4) -> None:
+        self.max_failures = max_failures
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Take the first snapshot."""
+        self.failures_ = 0
+        self.snapshot_ = [tensor.clone() for tensor in self._tensors(net)]
+
+    @staticmethod
+    def _tensors(net: Any) -> list[Tensor]:
+        return [tensor.detach() for tensor in net.module_.state_dict(keep_vars=True).values()]
+
+    @torch.no_grad()
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep a finite state; undo an epoch that ended in another."""
+        record = net.history[-1]
+        tensors = self._tensors(net)
+        if math.isfinite(record["lower_bound"]) and self._all_finite(tensors):
+            for kept, tensor in zip(self.snapshot_, tensors, strict=True):
+                kept.copy_(tensor)
+            return
+        self.failures_ += 1
+        if self.failures_ > self.max_failures:
+            raise ValueError(self._describe(net.diverged_, net.lr))
+        self._restore(tensors)
+        net.lr = net.lr / 4.0
+        for group in net.optimizer_.param_groups:
+            group["lr"] /= 4.0
+        net.optimizer_.state.clear()
+
+    @torch.no_grad()
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Undo an interrupted epoch that diverged; drop the snapshot."""
+        tensors = self._tensors(net)
+        if not self._all_finite(tensors):
+            self._restore(tensors)
+            net.optimizer_.state.clear()
+        self.snapshot_ = []
+
+    def _restore(self, tensors: list[Tensor]) -> None:
+        for tensor, kept in zip(tensors, self.snapshot_, strict=True):
+            tensor.copy_(kept)
+
+    @staticmethod
+    def _all_finite(tensors: list[Tensor]) -> bool:
+        # one truth value per tensor and one read for all
+        return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+    @staticmethod
+    def _describe(culprits: list[str], lr: float) -> str:
+        return (
+            f"Training diverged: {', '.join(culprits) or 'a parameter'} stopped being finite again and again, last "
+            f"with learning_rate={lr:.2g}. Lower learning_rate, scale the features, or look for extreme values in X."
+        )
+
+
+class Progress(Callback):
+    """A progress bar with the terms (``verbose=1``) or a line per epoch (``verbose=2``).
+
+    Parameters
+    ----------
+    phase : str
+        What is shown to the left.
+    n_epochs : int
+    verbose : int
+    """
+
+    def __init__(self, phase: str, n_epochs: int, verbose: int) -> None:
+        self.phase = phase
+        self.n_epochs = n_epochs
+        self.verbose = verbose
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        self.epoch_ = 0
+        self.bar_ = tqdm(total=self.n_epochs, desc=self.phase, unit="epoch", disable=self.verbose != 1)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Show the epoch's terms."""
+        self.epoch_ += 1
+        record = net.history[-1]
+        terms = {name: f"{record[name]:.4g}" for name in ("lower_bound", *ELBOTerms._fields) if np.any(record[name])}
+        self.bar_.set_postfix(terms, refresh=False)
+        self.bar_.update()
+        if self.verbose >= 2:
+            line = "  ".join(f"{name} {value}" for name, value in terms.items())
+            print(f"{self.phase} {self.epoch_}/{self.n_epochs}  {line}")
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the bar, which cannot be pickled."""
+        self.bar_.close()
+        del self.bar_

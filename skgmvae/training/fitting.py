@@ -1,0 +1,185 @@
+"""From rows to a trained net: pretraining, start, training."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_memory
+from torch import nn
+
+from skgmvae.inference import over_chunks
+from skgmvae.models.likelihoods import Gaussian
+from skgmvae.training.batches import as_rows
+from skgmvae.training.devices import check_device, seeded
+from skgmvae.training.net import BoundNet
+from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
+from skgmvae.training.starts import choose_start
+from skgmvae.training.trainer import Outcome, Plan, make_net, run
+
+MAX_SEED = np.iinfo(np.int32).max
+MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
+MAX_INPUT_VALUES = 10_000_000  # and up to so many values, since that takes a standardised copy
+RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
+
+
+class Stopwatch:
+    """Seconds per phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Book the time since the last lap on ``phase``."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained net and how it came about.
+
+    Attributes
+    ----------
+    net : BoundNet
+    outcome : Outcome
+    lower_bound : float
+        Of the last epoch, or of the start if there was none; nats per row.
+    n_epochs : int
+        Of this training; the net's history may be longer.
+    start : str
+        Name of the start that was taken; empty for a training that went on.
+    reconstruction : list of float
+        The pretraining's mean reconstruction term per epoch.
+    seconds : dict of str to float
+    """
+
+    net: BoundNet
+    outcome: Outcome
+    lower_bound: float
+    n_epochs: int
+    start: str = ""
+    reconstruction: list[float] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def fit_from_scratch(
+    X: np.ndarray,
+    architecture: Architecture,
+    make_model: Callable[[nn.Module], nn.Module],
+    *,
+    pretraining: Plan,
+    plan: Plan,
+    init_params: str,
+    n_init: int,
+    random_state: np.random.RandomState,
+    memory: Any = None,
+    verbose: int = 0,
+    callbacks: Any = None,
+) -> Fitted:
+    """One pretraining, ``n_init`` starts and trainings; the one with the best lower bound.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    architecture : Architecture
+    make_model : callable
+        From an autoencoder to the model around it.
+    pretraining, plan : Plan
+    init_params : str
+    n_init : int
+    random_state : RandomState
+    memory : None, str or joblib.Memory
+        Caches the pretraining.
+    verbose : int
+    callbacks : list of skorch callbacks or None
+        For the training phase.
+
+    Returns
+    -------
+    Fitted
+    """
+    clock = Stopwatch()
+    # the first draw, whatever K, M and λ are, so that a grid over them shares the pretraining
+    pretraining_seed = int(random_state.randint(MAX_SEED))
+    cached = check_memory(memory).cache(pretrain, ignore=["verbose"])
+    weights, reconstruction = cached(X, architecture, pretraining, pretraining_seed, verbose=verbose)
+    clock.lap("pretraining")
+
+    best: Fitted | None = None
+    for _ in range(n_init):
+        seed = int(random_state.randint(MAX_SEED))
+        with seeded(seed, check_device(plan.device)):
+            autoencoder = make_autoencoder(architecture)
+            autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+            model = make_model(autoencoder)
+            start = start_model(model, X, init_params, np.random.RandomState(seed), check_device(plan.device))
+            clock.lap("start")
+            net = make_net(model, plan)
+            outcome = run(net, as_rows(X), plan, verbose=verbose, callbacks=callbacks)
+            bound = last_bound(net, X)
+            clock.lap("training")
+        if best is None or bound > best.lower_bound:
+            best = Fitted(net, outcome, bound, len(net.history), start, list(reconstruction), clock.seconds)
+        if outcome.interrupted:
+            break
+    if best is None:
+        raise ValueError(f"n_init must be at least 1; got {n_init}.")
+    return best
+
+
+def last_bound(net: BoundNet, X: np.ndarray) -> float:
+    """Bound of the last epoch that was not undone, or of the net as it is if there was none."""
+    bounds = [record["lower_bound"] for record in net.history if math.isfinite(record["lower_bound"])]
+    return bounds[-1] if bounds else net.evaluate(as_rows(X))
+
+
+def start_model(
+    model: Any, X: np.ndarray, init_params: str, random_state: np.random.RandomState, device: torch.device
+) -> str:
+    """Set the mixture's parameters from the start ``init_params``; returns the name of the start taken."""
+    model.eval()
+    embedding = over_chunks(model, _embed, X, device)
+    inputs = None
+    if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES and X.size <= MAX_INPUT_VALUES:
+        inputs = over_chunks(model, _standardise, X, device)
+    name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
+    model.start_from(torch.from_numpy(embedding), torch.from_numpy(responsibilities))
+    likelihood = model.autoencoder.likelihood
+    if isinstance(likelihood, Gaussian):
+        some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]
+        squares = over_chunks(model, _residual_squares, some_rows, device)
+        likelihood.set_variance(torch.from_numpy(squares.mean(0)))
+    return name
+
+
+def _embed(model: Any, rows: torch.Tensor) -> torch.Tensor:
+    return model.embed(rows)
+
+
+def _standardise(model: Any, rows: torch.Tensor) -> torch.Tensor:
+    return model.autoencoder.standardise(rows)
+
+
+def _residual_squares(model: Any, rows: torch.Tensor) -> torch.Tensor:
+    return model.autoencoder.residual_squares(rows)
+
+
+def fit_further(
+    net: BoundNet, X: np.ndarray, plan: Plan, *, seed: int, verbose: int = 0, callbacks: Any = None
+) -> Fitted:
+    """More epochs for a copy of ``net``, whose history goes on."""
+    clock = Stopwatch()
+    n_before = len(net.history)
+    net = copy.deepcopy(net)
+    with seeded(seed, check_device(plan.device)):
+        outcome = run(net, as_rows(X), plan, verbose=verbose, callbacks=callbacks)
+        bound = last_bound(net, X)
+    clock.lap("training")
+    return Fitted(net, outcome, bound, len(net.history) - n_before, seconds=clock.seconds)

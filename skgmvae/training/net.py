@@ -1,0 +1,151 @@
+"""skorch's net, set up for models that return the terms of a bound.
+
+The loop makes no host-device transfer per batch: terms are kept on the device and read once per epoch.
+"""
+
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.utils import TeeGenerator
+from torch import Tensor, nn
+
+from skgmvae.inference import forget_double
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.training.batches import ShuffledBatches
+from skgmvae.training.objective import LowerBound
+
+BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
+
+
+class BoundNet(NeuralNet):
+    """A :class:`skorch.NeuralNet` whose module is a model of the contract.
+
+    ``history`` has one row per epoch: ``lower_bound`` and every term of
+    :class:`~skgmvae.models.contract.ELBOTerms`, each the mean over the epoch's rows in nats.
+
+    Parameters
+    ----------
+    module : nn.Module
+        An instance; it is trained in place.
+    min_information : float
+        λ of the objective.
+    learning_rate : float
+        Adam's step size.
+    **options
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, module: nn.Module, *, min_information: float = 0.0, learning_rate: float = 1e-3, **options: Any):
+        self.min_information = min_information
+        self.learning_rate = learning_rate
+        fixed: dict[str, Any] = {
+            "criterion": LowerBound,
+            "criterion__min_information": min_information,
+            "optimizer": torch.optim.Adam,
+            "optimizer__fused": True,
+            "lr": learning_rate,
+            "iterator_train": ShuffledBatches,
+            "train_split": None,
+            "verbose": 0,
+        }
+        super().__init__(module, **{**fixed, **options})
+        self.interrupted_ = False
+        self.diverged_: list[str] = []  # terms of the epoch's first row that is not finite
+
+    @property
+    def _default_callbacks(self) -> list:
+        return []  # skorch's own read the loss on the host after every batch
+
+    def get_dataset(self, X: Tensor, y: Any = None) -> Tensor:
+        """The tensor of rows itself."""
+        return X
+
+    def get_iterator(self, dataset: Tensor, training: bool = False) -> ShuffledBatches:
+        """Shuffled batches on the net's device."""
+        return ShuffledBatches(dataset, self.batch_size, torch.device(self.device))
+
+    def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
+        """One optimiser step on the mean bound of ``batch``."""
+        self.optimizer_.zero_grad()
+        terms = self.module_(batch)
+        loss = self.criterion_(terms)
+        loss.backward()
+        parameters = TeeGenerator(self.module_.named_parameters())
+        self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
+        self.optimizer_.step()
+        return {"loss": loss, "y_pred": terms}
+
+    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
+        """One pass over the batches; terms are read from the device when it ends."""
+        if iterator is None:
+            return
+        self.module_.train(training)
+        waiting: list[ELBOTerms] = []
+        totals = torch.zeros(len(ELBOTerms._fields) + 1, dtype=torch.float64)
+        n_rows = 0
+        forget_double(self.module_)
+        self.diverged_ = []
+        try:
+            for batch in iterator:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                waiting.append(ELBOTerms(*(term.detach() for term in step["y_pred"])))
+                n_rows += len(batch)
+                if len(waiting) == BATCHES_PER_READ:
+                    totals += self._sum_terms(waiting)
+                    waiting.clear()
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+        except KeyboardInterrupt:
+            self.interrupted_ = True  # skorch swallows Ctrl-C silently
+            self.history.pop()  # the record of an epoch that is not over
+            raise
+        if waiting:
+            totals += self._sum_terms(waiting)
+        for name, value in zip(("lower_bound", *ELBOTerms._fields), (totals / n_rows).tolist(), strict=True):
+            self.history.record(name, value)
+        self.history[-1]["batches"].clear()  # whatever callbacks noted per batch is not kept for ever
+
+    def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
+        terms = ELBOTerms(*(torch.cat(columns) for columns in zip(*waiting, strict=True)))
+        # Apple's device has no float64: sum there in float32
+        wide = torch.float64 if terms[0].device.type != "mps" else torch.float32
+        sums = torch.stack([column.sum(dtype=wide) for column in (self.criterion_.per_row(terms), *terms)])
+        sums = sums.cpu().double()
+        if not self.diverged_ and not sums.isfinite().all():
+            bad = ~torch.isfinite(torch.stack(terms)).cpu()
+            first = int(bad.any(0).int().argmax())
+            self.diverged_ = [
+                name for name, is_bad in zip(ELBOTerms._fields, bad[:, first].tolist(), strict=True) if is_bad
+            ]
+        return sums
+
+    @torch.no_grad()
+    def evaluate(self, rows: Tensor) -> float:
+        """Mean bound of ``rows`` in nats, in evaluation mode, with fresh Monte Carlo noise."""
+        self.module_.eval()
+        batches = self.get_iterator(rows)
+        totals = torch.stack([self.criterion_.per_row(self.module_(batch)).sum() for batch in batches])
+        return float(totals.sum()) / len(rows)
+
+    def set_callbacks(self, callbacks: list) -> None:
+        """Replace all callbacks."""
+        self.callbacks = callbacks
+        self.initialize_callbacks()
+
+    def move_to(self, device: torch.device) -> None:
+        """Move the module and the optimiser's state; parameters keep their identity."""
+        self.device = str(device)
+        self.module_.to(device)
+        for state in self.optimizer_.state.values():
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    state[key] = value.to(device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the instance given as `module` is `module_`: pickle it once
+        return {**super().__getstate__(), "module": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.module = self.module_

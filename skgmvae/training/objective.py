@@ -1,0 +1,30 @@
+"""The one place where λ, signs and batch means live."""
+
+from torch import Tensor, nn
+
+from skgmvae.models.contract import ELBOTerms
+
+
+class LowerBound(nn.Module):
+    """Negative mean over rows of log_likelihood − kl_latent − kl_noise − max(λ, kl_component).
+
+    Parameters
+    ----------
+    min_information : float, default=0.0
+        λ in nats (Dilokthanakul et al. 2016, Eq. 7, per row).
+    """
+
+    def __init__(self, min_information: float = 0.0) -> None:
+        super().__init__()
+        self.min_information = min_information
+
+    def per_row(self, terms: ELBOTerms) -> Tensor:
+        """The bound of every row in nats, shape (N,)."""
+        kl_component = terms.kl_component
+        if self.min_information > 0.0:
+            kl_component = kl_component.clamp_min(self.min_information)
+        return terms.log_likelihood - terms.kl_latent - terms.kl_noise - kl_component
+
+    def forward(self, terms: ELBOTerms) -> Tensor:
+        """The loss to minimise, a scalar."""
+        return -self.per_row(terms).mean()

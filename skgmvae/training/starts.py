@@ -1,0 +1,189 @@
+"""Responsibilities to begin with, from points in the inputs or in an embedding, without labels."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, eigsh
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
+
+N_NEIGHBORS = 10
+EXTRA_EIGENVECTORS = 2
+CLEAR_GAP = 2.0  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough
+MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
+
+
+def _one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
+    return np.eye(n_components)[labels]
+
+
+def kmeans_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """One-hot labels of k-means, the best of ten starts."""
+    kmeans = KMeans(n_components, n_init=10, random_state=random_state)
+    return _one_hot(kmeans.fit_predict(points), n_components)
+
+
+def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Responsibilities of a full-covariance Gaussian mixture, the best of ten starts by lower bound.
+
+    The starts compete on at most ``MAX_MIXTURE_ROWS`` rows, drawn without replacement.
+    """
+    rows = points
+    if len(points) > MAX_MIXTURE_ROWS:
+        rows = points[random_state.choice(len(points), MAX_MIXTURE_ROWS, replace=False)]
+    reg_covar = max(1e-6, 1e-3 * float(rows.var(0).mean()))
+    mixture = GaussianMixture(n_components, n_init=10, tol=1e-3, reg_covar=reg_covar, random_state=random_state)
+    with warnings.catch_warnings():
+        # a mixture that stopped early is still a start
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.set_params(max_iter=200).fit(rows)
+    return mixture.predict_proba(points)
+
+
+def random_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Uniform random numbers, normalised per row."""
+    draws = random_state.uniform(size=(len(points), n_components))
+    return draws / draws.sum(1, keepdims=True)
+
+
+def graph_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """One-hot labels of spectral clustering on a self-tuning neighbour graph.
+
+    Eigenvectors of the normalised Laplacian (Ng, Jordan & Weiss 2001) of affinities
+    exp(−d²_ij / (s_i s_j)), s_i the distance to the last neighbour (Zelnik-Manor & Perona 2004), rows
+    scaled to length one, then k-means. K eigenvectors where their eigenvalues stand clearly apart from the
+    next, and otherwise K + 2: without a gap, the first K often leave two clusters in one (measured on MNIST).
+    """
+    K, N = n_components, len(points)
+    if N <= K + 1:
+        return kmeans_responsibilities(points, K, random_state)
+    affinities = neighbor_affinities(points, n_pieces=K)
+    n_pieces, piece = connected_components(affinities, directed=False)
+    if n_pieces == K:
+        return _one_hot(piece, K)
+    degrees = affinities.sum(0)
+    scale = diags_array(1.0 / np.sqrt(degrees))
+    similarity = scale @ affinities @ scale
+    # Lanczos' method misses copies of a multiple eigenvalue: the vectors of eigenvalue 0, one per piece,
+    # are known, and the operator sends them to the other end of the spectrum
+    known = normalize(_one_hot(piece, n_pieces) * np.sqrt(degrees)[:, None], axis=0)
+    operator = LinearOperator((N, N), matvec=lambda v: similarity @ v - 2.0 * (known @ (known.T @ v)), dtype=np.float64)
+    n_others = min(K + EXTRA_EIGENVECTORS, N - 1) - n_pieces
+    values, others = eigsh(operator, k=n_others, which="LA", v0=random_state.uniform(-1.0, 1.0, N))
+    laplacian = np.concatenate([np.zeros(n_pieces), 1.0 - values[::-1]])
+    vectors = np.hstack([known, others[:, ::-1]])
+    stand_apart = laplacian[K] > CLEAR_GAP * laplacian[K - 1]
+    n_kept = K if stand_apart else K + EXTRA_EIGENVECTORS
+    spectral = normalize(vectors[:, :n_kept])
+    return kmeans_responsibilities(spectral, K, random_state)
+
+
+def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_NEIGHBORS) -> csr_array:
+    """Symmetric affinities of a neighbour graph with at most ``n_pieces`` connected components.
+
+    Neighbours are doubled until that holds, since every further piece would take an eigenvector, and
+    so a cluster, for itself.
+
+    Parameters
+    ----------
+    points : ndarray of shape (N, L)
+    n_pieces : int
+    n_neighbors : int, default=10
+
+    Returns
+    -------
+    csr_array of shape (N, N)
+    """
+    N = len(points)
+    n_neighbors = min(n_neighbors, N - 1)
+    # without X, kneighbors leaves each point out of its own neighbours
+    distances, neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors()
+    scales = np.maximum(distances[:, -1], np.finfo(np.float64).tiny ** 0.25)
+    affinities = np.exp(-(distances / scales[:, None]) * (distances / scales[neighbors]))
+    # rounding must not cut an edge that the graph needs to hold together
+    affinities = np.maximum(affinities, np.finfo(np.float32).tiny)
+    indptr = np.arange(0, N * n_neighbors + 1, n_neighbors)
+    graph = csr_array((affinities.ravel(), neighbors.ravel(), indptr), shape=(N, N))
+    graph = graph.maximum(graph.T).tocsr()
+    if n_neighbors < N - 1 and connected_components(graph, directed=False, return_labels=False) > n_pieces:
+        return neighbor_affinities(points, n_pieces, 2 * n_neighbors)
+    return graph
+
+
+STARTS: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]] = {
+    "graph": graph_responsibilities,
+    "gmm": gmm_responsibilities,
+    "kmeans": kmeans_responsibilities,
+    "random": random_responsibilities,
+}
+
+
+def choose_start(
+    init_params: str,
+    embedding: np.ndarray,
+    inputs: np.ndarray | None,
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> tuple[str, np.ndarray]:
+    """The start named ``init_params``; for 'auto', the better of graph and mixture by lower bound.
+
+    With inputs at hand both are made on the inputs, else on the embedding, and compared where they were
+    made: bounds in different spaces do not compare.
+
+    Parameters
+    ----------
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}
+    embedding : ndarray of shape (N, L)
+    inputs : ndarray of shape (N, D) or None
+        Standardised rows; None where starts on the inputs are not to be tried.
+    n_components : int
+    random_state : RandomState
+
+    Returns
+    -------
+    name : str
+    responsibilities : ndarray of shape (N, K)
+    """
+    if init_params != "auto":
+        return init_params, STARTS[init_params](embedding, n_components, random_state)
+    place, points = ("embedding", embedding) if inputs is None else ("inputs", inputs)
+    candidates = {method: STARTS[method](points, n_components, random_state) for method in ("graph", "gmm")}
+    method = max(candidates, key=lambda method: mixture_bound(points, candidates[method]))
+    return f"{method} on the {place}", candidates[method]
+
+
+def mixture_bound(points: np.ndarray, responsibilities: np.ndarray, n_iter: int = 20) -> float:
+    """Lower bound per row of a full-covariance mixture after ``n_iter`` steps of EM from the responsibilities.
+
+    Comparing refined bounds rather than those of the bare moments keeps one-hot starts from being
+    punished for their hard edges.
+    """
+    K, L = responsibilities.shape[1], points.shape[1]
+    counts = responsibilities.sum(0) + 10.0 * np.finfo(np.float64).eps
+    means = responsibilities.T @ points / counts[:, None]
+    reg_covar = max(1e-6, 1e-3 * float(points.var(0).mean()))
+    precisions = np.empty((K, L, L))
+    for c in range(K):
+        centred = points - means[c]
+        covariance = (responsibilities[:, c, None] * centred).T @ centred / counts[c]
+        precisions[c] = np.linalg.inv(covariance + reg_covar * np.eye(L))
+    mixture = GaussianMixture(
+        K,
+        max_iter=n_iter,
+        tol=0.0,
+        reg_covar=reg_covar,
+        init_params="random",  # the cheapest; the next three lines replace it
+        weights_init=counts / counts.sum(),
+        means_init=means,
+        precisions_init=precisions,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return float(mixture.fit(points).lower_bound_)

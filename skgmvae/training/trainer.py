@@ -1,0 +1,122 @@
+"""One phase of training: a net made for it, run, and what came of it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from skorch.callbacks import LRScheduler
+from torch import Tensor, nn
+
+from skgmvae.training.batches import place_rows
+from skgmvae.training.callbacks import DivergenceGuard, Progress, StepSize, StopWhenConverged
+from skgmvae.training.devices import check_device, choose_autocast_dtype
+from skgmvae.training.net import BoundNet
+
+WARMUP_STEPS = 200
+PATIENCE = 10  # epochs over which the bound has to rise by tol
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a phase is trained; plain values, so that it can be part of a cache key.
+
+    Attributes
+    ----------
+    n_epochs, batch_size : int
+    learning_rate : float
+    tol : float or None
+        See :class:`~skgmvae.training.callbacks.StopWhenConverged`; None: all epochs.
+    min_information : float
+        λ of the objective.
+    anneal : bool
+        Decay the step size to zero over the phase; otherwise keep it.
+    device, precision : str
+        As the estimator's parameters.
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    tol: float | None = None
+    min_information: float = 0.0
+    anneal: bool = True
+    device: str = "auto"
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a phase ended."""
+
+    converged: bool
+    interrupted: bool
+
+
+def make_net(module: nn.Module, plan: Plan) -> BoundNet:
+    """An initialised net for ``module`` on the plan's device."""
+    device = check_device(plan.device)
+    net = BoundNet(
+        module,
+        min_information=plan.min_information,
+        learning_rate=plan.learning_rate,
+        batch_size=plan.batch_size,
+        max_epochs=plan.n_epochs,
+        device=str(device),
+    )
+    return net.initialize()
+
+
+def run(
+    net: BoundNet, rows: Tensor, plan: Plan, *, phase: str = "training", verbose: int = 0, callbacks: Any = None
+) -> Outcome:
+    """Train ``net`` on ``rows`` as planned, in place, and leave it on the CPU in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the bound stops being finite again and again.
+    """
+    device = check_device(plan.device)
+    # a short run compares its halves
+    stop = StopWhenConverged(plan.tol, min(PATIENCE, plan.n_epochs // 2)) if plan.tol is not None else None
+    net.lr = plan.learning_rate
+    net.interrupted_ = False
+    net.move_to(device)
+    rows = place_rows(rows, device)
+    # one epoch of a net's iterator has as many steps as it has batches
+    n_steps = plan.n_epochs * len(net.get_iterator(rows, training=True))
+    for group in net.optimizer_.param_groups:
+        group["lr"] = plan.learning_rate
+    own = [
+        None if _has_schedule(callbacks) else StepSize(n_steps, WARMUP_STEPS, anneal=plan.anneal),
+        DivergenceGuard(),
+        Progress(phase, plan.n_epochs, verbose) if verbose else None,
+        stop,
+    ]
+    net.set_callbacks([*(callback for callback in own if callback), *(callbacks or [])])
+    try:
+        with _networks_in(net.module_, choose_autocast_dtype(plan.precision, device)):
+            net.partial_fit(rows, epochs=plan.n_epochs)
+    finally:
+        net.set_callbacks(list(callbacks or []))
+        net.move_to(check_device("cpu"))
+        net.module_.eval()
+    return Outcome(converged=stop is not None and stop.converged_, interrupted=net.interrupted_)
+
+
+def _has_schedule(callbacks: Any) -> bool:
+    """Whether a skorch schedule of the user's, bare or as (name, callback), is to set the step size."""
+    bare = [callback[1] if isinstance(callback, tuple) else callback for callback in callbacks or []]
+    return any(isinstance(callback, LRScheduler) for callback in bare)
+
+
+@contextlib.contextmanager
+def _networks_in(module: nn.Module, dtype: Any) -> Iterator[None]:
+    """Let the networks' products run in ``dtype`` for a while."""
+    autoencoder = getattr(module, "autoencoder", module)
+    autoencoder.autocast_dtype = dtype
+    try:
+        yield
+    finally:
+        autoencoder.autocast_dtype = None

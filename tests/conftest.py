@@ -1,0 +1,38 @@
+"""Data and settings that several test files share."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_blobs
+
+# networks and epochs small enough for hundreds of fits
+QUICK = {
+    "hidden_layer_sizes": (16,),
+    "latent_dim": 2,
+    "pretrain_iter": 20,
+    "max_iter": 6,
+    "batch_size": 30,
+    "learning_rate": 5e-3,
+    "tol": 0.0,
+    "init_params": "kmeans",
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """120 rows of 4 features in three groups of 60, 40 and 20, far apart, not near the origin."""
+    X, y = make_blobs([60, 40, 20], n_features=4, centers=None, cluster_std=0.7, random_state=3)
+    return X * [1.0, 5.0, 0.2, 3.0] + [10.0, -4.0, 0.0, 100.0], y
+
+
+@pytest.fixture(scope="session")
+def quick():
+    return dict(QUICK)
+
+
+@pytest.fixture(scope="session")
+def unit_images():
+    """80 rows of 6 × 6 pixels in [0, 1] in two groups."""
+    rng = np.random.default_rng(0)
+    patterns = rng.uniform(size=(2, 36)) > 0.5
+    return (0.8 * np.repeat(patterns, 40, axis=0) + 0.2 * rng.uniform(size=(80, 36))).astype(np.float32)

@@ -1,0 +1,113 @@
+"""The benchmark scripts: a run becomes one line, lines become tables, both loops have one loss."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+TINY = ["pretrain_iter=1", "max_iter=1", "hidden_layer_sizes=(8,)", "latent_dim=2", "init_params=random"]
+
+
+@pytest.fixture
+def load_script(monkeypatch):
+    """Import a script of the benchmarks by name, as it imports its neighbours."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def run(load_script, monkeypatch):
+    """run.py, in this process."""
+    script = load_script("run")
+    monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
+    monkeypatch.setattr(script, "run_alone", lambda task, arguments: script.run_once(task, threads=arguments.threads))
+    return script
+
+
+def line_of(model="vade", accuracy=0.5, seed=0, **fields):
+    """A run as run.py writes it."""
+    return {
+        "data": "iris", "protocol": "all", "model": model, "n_components": 3, "params": {}, "seed": seed,
+        "test_accuracy": accuracy, "ari": 0.1, "nmi": 0.2, "held_out_score": None, "seconds": 1.0, "start": "graph",
+        "peak_memory": 2**20, "threads": 1, "versions": {"torch": "2"}, "machine": {"cpu": "fast", "cores": 2},
+        **fields,
+    }  # fmt: skip
+
+
+def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
+    out = tmp_path / "results" / "iris.jsonl"
+    arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--params", *TINY]
+    assert run.main(arguments) == 0
+    assert run.main(arguments) == 0
+    (line,) = map(json.loads, out.read_text().splitlines())
+    assert (line["data"], line["model"], line["seed"], line["n_components"]) == ("iris", "vade", 0, 3)
+    assert line["params"]["hidden_layer_sizes"] == [8] and line["params"]["init_params"] == "random"
+    assert line["protocol"] == "all" and line["held_out_score"] is None
+    assert line["train_accuracy"] == line["test_accuracy"] > 0.3
+    assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
+    assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
+    assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
+
+
+def test_held_out_rows_have_a_score_where_it_is_a_log_likelihood(run, tmp_path):
+    out = tmp_path / "iris.jsonl"
+    models = ["gmm", "kmeans"]
+    assert (
+        run.main(["--data", "iris", "--model", *models, "--seeds", "1", "--protocol", "split", "--out", str(out)]) == 0
+    )
+    gmm, kmeans = run.read_lines(out)
+    assert isinstance(gmm["held_out_score"], float) and kmeans["held_out_score"] is None
+    assert gmm["train_accuracy"] != gmm["test_accuracy"]
+
+
+def test_unknown_parameter_shows_before_any_run(run, tmp_path):
+    with pytest.raises(ValueError, match="Invalid parameter 'n_epochs'"):
+        run.main(["--data", "iris", "--model", "vade", "--out", str(tmp_path / "o"), "--params", "n_epochs=3"])
+
+
+def test_image_sets_need_a_folder(load_script, monkeypatch):
+    monkeypatch.delenv("SKGMVAE_DATA", raising=False)
+    with pytest.raises(ValueError, match="name their parent folder by --data-dir or SKGMVAE_DATA"):
+        load_script("data").load("mnist")
+
+
+def test_report_makes_both_tables(load_script, tmp_path):
+    report = load_script("report")
+    lines = [line_of(accuracy=0.5), line_of(accuracy=0.7, seed=1), line_of("kmeans", 0.25, start=None)]
+    failed = {"error": "ValueError: no"} | {
+        name: lines[0][name] for name in ("data", "protocol", "model", "n_components")
+    }
+    lines += [{**failed, "params": {}, "seed": 2}, {**failed, "params": {}, "seed": 0}, line_of(accuracy=0.5)]
+    results, out, readme = (tmp_path / name for name in ("runs.jsonl", "benchmarks.md", "README.md"))
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    readme.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
+    for _ in range(2):  # the second time replaces the first's
+        assert report.main([str(results), "--out", str(out), "--readme", str(readme)]) == 0
+    # mean and sample sd of 50 and 70; the failure of seed 0 was made good
+    assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | 0.100 ± 0.000 |" in out.read_text()
+    assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
+    assert "3 runs: fast, 2 cores, 1 threads; torch 2" in out.read_text()
+    text = readme.read_text()
+    assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
+    assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
+
+
+def test_report_without_marks_or_runs(load_script, tmp_path, capsys):
+    report = load_script("report")
+    with pytest.raises(ValueError, match="the README lacks the lines <!-- benchmarks:begin -->"):
+        report.replace_between_marks("no marks", "table")
+    assert report.main([str(tmp_path / "nothing.jsonl")]) == 2
+    assert "nothing.jsonl; make some with benchmarks/run.py" in capsys.readouterr().err
+
+
+def test_hand_written_loop_has_the_loss_of_ours(load_script, monkeypatch):
+    overhead = load_script("overhead")
+    case = overhead.make_tiny()
+    module = overhead.make_module(case)
+    overhead.check_equal_loss(module, case.rows[:50])
+    bare_loss = overhead.bare_loss
+    monkeypatch.setattr(overhead, "bare_loss", lambda *arguments: bare_loss(*arguments) * 1.0001)
+    with pytest.raises(RuntimeError, match="the loops' losses differ"):
+        overhead.check_equal_loss(module, case.rows[:50])

@@ -1,0 +1,135 @@
+"""The demo, with the smallest of networks, and the pictures it draws."""
+
+import struct
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+from skgmvae import VaDEClustering
+from skgmvae import __main__ as demo
+from skgmvae.plotting import ComponentSamplesDisplay
+
+TINY = {"hidden_layer_sizes": (8,), "latent_dim": 2, "pretrain_iter": 1, "max_iter": 1, "init_params": "random"}
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("fitting was to start after all checks only")
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    """Sixty training and ten test images of 11 × 11, more pixels than GaussianMixture is given."""
+    rng = np.random.default_rng(0)
+    for prefix, n_rows in (("train", 60), ("t10k", 10)):
+        images, labels = rng.integers(256, size=(n_rows, 11, 11), dtype=np.uint8), np.arange(n_rows, dtype=np.uint8) % 3
+        header = bytes([0, 0, 8, 3]) + struct.pack(">3I", n_rows, 11, 11)
+        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(
+            bytes([0, 0, 8, 1]) + struct.pack(">I", n_rows) + labels.tobytes()
+        )
+    return tmp_path
+
+
+def cells_of(table, method):
+    """Last five cells of the method's line: accuracy, ARI, NMI, log-likelihood, seconds."""
+    (line,) = (line for line in table.splitlines() if line.startswith(method))
+    return line.split()[-5:]
+
+
+def test_bundled_digits(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(demo.ESTIMATORS, "vade", partial(VaDEClustering, **TINY))
+    out = tmp_path / "samples.png"
+    assert demo.main(["--estimator", "vade", "--n-components", "2", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert out.read_bytes().startswith(PNG_SIGNATURE)
+    assert "digits: 1,437 rows clustered, 360 held out" in printed.out
+    for method in ("VaDEClustering", "GaussianMixture"):
+        assert all(np.isfinite(float(cell.replace(",", ""))) for cell in cells_of(printed.out, method))
+    assert cells_of(printed.out, "KMeans")[3] == "–"
+    assert "training" in printed.err  # the progress bar
+
+
+def test_idx_folder_without_matplotlib(idx_folder, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "IMAGE_SETTINGS", TINY)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    out = idx_folder / "samples.png"
+    assert demo.main(["--data", str(idx_folder), "--n-components", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert cells_of(printed.out, "PCA + GaussianMixture")[3] == "–"
+    assert "pip install 'skgmvae[plot]'" in printed.err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "no folder nowhere"),
+        (["--out", "nowhere/samples.png"], "there is no folder"),
+        (["--out", "."], "is a folder; name a file in it"),
+        (["--n-components", "0"], "must lie between 1 and the 1437 rows, got 0"),
+        (["--n-components", "1438"], "must lie between 1 and the 1437 rows, got 1438"),
+        (["--estimator", "gmvea"], "invalid choice: 'gmvea'"),
+        (["--seed", "-1"], "must lie between 0 and 2"),
+    ],
+)
+def test_mistakes_end_with_status_2_before_fitting(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "fit_and_measure", refuse)
+    with pytest.raises(SystemExit) as exit_:
+        demo.main(arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_damaged_idx_file_ends_with_status_2(idx_folder, capsys):
+    (idx_folder / "t10k-labels-idx1-ubyte").write_bytes(b"no labels")
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["--data", str(idx_folder)])
+    assert "is not an IDX file" in capsys.readouterr().err
+
+
+def test_grid_has_a_labelled_row_per_component():
+    samples = np.arange(12.0).reshape(3, 4)
+    display = ComponentSamplesDisplay(samples, [5, 2, 5], (2, 2)).plot()
+    mosaic = display.ax_.images[0].get_array().filled(-1.0)
+    assert mosaic.shape == (6, 6)  # two rows, two columns, a gap of one pixel
+    np.testing.assert_array_equal(mosaic[:2, :2], [[4, 5], [6, 7]])
+    np.testing.assert_array_equal(mosaic[3:5, 3:5], [[8, 9], [10, 11]])
+    assert (mosaic[:3, 3:] == -1.0).all()  # component 2 has one sample
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["2", "5"]
+
+
+def test_colour_images_are_drawn_in_colour():
+    display = ComponentSamplesDisplay(np.ones((1, 12)), [0], (3, 2, 2)).plot()
+    assert display.ax_.images[0].get_array().shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "labels", "shape", "message"),
+    [
+        (np.ones((2, 5)), [0, 1], (2, 2), r"image_shape \(2, 2\) has 4 pixels but samples have shape \(2, 5\)"),
+        (np.ones((2, 4)), [0], (2, 2), "got 2 samples and 1 labels"),
+        (np.ones((2, 8)), [0, 1], (2, 2, 2), r"must be \(H, W\), \(1, H, W\) or \(3, H, W\), got \(2, 2, 2\)"),
+    ],
+)
+def test_samples_that_are_no_such_images(samples, labels, shape, message):
+    with pytest.raises(ValueError, match=message):
+        ComponentSamplesDisplay(samples, labels, shape).plot()
+
+
+def test_plot_without_matplotlib_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'skgmvae\[plot\]'"):
+        ComponentSamplesDisplay(np.ones((1, 4)), [0], (2, 2)).plot()
+
+
+@pytest.fixture(autouse=True)
+def without_windows(monkeypatch):
+    """Draw off screen, and leave no figure open."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")

@@ -1,0 +1,192 @@
+"""Starts without labels: shapes, determinism, the cases each is there for, and degenerate rows."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import multivariate_normal
+from sklearn.datasets import make_blobs, make_circles, make_moons
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+
+from skgmvae.training import starts
+from skgmvae.training.starts import STARTS, choose_start, mixture_bound, neighbor_affinities
+
+
+def start(name, points, n_components, seed=0):
+    return STARTS[name](points, n_components, np.random.RandomState(seed))
+
+
+def one_hot(labels, n_components):
+    return np.eye(n_components)[labels]
+
+
+def check_responsibilities(responsibilities, n_rows, n_components):
+    assert responsibilities.shape == (n_rows, n_components)
+    assert (responsibilities >= 0).all()
+    np.testing.assert_allclose(responsibilities.sum(1), 1.0, rtol=1e-12)
+
+
+def blobs(n_samples=90, n_components=3, seed=0):
+    centers = 12.0 * np.arange(n_components)[:, None] * [1.0, 0.5]
+    return make_blobs(n_samples, centers=centers, random_state=seed)
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_rows_sum_to_one_and_the_seed_decides(name):
+    points, y = blobs()
+    responsibilities = start(name, points, 3)
+    check_responsibilities(responsibilities, 90, 3)
+    np.testing.assert_array_equal(start(name, points, 3), responsibilities)
+    if name == "random":
+        assert np.abs(start(name, points, 3, seed=1) - responsibilities).max() > 0.1
+        assert responsibilities.std() > 0.1 and responsibilities.max() < 0.999, "neither constant nor one-hot"
+    else:
+        assert adjusted_rand_score(y, responsibilities.argmax(1)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "points, y",
+    [make_moons(300, noise=0.05, random_state=0), make_circles(300, noise=0.04, factor=0.4, random_state=0)],
+    ids=["moons", "circles"],
+)
+def test_graph_separates_what_kmeans_cannot(points, y):
+    assert adjusted_rand_score(y, start("kmeans", points, 2).argmax(1)) < 0.6
+    assert adjusted_rand_score(y, start("graph", points, 2).argmax(1)) > 0.95
+
+
+def test_graph_takes_every_disconnected_blob_and_splits_one_where_components_are_left():
+    # eigenvalue 0 of the Laplacian has multiplicity 7, of which Lanczos' method alone finds a part
+    points, y = blobs(200, 7)
+    assert connected_components(neighbor_affinities(points, 8))[0] == 7
+    assert adjusted_rand_score(y, start("graph", points, 7).argmax(1)) == 1.0
+    for seed in range(3):
+        eight = start("graph", points, 8, seed).argmax(1)
+        assert len(np.unique(eight)) == 8
+        assert all(len(np.unique(y[eight == c])) == 1 for c in range(8)), "a component across two blobs"
+
+
+def test_more_pieces_than_components_are_merged_by_more_neighbours():
+    # two groups of three pieces of 15 rows each
+    centers = np.array([[0, 0], [60, 0], [0, 60], [900, 0], [960, 0], [900, 60]])
+    points, piece = make_blobs([15] * 6, centers=centers, random_state=0)
+    assert connected_components(neighbor_affinities(points, 6))[0] == 6
+    assert connected_components(neighbor_affinities(points, 2))[0] <= 2
+    assert adjusted_rand_score(piece // 3, start("graph", points, 2).argmax(1)) == 1.0
+
+
+def test_affinities_are_symmetric_self_tuning_and_positive():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    points[0] = 1e3  # so far away that its affinities would round to zero
+    n_neighbors = 4
+    affinities = neighbor_affinities(points, 3, n_neighbors)
+    assert abs(affinities - affinities.T).max() == 0.0
+    assert affinities.data.min() > 0.0 and affinities.data.max() <= 1.0
+    assert affinities.diagonal().max() == 0.0
+
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    scales = np.sort(distances, axis=1)[:, n_neighbors]
+    near = distances <= scales[:, None]
+    expected = np.exp(-(distances**2) / np.outer(scales, scales)) * (near | near.T) * (1 - np.eye(40))
+    np.testing.assert_allclose(affinities.toarray(), expected, rtol=1e-9, atol=1e-30)
+
+
+def few_rows(n_rows):
+    return np.random.default_rng(0).normal(size=(n_rows, 2))
+
+
+DEGENERATE = {
+    "N = K": few_rows(3),
+    "N = K + 1": few_rows(4),
+    "N = K + 2": few_rows(5),
+    "one feature": few_rows(30)[:, :1],
+    "duplicates": np.repeat(few_rows(4), 20, axis=0),
+    "duplicates and one other": np.vstack([np.zeros((40, 2)), np.ones((1, 2)), few_rows(3)]),
+    "all equal": np.full((30, 2), 7.0),
+    "huge units": 1e12 * few_rows(30),
+}
+
+
+@pytest.mark.parametrize("points", DEGENERATE.values(), ids=DEGENERATE)
+@pytest.mark.parametrize("name", [*STARTS, "auto"])
+def test_degenerate_rows_still_give_responsibilities(name, points):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # k-means on fewer distinct rows than components
+        responsibilities = choose_start(name, points, points, 3, np.random.RandomState(0))[1]
+    check_responsibilities(responsibilities, len(points), 3)
+
+
+def test_bound_is_that_of_a_full_covariance_mixture():
+    # at labels of far blobs EM stands still, so the bound is the mean log-density of the labels' moments
+    points, y = blobs()
+    reg_covar = 1e-3 * points.var(0).mean()
+    components = [
+        np.log(np.mean(y == c))
+        + multivariate_normal(
+            points[y == c].mean(0), np.cov(points[y == c].T, bias=True) + reg_covar * np.eye(2)
+        ).logpdf(points)
+        for c in range(3)
+    ]
+    expected = np.logaddexp.reduce(components).mean()
+    np.testing.assert_allclose(mixture_bound(points, one_hot(y, 3)), expected, rtol=1e-9)
+
+
+def test_bound_prefers_the_true_labels_and_bears_an_empty_component():
+    points, y = blobs()
+    truth = mixture_bound(points, one_hot(y, 3))
+    shuffled = mixture_bound(points, one_hot(np.random.default_rng(0).permutation(y), 3), n_iter=1)
+    two_of_three = mixture_bound(points, one_hot(np.minimum(y, 1), 3))
+    assert truth > two_of_three + 0.1 and truth > shuffled + 0.1
+    assert np.isfinite(two_of_three)
+    # a fourth component that takes no row costs nothing
+    np.testing.assert_allclose(mixture_bound(points, one_hot(y, 4)), truth, atol=1e-6)
+
+
+@pytest.mark.parametrize("winner", ["graph", "gmm"])
+@pytest.mark.parametrize("place", ["embedding", "inputs"])
+def test_auto_takes_the_candidate_with_the_best_bound(winner, place, monkeypatch):
+    points, y = blobs()
+    good = one_hot(y, 3)
+    # a local optimum: two blobs in one component, the third cut in halves
+    bad = one_hot(np.where(y < 2, 0, 1 + (points[:, 0] > np.median(points[y == 2, 0]))), 3)
+    assert mixture_bound(points, good) > mixture_bound(points, bad) + 0.1
+
+    def make_start(method):
+        def responsibilities(rows, n_components, random_state):
+            assert rows is points  # inputs go before the embedding
+            return good if method == winner else bad
+
+        return responsibilities
+
+    monkeypatch.setattr(starts, "STARTS", {method: make_start(method) for method in ("graph", "gmm")})
+    embedding, inputs = (points, None) if place == "embedding" else (np.zeros((90, 1)), points)
+    name, responsibilities = choose_start("auto", embedding, inputs, 3, np.random.RandomState(0))
+    assert name == f"{winner} on the {place}" and responsibilities is good
+
+
+def test_auto_finds_crossing_ellipses_where_the_graph_fails():
+    rng = np.random.default_rng(0)
+    points = np.vstack([rng.normal(0, [5.0, 0.2], (150, 2)), rng.normal(0, [0.2, 5.0], (150, 2))])
+    y = np.repeat([0, 1], 150)
+    by_graph = adjusted_rand_score(y, start("graph", points, 2).argmax(1))
+    name, responsibilities = choose_start("auto", points, None, 2, np.random.RandomState(0))
+    assert name == "gmm on the embedding"
+    assert adjusted_rand_score(y, responsibilities.argmax(1)) > max(0.8, by_graph)
+
+
+def test_named_start_is_taken_on_the_embedding():
+    points, _ = blobs()
+    name, responsibilities = choose_start("kmeans", points, np.zeros((90, 2)), 3, np.random.RandomState(0))
+    assert name == "kmeans"
+    np.testing.assert_array_equal(responsibilities, start("kmeans", points, 3))
+
+
+def test_mixture_that_does_not_converge_is_a_start_without_a_warning(monkeypatch):
+    class Stubborn(starts.GaussianMixture):
+        def set_params(self, **params):
+            return super().set_params(max_iter=1)
+
+    monkeypatch.setattr(starts, "GaussianMixture", Stubborn)
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    check_responsibilities(start("gmm", points, 3), 60, 3)
