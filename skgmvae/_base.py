@@ -272,7 +272,7 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             warnings.warn("Training was interrupted; the state reached so far is kept.", UserWarning, stacklevel=3)
         elif self.max_iter > 0 and not outcome.converged:
             warnings.warn(
-                f"The lower bound still rose by more than tol={self.tol} nats over the last epochs. Increase max_iter "
+                f"The lower bound still changed by more than tol={self.tol} nats over the last epochs. Increase max_iter "
                 f"(now {self.max_iter}) or tol, or continue with warm_start=True.",
                 ConvergenceWarning,
                 stacklevel=3,

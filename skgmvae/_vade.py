@@ -56,8 +56,9 @@ class VaDEClustering(DeepMixture):
         Epochs on the lower bound; 0 keeps the start.
     n_init : int, default=1
         Starts from the one pretraining; the one with the best lower bound is kept.
-    tol : float, default=1e-3
-        Training stops when ten epochs raise the best lower bound by less than this, in nats per row.
+    tol : float, default=0.1
+        Training stops when the best lower bound of ten epochs is within this of the best before them, in nats
+        per row. (GaussianMixture's default is smaller: its bound is free of Monte Carlo noise.)
     warm_start : bool, default=False
         Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
     learn_weights : bool, default=True
@@ -120,7 +121,7 @@ class VaDEClustering(DeepMixture):
     >>> from sklearn.datasets import make_blobs
     >>> from skgmvae import VaDEClustering
     >>> X, _ = make_blobs(300, centers=3, random_state=0)
-    >>> vade = VaDEClustering(3, pretrain_iter=10, max_iter=10, tol=1.0, random_state=0).fit(X)
+    >>> vade = VaDEClustering(3, tol=10.0, random_state=0).fit(X)
     >>> vade.predict_proba(X).shape
     (300, 3)
     >>> X_new, y_new = vade.sample(5, component=1)
@@ -151,7 +152,7 @@ class VaDEClustering(DeepMixture):
         pretrain_iter=50,
         max_iter=50,
         n_init=1,
-        tol=1e-3,
+        tol=0.1,
         warm_start=False,
         learn_weights=True,
         batch_size=64,

@@ -244,7 +244,7 @@ def test_training_stops_when_the_best_bound_of_the_last_epochs_gains_too_little(
     assert epochs_until_stop([-9, -5, -3, -8, -8, -2, -8, -8, -1]) is None, "stopped at a few noisy epochs"
     assert epochs_until_stop([1.0, 1.0, 1.0]) is None, "stopped before there was anything to compare"
     assert epochs_until_stop([1.0, 1.0, 1.0, 1.0]) == 4
-    assert epochs_until_stop([10, 8, 6, 4, 2]) == 4, "a falling bound has nothing left to gain"
+    assert epochs_until_stop([10, 8, 6, 4, 2]) is None, "a falling bound has not converged"
 
 
 def test_convergence_is_seen_after_an_epoch_that_was_undone():

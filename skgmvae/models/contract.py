@@ -54,7 +54,7 @@ class Model(Protocol):
         """log q(c|x), shape (N, K); deterministic."""
 
     def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Importance-weighted estimate of log p(x), shape (N,), from standard normal ``noise`` of shape (S, *noise_shape)."""
+        """Importance-weighted estimate of log p(x), shape (N,), from standard normal noise (S, *noise_shape)."""
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

@@ -58,8 +58,10 @@ def make_mlp(in_features: int, hidden_layer_sizes: Sequence[int], out_features: 
 
 
 def choose_convolutions(height: int, width: int) -> tuple[tuple[int, int, int, int], ...]:
-    """The paper's layers for 28 × 28 and 32 × 32; otherwise 4 × 4 filters of stride 2, 32, 64, 128, … of
-    them, until the shorter side is 4 or less (at most four layers, at least one).
+    """(filters, kernel, stride, padding) per layer for images of this size.
+
+    The paper's for 28 × 28 and 32 × 32; otherwise 4 × 4 filters of stride 2, 32, 64, 128, … of them, until
+    the shorter side is 4 or less (at most four layers, at least one).
     """
     if height == width and height in PAPER_CONVOLUTIONS:
         return PAPER_CONVOLUTIONS[height]

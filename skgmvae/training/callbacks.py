@@ -30,7 +30,7 @@ class StepSize(Callback):
         self.anneal = anneal
 
     def factor(self, step: int) -> float:
-        """Share of the full step size at ``step`` = 0, 1, …"""
+        """Share of the full step size at ``step``, counted from 0."""
         if not self.anneal:
             return 1.0
         if step < self.n_warmup:
@@ -50,7 +50,9 @@ class StepSize(Callback):
 
 
 class StopWhenConverged(Callback):
-    """Stop when the best bound of the last ``patience`` epochs gains less than ``tol`` on the best before.
+    """Stop when the best bound of the last ``patience`` epochs is within ``tol`` of the best before them.
+
+    A bound that falls has not converged: it often does while the step size is warmed up.
 
     ``converged_`` tells whether it did.
     """
@@ -71,7 +73,7 @@ class StopWhenConverged(Callback):
             return  # an epoch that was undone
         self.bounds_.append(bound)
         recent, earlier = self.bounds_[-self.patience :], self.bounds_[: -self.patience]
-        if earlier and max(recent) - max(earlier) < self.tol:
+        if earlier and abs(max(recent) - max(earlier)) < self.tol:
             self.converged_ = True
             raise KeyboardInterrupt  # skorch's way to end a fit in good order
 

@@ -153,8 +153,9 @@ def choose_start(
     if init_params != "auto":
         return init_params, STARTS[init_params](embedding, n_components, random_state)
     place, points = ("embedding", embedding) if inputs is None else ("inputs", inputs)
-    candidates = {method: STARTS[method](points, n_components, random_state) for method in ("graph", "gmm")}
-    method = max(candidates, key=lambda method: mixture_bound(points, candidates[method]))
+    # of two that lead to one optimum the mixture, which comes first, is there already
+    candidates = {method: STARTS[method](points, n_components, random_state) for method in ("gmm", "graph")}
+    method = max(candidates, key=lambda method: round(mixture_bound(points, candidates[method]), 6))
     return f"{method} on the {place}", candidates[method]
 
 
