@@ -34,6 +34,18 @@ from skgmvae.training.fitting import MAX_SEED, Fitted, fit_from_scratch, fit_fur
 from skgmvae.training.pretraining import Architecture
 from skgmvae.training.trainer import Outcome, Plan
 
+STRUCTURE = (
+    "n_components",
+    "latent_dim",
+    "noise_dim",
+    "hidden_layer_sizes",
+    "network",
+    "image_shape",
+    "likelihood",
+    "covariance_type",
+    "learn_weights",
+)
+
 
 class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
@@ -175,14 +187,18 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
         check_device(self.device)
         return X
 
+    def _structure(self) -> dict[str, Any]:
+        """Parameters that decide what the networks are made of."""
+        parameters = self.get_params(deep=False)
+        return {name: parameters[name] for name in STRUCTURE if name in parameters}
+
     def _check_same_structure(self) -> None:
-        """The fitted net can only be trained further with the sizes that it has."""
-        model = self.net_.module_
-        for name in ("n_components", "latent_dim"):
-            if getattr(model, name) != getattr(self, name):
+        """The fitted net can only be trained further with the structure that it has."""
+        for name, value in self._structure().items():
+            if value != self._fitted_structure[name]:
                 raise ValueError(
-                    f"The fitted model has {name}={getattr(model, name)} and cannot be continued with {name}="
-                    f"{getattr(self, name)}; set it back, or fit anew with warm_start=False."
+                    f"The fitted model has {name}={self._fitted_structure[name]!r} and cannot be continued with "
+                    f"{name}={value!r}; set it back, or fit anew with warm_start=False."
                 )
 
     def _plan(self, n_epochs: int, *, tol: float | None, anneal: bool = True) -> Plan:
@@ -192,6 +208,7 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             learning_rate=self.learning_rate,
             tol=tol,
             min_information=float(self.min_information),
+            n_mc_samples=self.n_mc_samples,
             anneal=anneal,
             device=self.device,
             precision=self.precision,
@@ -213,7 +230,9 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
 
     def _train_anew(self, X: np.ndarray, plan: Plan, random_state: np.random.RandomState) -> Fitted:
         # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
-        pretraining = replace(plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, anneal=True)
+        pretraining = replace(
+            plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
+        )
         fitted = fit_from_scratch(
             X,
             self._architecture(X),
@@ -228,6 +247,7 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             callbacks=self.callbacks,
         )
         self._noise_seed = int(random_state.randint(MAX_SEED))
+        self._fitted_structure = self._structure()
         self.start_ = fitted.start
         self.pretrain_history_ = fitted.reconstruction
         return fitted
@@ -272,8 +292,8 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             warnings.warn("Training was interrupted; the state reached so far is kept.", UserWarning, stacklevel=3)
         elif self.max_iter > 0 and not outcome.converged:
             warnings.warn(
-                f"The lower bound still changed by more than tol={self.tol} nats over the last epochs. Increase max_iter "
-                f"(now {self.max_iter}) or tol, or continue with warm_start=True.",
+                f"The lower bound still changed by more than tol={self.tol} nats over the last epochs. Increase "
+                f"max_iter (now {self.max_iter}) or tol, or continue with warm_start=True.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -26,7 +26,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self) -> int:
-        return self.latent_dim
+        return self.net_.module_.latent_dim
 
     def _check_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

@@ -100,16 +100,22 @@ def expected_log_normal(mean_q: Tensor, log_variance_q: Tensor, mean: Tensor, pr
 
 
 def kl_categorical(log_q: Tensor, log_p: Tensor) -> Tensor:
-    """KL(q ‖ p) = Σ_c q_c (log q_c − log p_c), shape ``(...)`` from ``(..., K)``.
+    """KL(q ‖ p) = Σ_c q_c (log q_c − log p_c), shape ``(...)`` from log q ``(..., K)`` and log p ``(K,)``.
 
-    log q_c must be finite, as a log-softmax of finite values is.
+    Both must be finite, as log-softmaxes of finite values are.
     """
-    return (log_q.exp() * (log_q - log_p)).sum(-1)
+    q = log_q.exp()
+    return (q * log_q).sum(-1) - q @ log_p
 
 
 def log_mean_exp(x: Tensor, dim: int) -> Tensor:
     """log (1/S) Σ_s exp(x_s) along ``dim``."""
     return torch.logsumexp(x, dim) - math.log(x.shape[dim])
+
+
+def mean_over_draws(x: Tensor) -> Tensor:
+    """(1/M) Σ_m x_m along the first axis; a view where M = 1."""
+    return x.squeeze(0) if len(x) == 1 else x.mean(0)
 
 
 def sharpen(

@@ -306,8 +306,12 @@ def test_warm_start_continues(Estimator, blobs, quick):
     with pytest.raises(ValueError, match="n_components=3 and cannot be continued with n_components=2"):
         model.set_params(n_components=2).fit(X)
     assert model.net_.module_.n_components == 3  # as it was
+    # M and λ may change on the way
+    model.set_params(n_components=3, n_mc_samples=2, min_information=1.0).fit(X)
+    assert model.net_.module_.n_mc_samples == 2 and model.net_.criterion_.min_information == 1.0
+    assert min(model.history_["kl_component"][-5:]) >= 0.99
     with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 4 features"):
-        model.set_params(n_components=3).fit(X[:, :3])
+        model.fit(X[:, :3])
 
 
 @each_estimator

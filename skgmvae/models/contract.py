@@ -40,6 +40,8 @@ class Model(Protocol):
     n_components: int
     latent_dim: int
     noise_shape: tuple[int, ...]
+    n_mc_samples: int  # this and the next may change between trainings
+    min_information: float
 
     def __call__(self, x: Tensor) -> ELBOTerms:
         """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise."""

@@ -10,6 +10,7 @@ from skgmvae.functional import (
     log_mean_exp,
     log_normal,
     log_normal_full,
+    mean_over_draws,
     sharpen,
     weighted_moments,
 )
@@ -100,18 +101,17 @@ class VaDE(nn.Module):
         mean, log_variance = self.autoencoder.encode(standardised)
         noise = torch.randn(self.n_mc_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
         z = mean + torch.exp(0.5 * log_variance) * noise
-        log_likelihood = self.autoencoder.log_likelihood(standardised, z).mean(0)
-
+        log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardised, z))
         g = self._expected_log_prior(mean, log_variance)
         log_weights = self.log_weights()
         log_q, temperature = sharpen(g, log_weights, self.min_information)
         kl_latent = -(log_q.exp() * g).sum(-1) - entropy_normal(log_variance)
+        kl_component = kl_categorical(log_q, log_weights)
         if temperature is not None:
             # on the floor KL = λ the multiplier of the constraint is T, so π feels T times the divergence;
-            # in this form the value is that of log π to the last bit, and KL does not fall below λ by rounding
-            held = log_weights.detach()
-            log_weights = held + temperature * (log_weights - held)
-        kl_component = kl_categorical(log_q, log_weights)
+            # in this form the value stays what it is to the last bit, and none falls below λ by rounding
+            held = kl_component.detach()
+            kl_component = held + temperature.squeeze(-1) * (kl_component - held)
         return ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
 
     def embed(self, x: Tensor) -> Tensor:

@@ -93,47 +93,47 @@ class DivergenceGuard(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Take the first snapshot."""
         self.failures_ = 0
-        self.snapshot_ = [tensor.clone() for tensor in self._tensors(net)]
+        self.snapshot_ = self._flatten(net)
 
     @staticmethod
     def _tensors(net: Any) -> list[Tensor]:
-        return [tensor.detach() for tensor in net.module_.state_dict(keep_vars=True).values()]
+        """What training changes: parameters and, of batch norm, running statistics."""
+        parameters = [parameter.detach() for parameter in net.module_.parameters()]
+        dtype = parameters[0].dtype
+        return parameters + [buffer for buffer in net.module_.buffers() if buffer.dtype == dtype]
+
+    def _flatten(self, net: Any) -> Tensor:
+        # one tensor, so that copying and looking at it are one operation each
+        return torch.cat([tensor.reshape(-1) for tensor in self._tensors(net)])
 
     @torch.no_grad()
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep a finite state; undo an epoch that ended in another."""
-        record = net.history[-1]
-        tensors = self._tensors(net)
-        if math.isfinite(record["lower_bound"]) and self._all_finite(tensors):
-            for kept, tensor in zip(self.snapshot_, tensors, strict=True):
-                kept.copy_(tensor)
+        state = self._flatten(net)
+        if math.isfinite(net.history[-1]["lower_bound"]) and state.isfinite().all():
+            self.snapshot_ = state
             return
         self.failures_ += 1
         if self.failures_ > self.max_failures:
             raise ValueError(self._describe(net.diverged_, net.lr))
-        self._restore(tensors)
+        self._restore(net)
         net.lr = net.lr / 4.0
         for group in net.optimizer_.param_groups:
             group["lr"] /= 4.0
-        net.optimizer_.state.clear()
 
     @torch.no_grad()
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Undo an interrupted epoch that diverged; drop the snapshot."""
+        if not self._flatten(net).isfinite().all():
+            self._restore(net)
+        self.snapshot_ = torch.empty(0)
+
+    def _restore(self, net: Any) -> None:
         tensors = self._tensors(net)
-        if not self._all_finite(tensors):
-            self._restore(tensors)
-            net.optimizer_.state.clear()
-        self.snapshot_ = []
-
-    def _restore(self, tensors: list[Tensor]) -> None:
-        for tensor, kept in zip(tensors, self.snapshot_, strict=True):
-            tensor.copy_(kept)
-
-    @staticmethod
-    def _all_finite(tensors: list[Tensor]) -> bool:
-        # one truth value per tensor and one read for all
-        return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+        parts = self.snapshot_.split([tensor.numel() for tensor in tensors])
+        for tensor, kept in zip(tensors, parts, strict=True):
+            tensor.copy_(kept.view_as(tensor))
+        net.optimizer_.state.clear()
 
     @staticmethod
     def _describe(culprits: list[str], lr: float) -> str:

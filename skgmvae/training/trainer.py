@@ -29,6 +29,8 @@ class Plan:
         See :class:`~skgmvae.training.callbacks.StopWhenConverged`; None: all epochs.
     min_information : float
         λ of the objective.
+    n_mc_samples : int
+        M.
     anneal : bool
         Decay the step size to zero over the phase; otherwise keep it.
     device, precision : str
@@ -40,6 +42,7 @@ class Plan:
     learning_rate: float
     tol: float | None = None
     min_information: float = 0.0
+    n_mc_samples: int = 1
     anneal: bool = True
     device: str = "auto"
     precision: str = "float32"
@@ -82,6 +85,10 @@ def run(
     stop = StopWhenConverged(plan.tol, min(PATIENCE, plan.n_epochs // 2)) if plan.tol is not None else None
     net.lr = plan.learning_rate
     net.interrupted_ = False
+    net.criterion_.min_information = plan.min_information
+    if hasattr(net.module_, "n_mc_samples"):
+        # a mixture; a plan for more epochs may differ from the one it was made with
+        net.module_.n_mc_samples, net.module_.min_information = plan.n_mc_samples, plan.min_information
     net.move_to(device)
     rows = place_rows(rows, device)
     # one epoch of a net's iterator has as many steps as it has batches
