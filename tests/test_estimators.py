@@ -239,14 +239,14 @@ def test_pickle_joblib_and_clone(fitted, blobs, tmp_path):
 def test_pipeline_and_frames(Estimator, blobs, quick):
     X, y = blobs
     frame = pd.DataFrame(X, columns=list("abcd"))
-    pipeline = make_pipeline(StandardScaler(), PCA(3), Estimator(3, **{**quick, "pretrain_iter": 80})).set_output(
+    pipeline = make_pipeline(StandardScaler(), PCA(3), Estimator(3, **{**quick, "pretrain_iter": 80, "max_iter": 60, "latent_dim": 3})).set_output(
         transform="pandas"
     )
     labels = pipeline.fit_predict(frame)
     assert adjusted_rand_score(y, labels) == 1.0
     embedded = pipeline.transform(frame)
     prefix = Estimator.__name__.lower()
-    assert list(embedded.columns) == [f"{prefix}0", f"{prefix}1"]
+    assert list(embedded.columns) == [f"{prefix}{i}" for i in range(3)]
     assert pipeline.score(frame) == pytest.approx(pipeline.score_samples(frame).mean())
 
 
