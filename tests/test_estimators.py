@@ -239,9 +239,9 @@ def test_pickle_joblib_and_clone(fitted, blobs, tmp_path):
 def test_pipeline_and_frames(Estimator, blobs, quick):
     X, y = blobs
     frame = pd.DataFrame(X, columns=list("abcd"))
-    pipeline = make_pipeline(StandardScaler(), PCA(3), Estimator(3, **{**quick, "pretrain_iter": 80, "max_iter": 60, "latent_dim": 3})).set_output(
-        transform="pandas"
-    )
+    pipeline = make_pipeline(
+        StandardScaler(), PCA(3), Estimator(3, **{**quick, "pretrain_iter": 80, "max_iter": 60, "latent_dim": 3})
+    ).set_output(transform="pandas")
     labels = pipeline.fit_predict(frame)
     assert adjusted_rand_score(y, labels) == 1.0
     embedded = pipeline.transform(frame)
