@@ -122,7 +122,8 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
                 fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state)
             self._set_attributes(fitted, X)
             self._order_components(X)
-        self._warn_about(fitted.outcome)
+        self._warn_if_interrupted(fitted.outcome)
+        self._warn_unless_converged(fitted.outcome)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -146,12 +147,14 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             X = self._check_training_rows(X, reset=first)
             plan = self._plan(1, tol=None, anneal=False)
             if first:
-                self._set_attributes(self._train_anew(X, plan, check_random_state(self.random_state)), X)
-                self._order_components(X)
+                fitted = self._train_anew(X, plan, check_random_state(self.random_state))
             else:
                 self._check_same_structure()
-                seed = (self._noise_seed + len(self.net_.history)) % MAX_SEED
-                self._set_attributes(self._train_on(X, plan, seed), X)
+                fitted = self._train_on(X, plan, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
+            self._set_attributes(fitted, X)
+            if first:
+                self._order_components(X)
+        self._warn_if_interrupted(fitted.outcome)
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
@@ -182,7 +185,8 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
 
     def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, reset=reset)
-        check_enough_rows(len(X), self.n_components)
+        if reset:  # a fitted mixture learns from a block of any size
+            check_enough_rows(len(X), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
         return X
@@ -287,10 +291,12 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
         seconds = self.phase_seconds_
         seconds["assignment"] = seconds.get("assignment", 0.0) + time.perf_counter() - began
 
-    def _warn_about(self, outcome: Outcome) -> None:
+    def _warn_if_interrupted(self, outcome: Outcome) -> None:
         if outcome.interrupted:
             warnings.warn("Training was interrupted; the state reached so far is kept.", UserWarning, stacklevel=3)
-        elif self.max_iter > 0 and not outcome.converged:
+
+    def _warn_unless_converged(self, outcome: Outcome) -> None:
+        if self.max_iter > 0 and not (outcome.converged or outcome.interrupted):
             warnings.warn(
                 f"The lower bound still changed by more than tol={self.tol} nats over the last epochs. Increase "
                 f"max_iter (now {self.max_iter}) or tol, or continue with warm_start=True.",

@@ -330,6 +330,7 @@ def test_partial_fit_on_a_stream(Estimator, blobs, quick):
     assert len(model.history_["lower_bound"]) == 24
     assert np.mean(bounds[-3:]) > np.mean(bounds[:3])
     assert adjusted_rand_score(y, model.predict(X)) == 1.0
+    assert len(clone(model).set_params(**settings).fit(X).partial_fit(X[:2]).labels_) == 2  # fewer rows than components
     again = Estimator(3, **settings)
     for _ in range(8):
         for block in blocks:
