@@ -29,8 +29,8 @@ from skgmvae._checks import (
 from skgmvae._queries import MixtureQueries
 from skgmvae.inference import double_precision
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.training.devices import check_device
-from skgmvae.training.fitting import MAX_SEED, Fitted, fit_from_scratch, fit_further
+from skgmvae.training.devices import MAX_SEED, check_device
+from skgmvae.training.fitting import Fitted, fit_from_scratch, fit_further
 from skgmvae.training.pretraining import Architecture
 from skgmvae.training.trainer import Outcome, Plan
 

@@ -11,11 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgmvae.inference import double_precision, over_chunks
-from skgmvae.training.devices import check_device
+from skgmvae.training.devices import MAX_SEED, check_device
 
 N_IMPORTANCE_SAMPLES = 32  # S of score_samples
 N_MEAN_DRAWS = 256  # draws per component behind means_
-MAX_SEED = np.iinfo(np.int32).max
 
 
 class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):

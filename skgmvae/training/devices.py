@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+MAX_SEED = 2**31 - 1
+
 
 def check_device(device: str) -> torch.device:
     """The torch device for ``device``; ``'auto'`` is CUDA if there is one, else the CPU.

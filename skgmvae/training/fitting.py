@@ -15,13 +15,12 @@ from torch import nn
 from skgmvae.inference import over_chunks
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.training.batches import as_rows
-from skgmvae.training.devices import check_device, seeded
+from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
 from skgmvae.training.starts import choose_start
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
-MAX_SEED = np.iinfo(np.int32).max
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
 MAX_INPUT_VALUES = 10_000_000  # and up to so many values, since that takes a standardised copy
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
