@@ -14,6 +14,7 @@ from skgmvae.inference import double_precision, over_chunks
 from skgmvae.training.devices import MAX_SEED, check_device
 
 N_IMPORTANCE_SAMPLES = 32  # S of score_samples
+N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) is no closed form
 N_MEAN_DRAWS = 256  # draws per component behind means_
 
 
@@ -25,7 +26,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self) -> int:
-        return self.net_.module_.latent_dim
+        return self.net_.module_.embedding_dim
 
     def _check_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -35,7 +36,13 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return over_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
 
     def _log_responsibilities(self, X: np.ndarray) -> np.ndarray:
-        return self._over_chunks(lambda model, rows: model.log_responsibilities(rows), X)
+        noise = self._noise(N_POSTERIOR_DRAWS)
+        return self._over_chunks(lambda model, rows: model.log_responsibilities(rows, noise.to(rows.device)), X)
+
+    def _noise(self, n_draws: int) -> torch.Tensor:
+        """The standard normal noise that all rows and calls share."""
+        shape = (n_draws, *self.net_.module_.noise_shape)
+        return torch.from_numpy(np.random.RandomState(self._noise_seed).standard_normal(shape))
 
     def predict(self, X: Any) -> np.ndarray:
         """Label of the most probable component of each row.
@@ -82,8 +89,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         log_prob : ndarray of shape (n_samples,)
         """
         X = self._check_rows(X)
-        shape = (N_IMPORTANCE_SAMPLES, *self.net_.module_.noise_shape)
-        noise = torch.from_numpy(np.random.RandomState(self._noise_seed).standard_normal(shape))
+        noise = self._noise(N_IMPORTANCE_SAMPLES)
         return self._over_chunks(
             lambda model, rows: model.log_prob(rows, noise.to(rows.device)), X, n_copies=N_IMPORTANCE_SAMPLES
         )
@@ -202,7 +208,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Returns
         -------
-        embedding : ndarray of shape (n_samples, latent_dim)
+        embedding : ndarray of shape (n_samples, n_features_out)
         """
         return self._over_chunks(lambda model, rows: model.embed(rows), self._check_rows(X))
 

@@ -34,11 +34,12 @@ class Model(Protocol):
     """A deep mixture: a plain :class:`torch.nn.Module` with these methods.
 
     ``x`` is in the units of the data; standardisation is part of the model. ``N`` rows, ``D`` features,
-    ``L`` latent dimensions, ``K`` components, ``S`` importance samples.
+    ``L`` latent dimensions, ``K`` components, ``S`` draws per row; ``noise`` is standard normal, of shape
+    (S, *noise_shape), shared by all rows.
     """
 
     n_components: int
-    latent_dim: int
+    embedding_dim: int
     noise_shape: tuple[int, ...]
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
@@ -47,16 +48,16 @@ class Model(Protocol):
         """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise."""
 
     def embed(self, x: Tensor) -> Tensor:
-        """Posterior mean embedding of ``x``, shape (N, L)."""
+        """What ``transform`` returns, shape (N, embedding_dim): as a rule the posterior mean of z."""
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        """E[x | z] at the posterior mean of z, in the units of the data, shape (N, D)."""
 
-    def log_responsibilities(self, x: Tensor) -> Tensor:
-        """log q(c|x), shape (N, K); deterministic."""
+    def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log q(c|x), shape (N, K); models that know it exactly do not look at the noise."""
 
     def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Importance-weighted estimate of log p(x), shape (N,), from standard normal noise (S, *noise_shape)."""
+        """Importance-weighted estimate of log p(x), shape (N,)."""
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

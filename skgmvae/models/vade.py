@@ -57,7 +57,7 @@ class VaDE(nn.Module):
         super().__init__()
         K, L = n_components, autoencoder.latent_dim
         self.autoencoder = autoencoder
-        self.n_components, self.latent_dim, self.noise_shape = K, L, (L,)
+        self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, L, (L,)
         self.covariance_type = covariance_type
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
         self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
@@ -122,8 +122,8 @@ class VaDE(nn.Module):
         """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
         return self.autoencoder.reconstruct(x)
 
-    def log_responsibilities(self, x: Tensor) -> Tensor:
-        """log q(c|x) = log softmax_c (log π_c + g_c), shape (N, K)."""
+    def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """log q(c|x) = log softmax_c (log π_c + g_c), shape (N, K); exact, without noise."""
         g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardise(x)))
         return torch.log_softmax(self.log_weights() + g, -1)
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_memory
 from torch import nn
 
 from skgmvae.inference import over_chunks
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.training.batches import as_rows
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
@@ -118,7 +119,8 @@ def fit_from_scratch(
             autoencoder = make_autoencoder(architecture)
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
-            start = start_model(model, X, init_params, np.random.RandomState(seed), check_device(plan.device))
+            rng = np.random.RandomState(seed)
+            start = start_model(model, autoencoder, X, init_params, rng, check_device(plan.device))
             clock.lap("start")
             net = make_net(model, plan)
             outcome = run(net, as_rows(X), plan, verbose=verbose, callbacks=callbacks)
@@ -140,34 +142,39 @@ def last_bound(net: BoundNet, X: np.ndarray) -> float:
 
 
 def start_model(
-    model: Any, X: np.ndarray, init_params: str, random_state: np.random.RandomState, device: torch.device
+    model: Any,
+    autoencoder: Autoencoder,
+    X: np.ndarray,
+    init_params: str,
+    random_state: np.random.RandomState,
+    device: torch.device,
 ) -> str:
     """Set the mixture's parameters from the start ``init_params``; returns the name of the start taken."""
-    model.eval()
-    embedding = over_chunks(model, _embed, X, device)
+    autoencoder.eval()
+    embedding = over_chunks(autoencoder, _embed, X, device)
     inputs = None
     if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES and X.size <= MAX_INPUT_VALUES:
-        inputs = over_chunks(model, _standardise, X, device)
+        inputs = over_chunks(autoencoder, _standardise, X, device)
     name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
     model.start_from(torch.from_numpy(embedding), torch.from_numpy(responsibilities))
-    likelihood = model.autoencoder.likelihood
+    likelihood = autoencoder.likelihood
     if isinstance(likelihood, Gaussian):
         some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]
-        squares = over_chunks(model, _residual_squares, some_rows, device)
+        squares = over_chunks(autoencoder, _residual_squares, some_rows, device)
         likelihood.set_variance(torch.from_numpy(squares.mean(0)))
     return name
 
 
-def _embed(model: Any, rows: torch.Tensor) -> torch.Tensor:
-    return model.embed(rows)
+def _embed(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
+    return autoencoder.embed(rows)
 
 
-def _standardise(model: Any, rows: torch.Tensor) -> torch.Tensor:
-    return model.autoencoder.standardise(rows)
+def _standardise(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
+    return autoencoder.standardise(rows)
 
 
-def _residual_squares(model: Any, rows: torch.Tensor) -> torch.Tensor:
-    return model.autoencoder.residual_squares(rows)
+def _residual_squares(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
+    return autoencoder.residual_squares(rows)
 
 
 def fit_further(
