@@ -5,9 +5,10 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 
-from skgmvae import VaDEClustering
+from skgmvae import GMVAEClustering, VaDEClustering
 
 ESTIMATORS = {
+    "gmvae": GMVAEClustering,
     "vade": VaDEClustering,
 }
 IMAGE_RECIPE = {

@@ -21,12 +21,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skgmvae import VaDEClustering
+from skgmvae import GMVAEClustering, VaDEClustering
 from skgmvae.datasets import load_idx
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.plotting import ComponentSamplesDisplay
 
 ESTIMATORS = {
+    "gmvae": GMVAEClustering,
     "vade": VaDEClustering,
 }
 # for folders of IDX files; the bundled digits take the defaults

@@ -15,7 +15,7 @@ from skgmvae.training.devices import MAX_SEED, check_device
 
 N_IMPORTANCE_SAMPLES = 32  # S of score_samples
 N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) is no closed form
-N_MEAN_DRAWS = 256  # draws per component behind means_
+N_MEAN_DRAWS = 128  # draws per component behind means_
 
 
 class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -169,29 +169,42 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ValueError
             If ``n_samples`` is below one or ``component`` is not one of the components.
         """
+        labels, seed = self._draw_components(n_samples, component, random_state)
+        return self._generate(labels, seed)[0], labels
+
+    def _draw_components(self, n_samples: int, component: int | None, random_state: Any) -> tuple[np.ndarray, int]:
+        """A component for each of ``n_samples`` rows, sorted, and a seed for the rows themselves."""
         check_is_fitted(self)
         K = self.net_.module_.n_components
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
-        if component is not None and not (isinstance(component, Integral) and 0 <= component < K):
-            raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
+        if component is not None:
+            self._check_component(component)
         rng = check_random_state(self.random_state if random_state is None else random_state)
         if component is None:
             counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
         else:
             counts = np.bincount([component], minlength=K) * n_samples
-        labels = np.repeat(np.arange(K), counts)
-        draws, _ = self._generate(labels, rng.randint(MAX_SEED))
-        return draws, labels
+        return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
-    def _generate(self, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of x | c and their means E[x|z], one row per label."""
-        model = double_precision(self.net_.module_, check_device(self.device))
-        device = next(model.parameters()).device
-        generator = torch.Generator(device).manual_seed(int(seed))
+    def _generate(self, labels: np.ndarray, seed: int, **latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of x | c and their means E[x|z], one row per label, with these ``latents`` held fixed."""
+        model, device = self._double()
+        generator = torch.Generator(device).manual_seed(seed)
+        fixed = {name: torch.from_numpy(values).to(device) for name, values in latents.items()}
         with torch.inference_mode():
-            rows = model.generate(torch.from_numpy(labels).to(device), generator)
+            rows = model.generate(torch.from_numpy(labels).to(device), generator, **fixed)
         return rows[0].numpy(force=True), rows[1].numpy(force=True)
+
+    def _check_component(self, component: Any) -> None:
+        K = self.net_.module_.n_components
+        if not (isinstance(component, Integral) and 0 <= component < K):
+            raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
+
+    def _double(self) -> tuple[Any, torch.device]:
+        """The float64 model and the device that it is on."""
+        model = double_precision(self.net_.module_, check_device(self.device))
+        return model, next(model.parameters()).device
 
     def _component_means(self) -> np.ndarray:
         """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""

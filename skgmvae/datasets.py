@@ -1,4 +1,4 @@
-"""Reading data sets in the format in which they are distributed."""
+"""Reading data sets in the format in which they are distributed, and making one."""
 
 import gzip
 import math
@@ -6,7 +6,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from sklearn.utils import check_random_state
 
+ARC_DISTANCE = 1.6  # from the origin to the centres of the arcs' circles
+ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its centre
 # third byte of the magic number: type of the values, all big-endian
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -147,3 +150,42 @@ def _to_unit_interval(X):
     scaled = X.astype(np.float32)
     scaled /= 255.0
     return scaled
+
+
+def make_circle_arcs(n_samples=10_000, *, n_arcs=5, noise=0.06, random_state=None):
+    """Points on arcs of circles, one arc per cluster, which no ellipse describes.
+
+    Half circles of radius one around the corners of a regular polygon, each turned with its corner, with
+    Gaussian noise on the radius: data like those of Dilokthanakul et al. (2016, section 4.1), whose exact
+    arcs were not published.
+
+    Parameters
+    ----------
+    n_samples : int, default=10000
+        Shared among the arcs as evenly as can be.
+    n_arcs : int, default=5
+    noise : float, default=0.06
+        Standard deviation of the distance from the arc.
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, 2)
+        float64, in random order.
+    y : ndarray of shape (n_samples,)
+        The arc of each point, int64.
+
+    Examples
+    --------
+    >>> from skgmvae.datasets import make_circle_arcs
+    >>> X, y = make_circle_arcs(500, random_state=0)
+    >>> X.shape
+    (500, 2)
+    """
+    rng = check_random_state(random_state)
+    y = rng.permutation(n_samples) % n_arcs
+    turn = 2.0 * np.pi * y / n_arcs
+    angle = turn + ARC_TURN + np.pi * rng.uniform(-0.5, 0.5, n_samples)
+    radius = 1.0 + noise * rng.standard_normal(n_samples)
+    centres = ARC_DISTANCE * np.column_stack([np.cos(turn), np.sin(turn)])
+    return centres + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]), y

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from skgmvae.datasets import load_idx, read_idx
+from skgmvae.datasets import load_idx, make_circle_arcs, read_idx
 
 
 def idx_bytes(values, code=0x08):
@@ -28,6 +28,20 @@ def folder(tmp_path, images):
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images[:2]))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(labels[:2]))
     return tmp_path
+
+
+def test_circle_arcs_lie_on_half_circles_around_the_corners_of_a_polygon():
+    X, y = make_circle_arcs(1003, noise=0.05, random_state=0)
+    assert X.shape == (1003, 2) and sorted(np.bincount(y)) == [200, 200, 201, 201, 201]
+    corners = 1.6 * np.column_stack([np.cos(2 * np.pi * np.arange(5) / 5), np.sin(2 * np.pi * np.arange(5) / 5)])
+    from_corner = X - corners[y]
+    distances = np.linalg.norm(from_corner, axis=1)
+    assert abs(distances.mean() - 1.0) < 0.01 and abs(distances.std() - 0.05) < 0.01
+    # the middle of each arc is a quarter turn ahead of its corner
+    ahead = np.column_stack([-corners[y, 1], corners[y, 0]]) / 1.6
+    assert ((from_corner * ahead).sum(1) > -0.2).all()
+    np.testing.assert_array_equal(make_circle_arcs(1003, noise=0.05, random_state=0)[0], X)
+    assert not np.array_equal(make_circle_arcs(1003, noise=0.05, random_state=1)[0], X)
 
 
 def test_rows_in_the_unit_interval(folder, images):

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import multivariate_normal
 from sklearn.datasets import make_blobs, make_circles, make_moons
@@ -11,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from skgmvae.training import starts
-from skgmvae.training.starts import STARTS, choose_start, mixture_bound, neighbor_affinities
+from skgmvae.training.starts import STARTS, choose_start, mixture_bound, neighbor_affinities, normalized_cut
 
 
 def start(name, points, n_components, seed=0):
@@ -144,25 +145,41 @@ def test_bound_prefers_the_true_labels_and_bears_an_empty_component():
 
 
 @pytest.mark.parametrize("winner", ["graph", "gmm"])
-@pytest.mark.parametrize("place", ["embedding", "inputs"])
-def test_auto_takes_the_candidate_with_the_best_bound(winner, place, monkeypatch):
+def test_auto_takes_the_better_bound_on_the_inputs(winner, monkeypatch):
     points, y = blobs()
     good = one_hot(y, 3)
     # a local optimum: two blobs in one component, the third cut in halves
     bad = one_hot(np.where(y < 2, 0, 1 + (points[:, 0] > np.median(points[y == 2, 0]))), 3)
     assert mixture_bound(points, good) > mixture_bound(points, bad) + 0.1
+    monkeypatch.setattr(starts, "partition", lambda *arguments: good if winner == "graph" else bad)
+    monkeypatch.setattr(starts, "gmm_responsibilities", lambda *arguments: bad if winner == "graph" else good)
+    name, responsibilities = choose_start("auto", np.zeros((90, 1)), points, 3, np.random.RandomState(0))
+    assert name == f"{winner} on the inputs" and responsibilities is good
 
-    def make_start(method):
-        def responsibilities(rows, n_components, random_state):
-            assert rows is points  # inputs go before the embedding
-            return good if method == winner else bad
 
-        return responsibilities
+def test_auto_takes_the_graph_where_it_cuts_far_less_and_in_an_embedding():
+    points, y = make_moons(300, noise=0.06, random_state=0)
+    by_mixture = start("gmm", points, 2)
+    for embedding, inputs, place in ((np.zeros((300, 1)), points, "inputs"), (points, None, "embedding")):
+        name, responsibilities = choose_start("auto", embedding, inputs, 2, np.random.RandomState(0))
+        assert name == f"graph on the {place}"
+        assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
+        assert mixture_bound(points, responsibilities) < mixture_bound(points, by_mixture) + 1e-6
 
-    monkeypatch.setattr(starts, "STARTS", {method: make_start(method) for method in ("graph", "gmm")})
-    embedding, inputs = (points, None) if place == "embedding" else (np.zeros((90, 1)), points)
-    name, responsibilities = choose_start("auto", embedding, inputs, 3, np.random.RandomState(0))
-    assert name == f"{winner} on the {place}" and responsibilities is good
+
+def test_auto_does_not_trust_covariances_of_more_parameters_than_rows():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(120, 12)) + 6.0 * np.repeat(np.eye(12)[:3], 40, axis=0)
+    assert choose_start("auto", points, points, 3, np.random.RandomState(0))[0] == "graph on the inputs"
+    assert choose_start("auto", points[:, :4], points[:, :4], 3, np.random.RandomState(0))[0] == "gmm on the inputs"
+
+
+def test_normalized_cut_counts_what_leaves_each_cluster():
+    affinities = np.random.default_rng(0).uniform(size=(8, 8))
+    affinities = affinities + affinities.T
+    labels = np.array([0, 0, 1, 1, 1, 2, 2, 2])
+    expected = sum(affinities[np.ix_(labels == c, labels != c)].sum() / affinities[labels == c].sum() for c in range(3))
+    np.testing.assert_allclose(normalized_cut(csr_array(affinities), one_hot(labels, 3)), expected)
 
 
 def test_auto_finds_crossing_ellipses_where_the_graph_fails():
@@ -170,8 +187,8 @@ def test_auto_finds_crossing_ellipses_where_the_graph_fails():
     points = np.vstack([rng.normal(0, [5.0, 0.2], (150, 2)), rng.normal(0, [0.2, 5.0], (150, 2))])
     y = np.repeat([0, 1], 150)
     by_graph = adjusted_rand_score(y, start("graph", points, 2).argmax(1))
-    name, responsibilities = choose_start("auto", points, None, 2, np.random.RandomState(0))
-    assert name == "gmm on the embedding"
+    name, responsibilities = choose_start("auto", points, points, 2, np.random.RandomState(0))
+    assert name == "gmm on the inputs"
     assert adjusted_rand_score(y, responsibilities.argmax(1)) > max(0.8, by_graph)
 
 

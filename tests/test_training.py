@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from skgmvae.models import ELBOTerms, VaDE, vade
 from skgmvae.training import net as net_module
-from skgmvae.training.batches import ShuffledBatches, as_rows
+from skgmvae.training.batches import Guide, ShuffledBatches, as_rows
 from skgmvae.training.callbacks import StepSize, StopWhenConverged
 from skgmvae.training.devices import check_device, choose_autocast_dtype, seeded
-from skgmvae.training.fitting import fit_from_scratch
+from skgmvae.training.fitting import Start, fit_from_scratch, make_guide
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
@@ -195,6 +195,42 @@ def test_every_epoch_has_its_own_order_and_the_seed_decides():
         orders.append([torch.cat(list(batches)).flatten().tolist() for _ in range(2)])
     assert orders[0] == orders[1] and orders[0] != orders[2]
     assert orders[0][0] != orders[0][1] and orders[0][0] != list(range(50))
+
+
+def test_guide_is_held_row_by_row_in_the_first_epochs_alone():
+    rows = torch.arange(50).unsqueeze(1)
+    batches = ShuffledBatches(rows, 10, guide=Guide(-2.0 * rows, n_epochs=2))
+    for epoch in range(4):
+        for batch in batches:
+            assert isinstance(batch, tuple) == (epoch < 2)
+            if epoch < 2:
+                assert torch.equal(batch[1], -2 * batch[0])
+
+
+def test_training_holds_the_start_s_responsibilities_in_its_first_epochs():
+    plan, rows = make_plan(n_epochs=5, learning_rate=1e-3), draw_rows()
+    net = make_net(make_vade(), plan)
+    held = torch.full((N, 3), 1e-30).scatter_(1, torch.arange(N).unsqueeze(1) % 3, 1.0).log()
+    run(net, rows, plan, guide=Guide(held, n_epochs=2))
+    kl = [record["kl_component"] for record in net.history]
+    # one-hot under nearly uniform weights; free, this model has components that overlap
+    assert len(kl) == 5 and kl[:2] == pytest.approx([np.log(3)] * 2, abs=0.02)
+    assert max(kl[2:]) < 0.8
+    run(net, rows, plan)
+    assert net.history[5]["kl_component"] < 0.8  # the next run is free
+
+
+@pytest.mark.parametrize(
+    "n_rows, n_epochs, n_guided",
+    [(60_000, 8, 1), (60_000, 100, 10), (1600, 50, 10), (100, 50, 25), (100, 1, 0), (100, 0, 0)],
+)
+def test_guide_lasts_400_steps_or_a_tenth_but_no_more_than_half(n_rows, n_epochs, n_guided):
+    plan = make_plan(n_epochs, batch_size=40)
+    responsibilities = torch.eye(3, dtype=torch.float64)[torch.arange(n_rows) % 3]
+    guide = make_guide(Start("graph on the inputs", responsibilities), plan)
+    assert (guide.n_epochs if guide else 0) == n_guided
+    assert guide is None or guide.log_responsibilities.isfinite().all()
+    assert make_guide(Start("random", responsibilities), plan) is None
 
 
 def test_rows_share_the_memory_of_the_array(tmp_path):

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class ELBOTerms(NamedTuple):
@@ -41,11 +41,15 @@ class Model(Protocol):
     n_components: int
     embedding_dim: int
     noise_shape: tuple[int, ...]
+    random_start_is_weights: bool  # init_params='random' keeps the random weights, not random responsibilities
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
 
-    def __call__(self, x: Tensor) -> ELBOTerms:
-        """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise."""
+    def __call__(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
+        """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise.
+
+        With ``log_responsibilities`` (N, K), finite, these are held as log q(c|x) in place of the model's own.
+        """
 
     def embed(self, x: Tensor) -> Tensor:
         """What ``transform`` returns, shape (N, embedding_dim): as a rule the posterior mean of z."""
@@ -72,7 +76,7 @@ class Model(Protocol):
         """Renumber the components: component ``order[i]`` becomes component ``i``."""
 
 
-def take_components(parameter: nn.Parameter, order: Tensor) -> None:
+def take_components(parameter: Tensor, order: Tensor) -> None:
     """Reorder the first axis of ``parameter`` in place, unless all components share it."""
     if len(parameter) == len(order):
         with torch.no_grad():

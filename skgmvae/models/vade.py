@@ -12,13 +12,10 @@ from skgmvae.functional import (
     log_normal_full,
     mean_over_draws,
     sharpen,
-    weighted_moments,
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
-
-# share of the embedding's within-component variance that q(z|x) begins with
-INITIAL_POSTERIOR_SHARE = 0.01
+from skgmvae.models.starting import log_starting_weights, measure_start
 
 
 class VaDE(nn.Module):
@@ -41,6 +38,7 @@ class VaDE(nn.Module):
         Added to the diagonal of the covariances that the training starts from.
     """
 
+    random_start_is_weights = False
     _layout: Tensor
 
     def __init__(
@@ -91,11 +89,12 @@ class VaDE(nn.Module):
         """g_c = E_q[log N(z; m_c, S_c)], shape (N, K)."""
         return expected_log_normal(mean_q, log_variance_q, self.means, self.precision_factor())
 
-    def forward(self, x: Tensor) -> ELBOTerms:
+    def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
         """Terms of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)).
 
         q(c|x) is the exact maximiser given q(z|x), so no gradient need pass through it (Danskin); for
-        λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)).
+        λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)). Given
+        ``log_responsibilities`` (N, K), q(c|x) is held at them.
         """
         standardised = self.autoencoder.standardise(x)
         mean, log_variance = self.autoencoder.encode(standardised)
@@ -104,7 +103,9 @@ class VaDE(nn.Module):
         log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardised, z))
         g = self._expected_log_prior(mean, log_variance)
         log_weights = self.log_weights()
-        log_q, temperature = sharpen(g, log_weights, self.min_information)
+        log_q, temperature = log_responsibilities, None
+        if log_q is None:
+            log_q, temperature = sharpen(g, log_weights, self.min_information)
         kl_latent = -(log_q.exp() * g).sum(-1) - entropy_normal(log_variance)
         kl_component = kl_categorical(log_q, log_weights)
         if temperature is not None:
@@ -149,32 +150,14 @@ class VaDE(nn.Module):
 
     @torch.no_grad()
     def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Weights, means and covariances from moments, and a narrow q(z|x).
-
-        The maximisers of the bound for given responsibilities and q(z|x) = N(μ, diag v): each covariance
-        is that of the μ of its rows plus diag v. It is then drawn towards the pooled one by as much as
-        L + 1 rows weigh, so that a component of few rows begins with a proper density, and ``reg_covar``
-        is added to the diagonal.
-        """
-        K, L = self.n_components, self.latent_dim
-        z, r = embedding.double(), responsibilities.double()
-        counts, means, scatter = weighted_moments(z, r)
-        share = (counts / counts.sum()).reshape(K, 1, 1)
-        pooled = (share * scatter).sum(0)
-        # one width for all directions: the embedding of few features lies near a plane
-        posterior_variance = INITIAL_POSTERIOR_SHARE * pooled.diagonal().mean() + self.reg_covar
-        if self.covariance_type == "tied":
-            covariances = pooled.unsqueeze(0)
-        else:
-            n = counts.reshape(K, 1, 1)
-            covariances = (n * scatter + (L + 1.0) * pooled) / (n + L + 1.0)
-        added = posterior_variance + self.reg_covar
-        self._set_covariances(covariances + added * torch.eye(L, dtype=z.dtype, device=z.device))
-        self.means.copy_(means)
+        """Weights, means and covariances from moments, and a narrow q(z|x)."""
+        start = measure_start(embedding, responsibilities, self.reg_covar)
+        tied = self.covariance_type == "tied"
+        self._set_covariances(start.pooled_covariance.unsqueeze(0) if tied else start.covariances)
+        self.means.copy_(start.means)
         if self.weight_logits.requires_grad:
-            # a component without rows keeps the weight of one, so that it can come back
-            self.weight_logits.copy_(counts.clamp_min(1.0).log())
-        self.autoencoder.set_posterior_variance(float(posterior_variance))
+            self.weight_logits.copy_(log_starting_weights(start.counts))
+        self.autoencoder.set_posterior_variance(start.posterior_variance)
 
     def _set_covariances(self, covariances: Tensor) -> None:
         variances = covariances.diagonal(dim1=-2, dim2=-1)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,25 @@ def place_rows(rows: Tensor, device: torch.device) -> Tensor:
     return rows.to(device) if rows.numel() * rows.element_size() < free // 2 else rows
 
 
+def count_batches(n_rows: int, batch_size: int) -> int:
+    """Batches of at least ``batch_size`` rows each, and one in any case."""
+    return max(1, n_rows // batch_size)
+
+
+class Guide(NamedTuple):
+    """Responsibilities that the training holds on to while it begins.
+
+    Attributes
+    ----------
+    log_responsibilities : Tensor of shape (N, K)
+        Finite.
+    n_epochs : int
+    """
+
+    log_responsibilities: Tensor
+    n_epochs: int
+
+
 class ShuffledBatches:
     """All rows once per iteration, in a fresh random order, in batches of nearly equal size.
 
@@ -37,19 +57,33 @@ class ShuffledBatches:
         too small for batch normalisation.
     device : torch.device, optional
         Where the batches go; rows that live elsewhere are sent in pinned blocks.
+    guide : Guide, optional
+        In its first epochs a batch is a pair: rows, and the log-responsibilities to hold for them.
     """
 
-    def __init__(self, rows: Tensor, batch_size: int, device: torch.device | None = None) -> None:
+    def __init__(
+        self, rows: Tensor, batch_size: int, device: torch.device | None = None, guide: Guide | None = None
+    ) -> None:
         self.rows = rows
-        self.n_batches = max(1, len(rows) // batch_size)
+        self.guide = guide
+        self.n_epochs_begun = 0
+        self.n_batches = count_batches(len(rows), batch_size)
         self.device = rows.device if device is None else torch.device(device)
 
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.rows), device=self.rows.device)
-        streamed = self.device.type == "cuda" and self.rows.device.type == "cpu"
+        held = None
+        if self.guide is not None and self.n_epochs_begun < self.guide.n_epochs:
+            held = self.guide.log_responsibilities
+        self.n_epochs_begun += 1
         for indices in order.tensor_split(self.n_batches):
-            batch = self.rows.index_select(0, indices)
-            yield batch.pin_memory().to(self.device, non_blocking=True) if streamed else batch
+            rows = self._send(self.rows, indices)
+            yield rows if held is None else (rows, self._send(held, indices))
+
+    def _send(self, table: Tensor, indices: Tensor) -> Tensor:
+        chosen = table.index_select(0, indices)
+        streamed = self.device.type == "cuda" and table.device.type == "cpu"
+        return chosen.pin_memory().to(self.device, non_blocking=True) if streamed else chosen

@@ -54,23 +54,26 @@ class StopWhenConverged(Callback):
 
     A bound that falls has not converged: it often does while the step size is warmed up.
 
-    ``converged_`` tells whether it did.
+    The first ``n_ignored`` epochs do not count. ``converged_`` tells whether it did.
     """
 
-    def __init__(self, tol: float, patience: int) -> None:
+    def __init__(self, tol: float, patience: int, n_ignored: int = 0) -> None:
         self.tol = tol
+        self.n_ignored = n_ignored
         self.patience = max(1, patience)
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget earlier runs."""
         self.converged_ = False
         self.bounds_: list[float] = []
+        self.n_epochs_ = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the two stretches of epochs."""
         bound = net.history[-1]["lower_bound"]
-        if not math.isfinite(bound):
-            return  # an epoch that was undone
+        self.n_epochs_ += 1
+        if self.n_epochs_ <= self.n_ignored or not math.isfinite(bound):
+            return  # not yet, or an epoch that was undone
         self.bounds_.append(bound)
         recent, earlier = self.bounds_[-self.patience :], self.bounds_[: -self.patience]
         if earlier and abs(max(recent) - max(earlier)) < self.tol:

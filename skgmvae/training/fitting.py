@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from skgmvae.inference import over_chunks
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.likelihoods import Gaussian
-from skgmvae.training.batches import as_rows
+from skgmvae.training.batches import Guide, as_rows, count_batches
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
@@ -25,6 +25,22 @@ from skgmvae.training.trainer import Outcome, Plan, make_net, run
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
 MAX_INPUT_VALUES = 10_000_000  # and up to so many values, since that takes a standardised copy
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
+# of standardised features, at most, where the weights are random: under the large residuals of such a decoder
+# the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
+RANDOM_START_VARIANCE = 0.1
+
+
+# how long the start's responsibilities are held: so many steps or so much of the training, whichever is
+# more, but not more than half of it
+GUIDED_STEPS = 400
+GUIDED_SHARE = 0.1
+
+
+class Start(NamedTuple):
+    """Name of a start and its responsibilities (N, K); None where the model keeps its random weights."""
+
+    name: str
+    responsibilities: Any
 
 
 class Stopwatch:
@@ -123,11 +139,12 @@ def fit_from_scratch(
             start = start_model(model, autoencoder, X, init_params, rng, check_device(plan.device))
             clock.lap("start")
             net = make_net(model, plan)
-            outcome = run(net, as_rows(X), plan, verbose=verbose, callbacks=callbacks)
+            guide = make_guide(start, plan)
+            outcome = run(net, as_rows(X), plan, guide=guide, verbose=verbose, callbacks=callbacks)
             bound = last_bound(net, X)
             clock.lap("training")
         if best is None or bound > best.lower_bound:
-            best = Fitted(net, outcome, bound, len(net.history), start, list(reconstruction), clock.seconds)
+            best = Fitted(net, outcome, bound, len(net.history), start.name, list(reconstruction), clock.seconds)
         if outcome.interrupted:
             break
     if best is None:
@@ -148,21 +165,42 @@ def start_model(
     init_params: str,
     random_state: np.random.RandomState,
     device: torch.device,
-) -> str:
-    """Set the mixture's parameters from the start ``init_params``; returns the name of the start taken."""
+) -> Start:
+    """Set the parameters that the training starts from."""
     autoencoder.eval()
-    embedding = over_chunks(autoencoder, _embed, X, device)
-    inputs = None
-    if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES and X.size <= MAX_INPUT_VALUES:
-        inputs = over_chunks(autoencoder, _standardise, X, device)
-    name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
-    model.start_from(torch.from_numpy(embedding), torch.from_numpy(responsibilities))
+    keeps_weights = init_params == "random" and model.random_start_is_weights
+    if keeps_weights:
+        start = Start(init_params, None)
+    else:
+        embedding = over_chunks(autoencoder, _embed, X, device)
+        inputs = None
+        if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES and X.size <= MAX_INPUT_VALUES:
+            inputs = over_chunks(autoencoder, _standardise, X, device)
+        name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
+        start = Start(name, torch.from_numpy(responsibilities))
+        model.start_from(torch.from_numpy(embedding), start.responsibilities)
     likelihood = autoencoder.likelihood
     if isinstance(likelihood, Gaussian):
         some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]
         squares = over_chunks(autoencoder, _residual_squares, some_rows, device)
-        likelihood.set_variance(torch.from_numpy(squares.mean(0)))
-    return name
+        variance = squares.mean(0)
+        if keeps_weights:
+            variance = np.minimum(variance, RANDOM_START_VARIANCE)
+        likelihood.set_variance(torch.from_numpy(variance))
+    return start
+
+
+def make_guide(start: Start, plan: Plan) -> Guide | None:
+    """The start's responsibilities for the first epochs; none where they are random."""
+    if start.name == "random":
+        return None
+    n_rows = len(start.responsibilities)
+    enough = max(round(GUIDED_SHARE * plan.n_epochs), GUIDED_STEPS // count_batches(n_rows, plan.batch_size))
+    n_epochs = min(enough, plan.n_epochs // 2)
+    if n_epochs == 0:
+        return None
+    responsibilities = start.responsibilities.float()
+    return Guide(responsibilities.clamp_min(torch.finfo(torch.float32).tiny).log(), n_epochs)
 
 
 def _embed(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:

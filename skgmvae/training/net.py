@@ -12,10 +12,15 @@ from torch import Tensor, nn
 
 from skgmvae.inference import forget_double
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.training.batches import ShuffledBatches
+from skgmvae.training.batches import Guide, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
+
+
+def _inputs(batch: Any) -> tuple[Tensor, ...]:
+    """A batch as the module's arguments: rows, and the responsibilities to hold if there are any."""
+    return batch if isinstance(batch, tuple) else (batch,)
 
 
 class BoundNet(NeuralNet):
@@ -50,6 +55,7 @@ class BoundNet(NeuralNet):
             "verbose": 0,
         }
         super().__init__(module, **{**fixed, **options})
+        self.guide_: Guide | None = None  # responsibilities to hold in the first epochs of the next run
         self.interrupted_ = False
         self.diverged_: list[str] = []  # terms of the epoch's first row that is not finite
 
@@ -63,12 +69,12 @@ class BoundNet(NeuralNet):
 
     def get_iterator(self, dataset: Tensor, training: bool = False) -> ShuffledBatches:
         """Shuffled batches on the net's device."""
-        return ShuffledBatches(dataset, self.batch_size, torch.device(self.device))
+        return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.guide_ if training else None)
 
-    def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimiser step on the mean bound of ``batch``."""
         self.optimizer_.zero_grad()
-        terms = self.module_(batch)
+        terms = self.module_(*_inputs(batch))
         loss = self.criterion_(terms)
         loss.backward()
         parameters = TeeGenerator(self.module_.named_parameters())
@@ -91,7 +97,7 @@ class BoundNet(NeuralNet):
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
                 waiting.append(ELBOTerms(*(term.detach() for term in step["y_pred"])))
-                n_rows += len(batch)
+                n_rows += len(_inputs(batch)[0])
                 if len(waiting) == BATCHES_PER_READ:
                     totals += self._sum_terms(waiting)
                     waiting.clear()

@@ -8,7 +8,7 @@ from typing import Any
 from skorch.callbacks import LRScheduler
 from torch import Tensor, nn
 
-from skgmvae.training.batches import place_rows
+from skgmvae.training.batches import Guide, place_rows
 from skgmvae.training.callbacks import DivergenceGuard, Progress, StepSize, StopWhenConverged
 from skgmvae.training.devices import check_device, choose_autocast_dtype
 from skgmvae.training.net import BoundNet
@@ -71,9 +71,19 @@ def make_net(module: nn.Module, plan: Plan) -> BoundNet:
 
 
 def run(
-    net: BoundNet, rows: Tensor, plan: Plan, *, phase: str = "training", verbose: int = 0, callbacks: Any = None
+    net: BoundNet,
+    rows: Tensor,
+    plan: Plan,
+    *,
+    guide: Guide | None = None,
+    phase: str = "training",
+    verbose: int = 0,
+    callbacks: Any = None,
 ) -> Outcome:
     """Train ``net`` on ``rows`` as planned, in place, and leave it on the CPU in evaluation mode.
+
+    With a ``guide`` the first epochs hold on to its responsibilities: components that begin where a start has
+    put them are not yet Gaussian in the embedding, and would lose rows to each other before they are.
 
     Raises
     ------
@@ -81,8 +91,10 @@ def run(
         If the bound stops being finite again and again.
     """
     device = check_device(plan.device)
+    n_guided = guide.n_epochs if guide is not None else 0
     # a short run compares its halves
-    stop = StopWhenConverged(plan.tol, min(PATIENCE, plan.n_epochs // 2)) if plan.tol is not None else None
+    patience = min(PATIENCE, (plan.n_epochs - n_guided) // 2)
+    stop = StopWhenConverged(plan.tol, patience, n_guided) if plan.tol is not None else None
     net.lr = plan.learning_rate
     net.interrupted_ = False
     net.criterion_.min_information = plan.min_information
@@ -91,6 +103,8 @@ def run(
         net.module_.n_mc_samples, net.module_.min_information = plan.n_mc_samples, plan.min_information
     net.move_to(device)
     rows = place_rows(rows, device)
+    if guide is not None:
+        net.guide_ = guide._replace(log_responsibilities=guide.log_responsibilities.to(rows.device))
     # one epoch of a net's iterator has as many steps as it has batches
     n_steps = plan.n_epochs * len(net.get_iterator(rows, training=True))
     for group in net.optimizer_.param_groups:
@@ -106,6 +120,7 @@ def run(
         with _networks_in(net.module_, choose_autocast_dtype(plan.precision, device)):
             net.partial_fit(rows, epochs=plan.n_epochs)
     finally:
+        net.guide_ = None
         net.set_callbacks(list(callbacks or []))
         net.move_to(check_device("cpu"))
         net.module_.eval()

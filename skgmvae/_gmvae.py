@@ -1,0 +1,310 @@
+"""The Gaussian mixture variational autoencoder as a scikit-learn estimator."""
+
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skgmvae._base import DeepMixture
+from skgmvae.models.gmvae import GMVAE
+from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS
+
+# what Dilokthanakul et al. (2016) state in section 4 and tables A.1 to A.3
+_PAPER = {"pretrain_iter": 0, "init_params": "random", "learn_weights": False, "learning_rate": 1e-4}
+_PAPER_IMAGES = {**_PAPER, "network": "conv", "latent_dim": 200, "noise_dim": 150, "likelihood": "bernoulli"}
+PAPER_SETTINGS: dict[str, dict[str, Any]] = {
+    "synthetic": {
+        **_PAPER,
+        "latent_dim": 2,
+        "noise_dim": 2,
+        "hidden_layer_sizes": (120, 120),
+        "likelihood": "gaussian",
+        "learning_rate": 1e-3,  # not stated for these data; found by experiment
+    },
+    "mnist": {**_PAPER_IMAGES, "image_shape": (1, 28, 28)},
+    "svhn": {**_PAPER_IMAGES, "image_shape": (3, 32, 32)},
+}
+
+
+class GMVAEClustering(DeepMixture):
+    """Gaussian mixture variational autoencoder (GMVAE).
+
+    A style variable w is drawn from N(0, I) and a component c from π; one network maps w to the mean and
+    the variance of every component; the embedding z is drawn from component c's Gaussian, and the row x from
+    a decoder network at z. Clusters are thus mixtures of infinitely many Gaussians rather than ellipses,
+    already in the latent space. Fitting runs in three phases: a plain autoencoder is trained; a start for
+    the mixture is found in its embedding; then everything is trained on the evidence lower bound.
+
+    Parameters
+    ----------
+    n_components : int, default=3
+        Number of components, K.
+    n_mc_samples : int, default=1
+        Joint draws of (z, w) per row and training step, M.
+    min_information : float, default=0.0
+        λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a row costs max(λ, divergence) (Eq. 7).
+        Below λ it has no gradient, so that components are not pulled together before they have formed.
+    latent_dim : int, default=10
+        Dimensions of z, L.
+    noise_dim : int, default=2
+        Dimensions of w, W.
+    hidden_layer_sizes : tuple of int, default=(128, 128)
+        Hidden layers of the encoder; the decoder mirrors them, and the network of the prior has one hidden
+        layer as wide as the narrowest. Not used by ``network='conv'``.
+    network : {'mlp', 'conv'}, default='mlp'
+        Fully connected or convolutional networks.
+    image_shape : (C, H, W), optional
+        Needed by ``network='conv'``; the product must be the number of features.
+    likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
+        p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
+        learned variance per feature and standardises the features internally; densities are reported in
+        the units of the data.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
+        How the mixture begins. 'graph': spectral clustering of a neighbour graph of the embedding; 'gmm': a
+        Gaussian mixture fitted to it; 'kmeans'; 'auto': the better of graph and mixture by the lower bound
+        of a mixture begun there, both made on the standardised inputs if there are at most 100 features,
+        else on the embedding; 'random': the networks' random weights, as in the paper (which did without
+        pretraining too: ``pretrain_iter=0``).
+    pretrain_iter : int, default=50
+        Epochs of the autoencoder.
+    max_iter : int, default=50
+        Epochs on the lower bound; 0 keeps the start.
+    n_init : int, default=1
+        Starts from the one pretraining; the one with the best lower bound is kept.
+    tol : float, default=0.1
+        Training stops when the best lower bound of ten epochs is within this of the best before them, in nats
+        per row. (GaussianMixture's default is smaller: its bound is free of Monte Carlo noise.)
+    warm_start : bool, default=False
+        Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
+    learn_weights : bool, default=False
+        Learn the mixing weights π; otherwise they stay uniform, as in the paper.
+    batch_size : int, default=64
+    learning_rate : float, default=1e-3
+        Adam's largest step size; warmed up and then decayed to zero along a cosine.
+    device : str, default='auto'
+        'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
+    precision : {'float32', 'bfloat16', 'auto'}, default='float32'
+        Arithmetic of the networks while training. 'auto' takes bfloat16 where the device is fast at it.
+    memory : str or joblib.Memory, optional
+        Caches the pretraining, so that a grid over ``n_components``, ``n_mc_samples`` and
+        ``min_information`` pretrains once per fold; needs an integer ``random_state``.
+    callbacks : list of skorch callbacks, optional
+        For the last phase.
+    random_state : int, RandomState or None, default=None
+    verbose : int, default=0
+        1: a progress bar with the terms of the bound; 2: a line per epoch.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,), int64
+        Components of the training rows; numbered by size, largest first.
+    weights_ : ndarray of shape (n_components,)
+        π.
+    means_ : ndarray of shape (n_components, n_features)
+        E[x | c] in the units of the data.
+    lower_bound_ : float
+        Evidence lower bound of the last epoch, in nats per row.
+    lower_bounds_ : list of float
+        The same for every epoch of the last training.
+    history_ : dict of str to list of float
+        Lower bound and each of its terms per epoch.
+    pretrain_history_ : list of float
+        Mean reconstruction log-likelihood per epoch of the pretraining.
+    phase_seconds_ : dict of str to float
+        Wall time per phase.
+    start_ : str
+        The start that was taken.
+    converged_ : bool
+    n_iter_ : int
+        Epochs of the last training.
+    net_ : skorch.NeuralNet
+        Its ``module_`` is the torch model, :class:`skgmvae.models.GMVAE`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    References
+    ----------
+    N. Dilokthanakul, P. A. M. Mediano, M. Garnelo, M. C. H. Lee, H. Salimbeni, K. Arulkumaran and
+    M. Shanahan. Deep unsupervised clustering with Gaussian mixture variational autoencoders.
+    arXiv:1611.02648, 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from skgmvae import GMVAEClustering
+    >>> X, _ = make_blobs(300, centers=3, random_state=0)
+    >>> gmvae = GMVAEClustering(3, tol=10.0, random_state=0).fit(X)
+    >>> gmvae.predict_proba(X).shape
+    (300, 3)
+    >>> X_new, y_new = gmvae.sample(5, component=1, w=0.0)
+    >>> y_new
+    array([1, 1, 1, 1, 1])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **DeepMixture._parameter_constraints,
+        "noise_dim": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components=3,
+        *,
+        n_mc_samples=1,
+        min_information=0.0,
+        latent_dim=10,
+        noise_dim=2,
+        hidden_layer_sizes=(128, 128),
+        network="mlp",
+        image_shape=None,
+        likelihood="auto",
+        init_params="auto",
+        pretrain_iter=50,
+        max_iter=50,
+        n_init=1,
+        tol=0.1,
+        warm_start=False,
+        learn_weights=False,
+        batch_size=64,
+        learning_rate=1e-3,
+        device="auto",
+        precision="float32",
+        memory=None,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_mc_samples = n_mc_samples
+        self.min_information = min_information
+        self.latent_dim = latent_dim
+        self.noise_dim = noise_dim
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.network = network
+        self.image_shape = image_shape
+        self.likelihood = likelihood
+        self.init_params = init_params
+        self.pretrain_iter = pretrain_iter
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.tol = tol
+        self.warm_start = warm_start
+        self.learn_weights = learn_weights
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.precision = precision
+        self.memory = memory
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @classmethod
+    def from_paper(cls, experiment: str, **parameters: Any) -> Self:
+        """An estimator with the networks and the settings of one of the paper's experiments.
+
+        Parameters
+        ----------
+        experiment : {'synthetic', 'mnist', 'svhn'}
+        **parameters : dict
+            Set on top, for instance ``n_components=16``.
+
+        Returns
+        -------
+        GMVAEClustering
+            Unfitted.
+        """
+        if experiment not in PAPER_SETTINGS:
+            raise ValueError(f"experiment must be one of {', '.join(PAPER_SETTINGS)}; got {experiment!r}")
+        return cls(**{**PAPER_SETTINGS[experiment], **parameters})
+
+    def _make_model(self, autoencoder: nn.Module) -> GMVAE:
+        # 120 and 500 units for the paper's data, as in table A.2
+        is_mlp = self.network == "mlp" and len(self.hidden_layer_sizes) > 0
+        return GMVAE(
+            autoencoder,
+            self.n_components,
+            self.noise_dim,
+            prior_width=min(self.hidden_layer_sizes) if is_mlp else DENSE_AFTER_CONVOLUTIONS,
+            learn_weights=self.learn_weights,
+            n_mc_samples=self.n_mc_samples,
+            min_information=float(self.min_information),
+        )
+
+    def _set_model_attributes(self, model: GMVAE) -> None:
+        """Means and covariances in the latent space depend on w: there are none to list."""
+
+    def sample(
+        self, n_samples: int = 1, *, component: int | None = None, w: Any = None, random_state: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the fitted distribution, or from part of it.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        component : int, optional
+            Draw from this component alone.
+        w : float or array-like of shape (noise_dim,) or (n_samples, noise_dim), optional
+            Hold the style variable at this value instead of drawing it: with ``w=0`` all variation within a
+            component is that of its Gaussian (the paper's Fig. 5a). With one value per row, rows are in the
+            order of the components.
+        random_state : int, RandomState or None, default=None
+            None takes the estimator's ``random_state``: with an integer there, each call draws the same.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the data, sorted by component.
+        y : ndarray of shape (n_samples,), int64
+            The component of each row.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` does not have
+            the shape or is not finite.
+        """
+        labels, seed = self._draw_components(n_samples, component, random_state)
+        latents = {} if w is None else {"w": self._check_w(w, n_samples)}
+        return self._generate(labels, seed, **latents)[0], labels
+
+    def traverse(self, w: Any, *, component: int) -> np.ndarray:
+        """E[x | z = μ_c(w)]: how the centre of a component changes with the style w (the paper's Fig. 5b).
+
+        Parameters
+        ----------
+        w : array-like of shape (n_points, noise_dim)
+            Points in the space of w, for instance along a line through zero.
+        component : int
+
+        Returns
+        -------
+        X : ndarray of shape (n_points, n_features)
+            In the units of the data.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`sample`.
+        """
+        check_is_fitted(self)
+        self._check_component(component)
+        w = self._check_w(w, len(w))
+        model, device = self._double()
+        components = torch.full((len(w),), component, device=device)
+        with torch.inference_mode():
+            return model.traverse(components, torch.from_numpy(w).to(device)).numpy(force=True)
+
+    def _check_w(self, w: Any, n_rows: int) -> np.ndarray:
+        """One finite value of w per row, shape (n_rows, W)."""
+        w, W = np.asarray(w, dtype=np.float64), self.net_.module_.noise_dim
+        if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():
+            raise ValueError(
+                f"w must be a finite number or an array of shape ({W},) or ({n_rows}, {W}), as noise_dim={W}; "
+                f"got shape {w.shape} with {np.count_nonzero(~np.isfinite(w))} values that are not finite"
+            )
+        return np.array(np.broadcast_to(w, (n_rows, W)))

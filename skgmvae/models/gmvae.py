@@ -1,0 +1,216 @@
+"""Gaussian mixture variational autoencoder (Dilokthanakul et al. 2016)."""
+
+import torch
+from torch import Tensor, nn
+
+from skgmvae.functional import (
+    kl_categorical,
+    kl_normal,
+    kl_standard_normal,
+    log_mean_exp,
+    log_normal,
+    log_standard_normal,
+    mean_over_draws,
+)
+from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.contract import ELBOTerms, take_components
+from skgmvae.models.networks import GaussianHead
+from skgmvae.models.starting import log_starting_weights, measure_start
+
+REG_COVAR = 1e-6  # added to the variances that the training starts from
+# the prior network begins almost constant in w: its output weights times this
+INITIAL_PRIOR_SLOPE = 0.1
+
+
+class PriorNetwork(nn.Module):
+    """β: from w to the means and log-variances of all K components, in one pass (table A.2).
+
+    Parameters
+    ----------
+    noise_dim : int
+        W.
+    width : int
+        Units of the one hidden layer, with tanh.
+    n_components, latent_dim : int
+        K and L.
+    """
+
+    def __init__(self, noise_dim: int, width: int, n_components: int, latent_dim: int) -> None:
+        super().__init__()
+        self.shape = (n_components, latent_dim)
+        self.hidden = nn.Sequential(nn.Linear(noise_dim, width), nn.Tanh())
+        self.head = GaussianHead(width, n_components * latent_dim)
+
+    def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """μ_c(w) and log σ²_c(w), each of shape (..., K, L), for w of shape (..., W)."""
+        mean, log_variance = self.head(self.hidden(w))
+        return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
+
+    def begin_at(self, means: Tensor, variances: Tensor) -> None:
+        """Nearly these means and variances, both (K, L), whatever w."""
+        for layer, bias in ((self.head.mean, means), (self.head.log_variance, variances.log())):
+            layer.weight.mul_(INITIAL_PRIOR_SLOPE)
+            layer.bias.copy_(bias.reshape(-1))
+
+    def reorder(self, order: Tensor) -> None:
+        """Component ``order[i]`` becomes component ``i``."""
+        for layer in (self.head.mean, self.head.log_variance):
+            for parameter in (layer.weight, layer.bias):
+                take_components(parameter.unflatten(0, self.shape), order)
+
+
+class GMVAE(nn.Module):
+    """w ~ N(0, I);  c ~ Cat(π);  z | c, w ~ N(μ_c(w), diag σ²_c(w));  x | z ~ likelihood (Eq. 1).
+
+    The recognition networks q(z|x) and q(w|x) are diagonal Gaussians that share the encoder's body;
+    p(c|z,w) follows by Bayes' rule (Eq. 3).
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+        Gives q(z|x) and p(x|z).
+    n_components : int
+        K.
+    noise_dim : int
+        W.
+    prior_width : int
+        Hidden units of the prior network.
+    learn_weights : bool
+        Learn π; otherwise uniform, as in the paper.
+    n_mc_samples : int
+        M, joint draws of (z, w) per row and step.
+    min_information : float
+        λ in nats. The objective applies it (Eq. 7); the terms do not depend on it.
+    """
+
+    random_start_is_weights = True
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        n_components: int,
+        noise_dim: int,
+        prior_width: int,
+        *,
+        learn_weights: bool = False,
+        n_mc_samples: int = 1,
+        min_information: float = 0.0,
+    ) -> None:
+        super().__init__()
+        K, L, W = n_components, autoencoder.latent_dim, noise_dim
+        self.autoencoder = autoencoder
+        self.n_components, self.latent_dim, self.embedding_dim, self.noise_dim = K, L, L, W
+        self.noise_shape = (L + W,)
+        self.n_mc_samples, self.min_information = n_mc_samples, min_information
+        self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
+        self.noise_head = GaussianHead(autoencoder.body_width, W)
+        self.prior = PriorNetwork(W, prior_width, K, L)
+
+    def log_weights(self) -> Tensor:
+        """log π, shape (K,)."""
+        return torch.log_softmax(self.weight_logits, -1)
+
+    def encode(self, standardised: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W)."""
+        features = self.autoencoder.features(standardised)
+        return self.autoencoder.head(features), self.noise_head(features)
+
+    def _draw(self, q_z: tuple[Tensor, Tensor], q_w: tuple[Tensor, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z, shape (..., N, L), and w, shape (..., N, W), from noise that broadcasts to (..., N, L + W)."""
+        noise_z, noise_w = noise.split((self.latent_dim, self.noise_dim), -1)
+        (mean_z, log_variance_z), (mean_w, log_variance_w) = q_z, q_w
+        z = mean_z + torch.exp(0.5 * log_variance_z) * noise_z
+        return z, mean_w + torch.exp(0.5 * log_variance_w) * noise_w
+
+    def _log_joint(self, z: Tensor, prior: tuple[Tensor, Tensor]) -> Tensor:
+        """log π_c + log N(z; μ_c(w), σ²_c(w)), shape (..., K), given the prior network's output at w."""
+        return self.log_weights() + log_normal(z.unsqueeze(-2), *prior)
+
+    def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
+        """The terms of Eq. 4, expectations over q(z|x) q(w|x) estimated with M joint draws.
+
+        Given ``log_responsibilities`` (N, K), they stand in the place of log p(c|z,w).
+        """
+        standardised = self.autoencoder.standardise(x)
+        q_z, q_w = self.encode(standardised)
+        shape = (self.n_mc_samples, len(x), *self.noise_shape)
+        z, w = self._draw(q_z, q_w, torch.randn(shape, dtype=q_z[0].dtype, device=x.device))
+        prior = self.prior(w)
+        log_posterior = log_responsibilities
+        if log_posterior is None:
+            log_posterior = torch.log_softmax(self._log_joint(z, prior), -1)  # log p(c|z,w), Eq. 3
+        else:
+            log_posterior = log_posterior.expand(self.n_mc_samples, -1, -1)
+        divergences = kl_normal(*(moment.unsqueeze(-2) for moment in q_z), *prior)
+        return ELBOTerms(
+            log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z)),
+            kl_latent=mean_over_draws((log_posterior.exp() * divergences).sum(-1)),  # Eq. 5
+            kl_noise=kl_standard_normal(*q_w),
+            kl_component=mean_over_draws(kl_categorical(log_posterior, self.log_weights())),  # Eq. 6
+        )
+
+    def embed(self, x: Tensor) -> Tensor:
+        """E_q[z], shape (N, L)."""
+        return self.autoencoder.embed(x)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        return self.autoencoder.reconstruct(x)
+
+    def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log (1/S) Σ_s p(c|z_s,w_s), shape (N, K), from noise (S, L + W) shared by all rows."""
+        q = self.encode(self.autoencoder.standardise(x))
+        # draw by draw: the means of all draws at once would be S·N·K·L numbers
+        log_posteriors = []
+        for one in noise:
+            z, w = self._draw(*q, one)
+            log_posteriors.append(torch.log_softmax(self._log_joint(z, self.prior(w)), -1))
+        return log_mean_exp(torch.stack(log_posteriors), 0)
+
+    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / (q(z_s|x) q(w_s|x)), shape (N,)."""
+        standardised = self.autoencoder.standardise(x)
+        q_z, q_w = self.encode(standardised)
+        z, w = self._draw(q_z, q_w, noise.unsqueeze(1))
+        log_prior = torch.logsumexp(self._log_joint(z, self.prior(w)), -1) + log_standard_normal(w)
+        log_posterior = log_normal(z, *q_z) + log_normal(w, *q_w)
+        return log_mean_exp(self.autoencoder.log_likelihood(standardised, z) + log_prior - log_posterior, 0)
+
+    def generate(
+        self, components: Tensor, generator: torch.Generator, w: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draws of x | c and their means E[x|z], each of shape (N, D); ``w`` (N, W) is drawn unless given."""
+        if w is None:
+            w = self.weight_logits.new_empty(len(components), self.noise_dim).normal_(generator=generator)
+        mean, log_variance = self._prior_of(components, w)
+        z = mean + torch.exp(0.5 * log_variance) * torch.empty_like(mean).normal_(generator=generator)
+        output = self.autoencoder.decode(z)
+        likelihood = self.autoencoder.likelihood
+        return likelihood.draw(output, generator), likelihood.mean(output)
+
+    def traverse(self, components: Tensor, w: Tensor) -> Tensor:
+        """E[x | z = μ_c(w)] in the units of the data, shape (N, D), for components (N,) and w (N, W)."""
+        return self.autoencoder.likelihood.mean(self.autoencoder.decode(self._prior_of(components, w)[0]))
+
+    def _prior_of(self, components: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """μ_c(w) and log σ²_c(w) of one component per row, each (N, L)."""
+        index = components.reshape(-1, 1, 1).expand(-1, 1, self.latent_dim)
+        mean, log_variance = (moment.gather(1, index).squeeze(1) for moment in self.prior(w))
+        return mean, log_variance
+
+    @torch.no_grad()
+    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+        """The prior network at the components' means and variances, q(w|x) at its prior, a narrow q(z|x)."""
+        start = measure_start(embedding, responsibilities, REG_COVAR)
+        self.prior.begin_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
+        for layer in (self.noise_head.mean, self.noise_head.log_variance):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        if self.weight_logits.requires_grad:
+            self.weight_logits.copy_(log_starting_weights(start.counts))
+        self.autoencoder.set_posterior_variance(start.posterior_variance)
+
+    def reorder(self, order: Tensor) -> None:
+        """Component ``order[i]`` becomes component ``i``."""
+        take_components(self.weight_logits, order)
+        self.prior.reorder(order)
