@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.pipeline import Pipeline
 
-from skgmvae.metrics import clustering_accuracy
+from skgmvae.metrics import clustering_accuracy, majority_accuracy, most_confident_accuracy
 
 KEY = ("data", "model", "seed", "protocol", "n_components", "params")
 
@@ -130,6 +130,10 @@ def measure(method, data, labels):
     return {
         "train_accuracy": clustering_accuracy(data.train_labels, labels),
         "test_accuracy": clustering_accuracy(data.test_labels, test_labels),
+        "majority_accuracy": majority_accuracy(data.test_labels, test_labels),
+        "confident_accuracy": most_confident_accuracy(data.test_labels, method.predict_proba(data.test))
+        if hasattr(method, "predict_proba")
+        else None,
         "ari": float(adjusted_rand_score(data.test_labels, test_labels)),
         "nmi": float(normalized_mutual_info_score(data.test_labels, test_labels)),
         "held_out_score": float(method.score(data.test)) if comparable else None,

@@ -86,12 +86,23 @@ def test_report_makes_both_tables(load_script, tmp_path):
     for _ in range(2):  # the second time replaces the first's
         assert report.main([str(results), "--out", str(out), "--readme", str(readme)]) == 0
     # mean and sample sd of 50 and 70; the failure of seed 0 was made good
-    assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | 0.100 ± 0.000 |" in out.read_text()
+    assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | – | – | 0.100 ± 0.000 |" in out.read_text()
     assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
     assert "3 runs: fast, 2 cores, 1 threads; torch 2" in out.read_text()
     text = readme.read_text()
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
     assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
+
+
+def test_shared_pretraining_counts_in_every_run_that_used_it(load_script):
+    def run_of(model, pretraining, seed=0, memory=".joblib"):
+        phases = {"pretraining": pretraining, "training": 5.0}
+        return line_of(model, seed=seed, seconds=pretraining + 5.0, phase_seconds=phases, params={"memory": memory})
+
+    lines = [run_of("vade", 60.0), run_of("gmvae", 0.5), run_of("gmvae", 7.0, seed=1), run_of("vade", 2.0, memory="b")]
+    booked = load_script("report").book_shared_pretraining([*lines, line_of("kmeans")])
+    assert [line["seconds"] for line in booked] == [65.0, 65.0, 12.0, 7.0, 1.0]
+    assert booked[1]["phase_seconds"] == {"pretraining": 60.0, "training": 5.0}
 
 
 def test_report_without_marks_or_runs(load_script, tmp_path, capsys):
