@@ -73,9 +73,8 @@ class ComponentSamplesDisplay:
         samples = np.concatenate(draws)
         if inverse_transform is not None:
             samples = inverse_transform(samples)
-        if image_shape is None:
-            image_shape = getattr(estimator, "image_shape", None) or _square_shape(samples.shape[1])
-        return cls(samples, np.repeat(np.arange(K), n_samples), image_shape).plot(ax=ax)
+        shape = image_shape or _image_shape(estimator, samples)
+        return cls(samples, np.repeat(np.arange(K), n_samples), shape).plot(ax=ax)
 
     def plot(self, ax=None, **imshow_kwargs):
         """Draw the grid.
@@ -136,6 +135,96 @@ class ComponentSamplesDisplay:
         if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
             return samples.reshape(-1, *shape[-2:])
         raise ValueError(f"image_shape must be (H, W), (1, H, W) or (3, H, W), got {shape}")
+
+
+class StyleTraversalDisplay:
+    """Grid of images: one row per component, along a line through the style variable w of a GMVAE.
+
+    Use :meth:`from_estimator` (the paper's figure 5b).
+
+    Parameters
+    ----------
+    images : array-like of shape (n_components * n_points, n_features)
+        Flat images, component by component.
+    values : array-like of shape (n_points,)
+        Positions along the line.
+    image_shape : (H, W) or (C, H, W)
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the grid.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+    """
+
+    def __init__(self, images, values, image_shape):
+        self.images = images
+        self.values = values
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(cls, estimator, *, direction=0, values=None, image_shape=None, inverse_transform=None, ax=None):
+        """Decode the centre μ_c(w) of every component at points w on a line through zero.
+
+        Parameters
+        ----------
+        estimator : GMVAEClustering
+            Fitted.
+        direction : int or array-like of shape (noise_dim,), default=0
+            An axis of w, or any direction.
+        values : array-like of shape (n_points,), default=None
+            Positions along it, in standard deviations of w; None: nine from −3 to 3.
+        image_shape : (H, W) or (C, H, W), default=None
+            None: the estimator's ``image_shape``, or else square grey images.
+        inverse_transform : callable, default=None
+            From the estimator's units to pixels, for instance ``scaler.inverse_transform``.
+        ax : matplotlib Axes, default=None
+            None: a new figure.
+
+        Returns
+        -------
+        StyleTraversalDisplay
+        """
+        check_is_fitted(estimator)
+        values = np.linspace(-3.0, 3.0, 9) if values is None else np.asarray(values, dtype=float)
+        if np.ndim(direction) == 0:
+            direction = np.eye(estimator.noise_dim)[direction]
+        w = np.outer(values, direction)
+        images = np.concatenate([estimator.traverse(w, component=c) for c in range(len(estimator.weights_))])
+        if inverse_transform is not None:
+            images = inverse_transform(images)
+        return cls(images, values, image_shape or _image_shape(estimator, images)).plot(ax=ax)
+
+    def plot(self, ax=None, **imshow_kwargs):
+        """Draw the grid.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None: a new figure of the size of the grid.
+        **imshow_kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.imshow`; by default dark ink on white.
+
+        Returns
+        -------
+        StyleTraversalDisplay
+            Itself, with ``ax_`` and ``figure_``.
+        """
+        labels = np.arange(len(self.images)) // len(self.values)
+        grid = ComponentSamplesDisplay(self.images, labels, self.image_shape).plot(ax, **imshow_kwargs)
+        self.ax_, self.figure_ = grid.ax_, grid.figure_
+        cell = grid.ax_.get_images()[-1].get_size()[1] / len(self.values)
+        ticks = cell * np.arange(len(self.values)) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
+        self.ax_.set_xticks(ticks, labels=[f"{value:.2g}" for value in self.values])
+        self.ax_.tick_params(bottom=False)
+        self.ax_.set_xlabel("w, along its direction")
+        return self
+
+
+def _image_shape(estimator, images):
+    """The estimator's, or a square."""
+    return getattr(estimator, "image_shape", None) or _square_shape(images.shape[1])
 
 
 def _square_shape(n_features):

@@ -343,7 +343,8 @@ def test_training_stops_when_the_bound_rises_by_less_than_tol(Estimator, blobs, 
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         model = Estimator(3, **{**quick, "max_iter": 50, "tol": 1e6}).fit(blobs[0])
-    assert model.converged_ and model.n_iter_ == 11  # ten epochs were compared with the first
+    # half of so few steps hold on to the start; then ten epochs were compared with one
+    assert model.converged_ and model.n_iter_ == 25 + 11
 
 
 @each_estimator

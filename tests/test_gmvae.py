@@ -10,6 +10,7 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from skgmvae import GMVAEClustering
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli, Gaussian, VaDE
+from skgmvae.plotting import StyleTraversalDisplay
 from skgmvae.training.objective import LowerBound
 from skgmvae.training.pretraining import make_autoencoder
 
@@ -238,6 +239,15 @@ def test_finds_arcs_where_a_gaussian_mixture_does_not():
     assert gmvae.start_ == "graph on the inputs"
     assert adjusted_rand_score(y, gmvae.labels_) > 0.9
     assert adjusted_rand_score(y, GaussianMixture(5, random_state=0).fit_predict(X)) < 0.8
+
+
+def test_traversal_display_has_a_row_per_component_and_a_column_per_point(fitted):
+    pytest.importorskip("matplotlib").use("Agg")
+    display = StyleTraversalDisplay.from_estimator(fitted, direction=[1.0, 1.0], values=[-1, 0, 2], image_shape=(2, 2))
+    expected = np.concatenate([fitted.traverse([[-1.0, -1.0], [0.0, 0.0], [2.0, 2.0]], component=c) for c in range(3)])
+    np.testing.assert_array_equal(display.images, expected)
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["-1", "0", "2"]
+    assert display.ax_.get_images()[0].get_size() == (3 * 3, 3 * 3)  # 2 × 2 pixels and a gap
 
 
 def test_random_start_keeps_the_random_weights(blobs, quick):
