@@ -47,9 +47,9 @@ class VaDEClustering(DeepMixture):
         the units of the data.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
         How the mixture begins. 'graph': spectral clustering of a neighbour graph of the embedding; 'gmm': a
-        Gaussian mixture fitted to it; 'kmeans'; 'random': random responsibilities; 'auto': the better of
-        graph and mixture by the lower bound of a mixture begun there, both made on the standardised
-        inputs if there are at most 100 features, else on the embedding.
+        Gaussian mixture fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the
+        standardised inputs if there are at most 100 features, else the graph. The first epochs hold on to the
+        start (see the documentation of the start). 'random': random responsibilities.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=50
