@@ -19,6 +19,11 @@ def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (squares + log_variance + LOG_2PI).sum(-1)
 
 
+def log_standard_normal(x: Tensor) -> Tensor:
+    """Σ_d log N(x_d; 0, 1), shape ``(...)`` from ``(..., D)``."""
+    return -0.5 * (x.square() + LOG_2PI).sum(-1)
+
+
 def entropy_normal(log_variance: Tensor) -> Tensor:
     """H[N(·, diag exp(log_variance))] = ½ Σ_d (log_variance_d + 1 + log 2π)."""
     return 0.5 * (log_variance + (1.0 + LOG_2PI)).sum(-1)

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 from torch.overrides import TorchFunctionMode
 
-from skgmvae.models import Autoencoder, Bernoulli, Gaussian, VaDE
+from skgmvae.models import VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE
 from skgmvae.models.networks import make_conv_body, make_conv_decoder, make_mlp, make_mlp_body
 
 K, L, N = 3, 2, 6
@@ -30,8 +30,16 @@ def make_vade(likelihood="gaussian", n_features=5, image_shape=None, **options):
     return VaDE(make_autoencoder(likelihood, n_features, image_shape=image_shape), K, **options)
 
 
+def make_vaeem(likelihood="gaussian", n_features=5, image_shape=None, **options):
+    autoencoder = make_autoencoder(likelihood, n_features, image_shape=image_shape)
+    model = VAEEM(autoencoder, K, image_shape=image_shape, **options)
+    if likelihood == "gaussian":
+        model.likelihood.set_variance(torch.ones(n_features))
+    return model
+
+
 # a new model joins here: likelihood, n_features, image_shape, n_mc_samples, min_information -> Model
-MODELS = {"VaDE": make_vade}
+MODELS = {"VaDE": make_vade, "VAEEM": make_vaeem}
 
 
 def shake(model, seed=0):

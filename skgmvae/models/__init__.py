@@ -4,5 +4,6 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, Model
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.vade import VaDE
+from skgmvae.models.vaeem import VAEEM
 
-__all__ = ["Autoencoder", "Bernoulli", "ELBOTerms", "Gaussian", "Model", "VaDE"]
+__all__ = ["VAEEM", "Autoencoder", "Bernoulli", "ELBOTerms", "Gaussian", "Model", "VaDE"]
