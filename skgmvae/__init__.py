@@ -1,6 +1,7 @@
 """Deep generative clustering with scikit-learn's interface."""
 
 from skgmvae._vade import VaDEClustering
+from skgmvae._vaeem import VAEEMClustering
 
-__all__ = ["VaDEClustering"]
+__all__ = ["VAEEMClustering", "VaDEClustering"]
 __version__ = "0.1.0"

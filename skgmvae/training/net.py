@@ -68,13 +68,17 @@ class BoundNet(NeuralNet):
     def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
         """One optimiser step on the mean bound of ``batch``."""
         self.optimizer_.zero_grad()
-        terms = self.module_(batch)
+        terms = self.compute_terms(batch)
         loss = self.criterion_(terms)
         loss.backward()
         parameters = TeeGenerator(self.module_.named_parameters())
         self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
         self.optimizer_.step()
         return {"loss": loss, "y_pred": terms}
+
+    def compute_terms(self, batch: Tensor) -> ELBOTerms:
+        """Terms of the bound, one per row of ``batch``."""
+        return self.module_(batch)
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
         """One pass over the batches; terms are read from the device when it ends."""
@@ -102,9 +106,13 @@ class BoundNet(NeuralNet):
             raise
         if waiting:
             totals += self._sum_terms(waiting)
-        for name, value in zip(("lower_bound", *ELBOTerms._fields), (totals / n_rows).tolist(), strict=True):
-            self.history.record(name, value)
+        self.record_terms(totals / n_rows)
         self.history[-1]["batches"].clear()  # whatever callbacks noted per batch is not kept for ever
+
+    def record_terms(self, means: Tensor) -> None:
+        """Note the bound and its terms as those of the last epoch."""
+        for name, value in zip(("lower_bound", *ELBOTerms._fields), means.tolist(), strict=True):
+            self.history.record(name, value)
 
     def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
         terms = ELBOTerms(*(torch.cat(columns) for columns in zip(*waiting, strict=True)))
