@@ -136,7 +136,9 @@ def test_inference_is_float64_deterministic_and_leaves_no_trace(fitted, blobs):
         by_row = np.concatenate([getattr(fitted, name)(row[None]) for row in X[:7]])
         np.testing.assert_allclose(by_row, first[name][:7], rtol=1e-9, atol=1e-12, err_msg=name)
     np.testing.assert_allclose(first["predict_proba"].sum(1), 1.0)
-    assert first["transform"].shape == (120, fitted.net_.module_.embedding_dim) and first["reconstruct"].shape == X.shape
+    assert (
+        first["transform"].shape == (120, fitted.net_.module_.embedding_dim) and first["reconstruct"].shape == X.shape
+    )
 
 
 @each_estimator

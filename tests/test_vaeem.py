@@ -81,7 +81,11 @@ def test_one_hot_responsibilities_train_independent_single_vaes(likelihood):
 
 
 def test_rows_drawn_for_each_component_train_it_alone():
-    model, rows, shares = make_random(n_mc_samples=2), draw_rows(N * K, D).reshape(N, K, D), torch.tensor([0.5, 0.2, 0.3])
+    model, rows, shares = (
+        make_random(n_mc_samples=2),
+        draw_rows(N * K, D).reshape(N, K, D),
+        torch.tensor([0.5, 0.2, 0.3]),
+    )
     noise = seeded_noise(2, N)
     terms = model.drawn_terms(rows, shares.double())
     each = [compute_single_vae(model, c, rows[:, c], noise[:, :, c]) for c in range(K)]
@@ -261,7 +265,10 @@ def test_grouped_convolutions_keep_components_and_rows_apart_while_training(imag
     n_features = math.prod(image_shape)
     body, width = make_stacked_conv_body(2, image_shape)
     decoder = make_stacked_conv_decoder(2, L, image_shape)
-    for network, x, n_outputs in ((body, torch.randn(3, 2, n_features), width), (decoder, torch.randn(3, 2, L), n_features)):
+    for network, x, n_outputs in (
+        (body, torch.randn(3, 2, n_features), width),
+        (decoder, torch.randn(3, 2, L), n_features),
+    ):
         changed = x.clone()
         changed[1:, 0] += 1.0
         changed[:, 1] -= 1.0

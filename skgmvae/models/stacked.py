@@ -11,7 +11,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS, choose_convolutions, convolution_sides, mirror_convolutions
+from skgmvae.models.networks import (
+    DENSE_AFTER_CONVOLUTIONS,
+    choose_convolutions,
+    convolution_sides,
+    mirror_convolutions,
+)
 
 
 class StackedLinear(nn.Module):
@@ -60,9 +65,7 @@ class StackedGaussianHead(nn.Module):
         return self.mean(features), self.log_variance(features)
 
 
-def make_stacked_body(
-    n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int]
-) -> tuple[nn.Sequential, int]:
+def make_stacked_body(n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
     """Linear layers with ReLU; returns the body and its output width."""
     sizes = (in_features, *hidden_layer_sizes)
     layers: list[nn.Module] = []

@@ -17,8 +17,11 @@ from skgmvae.training.net import BoundNet
 
 SETTLED = 0.99  # a row is settled when its largest responsibility is above this
 MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
+HOLD_STEPS = 50  # optimiser steps that networks with random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
 PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
+
+MIN_STEPS = 5  # and at least so many
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,19 @@ class Expectation:
         self.evaluated_share = 0.0
         self.may_be_partial = False
 
-    def update(self, model: VAEEM, pairs_per_row: float = math.inf) -> ELBOTerms:
-        """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite."""
+    def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
+        """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite.
+
+        With ``hold`` the terms are those of the responsibilities that there are.
+        """
         chosen = self._choose_rows(model.n_components, pairs_per_row)
         self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
         self._evaluate(model, chosen)
         elbo = self.log_likelihood - self.kl_latent
-        log_u, _ = model.assign(elbo)
-        u = log_u.exp()
-        kl_component = (u * (log_u - model.log_weights().detach())).sum(-1)
-        terms = ELBOTerms((u * self.log_likelihood).sum(-1), (u * self.kl_latent).sum(-1), 0.0 * kl_component, kl_component)
+        u = self.responsibilities if hold else model.assign(elbo)[0].exp()
+        kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
+        log_likelihood, kl_latent = ((u * term).sum(-1) for term in (self.log_likelihood, self.kl_latent))
+        terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
         if bool(elbo.isfinite().all()):
             self._keep(u, chosen)
         else:
@@ -163,7 +169,8 @@ class MStepIndices:
         # a component has about N / K rows: as many rows are drawn in all, whatever K
         n_networks = net.module_.n_components if self.is_sampled else 1
         self.batch_size = net.batch_size if self.is_sampled else min(net.batch_size, n_rows)
-        self.n_steps = net.em.steps_per_iter or max(1, round(PASSES * n_rows / (self.batch_size * n_networks)))
+        n_steps = round(PASSES * n_rows / (self.batch_size * n_networks))
+        self.n_steps = net.em.steps_per_iter or max(MIN_STEPS, n_steps)
 
     def __len__(self) -> int:
         return self.n_steps
@@ -212,13 +219,17 @@ class EMNet(BoundNet):
         self.expectation_ = Expectation(X, torch.device(self.device), start)
         self.n_reseeds_ = [0] * self.module_.n_components
         self.is_first_iteration_ = True
+        # random networks explain every row alike, and would undo the start
+        self.n_held_steps_ = HOLD_STEPS if start is not None and not self.module_.copies_autoencoder else 0
         if start is None:
             self._e_step()
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """What the M-step does in closed form, and components that have lost their rows."""
         super().on_epoch_begin(net, **kwargs)
-        if not self.is_first_iteration_:  # a block of a stream may happen to lack a component's rows
+        if not (
+            self.is_first_iteration_ or self.n_held_steps_ > 0
+        ):  # a block of a stream may happen to lack a component's rows
             reseed_empty_components(self)
         self.is_first_iteration_ = False
         if self.module_.weight_logits.requires_grad:
@@ -237,7 +248,8 @@ class EMNet(BoundNet):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """The E-step; its terms are the epoch's record."""
         super().on_epoch_end(net, **kwargs)
-        self._record(self._e_step(self.em.pairs_per_row))
+        self.n_held_steps_ -= len(self.get_iterator(self.expectation_.rows))
+        self._record(self._e_step(self.em.pairs_per_row, hold=self.n_held_steps_ > 0))
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """A whole E-step where the last was not; what is known of the rows is not kept."""
@@ -248,10 +260,10 @@ class EMNet(BoundNet):
             self._record(self._e_step())
         del self.expectation_
 
-    def _e_step(self, pairs_per_row: float = math.inf) -> ELBOTerms:
+    def _e_step(self, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
         self.module_.eval()
         try:
-            return self.expectation_.update(self.module_, pairs_per_row)
+            return self.expectation_.update(self.module_, pairs_per_row, hold=hold)
         except KeyboardInterrupt:
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
             raise

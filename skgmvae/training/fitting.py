@@ -185,7 +185,14 @@ def _residual_squares(source: Any, rows: torch.Tensor) -> torch.Tensor:
 
 
 def fit_further(
-    net: BoundNet, X: np.ndarray, plan: Plan, *, seed: int, verbose: int = 0, callbacks: Any = None, net_options: dict[str, Any] | None = None
+    net: BoundNet,
+    X: np.ndarray,
+    plan: Plan,
+    *,
+    seed: int,
+    verbose: int = 0,
+    callbacks: Any = None,
+    net_options: dict[str, Any] | None = None,
 ) -> Fitted:
     """More epochs for a copy of ``net``, whose history goes on; ``net_options`` may differ from its own."""
     clock = Stopwatch()
