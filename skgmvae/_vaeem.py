@@ -120,8 +120,7 @@ class VAEEMClustering(DeepMixture):
 
     References
     ----------
-    Adipoetra and Martin. Clustering by a mixture of variational autoencoders trained with
-    expectation-maximisation. 2025.
+    M. Adipoetra and S. Martin. Deep Generative Clustering with VAEs and Expectation-Maximization. 2025.
 
     Examples
     --------

@@ -245,13 +245,12 @@ class VAEEM(nn.Module):
         reference = self.head.mean.weight
         shape = (len(components), self.latent_dim)
         z = torch.randn(shape, generator=generator, dtype=reference.dtype, device=reference.device)
-        parts = []
+        all_draws, all_means = [], []
         for latent, chosen in zip(z.split(GENERATED_ROWS), components.split(GENERATED_ROWS), strict=True):
             output = self.decode(latent.unsqueeze(1).expand(-1, self.n_components, -1))
-            draws = self.likelihood.draw(output, generator)
-            parts.append((_take(draws, chosen), _take(self.likelihood.mean(output), chosen)))
-        draws, means = zip(*parts, strict=True)
-        return torch.cat(draws), torch.cat(means)
+            all_draws.append(_take(self.likelihood.draw(output, generator), chosen))
+            all_means.append(_take(self.likelihood.mean(output), chosen))
+        return torch.cat(all_draws), torch.cat(all_means)
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor) -> Tensor:

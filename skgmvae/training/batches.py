@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,6 +25,16 @@ def place_rows(rows: Tensor, device: torch.device) -> Tensor:
         return rows
     free, _ = torch.cuda.mem_get_info(device)
     return rows.to(device) if rows.numel() * rows.element_size() < free // 2 else rows
+
+
+class Batches(Protocol):
+    """What a net takes its steps on: one batch per step."""
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The batches of an epoch."""
 
 
 def take_rows(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:

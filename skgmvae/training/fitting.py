@@ -163,7 +163,7 @@ def start_model(
     name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
     model.start_from(torch.from_numpy(embedding), torch.from_numpy(responsibilities))
     # what a model begins to reconstruct with: networks of its own, or the autoencoder's
-    source = model if hasattr(model, "residual_squares") else autoencoder
+    source: Any = model if hasattr(model, "residual_squares") else autoencoder
     likelihood = source.likelihood
     if likelihood.learns_variance:
         some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skgmvae.inference import forget_double
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.training.batches import ShuffledBatches
+from skgmvae.training.batches import Batches, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
@@ -61,7 +61,7 @@ class BoundNet(NeuralNet):
         """The tensor of rows itself."""
         return X
 
-    def get_iterator(self, dataset: Tensor, training: bool = False) -> ShuffledBatches:
+    def get_iterator(self, dataset: Tensor, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
         return ShuffledBatches(dataset, self.batch_size, torch.device(self.device))
 
