@@ -29,7 +29,7 @@ class VAEEMClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: a floor of KL(u ‖ π) for the responsibilities u of a row. Rows with less are
         assigned more sharply while training. It does not enter ``predict_proba``.
-    latent_dim : int, default=10
+    latent_dim : int, default=5
         Dimensions of z, L.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of every component's encoder; its decoder mirrors them. Not used by ``network='conv'``.
@@ -52,10 +52,11 @@ class VAEEMClustering(DeepMixture):
         standardised inputs if there are at most 100 features, else on the embedding.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
-    max_iter : int, default=50
+    max_iter : int, default=25
         EM iterations; 0 keeps the start.
     steps_per_iter : int, optional
-        Optimiser steps per M-step. None: as many as draw every row twice on average.
+        Optimiser steps per M-step. None: as many as draw every row twice on average, and
+        at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
         'sampled': each step takes ``batch_size`` rows for every component, drawn in proportion to its
         responsibilities; 'weighted', as in the paper: each step takes ``batch_size`` rows for all components
@@ -150,7 +151,7 @@ class VAEEMClustering(DeepMixture):
         *,
         n_mc_samples=1,
         min_information=0.0,
-        latent_dim=10,
+        latent_dim=5,
         hidden_layer_sizes=(128, 128),
         pretrain_hidden_layer_sizes=None,
         network="mlp",
@@ -158,7 +159,7 @@ class VAEEMClustering(DeepMixture):
         likelihood="auto",
         init_params="auto",
         pretrain_iter=50,
-        max_iter=50,
+        max_iter=25,
         steps_per_iter=None,
         m_step="sampled",
         n_init=1,

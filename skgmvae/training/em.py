@@ -17,7 +17,7 @@ from skgmvae.training.net import BoundNet
 
 SETTLED = 0.99  # a row is settled when its largest responsibility is above this
 MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
-HOLD_STEPS = 50  # optimiser steps that networks with random weights take before the first new responsibilities
+HOLD_STEPS = 200  # optimiser steps that networks with random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
 PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
 
@@ -43,7 +43,7 @@ class EMSettings:
 
     steps_per_iter: int | None = None
     m_step: str = "sampled"
-    pairs_per_row: float = 4.0
+    pairs_per_row: float = 2.5
     min_rows: float = 1.0
     max_reseeds: int = 2
 
@@ -218,9 +218,11 @@ class EMNet(BoundNet):
         start, self.module_.starting_responsibilities = self.module_.starting_responsibilities, None
         self.expectation_ = Expectation(X, torch.device(self.device), start)
         self.n_reseeds_ = [0] * self.module_.n_components
-        self.is_first_iteration_ = True
+        self.is_first_iteration_, self.is_first_training_ = True, start is not None
         # random networks explain every row alike, and would undo the start
-        self.n_held_steps_ = HOLD_STEPS if start is not None and not self.module_.copies_autoencoder else 0
+        holds = start is not None and not self.module_.copies_autoencoder
+        n_planned = self.max_epochs * len(self.get_iterator(X))
+        self.n_held_steps_ = min(HOLD_STEPS, n_planned // 2) if holds else 0
         if start is None:
             self._e_step()
 
@@ -258,7 +260,27 @@ class EMNet(BoundNet):
         if expectation.evaluated_share < 1.0 and len(self.history):
             expectation.may_be_partial = False
             self._record(self._e_step())
+        if self.is_first_training_:
+            self._number_by_size()
         del self.expectation_
+
+    def _number_by_size(self) -> None:
+        """Largest component first, the optimiser's memory included.
+
+        The estimator's own numbering, by a pass over all rows in float64, then finds nothing to do as a rule and
+        need not make another.
+        """
+        u = self.expectation_.responsibilities
+        if not len(u):
+            return
+        counts = torch.bincount(u.argmax(-1), minlength=u.shape[1])
+        order = counts.argsort(descending=True, stable=True)
+        self.module_.reorder(order)
+        for parameter, state in self.optimizer_.state.items():
+            for value in state.values():
+                if value.shape == parameter.shape:
+                    blocks = self.module_.blocks(value)
+                    blocks.copy_(blocks[order])
 
     def _e_step(self, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
         self.module_.eval()
