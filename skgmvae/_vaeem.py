@@ -203,8 +203,8 @@ class VAEEMClustering(DeepMixture):
         self.verbose = verbose
 
     def _autoencoder_layer_sizes(self) -> tuple | list:
-        sizes = self.pretrain_hidden_layer_sizes
-        return self.hidden_layer_sizes if sizes is None else sizes
+        own = check_hidden_layer_sizes(self.hidden_layer_sizes)  # before any time is spent on the first phase
+        return own if self.pretrain_hidden_layer_sizes is None else self.pretrain_hidden_layer_sizes
 
     def _net_options(self) -> dict[str, Any]:
         return {"em": EMSettings(steps_per_iter=self.steps_per_iter, m_step=self.m_step)}

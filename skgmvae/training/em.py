@@ -20,7 +20,6 @@ MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at
 HOLD_STEPS = 200  # optimiser steps that networks with random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
 PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
-
 MIN_STEPS = 5  # and at least so many
 
 
