@@ -33,7 +33,7 @@ class EMSettings:
     m_step : {'sampled', 'weighted'}
     pairs_per_row : float
         Pairs of row and component that an E-step evaluates, per row, once responsibilities are settled;
-        the whole E-step has K. It does not grow with K, and so neither does the time of an iteration.
+        the whole E-step has K. It does not grow with K, and so the time of an iteration hardly does.
     min_rows : float
         A component whose responsibilities sum to less is seeded anew.
     max_reseeds : int
