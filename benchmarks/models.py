@@ -5,11 +5,12 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 
-from skgmvae import GMVAEClustering, VaDEClustering
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 
 ESTIMATORS = {
     "gmvae": GMVAEClustering,
     "vade": VaDEClustering,
+    "vaeem": VAEEMClustering,
 }
 IMAGE_RECIPE = {
     "hidden_layer_sizes": (500, 500, 2000),
@@ -18,6 +19,13 @@ IMAGE_RECIPE = {
     "pretrain_iter": 40,
     "max_iter": 8,
     "init_params": "graph",
+}
+OWN_IMAGE_RECIPES = {
+    "vaeem": {
+        "hidden_layer_sizes": (500,),
+        "pretrain_hidden_layer_sizes": (500, 500, 2000),
+        "max_iter": 30,
+    },
 }
 MAX_GMM_FEATURES = 100
 
@@ -32,7 +40,7 @@ def make(name, n_components, seed, *, n_features, params=None):
     n_components : int
     seed : int
     n_features : int
-        Images of more than ``MAX_GMM_FEATURES`` pixels get ``IMAGE_RECIPE``.
+        Images of more than ``MAX_GMM_FEATURES`` pixels get ``IMAGE_RECIPE`` and the model's own on top.
     params : dict, optional
         Set on top.
 
@@ -43,7 +51,7 @@ def make(name, n_components, seed, *, n_features, params=None):
     if name not in NAMES:
         raise ValueError(f"unknown model {name!r}; there are {', '.join(NAMES)}")
     if name in ESTIMATORS:
-        recipe = IMAGE_RECIPE if n_features > MAX_GMM_FEATURES else {}
+        recipe = {**IMAGE_RECIPE, **OWN_IMAGE_RECIPES.get(name, {})} if n_features > MAX_GMM_FEATURES else {}
         method = ESTIMATORS[name](n_components, random_state=seed, **recipe)
     else:
         method = BASELINES[name](n_components, seed, n_features)

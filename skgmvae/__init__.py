@@ -2,6 +2,7 @@
 
 from skgmvae._gmvae import GMVAEClustering
 from skgmvae._vade import VaDEClustering
+from skgmvae._vaeem import VAEEMClustering
 
-__all__ = ["GMVAEClustering", "VaDEClustering"]
+__all__ = ["GMVAEClustering", "VAEEMClustering", "VaDEClustering"]
 __version__ = "0.1.0"

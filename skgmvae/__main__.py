@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skgmvae import GMVAEClustering, VaDEClustering
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.datasets import load_idx
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.plotting import ComponentSamplesDisplay
@@ -29,6 +29,7 @@ from skgmvae.plotting import ComponentSamplesDisplay
 ESTIMATORS = {
     "gmvae": GMVAEClustering,
     "vade": VaDEClustering,
+    "vaeem": VAEEMClustering,
 }
 # for folders of IDX files; the bundled digits take the defaults
 IMAGE_SETTINGS = {
@@ -38,6 +39,13 @@ IMAGE_SETTINGS = {
     "pretrain_iter": 40,
     "max_iter": 8,
     "init_params": "graph",
+}
+OWN_IMAGE_SETTINGS = {
+    "vaeem": {
+        "hidden_layer_sizes": (500,),
+        "pretrain_hidden_layer_sizes": (500, 500, 2000),
+        "max_iter": 30,
+    },
 }
 MAX_GMM_FEATURES = 100  # a full covariance of more is unaffordable
 
@@ -144,7 +152,8 @@ def make_estimators(arguments, data):
     """The chosen estimators of this package by class name."""
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
     settings = {"random_state": arguments.seed, "verbose": 1, **data.settings}
-    estimators = [ESTIMATORS[name](arguments.n_components, **settings) for name in names]
+    own = OWN_IMAGE_SETTINGS if data.settings else {}
+    estimators = [ESTIMATORS[name](arguments.n_components, **{**settings, **own.get(name, {})}) for name in names]
     return {type(estimator).__name__: estimator for estimator in estimators}
 
 

@@ -31,6 +31,7 @@ from skgmvae.inference import double_precision
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.devices import MAX_SEED, check_device
 from skgmvae.training.fitting import Fitted, fit_from_scratch, fit_further
+from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture
 from skgmvae.training.trainer import Outcome, Plan
 
@@ -39,6 +40,7 @@ STRUCTURE = (
     "latent_dim",
     "noise_dim",
     "hidden_layer_sizes",
+    "pretrain_hidden_layer_sizes",
     "network",
     "image_shape",
     "likelihood",
@@ -78,6 +80,8 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    _net_type: ClassVar[type[BoundNet]] = BoundNet
 
     @abstractmethod
     def _make_model(self, autoencoder: nn.Module) -> nn.Module:
@@ -221,16 +225,26 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
     def _architecture(self, X: np.ndarray) -> Architecture:
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
         likelihood = check_likelihood(self.likelihood, X)
-        location, scale = measure_scale(X) if likelihood == "gaussian" else ((), ())
+        location, scale = measure_scale(X) if likelihood != "bernoulli" else ((), ())
+        if likelihood == "unit_gaussian":
+            scale = np.ones_like(scale)
         return Architecture(
             n_features=X.shape[1],
             latent_dim=self.latent_dim,
-            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes),
+            hidden_layer_sizes=check_hidden_layer_sizes(self._autoencoder_layer_sizes()),
             image_shape=image_shape,
             likelihood=likelihood,
             location=tuple(map(float, location)),
             scale=tuple(map(float, scale)),
         )
+
+    def _autoencoder_layer_sizes(self) -> tuple | list:
+        """Hidden layers of the autoencoder of the first phase."""
+        return self.hidden_layer_sizes
+
+    def _net_options(self) -> dict[str, Any]:
+        """What the net of the last phase takes beyond a plain one's options."""
+        return {}
 
     def _train_anew(self, X: np.ndarray, plan: Plan, random_state: np.random.RandomState) -> Fitted:
         # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
@@ -249,6 +263,8 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             memory=self.memory,
             verbose=self.verbose,
             callbacks=self.callbacks,
+            net_type=self._net_type,
+            net_options=self._net_options(),
         )
         self._noise_seed = int(random_state.randint(MAX_SEED))
         self._fitted_structure = self._structure()
@@ -257,7 +273,15 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
         return fitted
 
     def _train_on(self, X: np.ndarray, plan: Plan, seed: int) -> Fitted:
-        return fit_further(self.net_, X, plan, seed=int(seed), verbose=self.verbose, callbacks=self.callbacks)
+        return fit_further(
+            self.net_,
+            X,
+            plan,
+            seed=int(seed),
+            verbose=self.verbose,
+            callbacks=self.callbacks,
+            net_options=self._net_options(),
+        )
 
     def _set_attributes(self, fitted: Fitted, X: np.ndarray) -> None:
         """Fitted attributes, but for those that depend on the order of the components."""

@@ -48,8 +48,8 @@ def check_image_shape(network: str, image_shape: tuple | None, n_features: int) 
 
 
 def check_likelihood(likelihood: str, X: np.ndarray) -> str:
-    """'bernoulli' or 'gaussian'; for 'auto', Bernoulli if all values lie in [0, 1]."""
-    if likelihood == "gaussian":
+    """A likelihood that fits the values; for 'auto', Bernoulli if all lie in [0, 1], else Gaussian."""
+    if likelihood in ("gaussian", "unit_gaussian"):
         return likelihood
     low, high = float(X.min()), float(X.max())
     inside = low >= 0.0 and high <= 1.0

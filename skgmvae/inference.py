@@ -34,7 +34,9 @@ def forget_double(module: nn.Module) -> None:
 def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
     """Rows per chunk such that the widest layer of ``n_copies`` draws per row stays in cache or near it."""
     widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
-    return max(16, min(8192, CHUNK_VALUES // (widest * n_copies)))
+    n_networks = getattr(module, "n_networks", 1)  # stacked, all of which see every row
+    values_per_row = widest * n_copies * n_networks
+    return max(16 // n_networks, 1, min(8192, CHUNK_VALUES // values_per_row))
 
 
 @torch.inference_mode()

@@ -22,11 +22,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks as checks
 from skorch.callbacks import Callback
 
-from skgmvae import GMVAEClustering, VaDEClustering
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.models import ELBOTerms
 
 # a new estimator joins here
-ESTIMATORS = [GMVAEClustering, VaDEClustering]
+ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 INFERENCE = ("predict", "predict_proba", "score_samples", "transform", "reconstruct")
 each_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS)
 # most fits here are cut short on purpose
@@ -136,7 +136,9 @@ def test_inference_is_float64_deterministic_and_leaves_no_trace(fitted, blobs):
         by_row = np.concatenate([getattr(fitted, name)(row[None]) for row in X[:7]])
         np.testing.assert_allclose(by_row, first[name][:7], rtol=1e-9, atol=1e-12, err_msg=name)
     np.testing.assert_allclose(first["predict_proba"].sum(1), 1.0)
-    assert first["transform"].shape == (120, 2) and first["reconstruct"].shape == X.shape
+    assert (
+        first["transform"].shape == (120, fitted.net_.module_.embedding_dim) and first["reconstruct"].shape == X.shape
+    )
 
 
 @each_estimator
@@ -514,3 +516,48 @@ def test_vade_attributes_of_its_own(blobs, quick):
         assert model.latent_covariances_.shape == shape
     uniform = VaDEClustering(3, learn_weights=False, **{**quick, "max_iter": 2}).fit(blobs[0])
     np.testing.assert_allclose(uniform.weights_, 1 / 3)
+
+
+def test_vaeem_parameters_of_its_own(blobs, quick):
+    X, y = blobs
+    weighted = VAEEMClustering(3, m_step="weighted", steps_per_iter=4, **quick).fit(X)
+    assert adjusted_rand_score(y, weighted.labels_) == 1.0 and weighted.reseeded_ == []
+    np.testing.assert_array_equal(weighted.weights_, [1 / 3] * 3)
+    learned = VAEEMClustering(3, learn_weights=True, **quick).fit(X)
+    np.testing.assert_allclose(learned.weights_, [60 / 120, 40 / 120, 20 / 120], atol=0.02)
+    # responsibilities are the softmax of what transform returns
+    joint = learned.transform(X)
+    np.testing.assert_allclose(learned.predict_proba(X), np.exp(joint - np.logaddexp.reduce(joint, 1, keepdims=True)))
+
+
+def test_vaeem_networks_may_differ_from_the_autoencoder(blobs, quick):
+    X, y = blobs
+    settings = {**quick, "hidden_layer_sizes": (12, 6), "max_iter": 20, "learning_rate": 0.02}
+    model = VAEEMClustering(3, pretrain_hidden_layer_sizes=(16,), steps_per_iter=20, **settings).fit(X)
+    assert [tuple(layer.weight.shape) for layer in model.net_.module_.body[::2]] == [(3, 4, 12), (3, 12, 6)]
+    assert adjusted_rand_score(y, model.labels_) == 1.0
+    with pytest.raises(ValueError, match=r"positive integers; got \(0,\)"):
+        VAEEMClustering(3, pretrain_hidden_layer_sizes=(16,), **{**quick, "hidden_layer_sizes": (0,)}).fit(X)
+    with pytest.raises(ValueError, match=r"positive integers; got \(-1,\)"):
+        VAEEMClustering(3, pretrain_hidden_layer_sizes=(-1,), **quick).fit(X)
+
+
+def test_vaeem_unit_gaussian_has_variance_one_in_the_units_of_the_data(blobs, quick):
+    X, y = blobs
+    settings = {**quick, "pretrain_iter": 100, "max_iter": 20}
+    model = VAEEMClustering(3, likelihood="unit_gaussian", **settings).fit(3.0 * StandardScaler().fit_transform(X))
+    assert adjusted_rand_score(y, model.labels_) > 0.9
+    likelihood = model.net_.module_.likelihood
+    assert not likelihood.log_variance.any() and (likelihood.scale == 1.0).all()
+    drawn, _ = model.sample(4000, component=0, random_state=0)
+    _, means = model._generate(np.zeros(4000, dtype=np.int64), 0)
+    assert drawn.var(0).min() > 0.9 and means.var(0).max() < drawn.var(0).max()
+
+
+def test_vaeem_settings_of_em_may_change_between_fits(blobs, quick):
+    model = VAEEMClustering(3, warm_start=True, **{**quick, "max_iter": 2}).fit(blobs[0])
+    model.set_params(m_step="weighted", steps_per_iter=7).fit(blobs[0])
+    assert (model.net_.em.m_step, model.net_.em.steps_per_iter) == ("weighted", 7)
+    assert len(model.history_["lower_bound"]) == 4
+    with pytest.raises(ValueError, match=r"cannot be continued with pretrain_hidden_layer_sizes=\(4,\)"):
+        model.set_params(pretrain_hidden_layer_sizes=(4,)).fit(blobs[0])

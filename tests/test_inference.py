@@ -9,7 +9,7 @@ import torch
 
 from skgmvae import inference
 from skgmvae.inference import chunk_rows, double_precision, over_chunks
-from skgmvae.models import VaDE
+from skgmvae.models import VAEEM, VaDE
 from skgmvae.training.pretraining import Architecture, make_autoencoder
 from skgmvae.training.trainer import Plan, make_net, run
 
@@ -42,6 +42,13 @@ def test_results_do_not_depend_on_the_chunks(monkeypatch):
     assert whole.dtype == np.float64 and whole.shape == (N, 3)
     np.testing.assert_allclose(in_chunks, whole, rtol=1e-10)
     np.testing.assert_allclose(by_row, whole, rtol=1e-10)
+
+
+def test_chunks_make_room_for_stacked_networks():
+    torch.manual_seed(0)
+    autoencoder = make_autoencoder(Architecture(784, 2, (16,), None, "bernoulli"))
+    sizes = [chunk_rows(VAEEM(autoencoder, n_components), n_copies=4) for n_components in (1, 5, 50)]
+    assert sizes[0] // 5 == sizes[1] and sizes[0] // 50 == sizes[2] > 0
 
 
 def test_results_of_more_and_of_fewer_axes_keep_their_shape():

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 from torch.overrides import TorchFunctionMode
 
-from skgmvae.models import GMVAE, Autoencoder, Bernoulli, Gaussian, VaDE
+from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE
 from skgmvae.models.networks import make_conv_body, make_conv_decoder, make_mlp, make_mlp_body
 
 K, L, N = 3, 2, 6
@@ -34,8 +34,16 @@ def make_gmvae(likelihood="gaussian", n_features=5, image_shape=None, noise_dim=
     return GMVAE(make_autoencoder(likelihood, n_features, image_shape=image_shape), K, noise_dim, 7, **options)
 
 
+def make_vaeem(likelihood="gaussian", n_features=5, image_shape=None, **options):
+    autoencoder = make_autoencoder(likelihood, n_features, image_shape=image_shape)
+    model = VAEEM(autoencoder, K, image_shape=image_shape, **options)
+    if likelihood == "gaussian":
+        model.likelihood.set_variance(torch.ones(n_features))
+    return model
+
+
 # a new model joins here: likelihood, n_features, image_shape, n_mc_samples, min_information -> Model
-MODELS = {"VaDE": make_vade, "GMVAE": make_gmvae}
+MODELS = {"VaDE": make_vade, "GMVAE": make_gmvae, "VAEEM": make_vaeem}
 
 
 def shake(model, seed=0):

@@ -5,5 +5,6 @@ from skgmvae.models.contract import ELBOTerms, Model
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.vade import VaDE
+from skgmvae.models.vaeem import VAEEM
 
-__all__ = ["GMVAE", "Autoencoder", "Bernoulli", "ELBOTerms", "Gaussian", "Model", "VaDE"]
+__all__ = ["GMVAE", "VAEEM", "Autoencoder", "Bernoulli", "ELBOTerms", "Gaussian", "Model", "VaDE"]

@@ -47,7 +47,8 @@ class Autoencoder(nn.Module):
         image_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.n_features, self.latent_dim = n_features, latent_dim
+        self.hidden_layer_sizes = tuple(hidden_layer_sizes)
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
         self.likelihood = likelihood
         self.decoder: nn.Sequential

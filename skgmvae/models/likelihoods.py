@@ -17,6 +17,12 @@ class Bernoulli(nn.Module):
     density.
     """
 
+    learns_variance = False
+
+    def repeat(self, n_copies: int) -> "Bernoulli":
+        """The same for stacked outputs (..., N, K, D); there is nothing to repeat."""
+        return self
+
     def standardise(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input for the rows ``x``."""
         return x.to(dtype)
@@ -42,24 +48,36 @@ class Gaussian(nn.Module):
     location, scale : Tensor of shape (D,)
         Constants of the internal standardisation. Kept in float64, so that features with a large
         offset lose no digits before they are centred.
+    learns_variance : bool, default=True
+        Otherwise the variance stays scale².
+    n_copies : int, optional
+        A variance for each of so many stacked outputs (..., N, K, D), rather than one.
     """
 
     location: Tensor
     scale: Tensor
     log_scale_sum: Tensor
 
-    def __init__(self, location: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self, location: Tensor, scale: Tensor, *, learns_variance: bool = True, n_copies: int | None = None
+    ) -> None:
         super().__init__()
+        self.learns_variance = learns_variance
         self.register_buffer("location", location)
         self.register_buffer("scale", scale)
         self.register_buffer("log_scale_sum", scale.log().sum())
         # not trained until the variance has been set from residuals: the autoencoder is fitted by plain
         # squared error, under which no feature can win all the weight
-        self.scaled_log_variance = nn.Parameter(torch.zeros(len(location)), requires_grad=False)
+        shape = (len(location),) if n_copies is None else (n_copies, len(location))
+        self.scaled_log_variance = nn.Parameter(torch.zeros(shape), requires_grad=False)
+
+    def repeat(self, n_copies: int) -> "Gaussian":
+        """The same for stacked outputs (..., N, K, D), with a variance for each."""
+        return Gaussian(self.location, self.scale, learns_variance=self.learns_variance, n_copies=n_copies)
 
     @property
     def log_variance(self) -> Tensor:
-        """log of the variance per standardised feature, shape (D,), floored at ``MIN_LOG_VARIANCE``."""
+        """log of the variance per standardised feature, shape (D,) or (K, D), floored at ``MIN_LOG_VARIANCE``."""
         return (LOG_VARIANCE_PACE * self.scaled_log_variance).clamp_min(MIN_LOG_VARIANCE)
 
     def set_variance(self, variance: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Bodies and heads: the networks that models are built of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -73,7 +74,7 @@ def choose_convolutions(height: int, width: int) -> tuple[tuple[int, int, int, i
     return tuple(layers)
 
 
-def _sides(image_shape: Sequence[int]) -> list[tuple[int, int]]:
+def convolution_sides(image_shape: Sequence[int]) -> list[tuple[int, int]]:
     """Height and width before the first and after each convolution."""
     sides = [(image_shape[1], image_shape[2])]
     for _, kernel, stride, padding in choose_convolutions(*sides[0]):
@@ -100,18 +101,30 @@ def make_conv_body(image_shape: Sequence[int]) -> tuple[nn.Sequential, int]:
     for filters, kernel, stride, padding in choose_convolutions(*image_shape[1:]):
         layers += [nn.Conv2d(channels, filters, kernel, stride, padding), nn.BatchNorm2d(filters), nn.ReLU()]
         channels = filters
-    height, width = _sides(image_shape)[-1]
+    height, width = convolution_sides(image_shape)[-1]
     layers += [nn.Flatten(), nn.Linear(channels * height * width, DENSE_AFTER_CONVOLUTIONS)]
     layers += [nn.BatchNorm1d(DENSE_AFTER_CONVOLUTIONS), nn.ReLU()]
     return nn.Sequential(*layers), DENSE_AFTER_CONVOLUTIONS
 
 
+def mirror_convolutions(image_shape: Sequence[int]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(inputs, outputs, options) of each transposed convolution that leads back to ``image_shape``."""
+    convolutions, sides = choose_convolutions(*image_shape[1:]), convolution_sides(image_shape)
+    channels = [image_shape[0], *(layer[0] for layer in convolutions)]
+    for i in reversed(range(len(convolutions))):
+        _, kernel, stride, padding = convolutions[i]
+        # a side that the stride did not divide needs its last rows back
+        (before_h, before_w), (after_h, after_w) = sides[i], sides[i + 1]
+        shrink = 2 * padding - kernel
+        extra = (before_h - (after_h - 1) * stride + shrink, before_w - (after_w - 1) * stride + shrink)
+        options = {"kernel_size": kernel, "stride": stride, "padding": padding, "output_padding": extra}
+        yield channels[i + 1], channels[i], options
+
+
 def make_conv_decoder(latent_dim: int, image_shape: Sequence[int]) -> nn.Sequential:
     """The mirror of :func:`make_conv_body` with transposed convolutions (table A.3); flat rows out."""
-    convolutions = choose_convolutions(*image_shape[1:])
-    sides = _sides(image_shape)
-    channels = convolutions[-1][0]
-    height, width = sides[-1]
+    channels = choose_convolutions(*image_shape[1:])[-1][0]
+    height, width = convolution_sides(image_shape)[-1]
     layers: list[nn.Module] = []
     for fan_in, fan_out in (
         (latent_dim, DENSE_AFTER_CONVOLUTIONS),
@@ -119,16 +132,9 @@ def make_conv_decoder(latent_dim: int, image_shape: Sequence[int]) -> nn.Sequent
     ):
         layers += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
     layers.append(nn.Unflatten(1, (channels, height, width)))
-    outputs = [image_shape[0], *(layer[0] for layer in convolutions[:-1])]
-    for i in reversed(range(len(convolutions))):
-        _, kernel, stride, padding = convolutions[i]
-        # a side that the stride did not divide needs its last rows back
-        (before_h, before_w), (after_h, after_w) = sides[i], sides[i + 1]
-        shrink = 2 * padding - kernel
-        extra = (before_h - (after_h - 1) * stride + shrink, before_w - (after_w - 1) * stride + shrink)
-        layers.append(nn.ConvTranspose2d(channels, outputs[i], kernel, stride, padding, output_padding=extra))
-        channels = outputs[i]
+    for i, (fan_in, fan_out, options) in enumerate(mirror_convolutions(image_shape)):
         if i > 0:
-            layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+            layers += [nn.BatchNorm2d(fan_in), nn.ReLU()]
+        layers.append(nn.ConvTranspose2d(fan_in, fan_out, **options))
     layers.append(nn.Flatten())
     return nn.Sequential(*layers)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,48 @@ class Guide(NamedTuple):
     n_epochs: int
 
 
+class Batches(Protocol):
+    """What a net takes its steps on: one batch per step."""
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of an epoch."""
+
+
+def take_rows(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:
+    """``rows[indices]``, shape (*indices.shape, D), on ``device``; pinned on the way if the rows live elsewhere."""
+    taken = rows.index_select(0, indices.flatten().to(rows.device)).unflatten(0, indices.shape)
+    if taken.device == device:
+        return taken
+    return taken.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else taken.to(device)
+
+
+def draw_by_weight(weights: Tensor, n_draws: int) -> Tensor:
+    """Row indices (n_draws, K), column c drawn with probabilities weights[:, c] / Σ_n weights[n, c].
+
+    By inversion of the cumulative sums at one uniform number in each of ``n_draws`` equal strata, in random
+    order: every draw has that distribution, and together they hold each row as often as it is due, give or
+    take one.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (N, K)
+        Not negative. From a column without any weight comes just some row.
+    n_draws : int
+    """
+    N, K = weights.shape
+    wide = weights.dtype if weights.device.type == "mps" else torch.float64
+    cumulative = weights.T.to(wide).cumsum(1)
+    strata = torch.rand(K, n_draws, dtype=wide, device=weights.device)
+    strata += torch.arange(n_draws, dtype=wide, device=weights.device)
+    levels = strata / n_draws * cumulative[:, -1:]
+    indices = torch.searchsorted(cumulative, levels, right=True).clamp_max(N - 1)
+    order = torch.rand(K, n_draws, device=weights.device).argsort(1)
+    return indices.gather(1, order).T
+
+
 class ShuffledBatches:
     """All rows once per iteration, in a fresh random order, in batches of nearly equal size.
 
@@ -80,10 +122,5 @@ class ShuffledBatches:
             held = self.guide.log_responsibilities
         self.n_epochs_begun += 1
         for indices in order.tensor_split(self.n_batches):
-            rows = self._send(self.rows, indices)
-            yield rows if held is None else (rows, self._send(held, indices))
-
-    def _send(self, table: Tensor, indices: Tensor) -> Tensor:
-        chosen = table.index_select(0, indices)
-        streamed = self.device.type == "cuda" and table.device.type == "cpu"
-        return chosen.pin_memory().to(self.device, non_blocking=True) if streamed else chosen
+            rows = take_rows(self.rows, indices, self.device)
+            yield rows if held is None else (rows, take_rows(held, indices, self.device))

@@ -14,7 +14,6 @@ from torch import nn
 
 from skgmvae.inference import over_chunks
 from skgmvae.models.autoencoder import Autoencoder
-from skgmvae.models.likelihoods import Gaussian
 from skgmvae.training.batches import Guide, as_rows, count_batches
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
@@ -98,6 +97,8 @@ def fit_from_scratch(
     memory: Any = None,
     verbose: int = 0,
     callbacks: Any = None,
+    net_type: type[BoundNet] = BoundNet,
+    net_options: dict[str, Any] | None = None,
 ) -> Fitted:
     """One pretraining, ``n_init`` starts and trainings; the one with the best lower bound.
 
@@ -116,6 +117,10 @@ def fit_from_scratch(
     verbose : int
     callbacks : list of skorch callbacks or None
         For the training phase.
+    net_type : type of BoundNet
+        Of the training phase.
+    net_options : dict, optional
+        What ``net_type`` takes beyond a :class:`BoundNet`'s options.
 
     Returns
     -------
@@ -138,8 +143,8 @@ def fit_from_scratch(
             rng = np.random.RandomState(seed)
             start = start_model(model, autoencoder, X, init_params, rng, check_device(plan.device))
             clock.lap("start")
-            net = make_net(model, plan)
-            guide = make_guide(start, plan)
+            net = make_net(model, plan, net_type, **(net_options or {}))
+            guide = make_guide(start, plan) if net_type.can_be_guided else None
             outcome = run(net, as_rows(X), plan, guide=guide, verbose=verbose, callbacks=callbacks)
             bound = last_bound(net, X)
             clock.lap("training")
@@ -179,10 +184,12 @@ def start_model(
         name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
         start = Start(name, torch.from_numpy(responsibilities))
         model.start_from(torch.from_numpy(embedding), start.responsibilities)
-    likelihood = autoencoder.likelihood
-    if isinstance(likelihood, Gaussian):
+    # what a model begins to reconstruct with: networks of its own, or the autoencoder's
+    source: Any = model if hasattr(model, "residual_squares") else autoencoder
+    likelihood = source.likelihood
+    if likelihood.learns_variance:
         some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]
-        squares = over_chunks(autoencoder, _residual_squares, some_rows, device)
+        squares = over_chunks(source, _residual_squares, some_rows, device)
         variance = squares.mean(0)
         if keeps_weights:
             variance = np.minimum(variance, RANDOM_START_VARIANCE)
@@ -211,17 +218,26 @@ def _standardise(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
     return autoencoder.standardise(rows)
 
 
-def _residual_squares(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
-    return autoencoder.residual_squares(rows)
+def _residual_squares(source: Any, rows: torch.Tensor) -> torch.Tensor:
+    return source.residual_squares(rows)
 
 
 def fit_further(
-    net: BoundNet, X: np.ndarray, plan: Plan, *, seed: int, verbose: int = 0, callbacks: Any = None
+    net: BoundNet,
+    X: np.ndarray,
+    plan: Plan,
+    *,
+    seed: int,
+    verbose: int = 0,
+    callbacks: Any = None,
+    net_options: dict[str, Any] | None = None,
 ) -> Fitted:
-    """More epochs for a copy of ``net``, whose history goes on."""
+    """More epochs for a copy of ``net``, whose history goes on; ``net_options`` may differ from its own."""
     clock = Stopwatch()
     n_before = len(net.history)
     net = copy.deepcopy(net)
+    for name, value in (net_options or {}).items():
+        setattr(net, name, value)
     with seeded(seed, check_device(plan.device)):
         outcome = run(net, as_rows(X), plan, verbose=verbose, callbacks=callbacks)
         bound = last_bound(net, X)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skgmvae.inference import forget_double
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.training.batches import Guide, ShuffledBatches
+from skgmvae.training.batches import Batches, Guide, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
@@ -41,6 +41,8 @@ class BoundNet(NeuralNet):
         As for :class:`skorch.NeuralNet`.
     """
 
+    can_be_guided = True  # whether a start's responsibilities can be held through ``guide_``
+
     def __init__(self, module: nn.Module, *, min_information: float = 0.0, learning_rate: float = 1e-3, **options: Any):
         self.min_information = min_information
         self.learning_rate = learning_rate
@@ -67,20 +69,24 @@ class BoundNet(NeuralNet):
         """The tensor of rows itself."""
         return X
 
-    def get_iterator(self, dataset: Tensor, training: bool = False) -> ShuffledBatches:
+    def get_iterator(self, dataset: Tensor, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
         return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.guide_ if training else None)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimiser step on the mean bound of ``batch``."""
         self.optimizer_.zero_grad()
-        terms = self.module_(*_inputs(batch))
+        terms = self.compute_terms(batch)
         loss = self.criterion_(terms)
         loss.backward()
         parameters = TeeGenerator(self.module_.named_parameters())
         self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
         self.optimizer_.step()
         return {"loss": loss, "y_pred": terms}
+
+    def compute_terms(self, batch: Any) -> ELBOTerms:
+        """Terms of the bound, one per row of ``batch``."""
+        return self.module_(*_inputs(batch))
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
         """One pass over the batches; terms are read from the device when it ends."""
@@ -108,9 +114,13 @@ class BoundNet(NeuralNet):
             raise
         if waiting:
             totals += self._sum_terms(waiting)
-        for name, value in zip(("lower_bound", *ELBOTerms._fields), (totals / n_rows).tolist(), strict=True):
-            self.history.record(name, value)
+        self.record_terms(totals / n_rows)
         self.history[-1]["batches"].clear()  # whatever callbacks noted per batch is not kept for ever
+
+    def record_terms(self, means: Tensor) -> None:
+        """Note the bound and its terms as those of the last epoch."""
+        for name, value in zip(("lower_bound", *ELBOTerms._fields), means.tolist(), strict=True):
+            self.history.record(name, value)
 
     def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
         terms = ELBOTerms(*(torch.cat(columns) for columns in zip(*waiting, strict=True)))

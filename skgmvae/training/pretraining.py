@@ -21,9 +21,9 @@ class Architecture:
     n_features, latent_dim : int
     hidden_layer_sizes : tuple of int
     image_shape : tuple of int or None
-    likelihood : {'bernoulli', 'gaussian'}
+    likelihood : {'bernoulli', 'gaussian', 'unit_gaussian'}
     location, scale : tuple of float
-        Constants of the Gaussian likelihood's standardisation; empty for Bernoulli.
+        Constants of the Gaussian likelihood's standardisation; empty for Bernoulli, ones for 'unit_gaussian'.
     """
 
     n_features: int
@@ -43,7 +43,7 @@ def make_autoencoder(architecture: Architecture) -> Autoencoder:
         constants = (
             torch.tensor(values, dtype=torch.float64) for values in (architecture.location, architecture.scale)
         )
-        likelihood = Gaussian(*constants)
+        likelihood = Gaussian(*constants, learns_variance=architecture.likelihood == "gaussian")
     return Autoencoder(
         architecture.n_features,
         architecture.latent_dim,

@@ -56,11 +56,12 @@ class Outcome:
     interrupted: bool
 
 
-def make_net(module: nn.Module, plan: Plan) -> BoundNet:
-    """An initialised net for ``module`` on the plan's device."""
+def make_net(module: nn.Module, plan: Plan, net_type: type[BoundNet] = BoundNet, **options: Any) -> BoundNet:
+    """An initialised net for ``module`` on the plan's device; ``options`` are those of ``net_type`` alone."""
     device = check_device(plan.device)
-    net = BoundNet(
+    net = net_type(
         module,
+        **options,
         min_information=plan.min_information,
         learning_rate=plan.learning_rate,
         batch_size=plan.batch_size,

@@ -1,0 +1,225 @@
+"""A mixture of variational autoencoders, fitted by EM, as a scikit-learn estimator."""
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from skgmvae._base import DeepMixture
+from skgmvae._checks import check_hidden_layer_sizes
+from skgmvae.models.vaeem import VAEEM
+from skgmvae.training.em import EMNet, EMSettings
+
+
+class VAEEMClustering(DeepMixture):
+    """One variational autoencoder per component, trained by expectation-maximisation (VAE-EM).
+
+    A component c is drawn from π, z from N(0, I), and the row x from the decoder network of that component,
+    which has an encoder of its own too. Fitting runs in three phases: a plain autoencoder is trained; a start
+    for the responsibilities is found in its embedding; then EM iterations alternate between training each
+    component on rows drawn in proportion to its responsibilities (M-step) and new responsibilities (E-step).
+
+    Parameters
+    ----------
+    n_components : int, default=3
+        Number of components, K.
+    n_mc_samples : int, default=1
+        Draws of z per row and training step, M.
+    min_information : float, default=0.0
+        λ in nats, 0 ≤ λ < log K: a floor of KL(u ‖ π) for the responsibilities u of a row. Rows with less are
+        assigned more sharply while training. It does not enter ``predict_proba``.
+    latent_dim : int, default=5
+        Dimensions of z, L.
+    hidden_layer_sizes : tuple of int, default=(128, 128)
+        Hidden layers of every component's encoder; its decoder mirrors them. Not used by ``network='conv'``.
+    pretrain_hidden_layer_sizes : tuple of int, optional
+        Hidden layers of the autoencoder of the first phase. None: the same, and then every component begins with
+        the autoencoder's weights, in coordinates that make its rows' embedding standard normal; otherwise the
+        components begin with random weights.
+    network : {'mlp', 'conv'}, default='mlp'
+        Fully connected or convolutional networks. The latter begin with random weights.
+    image_shape : (C, H, W), optional
+        Needed by ``network='conv'``; the product must be the number of features.
+    likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
+        p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
+        variance per component and feature and standardises the features internally; densities are reported
+        in the units of the data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
+        Responsibilities of the first M-step. 'graph': spectral clustering of a neighbour graph of the
+        embedding; 'gmm': a Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper;
+        'auto': the better of graph and mixture by the lower bound of a mixture begun there, both made on the
+        standardised inputs if there are at most 100 features, else on the embedding.
+    pretrain_iter : int, default=50
+        Epochs of the autoencoder.
+    max_iter : int, default=25
+        EM iterations; 0 keeps the start.
+    steps_per_iter : int, optional
+        Optimiser steps per M-step. None: as many as draw every row twice on average, and
+        at least 5.
+    m_step : {'sampled', 'weighted'}, default='sampled'
+        'sampled': each step takes ``batch_size`` rows for every component, drawn in proportion to its
+        responsibilities; 'weighted', as in the paper: each step takes ``batch_size`` rows for all components
+        together and weights them, which costs K times as much per row and leads to the same in expectation.
+    n_init : int, default=1
+        Starts from the one pretraining; the one with the best lower bound is kept.
+    tol : float, default=0.1
+        Training stops when the best lower bound of ten iterations is within this of the best before them, in
+        nats per row.
+    warm_start : bool, default=False
+        Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
+    learn_weights : bool, default=False
+        Learn the mixing weights π: the mean responsibilities of each M-step. Otherwise they stay uniform, as
+        in the paper.
+    batch_size : int, default=64
+        Rows per component and step.
+    learning_rate : float, default=1e-3
+        Adam's largest step size; warmed up and then decayed to zero along a cosine.
+    device : str, default='auto'
+        'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
+    precision : {'float32', 'bfloat16', 'auto'}, default='float32'
+        Arithmetic of the networks while training. 'auto' takes bfloat16 where the device is fast at it.
+    memory : str or joblib.Memory, optional
+        Caches the pretraining, so that a grid over ``n_components``, ``n_mc_samples`` and
+        ``min_information`` pretrains once per fold; needs an integer ``random_state``.
+    callbacks : list of skorch callbacks, optional
+        For the last phase.
+    random_state : int, RandomState or None, default=None
+    verbose : int, default=0
+        1: a progress bar with the terms of the bound; 2: a line per iteration.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,), int64
+        Components of the training rows; numbered by size, largest first.
+    weights_ : ndarray of shape (n_components,)
+        π.
+    means_ : ndarray of shape (n_components, n_features)
+        E[x | c] in the units of the data.
+    lower_bound_ : float
+        J = Σ_c u_c ELBO_c − KL(u ‖ π) of the last E-step, in nats per row. E-steps take the mean of q_c(z|x) for
+        z, without noise, so J exceeds a bound by about half a nat per latent direction in use.
+    lower_bounds_ : list of float
+        The same for every EM iteration of the last training.
+    history_ : dict of str to list of float
+        J and each of its terms per iteration.
+    reseeded_ : list of (int, int)
+        (iteration, component) for every component that lost its rows and began again as half of the largest.
+    pretrain_history_ : list of float
+        Mean reconstruction log-likelihood per epoch of the pretraining.
+    phase_seconds_ : dict of str to float
+        Wall time per phase.
+    start_ : str
+        The start that was taken.
+    converged_ : bool
+    n_iter_ : int
+        EM iterations of the last training.
+    net_ : skorch.NeuralNet
+        Its ``module_`` is the torch model, :class:`skgmvae.models.VAEEM`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    References
+    ----------
+    M. Adipoetra and S. Martin. Deep Generative Clustering with VAEs and Expectation-Maximization. 2025.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from skgmvae import VAEEMClustering
+    >>> X, _ = make_blobs(300, centers=3, random_state=0)
+    >>> vaeem = VAEEMClustering(3, tol=10.0, random_state=0).fit(X)
+    >>> vaeem.transform(X).shape
+    (300, 3)
+    >>> X_new, y_new = vaeem.sample(5, component=1)
+    >>> y_new
+    array([1, 1, 1, 1, 1])
+    """
+
+    _net_type = EMNet
+    _parameter_constraints: ClassVar[dict] = {
+        **DeepMixture._parameter_constraints,
+        "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "unit_gaussian"})],
+        "pretrain_hidden_layer_sizes": [tuple, list, None],
+        "steps_per_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "m_step": [StrOptions({"sampled", "weighted"})],
+    }
+
+    def __init__(
+        self,
+        n_components=3,
+        *,
+        n_mc_samples=1,
+        min_information=0.0,
+        latent_dim=5,
+        hidden_layer_sizes=(128, 128),
+        pretrain_hidden_layer_sizes=None,
+        network="mlp",
+        image_shape=None,
+        likelihood="auto",
+        init_params="auto",
+        pretrain_iter=50,
+        max_iter=25,
+        steps_per_iter=None,
+        m_step="sampled",
+        n_init=1,
+        tol=0.1,
+        warm_start=False,
+        learn_weights=False,
+        batch_size=64,
+        learning_rate=1e-3,
+        device="auto",
+        precision="float32",
+        memory=None,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_mc_samples = n_mc_samples
+        self.min_information = min_information
+        self.latent_dim = latent_dim
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.pretrain_hidden_layer_sizes = pretrain_hidden_layer_sizes
+        self.network = network
+        self.image_shape = image_shape
+        self.likelihood = likelihood
+        self.init_params = init_params
+        self.pretrain_iter = pretrain_iter
+        self.max_iter = max_iter
+        self.steps_per_iter = steps_per_iter
+        self.m_step = m_step
+        self.n_init = n_init
+        self.tol = tol
+        self.warm_start = warm_start
+        self.learn_weights = learn_weights
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.precision = precision
+        self.memory = memory
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _autoencoder_layer_sizes(self) -> tuple | list:
+        own = check_hidden_layer_sizes(self.hidden_layer_sizes)  # before any time is spent on the first phase
+        return own if self.pretrain_hidden_layer_sizes is None else self.pretrain_hidden_layer_sizes
+
+    def _net_options(self) -> dict[str, Any]:
+        return {"em": EMSettings(steps_per_iter=self.steps_per_iter, m_step=self.m_step)}
+
+    def _make_model(self, autoencoder: nn.Module) -> VAEEM:
+        has_own_sizes = self.pretrain_hidden_layer_sizes is not None
+        return VAEEM(
+            autoencoder,
+            self.n_components,
+            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes) if has_own_sizes else None,
+            image_shape=self.image_shape if self.network == "conv" else None,
+            learn_weights=self.learn_weights,
+            n_mc_samples=self.n_mc_samples,
+            min_information=float(self.min_information),
+        )
+
+    def _set_model_attributes(self, model: VAEEM) -> None:
+        self.reseeded_ = list(model.reseeded)

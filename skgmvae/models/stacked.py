@@ -1,0 +1,152 @@
+"""Bodies and heads of K networks at once: stacked weights, batched products, grouped convolutions.
+
+Every network maps (N, K, inputs) to (N, K, outputs), and the first axis of every parameter is K long, or
+K blocks long: component ``c`` is entry, or block, ``c``.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from skgmvae.models.networks import (
+    DENSE_AFTER_CONVOLUTIONS,
+    choose_convolutions,
+    convolution_sides,
+    mirror_convolutions,
+)
+
+
+class StackedLinear(nn.Module):
+    """K linear layers: (N, K, in) to (N, K, out), one batched product.
+
+    Parameters
+    ----------
+    n_stacked, in_features, out_features : int
+    """
+
+    def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_stacked, in_features, out_features))
+        self.bias = nn.Parameter(torch.zeros(n_stacked, out_features))
+        for weight in self.weight.detach():
+            # each slice as networks.scale_for_relu begins a layer of its own
+            nn.init.kaiming_uniform_(weight.T, nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A x + b for every component."""
+        # the products run with the components first; both transpositions are views
+        return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight).transpose(0, 1)
+
+    @torch.no_grad()
+    def copy_from(self, layer: nn.Linear) -> None:
+        """Take the weights of ``layer`` into all components."""
+        self.weight.copy_(layer.weight.T)
+        self.bias.copy_(layer.bias)
+
+
+class StackedGaussianHead(nn.Module):
+    """K times the mean and the log-variance of a diagonal Gaussian.
+
+    Parameters
+    ----------
+    n_stacked, in_features, out_features : int
+    """
+
+    def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.mean = StackedLinear(n_stacked, in_features, out_features)
+        self.log_variance = StackedLinear(n_stacked, in_features, out_features)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, log_variance), each of shape (N, K, out_features)."""
+        return self.mean(features), self.log_variance(features)
+
+
+def make_stacked_body(n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
+    """Linear layers with ReLU; returns the body and its output width."""
+    sizes = (in_features, *hidden_layer_sizes)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [StackedLinear(n_stacked, fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers), sizes[-1]
+
+
+def make_stacked_mlp(
+    n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int], out_features: int
+) -> nn.Sequential:
+    """A body and a linear output layer."""
+    body, width = make_stacked_body(n_stacked, in_features, hidden_layer_sizes)
+    return body.append(StackedLinear(n_stacked, width, out_features))
+
+
+def copy_linear_layers(stacked: Iterable[nn.Module], single: Iterable[nn.Module]) -> None:
+    """Take the linear layers of one network into all components of a stack of the same sizes."""
+    sources = [layer for layer in single if isinstance(layer, nn.Linear)]
+    targets = [layer for layer in stacked if isinstance(layer, StackedLinear)]
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_from(source)
+
+
+def _norm(n_stacked: int, channels: int) -> nn.GroupNorm:
+    """Normalisation over one row of one component.
+
+    Batch norm would mix into a component the rows that do not belong to it, and its running averages
+    lag behind in the few steps between two E-steps.
+    """
+    return nn.GroupNorm(n_stacked, n_stacked * channels)
+
+
+def _dense(n_stacked: int, fan_in: int, fan_out: int) -> list[nn.Module]:
+    """(N, K, fan_in) to (N, K, fan_out), normalised, with ReLU."""
+    norm = [nn.Flatten(), _norm(n_stacked, fan_out), nn.ReLU(), nn.Unflatten(1, (n_stacked, fan_out))]
+    return [StackedLinear(n_stacked, fan_in, fan_out), *norm]
+
+
+def make_stacked_conv_body(n_stacked: int, image_shape: Sequence[int]) -> tuple[nn.Sequential, int]:
+    """As :func:`~skgmvae.models.networks.make_conv_body`, K times by grouped convolutions.
+
+    Parameters
+    ----------
+    n_stacked : int
+    image_shape : (C, H, W)
+
+    Returns
+    -------
+    body : nn.Sequential
+        From rows (N, K, C·H·W).
+    width : int
+    """
+    K, channels = n_stacked, image_shape[0]
+    layers: list[nn.Module] = [nn.Unflatten(2, tuple(image_shape)), nn.Flatten(1, 2)]
+    for filters, kernel, stride, padding in choose_convolutions(*image_shape[1:]):
+        layers.append(nn.Conv2d(K * channels, K * filters, kernel, stride, padding, groups=K))
+        layers += [_norm(K, filters), nn.ReLU()]
+        channels = filters
+    height, width = convolution_sides(image_shape)[-1]
+    n_inputs = channels * height * width
+    layers += [nn.Flatten(), nn.Unflatten(1, (K, n_inputs)), *_dense(K, n_inputs, DENSE_AFTER_CONVOLUTIONS)]
+    return nn.Sequential(*layers), DENSE_AFTER_CONVOLUTIONS
+
+
+def make_stacked_conv_decoder(n_stacked: int, latent_dim: int, image_shape: Sequence[int]) -> nn.Sequential:
+    """The mirror of :func:`make_stacked_conv_body`; rows (N, K, C·H·W) out."""
+    K = n_stacked
+    channels = choose_convolutions(*image_shape[1:])[-1][0]
+    height, width = convolution_sides(image_shape)[-1]
+    n_inputs = channels * height * width
+    layers = _dense(K, latent_dim, DENSE_AFTER_CONVOLUTIONS) + _dense(K, DENSE_AFTER_CONVOLUTIONS, n_inputs)
+    layers += [nn.Unflatten(2, (channels, height, width)), nn.Flatten(1, 2)]
+    for i, (fan_in, fan_out, options) in enumerate(mirror_convolutions(image_shape)):
+        if i > 0:
+            layers += [_norm(K, fan_in), nn.ReLU()]
+        layers.append(nn.ConvTranspose2d(K * fan_in, K * fan_out, groups=K, **options))
+    layers += [nn.Flatten(), nn.Unflatten(1, (K, image_shape[0] * image_shape[1] * image_shape[2]))]
+    return nn.Sequential(*layers)
+
+
+def stacked_layer(layers: nn.Sequential, index: int) -> StackedLinear:
+    """The linear layer at ``index``."""
+    return cast(StackedLinear, layers[index])

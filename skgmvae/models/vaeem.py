@@ -1,0 +1,326 @@
+"""A mixture of variational autoencoders, one per component (Adipoetra & Martin 2025)."""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from skgmvae.functional import (
+    kl_categorical,
+    kl_standard_normal,
+    log_mean_exp,
+    log_normal,
+    log_standard_normal,
+    mean_over_draws,
+    sharpen,
+)
+from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.stacked import (
+    StackedGaussianHead,
+    copy_linear_layers,
+    make_stacked_body,
+    make_stacked_conv_body,
+    make_stacked_conv_decoder,
+    make_stacked_mlp,
+    stacked_layer,
+)
+from skgmvae.models.starting import StartingMoments, log_starting_weights, measure_start
+
+FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) where the networks begin with random weights
+GENERATED_ROWS = 64  # rows that pass all K decoders together when sampling
+REG_COVAR = 1e-6  # added to the diagonal of the covariances that are whitened
+
+
+class VAEEM(nn.Module):
+    """c ~ Cat(π);  z ~ N(0, I);  x | z, c ~ likelihood of decoder c;  q_c(z|x) diagonal Gaussian of encoder c.
+
+    ELBO_c(x) = E_{q_c}[log p_c(x|z)] − KL(q_c(z|x) ‖ N(0, I)), and the bound of a row is
+    Σ_c u_c ELBO_c(x) − KL(u ‖ π) with responsibilities u.
+
+    The first axis of every parameter is the components'.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+        Gives the likelihood and its standardisation; it is not kept.
+    n_components : int
+        K.
+    hidden_layer_sizes : sequence of int, optional
+        Of every component's encoder, mirrored by its decoder; random weights. None: sizes and weights of the
+        autoencoder.
+    image_shape : (C, H, W), optional
+        Convolutional networks with random weights.
+    learn_weights : bool
+        Whether π may change; otherwise uniform.
+    n_mc_samples : int
+        M, draws of z per row, component and step.
+    min_information : float
+        λ in nats; u is sharpened until KL(u ‖ π) = λ.
+    """
+
+    random_start_is_weights = False  # random responsibilities, as in the paper
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        n_components: int,
+        *,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        image_shape: Sequence[int] | None = None,
+        learn_weights: bool = False,
+        n_mc_samples: int = 1,
+        min_information: float = 0.0,
+    ) -> None:
+        super().__init__()
+        K, L = n_components, autoencoder.latent_dim
+        self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, K, (L,)
+        self.n_networks = K  # that every row passes
+        self.n_mc_samples, self.min_information = n_mc_samples, min_information
+        self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
+        self.starting_responsibilities: Tensor | None = None  # (N, K), for the first M-step
+        self.reseeded: list[tuple[int, int]] = []  # (EM iteration, component)
+        self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
+        self.likelihood = autoencoder.likelihood.repeat(K)
+        self.copies_autoencoder = hidden_layer_sizes is None and image_shape is None
+        self._make_networks(autoencoder, hidden_layer_sizes, image_shape)
+
+    def _make_networks(
+        self, autoencoder: Autoencoder, sizes: Sequence[int] | None, image_shape: Sequence[int] | None
+    ) -> None:
+        K, L = self.n_components, self.latent_dim
+        self.decoder: nn.Sequential
+        if image_shape is not None:
+            self.body, width = make_stacked_conv_body(K, image_shape)
+            self.decoder = make_stacked_conv_decoder(K, L, image_shape)
+        else:
+            n_features = autoencoder.n_features
+            sizes = autoencoder.hidden_layer_sizes if sizes is None else sizes
+            self.body, width = make_stacked_body(K, n_features, sizes)
+            self.decoder = make_stacked_mlp(K, L, tuple(reversed(sizes)), n_features)
+        self.head = StackedGaussianHead(K, width, L)
+        if self.copies_autoencoder:
+            copy_linear_layers(self.body, autoencoder.body)
+            copy_linear_layers(self.decoder, autoencoder.decoder)
+            self.head.mean.copy_from(autoencoder.head.mean)
+            self.head.log_variance.copy_from(autoencoder.head.log_variance)
+        with torch.no_grad():
+            self.head.log_variance.weight.mul_(0.1)
+            self.head.log_variance.bias.fill_(math.log(FRESH_POSTERIOR_VARIANCE))
+
+    # -------------------------------------------------------------------------------- networks
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the networks."""
+        return self.head.mean.weight.dtype
+
+    def _networks_precision(self, x: Tensor) -> AbstractContextManager:
+        """Context in which the networks run; everything outside it keeps full precision."""
+        return nullcontext() if self.autocast_dtype is None else torch.autocast(x.device.type, self.autocast_dtype)
+
+    def _stack(self, x: Tensor) -> Tensor:
+        """Network input (N, K, D) for rows (N, D), the same for all components, or (N, K, D), one for each."""
+        if x.dim() == 2:
+            x = x.unsqueeze(1).expand(-1, self.n_components, -1)
+        return self.likelihood.standardise(x, self.dtype)
+
+    def encode(self, standardised: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
+        with self._networks_precision(standardised):
+            features = self.body(standardised)
+        return self.head(features.to(standardised.dtype))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
+        with self._networks_precision(z):
+            output = self.decoder(z.reshape(-1, *z.shape[-2:]))
+        return output.to(z.dtype).unflatten(0, z.shape[:-2])
+
+    # -------------------------------------------------------------------------------- bound
+
+    def component_terms(self, x: Tensor, *, sampled: bool) -> tuple[Tensor, Tensor]:
+        """The two terms of ELBO_c.
+
+        Parameters
+        ----------
+        x : Tensor of shape (N, D) or (N, K, D)
+            Rows for all components, or rows of its own for each.
+        sampled : bool
+            Draw ``n_mc_samples`` times from q_c(z|x); otherwise z is its mean.
+
+        Returns
+        -------
+        log_likelihood : Tensor of shape (N, K)
+            E_{q_c}[log p_c(x|z)], estimated.
+        kl_latent : Tensor of shape (N, K)
+            KL(q_c(z|x) ‖ N(0, I)).
+        """
+        standardised = self._stack(x)
+        mean, log_variance = self.encode(standardised)
+        if sampled:
+            noise = torch.randn(self.n_mc_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
+            z = mean + torch.exp(0.5 * log_variance) * noise
+        else:
+            z = mean.unsqueeze(0)
+        log_likelihood = mean_over_draws(self.likelihood.log_prob(standardised, self.decode(z)))
+        return log_likelihood, kl_standard_normal(mean, log_variance)
+
+    def assign(self, elbo: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The E-step for given ELBO_c (N, K): log u (N, K) and the temperature that λ asked for.
+
+        u maximises Σ_c u_c ELBO_c − max(λ, KL(u ‖ π)); no gradient passes through it.
+        """
+        return sharpen(elbo, self.log_weights(), self.min_information)
+
+    def weighted_terms(self, x: Tensor, responsibilities: Tensor) -> ELBOTerms:
+        """The M-step as in the paper: terms of Σ_c u_c ELBO_c(x) for rows (N, D) and given u (N, K).
+
+        ``kl_component`` is zero: given u it does not depend on the networks.
+        """
+        return _sum_over_components(self.component_terms(x, sampled=True), responsibilities)
+
+    def drawn_terms(self, x: Tensor, shares: Tensor) -> ELBOTerms:
+        """The M-step on rows drawn for each component, by an estimate of the same sum without bias.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, K, D)
+            ``x[:, c]`` are drawn with probabilities u_nc / Σ_n u_nc.
+        shares : Tensor of shape (K,)
+            Σ_n u_nc / N.
+        """
+        return _sum_over_components(self.component_terms(x, sampled=True), shares)
+
+    def forward(self, x: Tensor) -> ELBOTerms:
+        """Terms of Σ_c u_c ELBO_c(x) − max(λ, KL(u ‖ π)) with u of the E-step and fresh draws of z."""
+        with torch.no_grad():
+            log_u, temperature = self.assign(_elbo(self.component_terms(x, sampled=False)))
+        log_weights = self.log_weights()
+        kl_component = kl_categorical(log_u, log_weights)
+        if temperature is not None:
+            # the multiplier of the constraint KL = λ is T: see VaDE.forward
+            held = kl_component.detach()
+            kl_component = held + temperature.squeeze(-1) * (kl_component - held)
+        return self.weighted_terms(x, log_u.exp())._replace(kl_component=kl_component)
+
+    # -------------------------------------------------------------------------------- queries
+
+    def log_weights(self) -> Tensor:
+        """log π, shape (K,)."""
+        return torch.log_softmax(self.weight_logits, -1)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """log π_c + ELBO_c(x) at the means of q_c(z|x), shape (N, K)."""
+        return self.log_weights() + _elbo(self.component_terms(x, sampled=False))
+
+    def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """log softmax_c (log π_c + ELBO_c(x)), shape (N, K); at the means of q_c(z|x), without noise."""
+        return torch.log_softmax(self.embed(x), -1)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x | z, c] at the most probable c and the mean of q_c(z|x), shape (N, D)."""
+        standardised = self._stack(x)
+        mean, log_variance = self.encode(standardised)
+        output = self.decode(mean)
+        elbo = self.likelihood.log_prob(standardised, output) - kl_standard_normal(mean, log_variance)
+        return _take(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
+
+    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / q_c(z_cs|x), shape (N,).
+
+        The noise (S, L) is shared by rows and components.
+        """
+        standardised = self._stack(x)
+        mean, log_variance = self.encode(standardised)
+        z = mean + torch.exp(0.5 * log_variance) * noise.reshape(-1, 1, 1, self.latent_dim)
+        log_likelihood = self.likelihood.log_prob(standardised, self.decode(z))
+        log_ratio = log_standard_normal(z) - log_normal(z, mean, log_variance)
+        return torch.logsumexp(self.log_weights() + log_mean_exp(log_likelihood + log_ratio, 0), -1)
+
+    def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws of x | c and their means E[x|z], each of shape (N, D)."""
+        reference = self.head.mean.weight
+        shape = (len(components), self.latent_dim)
+        z = torch.randn(shape, generator=generator, dtype=reference.dtype, device=reference.device)
+        all_draws, all_means = [], []
+        for latent, chosen in zip(z.split(GENERATED_ROWS), components.split(GENERATED_ROWS), strict=True):
+            output = self.decode(latent.unsqueeze(1).expand(-1, self.n_components, -1))
+            all_draws.append(_take(self.likelihood.draw(output, generator), chosen))
+            all_means.append(_take(self.likelihood.mean(output), chosen))
+        return torch.cat(all_draws), torch.cat(all_means)
+
+    @torch.no_grad()
+    def residual_squares(self, x: Tensor) -> Tensor:
+        """Squared residuals of the standardised rows at one draw of z of the most probable component, (N, D)."""
+        standardised = self._stack(x)
+        mean, log_variance = self.encode(standardised)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return _take((standardised - self.decode(z)).square(), self.embed(x).argmax(-1))
+
+    # -------------------------------------------------------------------------------- start, renumbering
+
+    @torch.no_grad()
+    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+        """Keep the responsibilities for the first M-step; whiten each component's embedding.
+
+        The second for networks copied from the autoencoder: see :meth:`_whiten`. The components then begin
+        as a full-covariance Gaussian mixture in the embedding.
+        """
+        self.starting_responsibilities = responsibilities
+        start = measure_start(embedding, responsibilities, REG_COVAR)
+        if self.weight_logits.requires_grad:
+            self.weight_logits.copy_(log_starting_weights(start.counts))
+        if self.copies_autoencoder:
+            self._whiten(start)
+
+    def _whiten(self, start: StartingMoments) -> None:
+        """Change coordinates so that N(0, I) stands for N(m_c, S_c) of the embedding.
+
+        With S = V Λ Vᵀ, encoder c ends in z' = Λ^(−1/2) Vᵀ (z − m_c) and decoder c begins with
+        z = V Λ^(1/2) z' + m_c; q(z|x) of variance v in all directions has v / Λ in the new ones.
+        """
+        variances, vectors = (tensor.to(self.dtype) for tensor in torch.linalg.eigh(start.covariances))
+        deviations = variances.sqrt().unsqueeze(1)  # (K, 1, L)
+        means = start.means.to(self.dtype).unsqueeze(1)
+        head, first = self.head.mean, stacked_layer(self.decoder, 0)
+        forward, backward = vectors / deviations, vectors * deviations  # (K, L, L)
+        head.weight.copy_(head.weight @ forward)
+        head.bias.copy_(((head.bias.unsqueeze(1) - means) @ forward).squeeze(1))
+        first.bias.add_((means @ first.weight).squeeze(1))
+        first.weight.copy_(backward.mT @ first.weight)
+        self.head.log_variance.bias.copy_(math.log(start.posterior_variance) - variances.log())
+
+    @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Component ``order[i]`` becomes component ``i``."""
+        for parameter in self.parameters():
+            blocks = self.blocks(parameter)
+            blocks.copy_(blocks[order])
+        places = {int(component): place for place, component in enumerate(order)}
+        self.reseeded = [(iteration, places[component]) for iteration, component in self.reseeded]
+
+    def blocks(self, parameter: Tensor) -> Tensor:
+        """View (K, …) of a parameter, or of something of its shape, whose first axis is K blocks long."""
+        return parameter.detach().unflatten(0, (self.n_components, -1))
+
+
+def _elbo(terms: tuple[Tensor, Tensor]) -> Tensor:
+    """ELBO_c from its two terms."""
+    log_likelihood, kl_latent = terms
+    return log_likelihood - kl_latent
+
+
+def _sum_over_components(terms: tuple[Tensor, Tensor], shares: Tensor) -> ELBOTerms:
+    """Terms of Σ_c shares_c ELBO_c, shape (N,), from those of ELBO_c (N, K)."""
+    log_likelihood, kl_latent = ((shares * term).sum(-1) for term in terms)
+    zero = torch.zeros_like(log_likelihood)
+    return ELBOTerms(log_likelihood, kl_latent, zero, zero)
+
+
+def _take(values: Tensor, components: Tensor) -> Tensor:
+    """Row n of component ``components[n]``: (N, D) from (N, K, D)."""
+    index = components.reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
+    return values.gather(1, index).squeeze(1)

@@ -1,0 +1,328 @@
+"""Expectation-maximisation through skorch: one epoch is an M-step of many optimiser steps, then an E-step."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skgmvae.inference import chunk_rows
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.starting import log_starting_weights
+from skgmvae.models.vaeem import VAEEM
+from skgmvae.training.batches import draw_by_weight, take_rows
+from skgmvae.training.net import BoundNet
+
+SETTLED = 0.99  # a row is settled when its largest responsibility is above this
+MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
+HOLD_STEPS = 200  # optimiser steps that networks with random weights take before the first new responsibilities
+PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
+PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
+MIN_STEPS = 5  # and at least so many
+
+
+@dataclass(frozen=True)
+class EMSettings:
+    """How EM is run; see :class:`~skgmvae.VAEEMClustering` for the first two.
+
+    Attributes
+    ----------
+    steps_per_iter : int or None
+    m_step : {'sampled', 'weighted'}
+    pairs_per_row : float
+        Pairs of row and component that an E-step evaluates, per row, once responsibilities are settled;
+        the whole E-step has K. It does not grow with K, and so the time of an iteration hardly does.
+    min_rows : float
+        A component whose responsibilities sum to less is seeded anew.
+    max_reseeds : int
+        So often per component and training.
+    """
+
+    steps_per_iter: int | None = None
+    m_step: str = "sampled"
+    pairs_per_row: float = 2.5
+    min_rows: float = 1.0
+    max_reseeds: int = 2
+
+
+class Expectation:
+    """What the E-steps of one training know of every row.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (N, D)
+    device : torch.device
+        Where the model is; the rows may be elsewhere.
+    responsibilities : Tensor of shape (N, K), optional
+        To begin with.
+
+    Attributes
+    ----------
+    responsibilities : Tensor of shape (N, K)
+        u, on ``device``.
+    evaluated_share : float
+        Share of the rows that the last E-step looked at.
+    """
+
+    def __init__(self, rows: Tensor, device: torch.device, responsibilities: Tensor | None = None) -> None:
+        self.rows, self.device = rows, device
+        self.log_likelihood = self.kl_latent = torch.empty(0, device=device)  # (N, K) after the first E-step
+        self.responsibilities = torch.empty(0, device=device)
+        if responsibilities is not None:
+            self.responsibilities = responsibilities.to(device, torch.float32)
+        self.seen = torch.zeros(len(rows), device=device)  # when each row was last looked at
+        self.n_steps = 0
+        self.evaluated_share = 0.0
+        self.may_be_partial = False
+
+    def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
+        """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite.
+
+        With ``hold`` the terms are those of the responsibilities that there are.
+        """
+        chosen = self._choose_rows(model.n_components, pairs_per_row)
+        self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
+        self._evaluate(model, chosen)
+        elbo = self.log_likelihood - self.kl_latent
+        u = self.responsibilities if hold else model.assign(elbo)[0].exp()
+        kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
+        log_likelihood, kl_latent = ((u * term).sum(-1) for term in (self.log_likelihood, self.kl_latent))
+        terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
+        if bool(elbo.isfinite().all()):
+            self._keep(u, chosen)
+        else:
+            self.may_be_partial = False
+        return terms
+
+    def _choose_rows(self, K: int, pairs_per_row: float) -> Tensor | None:
+        """Indices of the rows to look at; None: all of them.
+
+        At most half are such as are not settled; the others come in rotation. Both begin with those that have
+        waited longest.
+        """
+        N = len(self.rows)
+        n_chosen = min(float(N), N * pairs_per_row / K)
+        if n_chosen >= N or not self.may_be_partial:
+            return None
+        by_age = self.seen.argsort()
+        settled = self._is_settled()[by_age]
+        open_rows = by_age[~settled][: math.ceil(n_chosen / 2)]
+        return torch.cat([open_rows, by_age[settled][: math.ceil(n_chosen) - len(open_rows)]])
+
+    def _is_settled(self) -> Tensor:
+        return self.responsibilities.amax(-1) > SETTLED
+
+    def give_worst_half(self, donor: int, component: int) -> bool:
+        """Assign to ``component`` the half of the donor's rows that it explains worst; False if it has too few."""
+        of_donor = (self.responsibilities.argmax(-1) == donor).nonzero().flatten()
+        if len(of_donor) < 2:
+            return False
+        explained = (self.log_likelihood - self.kl_latent)[of_donor, donor]
+        given = of_donor[explained.argsort()[: len(of_donor) // 2]]
+        self.responsibilities[given] = 0.0
+        self.responsibilities[given, component] = 1.0
+        self.may_be_partial = False
+        return True
+
+    @torch.no_grad()
+    def _evaluate(self, model: VAEEM, chosen: Tensor | None) -> None:
+        """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk."""
+        indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
+        if chosen is None:
+            self.log_likelihood = torch.empty(len(self.rows), model.n_components, device=self.device)
+            self.kl_latent = torch.empty_like(self.log_likelihood)
+        for part in indices.split(chunk_rows(model)):
+            terms = model.component_terms(take_rows(self.rows, part, self.device), sampled=False)
+            self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
+
+    def _keep(self, u: Tensor, chosen: Tensor | None) -> None:
+        """Take the new responsibilities, and see how many of the settled rows moved."""
+        self.n_steps += 1
+        if len(self.responsibilities):
+            # of the rows not looked at none can have moved
+            looked_at = self._is_settled() if chosen is None else self._is_settled()[chosen]
+            moved = self.responsibilities.argmax(-1) != u.argmax(-1)
+            moved = moved if chosen is None else moved[chosen]
+            self.may_be_partial = bool((moved & looked_at).sum() <= MOVED_SHARE * looked_at.sum())
+        self.responsibilities = u
+        # a random fraction, so that rows of one age do not come in the order of the data
+        age = self.n_steps + torch.rand(len(self.rows) if chosen is None else len(chosen), device=self.device)
+        if chosen is None:
+            self.seen = age
+        else:
+            self.seen[chosen] = age
+
+
+class MStepIndices:
+    """Indices of the rows of every step of an M-step.
+
+    Iterates over (B, K), rows drawn for each component in proportion to its responsibilities, or, for the
+    weighted form, over (B,), all rows in random order again and again.
+    """
+
+    def __init__(self, net: "EMNet", n_rows: int) -> None:
+        self.net, self.n_rows = net, n_rows
+        self.is_sampled = net.em.m_step == "sampled"
+        # a component has about N / K rows: as many rows are drawn in all, whatever K
+        n_networks = net.module_.n_components if self.is_sampled else 1
+        self.batch_size = net.batch_size if self.is_sampled else min(net.batch_size, n_rows)
+        n_steps = round(PASSES * n_rows / (self.batch_size * n_networks))
+        self.n_steps = net.em.steps_per_iter or max(MIN_STEPS, n_steps)
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    def __iter__(self) -> Iterator[Tensor]:
+        u = self.net.expectation_.responsibilities
+        n_draws = self.n_steps * self.batch_size
+        if self.is_sampled:
+            indices = draw_by_weight(u, n_draws)
+        else:
+            n_passes = math.ceil(n_draws / self.n_rows)
+            passes = [torch.randperm(self.n_rows, device=u.device) for _ in range(n_passes)]
+            indices = torch.cat(passes)[:n_draws]
+        # where the rows are, all at once: a transfer per step would make the device wait
+        return iter(indices.to(self.net.expectation_.rows.device).split(self.batch_size))
+
+
+class EMNet(BoundNet):
+    """A :class:`BoundNet` for :class:`~skgmvae.models.VAEEM`: an epoch is an M-step, then an E-step.
+
+    ``history`` holds for every EM iteration the terms at its E-step, with z at the means of q_c(z|x) – the
+    bound is then an estimate that rises by about half a nat per latent direction in use – and
+    ``evaluated_share``, the share of all pairs of row and component that the E-step looked at. The last E-step
+    of a training looks at all.
+
+    Parameters
+    ----------
+    module : VAEEM
+    em : EMSettings
+    **options
+        As for :class:`BoundNet`.
+    """
+
+    can_be_guided = False  # the first M-step has the start's responsibilities in any case
+
+    def __init__(self, module: VAEEM, *, em: EMSettings, **options: Any) -> None:
+        self.em = em
+        super().__init__(module, **options)
+
+    def get_iterator(self, dataset: Tensor, training: bool = False) -> MStepIndices:
+        """Indices of the M-step's rows."""
+        return MStepIndices(self, len(dataset))
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """The start's responsibilities, or an E-step where there was an earlier training."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        start, self.module_.starting_responsibilities = self.module_.starting_responsibilities, None
+        self.expectation_ = Expectation(X, torch.device(self.device), start)
+        self.n_reseeds_ = [0] * self.module_.n_components
+        self.is_first_iteration_, self.is_first_training_ = True, start is not None
+        # random networks explain every row alike, and would undo the start
+        holds = start is not None and not self.module_.copies_autoencoder
+        n_planned = self.max_epochs * len(self.get_iterator(X))
+        self.n_held_steps_ = min(HOLD_STEPS, n_planned // 2) if holds else 0
+        if start is None:
+            self._e_step()
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """What the M-step does in closed form, and components that have lost their rows."""
+        super().on_epoch_begin(net, **kwargs)
+        if not (
+            self.is_first_iteration_ or self.n_held_steps_ > 0
+        ):  # a block of a stream may happen to lack a component's rows
+            reseed_empty_components(self)
+        self.is_first_iteration_ = False
+        if self.module_.weight_logits.requires_grad:
+            counts = self.expectation_.responsibilities.sum(0)
+            self.module_.weight_logits.data.copy_(log_starting_weights(counts))
+        self.shares_ = self.expectation_.responsibilities.mean(0)
+
+    def compute_terms(self, batch: Tensor) -> ELBOTerms:
+        """Terms of the M-step's objective, one per draw or row."""
+        x = take_rows(self.expectation_.rows, batch, self.expectation_.device)
+        if batch.dim() == 2:
+            return self.module_.drawn_terms(x, self.shares_)
+        u = self.expectation_.responsibilities
+        return self.module_.weighted_terms(x, u[batch.to(u.device)])
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """The E-step; its terms are the epoch's record."""
+        super().on_epoch_end(net, **kwargs)
+        self.n_held_steps_ -= len(self.get_iterator(self.expectation_.rows))
+        self._record(self._e_step(self.em.pairs_per_row, hold=self.n_held_steps_ > 0))
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """A whole E-step where the last was not; what is known of the rows is not kept."""
+        super().on_train_end(net, X=X, y=y, **kwargs)
+        expectation = self.expectation_
+        if expectation.evaluated_share < 1.0 and len(self.history):
+            expectation.may_be_partial = False
+            self._record(self._e_step())
+        if self.is_first_training_:
+            self._number_by_size()
+        del self.expectation_
+
+    def _number_by_size(self) -> None:
+        """Largest component first, the optimiser's memory included.
+
+        The estimator's own numbering, by a pass over all rows in float64, then finds nothing to do as a rule and
+        need not make another.
+        """
+        u = self.expectation_.responsibilities
+        if not len(u):
+            return
+        counts = torch.bincount(u.argmax(-1), minlength=u.shape[1])
+        order = counts.argsort(descending=True, stable=True)
+        self.module_.reorder(order)
+        for parameter, state in self.optimizer_.state.items():
+            for value in state.values():
+                if value.shape == parameter.shape:
+                    blocks = self.module_.blocks(value)
+                    blocks.copy_(blocks[order])
+
+    def _e_step(self, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
+        self.module_.eval()
+        try:
+            return self.expectation_.update(self.module_, pairs_per_row, hold=hold)
+        except KeyboardInterrupt:
+            self.interrupted_ = True  # skorch swallows Ctrl-C silently
+            raise
+
+    def _record(self, terms: ELBOTerms) -> None:
+        self.record_terms(self._sum_terms([terms]) / len(terms.log_likelihood))
+        self.history.record("evaluated_share", self.expectation_.evaluated_share)
+
+    @torch.no_grad()
+    def evaluate(self, rows: Tensor) -> float:
+        """Mean bound of ``rows`` in nats, at the means of q_c(z|x)."""
+        self.module_.eval()
+        terms = Expectation(rows, torch.device(self.device)).update(self.module_)
+        return float(self.criterion_.per_row(terms).double().mean())
+
+
+@torch.no_grad()
+def reseed_empty_components(net: EMNet) -> None:
+    """Let each component that has lost its rows begin again as half of the largest one."""
+    model, expectation = net.module_, net.expectation_
+    counts = expectation.responsibilities.sum(0)
+    for component in (counts < net.em.min_rows).nonzero().flatten().tolist():
+        donor = int(expectation.responsibilities.sum(0).argmax())
+        if net.n_reseeds_[component] < net.em.max_reseeds and expectation.give_worst_half(donor, component):
+            copy_component(net, donor, component)
+            net.n_reseeds_[component] += 1
+            model.reseeded.append((len(net.history), component))
+
+
+def copy_component(net: EMNet, donor: int, component: int) -> None:
+    """Give ``component`` the weights of ``donor``, a little changed, and no memory in the optimiser."""
+    blocks = net.module_.blocks
+    for group in net.optimizer_.param_groups:
+        for parameter in group["params"]:
+            weights = blocks(parameter)
+            weights[component] = weights[donor] * (1.0 + PERTURBATION * torch.randn_like(weights[donor]))
+            for value in net.optimizer_.state[parameter].values():
+                if value.shape == parameter.shape:
+                    blocks(value)[component] = 0.0

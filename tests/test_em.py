@@ -1,0 +1,360 @@
+"""EM through skorch: what is drawn, what an E-step looks at, and that the bound rises."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import adjusted_rand_score
+from skorch.callbacks import Callback
+from test_training import ARCHITECTURE, READS, D, draw_rows, make_plan
+
+from skgmvae.models import VAEEM
+from skgmvae.training import em
+from skgmvae.training.batches import draw_by_weight
+from skgmvae.training.em import EMNet, EMSettings, Expectation, MStepIndices, copy_component
+from skgmvae.training.pretraining import make_autoencoder
+from skgmvae.training.trainer import make_net, run
+
+CPU = torch.device("cpu")
+K, N = 3, 60
+LABELS = torch.arange(N) % K
+
+
+def draw_groups(distance=6.0, seed=0):
+    """Rows of K groups along the features."""
+    return draw_rows(N, D, seed) + distance * torch.eye(K, D)[LABELS]
+
+
+def make_model(n_components=K, seed=0, start=LABELS, rows=None, **options):
+    torch.manual_seed(seed)
+    autoencoder = make_autoencoder(ARCHITECTURE)
+    model = VAEEM(autoencoder, n_components, **options)
+    model.likelihood.set_variance(torch.ones(D))
+    if start is not None:
+        with torch.no_grad():
+            embedding = autoencoder.embed(draw_groups() if rows is None else rows)
+        model.start_from(embedding, torch.eye(n_components)[start])
+    return model
+
+
+def make_em_net(model, plan, **settings):
+    return make_net(model, plan, EMNet, em=EMSettings(**settings))
+
+
+def train(model, plan, rows=None, callbacks=None, **settings):
+    net = make_em_net(model, plan, **settings)
+    torch.manual_seed(0)
+    outcome = run(net, draw_groups() if rows is None else rows, plan, callbacks=callbacks)
+    return net, outcome
+
+
+def without_noise(model):
+    """q(z|x) of no width, so that every draw is the mean."""
+    head = model.head.log_variance
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(-40.0)
+    head.requires_grad_(False)
+    return model
+
+
+class Watch(Callback):
+    """Responsibilities before every M-step."""
+
+    def __init__(self):
+        self.responsibilities, self.states = [], []
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.responsibilities.append(net.expectation_.responsibilities.clone())
+        self.states.append(net.module_.decoder[0].weight.detach().clone())
+
+
+# ------------------------------------------------------------------------------------------- draws
+
+
+def test_draws_are_in_proportion_to_the_weights():
+    weights = torch.rand(7, 2, generator=torch.Generator().manual_seed(0))
+    weights[2, 0] = weights[0, 1] = weights[6, 1] = 0.0
+    n_draws, n_repeats = 5, 4000
+    torch.manual_seed(0)
+    first = torch.stack([draw_by_weight(weights, n_draws)[0] for _ in range(n_repeats)])  # of each sequence
+    for c in range(2):
+        expected = weights[:, c] / weights[:, c].sum()
+        shares = torch.bincount(first[:, c], minlength=7) / n_repeats
+        assert ((shares - expected).abs() <= 4.5 * (expected * (1 - expected) / n_repeats).sqrt()).all()
+    indices = draw_by_weight(weights, 1000)
+    assert indices.shape == (1000, 2)
+    for c in range(2):
+        due = 1000 * weights[:, c] / weights[:, c].sum()
+        assert ((torch.bincount(indices[:, c], minlength=7) - due).abs() < 2.0).all(), "strata keep the counts even"
+    assert not torch.equal(indices[:, 0].sort().values, indices[:, 0])
+
+
+def test_a_column_without_weight_still_gives_some_row():
+    indices = draw_by_weight(torch.zeros(4, 2), 10)
+    assert (indices >= 0).all() and (indices < 4).all()
+
+
+def test_gradient_of_the_drawn_rows_is_that_of_the_weighted_form():
+    """Without noise, and with as many draws as make every row's due number whole, they are equal."""
+    model, rows = without_noise(make_model().double()), draw_groups(1.0)[:12].double()
+    u = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]]).repeat(4, 1).double()
+    u[:3] = torch.eye(3)
+    indices = draw_by_weight(u, 16)  # each component's responsibilities sum to 4, in quarters
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = []
+    for terms in (model.drawn_terms(rows[indices], u.mean(0)), model.weighted_terms(rows, u)):
+        gradients.append(torch.autograd.grad((terms.log_likelihood - terms.kl_latent).mean(), parameters))
+    assert all(gradient.any() for gradient in gradients[1])
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("n_components", [1, 3, 10, 40])
+def test_an_m_step_draws_as_many_rows_whatever_the_number_of_components(n_components):
+    net = make_em_net(make_model(n_components, start=None), make_plan(1, 20))
+    batches = MStepIndices(net, 8000)
+    assert abs(len(batches) * 20 * n_components - 16000) <= 10 * n_components
+    net.em = EMSettings(steps_per_iter=7)
+    assert len(MStepIndices(net, 8000)) == 7
+    net.em = EMSettings(m_step="weighted")
+    assert len(MStepIndices(net, 8000)) * 20 == 16000
+    assert len(MStepIndices(net, 5)) == em.MIN_STEPS, "fewer rows than a batch"
+
+
+# ----------------------------------------------------------------------------------------- the iteration
+
+
+@pytest.mark.parametrize("m_step", ["weighted", "sampled"])
+def test_bound_never_falls_with_full_batches(m_step):
+    # drawn one-hot rows are the full batch too, once each; q without width makes the step's objective J itself
+    rows = draw_groups(2.0)
+    plan = make_plan(30, N if m_step == "weighted" else N // K, 2e-3, anneal=False)
+    net, _ = train(without_noise(make_model()), plan, rows, m_step=m_step, steps_per_iter=1, pairs_per_row=K)
+    bounds = np.array([record["lower_bound"] for record in net.history])
+    assert (np.diff(bounds) > -1e-5).all() if m_step == "weighted" else (np.diff(bounds) > -0.02).all()
+    assert bounds[-1] > bounds[0] + 1.0
+
+
+@pytest.mark.parametrize("m_step", ["weighted", "sampled"])
+@pytest.mark.parametrize("network", ["copied", "random"])
+def test_em_learns_and_keeps_the_start_for_the_first_m_step(m_step, network):
+    watch = Watch()
+    options = {"hidden_layer_sizes": (8,)} if network == "random" else {}
+    model = make_model(**options)
+    net, _ = train(model, make_plan(12, 20, 0.02), callbacks=[watch], m_step=m_step, steps_per_iter=10)
+    torch.testing.assert_close(watch.responsibilities[0], torch.eye(K)[LABELS])
+    # random networks must learn first
+    n_held = 6 if network == "random" else 1  # half of the iterations
+    assert all(torch.equal(u, watch.responsibilities[0]) for u in watch.responsibilities[:n_held])
+    assert not torch.equal(watch.responsibilities[n_held], watch.responsibilities[0])
+    with torch.no_grad():
+        labels = net.module_.log_responsibilities(draw_groups()).argmax(-1)
+    assert (labels == LABELS).float().mean() > 0.9
+    assert net.history[-1]["lower_bound"] > net.history[0]["lower_bound"] + 1.0
+    for record in net.history:
+        parts = record["log_likelihood"] - record["kl_latent"] - record["kl_component"]
+        assert record["lower_bound"] == pytest.approx(parts) and record["kl_noise"] == 0.0
+
+
+def test_history_ends_with_the_bound_of_the_trained_net():
+    net, _ = train(make_model(min_information=0.5), make_plan(3, 10, min_information=0.5))
+    assert net.evaluate(draw_groups()) == pytest.approx(net.history[-1]["lower_bound"], rel=1e-6)
+
+
+def test_a_further_training_begins_with_an_e_step_and_nothing_of_the_rows_is_kept():
+    net, _ = train(make_model(), make_plan(3, 10))
+    assert not hasattr(net, "expectation_") and net.module_.starting_responsibilities is None
+    with torch.no_grad():
+        expected = net.module_.log_responsibilities(draw_groups(seed=1)).exp()
+    net, watch = pickle.loads(pickle.dumps(net)), Watch()
+    run(net, draw_groups(seed=1), make_plan(1, 10), callbacks=[watch])
+    torch.testing.assert_close(watch.responsibilities[0], expected)
+
+
+def test_weights_are_the_mean_responsibilities():
+    start = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
+    watch = Watch()
+    net, _ = train(make_model(learn_weights=True, start=start), make_plan(2, 10), callbacks=[watch])
+    torch.testing.assert_close(net.module_.log_weights().exp().detach(), watch.responsibilities[1].mean(0))
+    uniform, _ = train(make_model(start=start), make_plan(2, 10))
+    torch.testing.assert_close(uniform.module_.log_weights().exp(), torch.full((K,), 1 / K))
+
+
+def test_a_diverged_iteration_keeps_its_responsibilities():
+    class Spoil(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                net.module_.decoder[0].weight.data.fill_(torch.nan)
+
+    watch = Watch()
+    net, _ = train(make_model(), make_plan(4, 10), callbacks=[Spoil(), watch])
+    assert [np.isfinite(record["lower_bound"]) for record in net.history] == [True, False, True, True]
+    assert torch.equal(watch.responsibilities[2], watch.responsibilities[1])
+    assert net.history[-1]["lower_bound"] >= net.history[0]["lower_bound"] - 0.1
+
+
+def test_reads_from_the_device_do_not_grow_with_the_steps(monkeypatch):
+    counts = dict.fromkeys(READS, 0)
+    for name in READS:
+        read = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor,
+            name,
+            lambda self, *a, name=name, read=read: (counts.update({name: counts[name] + 1}), read(self, *a))[1],
+        )
+
+    def count(n_steps):
+        counts.update(dict.fromkeys(READS, 0))
+        train(make_model(), make_plan(1, 5), steps_per_iter=n_steps)
+        return counts.copy()
+
+    assert count(3) == count(30) and sum(counts.values()) > 0
+
+
+def test_training_ends_with_the_largest_component_first_the_memory_of_adam_included(monkeypatch):
+    before, reorder = [], VAEEM.reorder
+
+    def spy(model, order):
+        states = {
+            name: net.optimizer_.state[p]["exp_avg"].clone()
+            for name, p in model.named_parameters()
+            if p.grad is not None
+        }
+        before.append((order, states))
+        reorder(model, order)
+
+    start = torch.tensor([0] * 10 + [1] * 20 + [2] * 30)
+    rows = draw_rows(N) + 6.0 * torch.eye(K, D)[start]
+    plan = make_plan(5, 10)
+    net = make_em_net(make_model(start=start, rows=rows), plan)
+    monkeypatch.setattr(VAEEM, "reorder", spy)
+    run(net, rows, plan)
+    ((order, states),) = before
+    assert order.tolist() == [2, 1, 0]
+    for name, parameter in net.module_.named_parameters():
+        if name in states:
+            assert torch.equal(net.optimizer_.state[parameter]["exp_avg"], states[name][order]), name
+    with torch.no_grad():
+        counts = net.module_.log_responsibilities(rows).argmax(-1).bincount(minlength=K)
+    assert (counts.diff() <= 0).all()
+    run(net, rows, plan)
+    assert len(before) == 1, "the numbers stay what they are"
+
+
+# ------------------------------------------------------------------------------- what an E-step looks at
+
+
+def test_partial_e_steps_end_in_the_responsibilities_of_a_whole_one(monkeypatch):
+    kept = []
+    keep = Expectation._keep
+    monkeypatch.setattr(Expectation, "_keep", lambda self, u, chosen: (kept.append(u), keep(self, u, chosen))[1])
+    n_rows, n_components = 600, 6
+    centres = 8.0 * draw_rows(n_components, D, 5)
+    start = torch.arange(n_rows) % n_components
+    rows = draw_rows(n_rows) + centres[start]
+    model = make_model(n_components, start=start, rows=rows)
+    net, _ = train(model, make_plan(12, 50, 5e-3), rows, pairs_per_row=1.5, steps_per_iter=4)
+    shares = [record["evaluated_share"] for record in net.history]
+    assert shares[0] == shares[-1] == 1.0, "the first and the last are whole"
+    assert min(shares) == pytest.approx(1.5 / n_components, abs=0.01)
+    assert np.mean(shares) < 0.8
+    with torch.no_grad():
+        by_size = kept[-1].argmax(-1).bincount(minlength=n_components).argsort(descending=True, stable=True)
+        torch.testing.assert_close(kept[-1][:, by_size], net.module_.log_responsibilities(rows).exp())
+    assert net.history[-1]["lower_bound"] == pytest.approx(net.evaluate(rows), rel=1e-6)
+
+    whole, _ = train(
+        make_model(n_components, start=start, rows=rows),
+        make_plan(12, 50, 5e-3),
+        rows,
+        pairs_per_row=np.inf,
+        steps_per_iter=4,
+    )
+    assert all(record["evaluated_share"] == 1.0 for record in whole.history)
+    assert (kept[-1].argmax(-1) == start).float().mean() > 0.95
+    with torch.no_grad():
+        labels = [each.module_.log_responsibilities(rows).argmax(-1) for each in (whole, net)]
+    assert adjusted_rand_score(*labels) > 0.95
+
+
+def make_expectation(n_open=0):
+    """Of 100 rows under 10 components, ``n_open`` of them between two."""
+    u = torch.eye(10)[torch.arange(100) % 10]
+    u[:n_open] = torch.tensor([0.5, 0.5] + [0.0] * 8)
+    expectation = Expectation(torch.zeros(100, D), CPU, u)
+    expectation.may_be_partial = True
+    return expectation
+
+
+def test_settled_rows_come_in_rotation_and_open_ones_first():
+    expectation, looked_at = make_expectation(n_open=4), []
+    for _ in range(7):
+        chosen = expectation._choose_rows(10, pairs_per_row=2.0)
+        assert len(chosen) == 20 and {0, 1, 2, 3} <= set(chosen.tolist())
+        looked_at.append(chosen)
+        expectation._keep(expectation.responsibilities, chosen)
+    assert len(torch.cat(looked_at[:6]).unique()) == 100, "96 settled rows, 16 at a time"
+
+
+def test_many_open_rows_take_turns_and_leave_half_to_the_others():
+    expectation = make_expectation(n_open=40)
+    first = expectation._choose_rows(10, pairs_per_row=2.0)
+    expectation._keep(expectation.responsibilities, first)
+    second = expectation._choose_rows(10, pairs_per_row=2.0)
+    assert (first < 40).sum() == (second < 40).sum() == 10
+    assert not set(first.tolist()) & set(second.tolist())
+
+
+def test_e_steps_are_whole_again_when_settled_rows_move():
+    expectation = make_expectation()
+    chosen = expectation._choose_rows(10, pairs_per_row=2.0)
+    moved = expectation.responsibilities.clone()
+    moved[chosen[:3]] = moved[chosen[:3]].roll(1, -1)
+    expectation._keep(moved, chosen)
+    assert expectation._choose_rows(10, pairs_per_row=2.0) is None
+    assert make_expectation()._choose_rows(2, pairs_per_row=2.0) is None, "all rows are no more than the budget"
+
+
+# ------------------------------------------------------------------------------------------- new seeds
+
+
+def test_a_component_without_rows_begins_again_as_half_of_the_largest():
+    start = torch.tensor([0] * 40 + [1] * 20)
+    rows = draw_rows(N) + 6.0 * torch.eye(2, D)[start]
+
+    def train_with_a_hopeless_component(n_epochs, **settings):
+        model = make_model(start=start)
+        model.decoder[-1].bias.data[2] = 100.0
+        watch = Watch()
+        net, _ = train(model, make_plan(n_epochs, 10, 5e-3), rows, [watch], steps_per_iter=5, **settings)
+        return net.module_.reseeded, [u.sum(0)[2] for u in watch.responsibilities]
+
+    reseeded, counts = train_with_a_hopeless_component(10)
+    assert reseeded[0][0] == 2
+    assert counts[0] == 0 and 15 <= counts[1] <= 25 and counts[-1] > 1
+    assert train_with_a_hopeless_component(1)[0] == [], "a block of a stream may lack a component's rows"
+    reseeded, counts = train_with_a_hopeless_component(10, max_reseeds=0)
+    assert reseeded == [] and max(counts) < 1
+
+
+def test_the_worst_explained_half_of_the_donor_goes_to_the_new_seed():
+    expectation = Expectation(torch.zeros(6, D), CPU, torch.eye(K)[[0, 0, 0, 0, 1, 1]])
+    expectation.log_likelihood = torch.tensor([-1.0, -9.0, -2.0, -8.0, -99.0, -99.0]).unsqueeze(1).repeat(1, K)
+    expectation.kl_latent = torch.zeros(6, K)
+    assert expectation.give_worst_half(0, 2)
+    assert expectation.responsibilities.argmax(-1).tolist() == [0, 2, 0, 2, 1, 1]
+    assert not expectation.may_be_partial
+    assert not Expectation(torch.zeros(1, D), CPU, torch.eye(K)[[0]]).give_worst_half(0, 2)
+
+
+def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimiser():
+    net, _ = train(make_model(), make_plan(2, 10))
+    others = {name: p.detach().clone() for name, p in net.module_.named_parameters()}
+    copy_component(net, donor=0, component=2)
+    for name, parameter in net.module_.named_parameters():
+        torch.testing.assert_close(parameter[:2], others[name][:2], rtol=0, atol=0)
+        torch.testing.assert_close(parameter[2], parameter[0], rtol=0.06, atol=0)
+        state = net.optimizer_.state.get(parameter)
+        if state:
+            assert not state["exp_avg_sq"][2].any() and state["exp_avg_sq"][0].any(), name
