@@ -26,7 +26,7 @@ def log_standard_normal(x: Tensor) -> Tensor:
 
 def entropy_normal(log_variance: Tensor) -> Tensor:
     """H[N(·, diag exp(log_variance))] = ½ Σ_d (log_variance_d + 1 + log 2π)."""
-    return 0.5 * (log_variance + (1.0 + LOG_2PI)).sum(-1)
+    return 0.5 * (log_variance.sum(-1) + log_variance.shape[-1] * (1.0 + LOG_2PI))
 
 
 def kl_normal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
@@ -76,15 +76,21 @@ def log_normal_full(z: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor
     Tensor of shape (..., K)
     """
     squares = whiten(z, mean, precision_factor).square().sum(-1)
-    return _log_normalizer(precision_factor) - 0.5 * squares
+    return _log_determinant(precision_factor) - 0.5 * (squares + mean.shape[-1] * LOG_2PI)
 
 
-def _log_normalizer(precision_factor: Tensor) -> Tensor:
-    """Σ log diag A_c − ½ L log 2π, shape (K or 1,)."""
-    return (precision_factor.diagonal(dim1=-2, dim2=-1).log() - 0.5 * LOG_2PI).sum(-1)
+def _log_determinant(precision_factor: Tensor) -> Tensor:
+    """Σ log diag A_c, shape (K or 1,)."""
+    return precision_factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def expected_log_normal(mean_q: Tensor, log_variance_q: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor:
+def expected_log_normal(
+    mean_q: Tensor,
+    log_variance_q: Tensor,
+    mean: Tensor,
+    precision_factor: Tensor,
+    log_determinant: Tensor | None = None,
+) -> Tensor:
     """E_q[log N(z; m_c, S_c)] = log N(μ; m_c, S_c) − ½ tr(S_c⁻¹ diag σ²).
 
     Parameters
@@ -93,15 +99,19 @@ def expected_log_normal(mean_q: Tensor, log_variance_q: Tensor, mean: Tensor, pr
         μ and log σ² of q(z|x).
     mean : Tensor of shape (K, L)
     precision_factor : Tensor of shape (K or 1, L, L)
+    log_determinant : Tensor of shape (K or 1,), optional
+        Σ log diag A_c, where it is known; its gradient is dear to take through the diagonal.
 
     Returns
     -------
     Tensor of shape (N, K)
     """
+    if log_determinant is None:
+        log_determinant = _log_determinant(precision_factor)
     squares = whiten(mean_q, mean, precision_factor).square().sum(-1)
     # tr(AᵀA diag σ²) = Σ_j σ²_j Σ_i A²_ij
     trace = log_variance_q.exp() @ precision_factor.square().sum(-2).T
-    return _log_normalizer(precision_factor) - 0.5 * (squares + trace)
+    return log_determinant - 0.5 * (squares + trace + mean.shape[-1] * LOG_2PI)
 
 
 def kl_categorical(log_q: Tensor, log_p: Tensor) -> Tensor:

@@ -87,7 +87,8 @@ class VaDE(nn.Module):
 
     def _expected_log_prior(self, mean_q: Tensor, log_variance_q: Tensor) -> Tensor:
         """g_c = E_q[log N(z; m_c, S_c)], shape (N, K)."""
-        return expected_log_normal(mean_q, log_variance_q, self.means, self.precision_factor())
+        log_determinant = self.log_diagonal.expand(-1, self.latent_dim).sum(-1)
+        return expected_log_normal(mean_q, log_variance_q, self.means, self.precision_factor(), log_determinant)
 
     def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
         """Terms of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)).
