@@ -27,6 +27,7 @@ from skgmvae._checks import (
     measure_scale,
 )
 from skgmvae._queries import MixtureQueries
+from skgmvae._saving import SavingMixin
 from skgmvae.inference import double_precision
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.devices import MAX_SEED, check_device
@@ -49,7 +50,7 @@ STRUCTURE = (
 )
 
 
-class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC):
+class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseEstimator, ABC):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
 
     What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
@@ -251,9 +252,10 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
         pretraining = replace(
             plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
         )
+        architecture = self._architecture(X)
         fitted = fit_from_scratch(
             X,
-            self._architecture(X),
+            architecture,
             self._make_model,
             pretraining=pretraining,
             plan=plan,
@@ -267,7 +269,7 @@ class DeepMixture(MixtureQueries, ClusterMixin, DensityMixin, BaseEstimator, ABC
             net_options=self._net_options(),
         )
         self._noise_seed = int(random_state.randint(MAX_SEED))
-        self._fitted_structure = self._structure()
+        self._fitted_structure, self._fitted_architecture = self._structure(), architecture
         self.start_ = fitted.start
         self.pretrain_history_ = fitted.reconstruction
         return fitted

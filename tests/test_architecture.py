@@ -15,7 +15,7 @@ FLOORS = (
     ("skgmvae.inference", "skgmvae.persistence"),
     ("skgmvae.training",),
     ("skgmvae._checks",),
-    ("skgmvae._queries",),
+    ("skgmvae._queries", "skgmvae._saving"),
     ("skgmvae._base",),
     ESTIMATORS,
     ("skgmvae.plotting",),
@@ -23,7 +23,7 @@ FLOORS = (
     ("skgmvae.__main__",),
 )
 LEVELS = {unit: level for level, floor in enumerate(FLOORS) for unit in floor}
-TRAINERS = ("skgmvae._queries", "skgmvae._base", *ESTIMATORS)  # _queries is the half of _base that answers questions
+TRAINERS = ("skgmvae._queries", "skgmvae._saving", "skgmvae._base", *ESTIMATORS)  # the first two are parts of _base
 # what a unit may import at all, by prefix; units that are not named may import anything from below
 ALLOWED = {
     "skgmvae.functional": {"math", "torch"},

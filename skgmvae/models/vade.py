@@ -63,9 +63,10 @@ class VaDE(nn.Module):
         # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, what is below
         diagonals = {"full": (K, L), "tied": (1, L), "diag": (K, L), "spherical": (K, 1)}
         self.log_diagonal = nn.Parameter(torch.zeros(diagonals[covariance_type]))
-        below = torch.zeros(len(self.log_diagonal), L * (L - 1) // 2)
-        self.below_diagonal = nn.Parameter(below) if covariance_type in ("full", "tied") else None
-        self.register_buffer("_layout", _lay_out_factor(L), persistent=False)
+        self.below_diagonal = None
+        if covariance_type in ("full", "tied"):
+            self.below_diagonal = nn.Parameter(torch.zeros(len(self.log_diagonal), L * (L - 1) // 2))
+            self.register_buffer("_layout", _lay_out_factor(L), persistent=False)
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

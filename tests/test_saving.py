@@ -1,0 +1,195 @@
+"""Saving and loading: equal after a round trip; damaged, foreign and hand-edited files are refused."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.persistence import KEY, NotASavedEstimatorError, compute_digest, read_file, write_file
+
+ESTIMATORS = {
+    "gmvae": (GMVAEClustering, {"noise_dim": 3}),
+    "vade": (VaDEClustering, {}),
+    "vade diag": (VaDEClustering, {"covariance_type": "diag", "learn_weights": False}),
+    "vaeem": (VAEEMClustering, {"pretrain_hidden_layer_sizes": (8, 4)}),
+}
+DATA = Path(__file__).parent / "data"
+TINY = {"pretrain_iter": 3, "max_iter": 3, "hidden_layer_sizes": (4,)}
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(params=ESTIMATORS)
+def fitted(request, blobs, quick):
+    Estimator, settings = ESTIMATORS[request.param]
+    X = pd.DataFrame(blobs[0], columns=["a", "b", "c", "d"])
+    return Estimator(3, **{**quick, **TINY, **settings}).fit(X), X
+
+
+def test_loaded_estimator_answers_and_goes_on_as_the_saved_one(fitted, tmp_path):
+    model, X = fitted
+    model.save(tmp_path / "model.safetensors")
+    state = np.random.get_state()[1].copy()
+    loaded = type(model).load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.safetensors"]  # no half-written file is left
+
+    assert loaded.get_params() == model.get_params() and set(vars(loaded)) == set(vars(model))
+    for method in ("predict", "predict_proba", "score_samples", "transform", "reconstruct"):
+        np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(model, method)(X))
+    np.testing.assert_array_equal(loaded.sample(7, random_state=1)[0], model.sample(7, random_state=1)[0])
+    assert (loaded.bic(X), loaded.history_, loaded.start_) == (model.bic(X), model.history_, model.start_)
+    np.testing.assert_array_equal(loaded.feature_names_in_, model.feature_names_in_)
+    np.testing.assert_array_equal(loaded.means_, model.means_)
+    pickle.loads(pickle.dumps(loaded))
+
+    loaded.set_params(warm_start=True).fit(X)
+    assert len(loaded.history_["lower_bound"]) == 6 and loaded.history_["lower_bound"][:3] == model.lower_bounds_
+    loaded.partial_fit(X)
+
+
+def test_convolutions_and_images(unit_images, quick, tmp_path):
+    settings = {**quick, "network": "conv", "image_shape": (1, 6, 6), "pretrain_iter": 1, "max_iter": 1}
+    for Estimator in (GMVAEClustering, VaDEClustering, VAEEMClustering):
+        model = Estimator(2, **settings).fit(unit_images)
+        model.save(tmp_path / "model")
+        loaded = Estimator.load(tmp_path / "model")
+        np.testing.assert_array_equal(loaded.predict_proba(unit_images), model.predict_proba(unit_images))
+
+
+def test_what_cannot_be_saved_is_left_out(blobs, quick, tmp_path):
+    random_state = np.random.RandomState(0)
+    model = VaDEClustering(3, **{**quick, **TINY, "random_state": random_state, "callbacks": [], "memory": None})
+    model.fit(blobs[0]).save(tmp_path / "model")
+    loaded = VaDEClustering.load(tmp_path / "model")
+    assert loaded.random_state is None and loaded.latent_covariances_.shape == (3, 2, 2)
+    with pytest.raises(Exception, match="not fitted yet"):
+        VaDEClustering(3).save(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def saved(blobs, quick, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.safetensors"
+    VaDEClustering(3, **{**quick, **TINY}).fit(blobs[0]).save(path)
+    return path
+
+
+def test_no_damaged_file_is_loaded(saved, tmp_path):
+    content, rng, path = saved.read_bytes(), np.random.default_rng(0), tmp_path / "damaged"
+    for trial in range(1000):
+        damaged = bytearray(content)
+        if trial % 4 == 0:
+            damaged = damaged[: rng.integers(len(content))]
+        elif trial % 4 == 1:
+            place = rng.integers(len(content))
+            damaged[place : place + 8] = rng.bytes(8)
+        else:  # a single bit; half of them in the header, which is the smaller part
+            place = rng.integers(len(content) if trial % 4 == 2 else 3000)
+            damaged[place] ^= 1 << rng.integers(8)
+        if bytes(damaged) == content:
+            continue
+        path.write_bytes(damaged)
+        with pytest.raises(NotASavedEstimatorError):
+            VaDEClustering.load(path)
+
+
+def edit(saved, path, change):
+    """A file with a valid digest whose arrays and description ``change`` has had its hands on."""
+    arrays, description = read_file(saved)
+    change(arrays, description)
+    description.pop("format_version", None)
+    write_file(path, arrays, description)
+
+
+HOSTILE = {
+    "attribute": lambda a, d: d["attributes"].update(predict="x"),
+    "dunder": lambda a, d: d["attributes"].update(__class__="x"),
+    "parameter": lambda a, d: d["parameters"].update(shell="rm"),
+    "parameter value": lambda a, d: d["parameters"].update(n_components=-1),
+    "parameter type": lambda a, d: d["parameters"].update(hidden_layer_sizes="x"),
+    "class": lambda a, d: d.update({"class": "os.system"}),
+    "other class": lambda a, d: d.update({"class": "GMVAEClustering"}),
+    "huge latent space": lambda a, d: (
+        d["architecture"].update(latent_dim=10**9),
+        d["parameters"].update(latent_dim=10**9),
+    ),
+    "huge layer": lambda a, d: d["architecture"].update(hidden_layer_sizes=[2**31]),
+    "many layers": lambda a, d: d["architecture"].update(hidden_layer_sizes=[4] * 100_000),
+    "many components": lambda a, d: d["parameters"].update(n_components=10**8),
+    "no layers": lambda a, d: d["architecture"].update(hidden_layer_sizes=[]),
+    "layers": lambda a, d: d["architecture"].update(hidden_layer_sizes=None),
+    "likelihood": lambda a, d: d["architecture"].update(likelihood="__import__"),
+    "scale": lambda a, d: d["architecture"].update(scale=[1.0, 2.0]),
+    "infinite scale": lambda a, d: d["architecture"].update(scale=[float("inf")] * 4),
+    "missing section": lambda a, d: d.pop("architecture"),
+    "section of another type": lambda a, d: d.update(parameters=[1, 2]),
+    "seed": lambda a, d: d.update(noise_seed=-1),
+    "seed of another type": lambda a, d: d.update(noise_seed="0"),
+    "feature names": lambda a, d: d.update(feature_names=["a", "b"]),
+    "structure": lambda a, d: d.update(structure={}),
+    "history": lambda a, d: d["attributes"].update(history_={"lower_bound": [1.0]}),
+    "history of text": lambda a, d: d["attributes"].update(
+        history_={key: ["x"] for key in d["attributes"]["history_"]}
+    ),
+    "labels": lambda a, d: a.update({"attribute.labels_": np.array([0, 3])}),
+    "labels missing": lambda a, d: a.pop("attribute.labels_"),
+    "means": lambda a, d: a.update({"attribute.means_": np.zeros((3, 5))}),
+    "weights missing": lambda a, d: a.pop("module.means"),
+    "weights too many": lambda a, d: a.update({"module.more": np.zeros(3)}),
+    "weights of another size": lambda a, d: a.update({"module.means": np.zeros((3, 7), np.float32)}),
+    "array of unknown meaning": lambda a, d: a.update({"elsewhere": np.zeros(3)}),
+    "not finite": lambda a, d: a["module.means"].__setitem__(0, np.nan),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_hand_edited_files_are_refused(saved, tmp_path, change):
+    edit(saved, tmp_path / "edited", change)
+    with pytest.raises(NotASavedEstimatorError):
+        VaDEClustering.load(tmp_path / "edited")
+
+
+def test_missing_fields_of_older_versions_take_their_defaults(saved, tmp_path):
+    edit(saved, tmp_path / "older", lambda arrays, description: description["parameters"].pop("precision"))
+    assert VaDEClustering.load(tmp_path / "older").precision == "float32"
+
+
+def test_device_that_is_not_at_hand_becomes_auto(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    edit(saved, tmp_path / "cuda", lambda arrays, description: description["parameters"].update(device="cuda"))
+    with pytest.warns(UserWarning, match="device='cuda', which is not at hand"):
+        assert VaDEClustering.load(tmp_path / "cuda").device == "auto"
+
+
+def test_files_of_earlier_releases_keep_loading():
+    with np.load(DATA / "format_1_expected.npz") as expected:
+        model = VaDEClustering.load(DATA / "format_1.safetensors")
+        np.testing.assert_allclose(model.predict_proba(expected["X"]), expected["responsibilities"], atol=1e-9)
+        np.testing.assert_allclose(model.score_samples(expected["X"]), expected["scores"], rtol=1e-9)
+
+
+def test_foreign_files(saved, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        VaDEClustering.load(tmp_path / "nowhere")
+    (tmp_path / "pickle").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match="is not a safetensors file"):
+        VaDEClustering.load(tmp_path / "pickle")
+    save_file({"a": np.zeros(3)}, tmp_path / "other")
+    with pytest.raises(ValueError, match="was not saved by skgmvae"):
+        VaDEClustering.load(tmp_path / "other")
+    with pytest.raises(ValueError, match="the file holds a 'VaDEClustering'"):
+        GMVAEClustering.load(saved)
+
+
+@pytest.mark.parametrize("version, message", [(2, "upgrade skgmvae"), (0, "its format version is 0"), ("1", "is '1'")])
+def test_versions_of_the_format(saved, tmp_path, version, message):
+    arrays = load_file(saved)
+    _, description = read_file(saved)
+    text = json.dumps({**description, "format_version": version})
+    save_file(arrays, tmp_path / "file", metadata={KEY: text, "digest": compute_digest(arrays, text)})
+    with pytest.raises(ValueError, match=message):
+        VaDEClustering.load(tmp_path / "file")
