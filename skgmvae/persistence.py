@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 FORMAT_VERSION = 1
 KEY = "skgmvae"
@@ -40,7 +40,7 @@ def write_file(path: str | os.PathLike, arrays: dict[str, np.ndarray], descripti
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     try:
-        save_file(arrays, unfinished, metadata={KEY: text, "digest": compute_digest(arrays, text)})
+        unfinished.write_bytes(save(arrays, metadata={KEY: text, "digest": compute_digest(arrays, text)}))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
