@@ -1,0 +1,130 @@
+"""How the time of an epoch grows with M and K: ratios of processor times, each from one run.
+
+The networks are those of the MNIST benchmark. GMVAE on 4,000 random rows, in turns; VAE-EM on rows of an image
+set, K = 40 and K = 10 from k-means, each EM iteration once the E-step has become partial. One JSON line per case;
+1 if a ratio misses its target.
+
+    python benchmarks/growth.py --data-dir data
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from dataclasses import replace
+
+import data as data_sets
+import environment
+import models
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
+
+from skgmvae import VAEEMClustering
+from skgmvae.models import GMVAE, Autoencoder, Bernoulli
+from skgmvae.training.trainer import Plan, make_net, run
+
+RECIPE = models.IMAGE_RECIPE
+NOISE_DIM = 10
+N_ROWS = 4000
+
+
+def main(argv=None) -> int:
+    """Measure the cases."""
+    arguments = make_parser().parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    missed = False
+    for name in arguments.case:
+        measure, target = CASES[name]
+        ratio, details = measure(arguments)
+        line = {"benchmark": "growth", "case": name, "ratio": ratio, "target": target, **details}
+        described = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
+        print(json.dumps({**line, "threads": arguments.threads, **described}), flush=True)
+        missed |= ratio > target
+    return 1 if missed else 0
+
+
+def make_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--case", nargs="+", choices=CASES, default=list(CASES), help="default: all")
+    add("--repeats", type=int, default=5, help="turns; default: %(default)s")
+    add("--threads", type=int, default=1, help="default: %(default)s")
+    add("--data-dir", help="folder with folders of IDX files; default: $SKGMVAE_DATA")
+    add("--rows", type=int, default=12_000, help="rows for VAE-EM; default: %(default)s")
+    return parser
+
+
+def compare_gmvae(arguments, small, large):
+    """Median time of an epoch with ``large`` over that with ``small``, both (K, M), taken in turns."""
+    rows = torch.rand(N_ROWS, 784, generator=torch.Generator().manual_seed(0))
+    plan = Plan(n_epochs=1, batch_size=RECIPE["batch_size"], learning_rate=1e-3, device="cpu")
+    nets = [make_net(make_gmvae(*setting), plan) for setting in (small, large)]
+    seconds = [[], []]
+    for turn in range(arguments.repeats + 1):
+        for net, times, (_, M) in zip(nets, seconds, (small, large), strict=True):
+            began = time.process_time()
+            run(net, rows, replace(plan, n_mc_samples=M))
+            if turn > 0:  # the first warms up
+                times.append(time.process_time() - began)
+    low, high = map(statistics.median, seconds)
+    return high / low, {"seconds": [low, high]}
+
+
+def make_gmvae(K, M):
+    """The benchmark's networks with K components."""
+    torch.manual_seed(0)
+    sizes = RECIPE["hidden_layer_sizes"]
+    autoencoder = Autoencoder(784, RECIPE["latent_dim"], Bernoulli(), sizes)
+    return GMVAE(autoencoder, K, NOISE_DIM, min(sizes), n_mc_samples=M)
+
+
+class Stopwatch(Callback):
+    """Processor seconds of every epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        """Start."""
+        self.seconds, self.last = [], time.process_time()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Lap; it comes after the E-step."""
+        now = time.process_time()
+        self.seconds.append((now - self.last, net.expectation_.evaluated_share))
+        self.last = now
+
+
+def compare_vaeem(arguments):
+    """Median time of an EM iteration with a partial E-step, K = 40 over K = 10."""
+    X = data_sets.load("mnist", data_dir=arguments.data_dir, protocol="auto").train[: arguments.rows]
+    medians, details = {}, {}
+    for K in (10, 40):
+        clock = Stopwatch()
+        recipe = {
+            **RECIPE,
+            **models.OWN_IMAGE_RECIPES["vaeem"],
+            "init_params": "kmeans",
+            "pretrain_iter": 2,
+            "max_iter": 14,
+            "tol": 0.0,
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            VAEEMClustering(K, random_state=0, callbacks=[clock], **recipe).fit(X)
+        settled = [seconds for seconds, share in clock.seconds if share < 1.0]
+        medians[K] = statistics.median(settled)
+        details[f"K={K}"] = {"iterations": len(settled), "seconds": medians[K]}
+    return medians[40] / medians[10], details
+
+
+CASES = {
+    "gmvae, M = 10 over M = 1": (lambda arguments: compare_gmvae(arguments, (10, 1), (10, 10)), 6.0),
+    "gmvae, K = 30 over K = 10": (lambda arguments: compare_gmvae(arguments, (10, 1), (30, 1)), 1.5),
+    "vaeem, K = 40 over K = 10": (compare_vaeem, 2.0),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
