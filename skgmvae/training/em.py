@@ -230,9 +230,8 @@ class EMNet(BoundNet):
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """What the M-step does in closed form, and components that have lost their rows."""
         super().on_epoch_begin(net, **kwargs)
-        if not (
-            self.is_first_iteration_ or self.n_held_steps_ > 0
-        ):  # a block of a stream may happen to lack a component's rows
+        # not in the first iteration: a block of a stream may happen to lack a component's rows
+        if not self.is_first_iteration_ and self.n_held_steps_ <= 0:
             reseed_empty_components(self)
         self.is_first_iteration_ = False
         if self.module_.weight_logits.requires_grad:
