@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from skgmvae.datasets import make_circle_arcs
+
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 TINY = ["pretrain_iter=1", "max_iter=1", "hidden_layer_sizes=(8,)", "latent_dim=2", "init_params=random"]
 
@@ -122,3 +124,25 @@ def test_hand_written_loop_has_the_loss_of_ours(load_script, monkeypatch):
     monkeypatch.setattr(overhead, "bare_loss", lambda *arguments: bare_loss(*arguments) * 1.0001)
     with pytest.raises(RuntimeError, match="the loops' losses differ"):
         overhead.check_equal_loss(module, case.rows[:50])
+
+
+def test_arcs_page_and_curves_come_from_the_lines(load_script, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    arcs = load_script("arcs")
+    monkeypatch.setattr(arcs.environment, "set_threads", lambda n_threads: None)
+    monkeypatch.setattr(arcs, "make_circle_arcs", lambda n=0, random_state=0: make_circle_arcs(100, random_state=0))
+    monkeypatch.setattr(arcs, "draw_densities", lambda path: None)
+    quick = {"max_iter": 2, "tol": 0.0}
+    monkeypatch.setattr(arcs, "RANDOM_WEIGHTS", quick)
+    out = tmp_path / "arcs.jsonl"
+    settings = {name: make for name, make in arcs.SETTINGS.items() if not name.startswith("shared")}
+    monkeypatch.setattr(arcs, "SETTINGS", settings)
+    for _ in range(2):  # the second time has nothing left to fit
+        assert arcs.main(["--seeds", "1", "--out", str(out), "--docs", str(tmp_path)]) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["setting"] for line in lines] == list(settings)
+    assert [len(line["kl_component"] or []) for line in lines] == [2, 2, 0]
+    page = (tmp_path / "arcs.md").read_text()
+    mixture = lines[-1]
+    assert f"| GaussianMixture | {mixture['components_used']:.1f} | {100 * mixture['purity']:.1f} |" in page
+    assert (tmp_path / "images" / "arcs_kl_component.png").stat().st_size > 1000

@@ -108,7 +108,7 @@ class VaDE(nn.Module):
         log_q, temperature = log_responsibilities, None
         if log_q is None:
             log_q, temperature = sharpen(g, log_weights, self.min_information)
-        kl_latent = -(log_q.exp() * g).sum(-1) - entropy_normal(log_variance)
+        kl_latent = -((log_q.exp() * g).sum(-1) + entropy_normal(log_variance))
         kl_component = kl_categorical(log_q, log_weights)
         if temperature is not None:
             # on the floor KL = λ the multiplier of the constraint is T, so π feels T times the divergence;

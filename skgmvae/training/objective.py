@@ -23,7 +23,7 @@ class LowerBound(nn.Module):
         kl_component = terms.kl_component
         if self.min_information > 0.0:
             kl_component = kl_component.clamp_min(self.min_information)
-        return terms.log_likelihood - terms.kl_latent - terms.kl_noise - kl_component
+        return terms.log_likelihood - (terms.kl_latent + terms.kl_noise + kl_component)
 
     def forward(self, terms: ELBOTerms) -> Tensor:
         """The loss to minimise, a scalar."""
