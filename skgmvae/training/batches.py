@@ -27,11 +27,6 @@ def place_rows(rows: Tensor, device: torch.device) -> Tensor:
     return rows.to(device) if rows.numel() * rows.element_size() < free // 2 else rows
 
 
-def count_batches(n_rows: int, batch_size: int) -> int:
-    """Batches of at least ``batch_size`` rows each, and one in any case."""
-    return max(1, n_rows // batch_size)
-
-
 class Guide(NamedTuple):
     """Responsibilities that the training holds on to while it begins.
 
@@ -109,7 +104,7 @@ class ShuffledBatches:
         self.rows = rows
         self.guide = guide
         self.n_epochs_begun = 0
-        self.n_batches = count_batches(len(rows), batch_size)
+        self.n_batches = max(1, len(rows) // batch_size)
         self.device = rows.device if device is None else torch.device(device)
 
     def __len__(self) -> int:

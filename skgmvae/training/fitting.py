@@ -14,7 +14,7 @@ from torch import nn
 
 from skgmvae.inference import over_chunks
 from skgmvae.models.autoencoder import Autoencoder
-from skgmvae.training.batches import Guide, as_rows, count_batches
+from skgmvae.training.batches import Guide, as_rows
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
@@ -27,12 +27,6 @@ RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's varia
 # of standardised features, at most, where the weights are random: under the large residuals of such a decoder
 # the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
 RANDOM_START_VARIANCE = 0.1
-
-
-# how long the start's responsibilities are held: so many steps or so much of the training, whichever is
-# more, but not more than half of it
-GUIDED_STEPS = 400
-GUIDED_SHARE = 0.1
 
 
 class Start(NamedTuple):
@@ -198,13 +192,9 @@ def start_model(
 
 
 def make_guide(start: Start, plan: Plan) -> Guide | None:
-    """The start's responsibilities for the first epochs; none where they are random."""
-    if start.name == "random":
-        return None
-    n_rows = len(start.responsibilities)
-    enough = max(round(GUIDED_SHARE * plan.n_epochs), GUIDED_STEPS // count_batches(n_rows, plan.batch_size))
-    n_epochs = min(enough, plan.n_epochs // 2)
-    if n_epochs == 0:
+    """The start's responsibilities for the first half of the epochs; none where they are random."""
+    n_epochs = plan.n_epochs // 2
+    if start.name == "random" or n_epochs == 0:
         return None
     responsibilities = start.responsibilities.float()
     return Guide(responsibilities.clamp_min(torch.finfo(torch.float32).tiny).log(), n_epochs)
