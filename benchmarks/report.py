@@ -41,7 +41,7 @@ rows of equal K. Protocol `all`: fitted and measured on all rows.
 Protocol `split`: fitted on the training rows, measured on the held-out ones, of which the held-out score is the
 mean log-likelihood where it is defined. Seconds are medians of `fit_predict`, peak MiB the largest resident
 size of a process that did nothing else. Runs of one data set and seed that share a pretraining through `memory` all
-count the seconds that it took.
+count the seconds that it took (the median over seeds where the run that made it is not among those kept).
 
 No seed, epoch or start was chosen by labels within a run. The settings were: the networks, epochs and batch size
 for images and the rule for the number of eigenvectors of the graph were found on MNIST with its labels in sight, and
@@ -74,27 +74,35 @@ def make_parser():
 
 
 def book_shared_pretraining(lines):
-    """The seconds of a cached pretraining, which only the first run of a data set and seed paid, in all of them."""
+    """The seconds of a cached pretraining, which the first run of a data set and seed paid, in all that used it.
 
-    def key(line):
-        return line["data"], line["protocol"], line["seed"], line["params"].get("memory")
+    Where no run of that seed is among the lines that paid, it is the median of those that did.
+    """
+    shared = [line for line in lines if line["params"].get("memory") and line.get("phase_seconds")]
+    paid = {}
+    for line in shared:
+        paid.setdefault(key_of_pretraining(line), {}).setdefault(line["seed"], []).append(
+            line["phase_seconds"].get("pretraining", 0.0)
+        )
+    return [book(line, paid[key_of_pretraining(line)]) if line in shared else line for line in lines]
 
-    def spent(line):
-        return (line.get("phase_seconds") or {}).get("pretraining", 0.0)
 
-    longest = {}
-    for line in lines:
-        longest[key(line)] = max(longest.get(key(line), 0.0), spent(line))
-    return [
-        line
-        if "memory" not in line["params"] or not line.get("phase_seconds")
-        else {
-            **line,
-            "seconds": line["seconds"] + longest[key(line)] - spent(line),
-            "phase_seconds": {**line["phase_seconds"], "pretraining": longest[key(line)]},
-        }
-        for line in lines
-    ]
+def key_of_pretraining(line):
+    """What runs that may share a pretraining have in common, but for the seed."""
+    return line["data"], line["protocol"], line["params"]["memory"]
+
+
+def book(line, paid):
+    """The run with the seconds of its pretraining, given those of all runs by seed."""
+    by_seed = {seed: max(seconds) for seed, seconds in paid.items()}
+    really_paid = [seconds for seconds in by_seed.values() if seconds > 0.1 * max(by_seed.values())]
+    of_seed = by_seed[line["seed"]]
+    seconds = of_seed if of_seed in really_paid else statistics.median(really_paid)
+    return {
+        **line,
+        "seconds": line["seconds"] + seconds - line["phase_seconds"].get("pretraining", 0.0),
+        "phase_seconds": {**line["phase_seconds"], "pretraining": seconds},
+    }
 
 
 def without_speed_params(line):
