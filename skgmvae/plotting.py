@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 CELL_INCHES = 0.55
+# Okabe & Ito's, which colour-blind readers can tell apart
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00")
 GAP_SHARE = 0.1  # of an image's height, at least one pixel
 
 
@@ -219,6 +221,80 @@ class StyleTraversalDisplay:
         self.ax_.set_xticks(ticks, labels=[f"{value:.2g}" for value in self.values])
         self.ax_.tick_params(bottom=False)
         self.ax_.set_xlabel("w, along its direction")
+        return self
+
+
+class HistoryDisplay:
+    """Terms of the bound per epoch (of an EM iteration for VAE-EM), and the minimum information λ where it is set.
+
+    Use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        As ``history_`` of a fitted estimator.
+    min_information : float, default=0.0
+        λ, drawn as a dotted line beside ``kl_component`` if it is positive.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes, shape (2,)
+        Above the bound and the log-likelihood, below the divergences.
+    figure_ : matplotlib Figure
+    """
+
+    def __init__(self, history, min_information=0.0):
+        self.history = history
+        self.min_information = min_information
+
+    @classmethod
+    def from_estimator(cls, estimator, *, axes=None):
+        """Plot the history of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : GMVAEClustering, VaDEClustering or VAEEMClustering
+            Fitted.
+        axes : sequence of two matplotlib Axes, default=None
+            None: a new figure.
+
+        Returns
+        -------
+        HistoryDisplay
+        """
+        check_is_fitted(estimator)
+        return cls(estimator.history_, estimator.min_information).plot(axes=axes)
+
+    def plot(self, axes=None, **line_kwargs):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        axes : sequence of two matplotlib Axes, default=None
+            None: a new figure.
+        **line_kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.plot`.
+
+        Returns
+        -------
+        HistoryDisplay
+            Itself, with ``axes_`` and ``figure_``.
+        """
+        if axes is None:
+            axes = _import_pyplot().subplots(2, 1, figsize=(6, 5), sharex=True, layout="constrained")[1]
+        above, below = axes
+        for (name, values), colour in zip(self.history.items(), COLOURS, strict=False):
+            ax = below if name.startswith("kl_") else above
+            if name != "kl_noise" or np.any(values):  # zero in models without a noise variable
+                epochs = np.arange(1, len(values) + 1)
+                ax.plot(epochs, values, **{"color": colour, "label": name, **line_kwargs})
+        if self.min_information > 0.0:
+            below.axhline(self.min_information, color="black", linestyle=":", label="min_information")
+        for ax in axes:
+            ax.set_ylabel("nats per row")
+            ax.legend(frameon=False)
+        below.set_xlabel("epoch")
+        self.axes_, self.figure_ = np.asarray(axes), above.figure
         return self
 
 

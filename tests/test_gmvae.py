@@ -10,7 +10,7 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from skgmvae import GMVAEClustering
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli, Gaussian, VaDE
-from skgmvae.plotting import StyleTraversalDisplay
+from skgmvae.plotting import HistoryDisplay, StyleTraversalDisplay
 from skgmvae.training.objective import LowerBound
 from skgmvae.training.pretraining import make_autoencoder
 
@@ -248,6 +248,17 @@ def test_traversal_display_has_a_row_per_component_and_a_column_per_point(fitted
     np.testing.assert_array_equal(display.images, expected)
     assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["-1", "0", "2"]
     assert display.ax_.get_images()[0].get_size() == (3 * 3, 3 * 3)  # 2 × 2 pixels and a gap
+
+
+def test_history_display_shows_every_term_and_the_minimum_information(blobs, quick):
+    pytest.importorskip("matplotlib").use("Agg")
+    model = GMVAEClustering(3, min_information=0.5, **{**quick, "max_iter": 3}).fit(blobs[0])
+    above, below = HistoryDisplay.from_estimator(model).axes_
+    labels = [line.get_label() for ax in (above, below) for line in ax.get_lines()]
+    assert labels == ["lower_bound", "log_likelihood", "kl_latent", "kl_noise", "kl_component", "min_information"]
+    for line in (*above.get_lines(), *below.get_lines()[:-1]):
+        assert line.get_ydata() == pytest.approx(model.history_[line.get_label()])
+    assert set(below.get_lines()[-1].get_ydata()) == {0.5}
 
 
 def test_random_start_keeps_the_random_weights(blobs, quick):
