@@ -143,7 +143,7 @@ def make_page(lines):
                 "KL(p(c|z,w) ‖ π) per epoch, a line per seed; dotted: λ.",
                 "![Data, densities and latent space](images/arcs_densities.png)",
                 "Data; density of the GMVAE from the shared start and of GaussianMixture, both with K = 5, seed 0; "
-                "and the GMVAE's embedding, coloured by component.",
+                "and the GMVAE's embedding (two principal components), coloured by component.",
             ]
         )
         + "\n"
@@ -199,7 +199,7 @@ def draw_densities(path):
     centred = embedding - embedding.mean(0)
     plane = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
     axes[3].scatter(*plane.T, s=1, c=gmvae.labels_[::4], cmap="tab10")
-    axes[3].set_title("embedding, first two principal components")
+    axes[3].set_title("embedding of GMVAE")
     for ax in axes[:3]:
         ax.set_aspect("equal")
     save(figure, path)
