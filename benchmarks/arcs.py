@@ -160,7 +160,6 @@ def make_row(setting, lines):
         mean_and_sd([line["ari"] for line in lines], digits=2),
         mean_and_sd(ends, digits=2),
         mean_and_sd([line["score"] for line in lines], digits=2),
-        mean_and_sd([line["seconds"] for line in lines], digits=0),
     ]
 
 
