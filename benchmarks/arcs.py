@@ -115,7 +115,6 @@ def make_page(lines):
         "ARI",
         "kl_component at the end",
         "held-out score",
-        "seconds",
     ]
     rows = [make_row(setting, [line for line in lines if line["setting"] == setting]) for setting in SETTINGS]
     by_seed = [
