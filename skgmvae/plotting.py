@@ -216,8 +216,7 @@ class StyleTraversalDisplay:
         labels = np.arange(len(self.images)) // len(self.values)
         grid = ComponentSamplesDisplay(self.images, labels, self.image_shape).plot(ax, **imshow_kwargs)
         self.ax_, self.figure_ = grid.ax_, grid.figure_
-        cell = grid.ax_.get_images()[-1].get_size()[1] / len(self.values)
-        ticks = cell * np.arange(len(self.values)) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
+        ticks = _cell_centres(len(self.values), grid.ax_.get_images()[-1].get_size()[1])
         self.ax_.set_xticks(ticks, labels=[f"{value:.2g}" for value in self.values])
         self.ax_.tick_params(bottom=False)
         self.ax_.set_xlabel("w, along its direction")
@@ -324,9 +323,14 @@ def _make_axes(n_rows, shape):
     return _import_pyplot().subplots(figsize=size, layout="constrained")[1]
 
 
+def _cell_centres(n_cells, length):
+    """Where the images of a mosaic's rows or columns have their middle, in its pixels."""
+    cell = length / n_cells
+    return cell * np.arange(n_cells) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
+
+
 def _label_rows(ax, components, height):
-    cell = height / len(components)
-    ax.set_yticks(cell * np.arange(len(components)) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2, labels=components)
+    ax.set_yticks(_cell_centres(len(components), height), labels=components)
     ax.set_xticks([])
     ax.set_ylabel("component")
     ax.tick_params(left=False)

@@ -12,7 +12,8 @@ from test_training import ARCHITECTURE, READS, D, draw_rows, make_plan
 from skgmvae.models import VAEEM
 from skgmvae.training import em
 from skgmvae.training.batches import draw_by_weight
-from skgmvae.training.em import EMNet, EMSettings, Expectation, MStepIndices, copy_component
+from skgmvae.training.em import EMNet, EMSettings, MStepIndices, copy_component
+from skgmvae.training.expectation import Expectation
 from skgmvae.training.pretraining import make_autoencoder
 from skgmvae.training.trainer import make_net, run
 

@@ -17,7 +17,6 @@ from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.networks import GaussianHead
 from skgmvae.models.starting import log_starting_weights, measure_start
 
-REG_COVAR = 1e-6  # added to the variances that the training starts from
 # the prior network begins almost constant in w: its output weights times this
 INITIAL_PRIOR_SLOPE = 0.1
 
@@ -201,7 +200,7 @@ class GMVAE(nn.Module):
     @torch.no_grad()
     def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """The prior network at the components' means and variances, q(w|x) at its prior, a narrow q(z|x)."""
-        start = measure_start(embedding, responsibilities, REG_COVAR)
+        start = measure_start(embedding, responsibilities)
         self.prior.begin_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
         for layer in (self.noise_head.mean, self.noise_head.log_variance):
             layer.weight.zero_()

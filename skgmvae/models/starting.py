@@ -31,7 +31,7 @@ class StartingMoments(NamedTuple):
     posterior_variance: float
 
 
-def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float) -> StartingMoments:
+def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float = 1e-6) -> StartingMoments:
     """Maximisers of the bound for given responsibilities and q(z|x) = N(embedding, v I).
 
     Each covariance is that of the embedding of its rows plus v I. It is then drawn towards the pooled one
@@ -42,7 +42,7 @@ def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float)
     ----------
     embedding : Tensor of shape (N, L)
     responsibilities : Tensor of shape (N, K)
-    reg_covar : float
+    reg_covar : float, default=1e-6
 
     Returns
     -------

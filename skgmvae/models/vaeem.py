@@ -31,7 +31,6 @@ from skgmvae.models.starting import StartingMoments, log_starting_weights, measu
 
 FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) where the networks begin with random weights
 GENERATED_ROWS = 64  # rows that pass all K decoders together when sampling
-REG_COVAR = 1e-6  # added to the diagonal of the covariances that are whitened
 
 
 class VAEEM(nn.Module):
@@ -270,7 +269,7 @@ class VAEEM(nn.Module):
         as a full-covariance Gaussian mixture in the embedding.
         """
         self.starting_responsibilities = responsibilities
-        start = measure_start(embedding, responsibilities, REG_COVAR)
+        start = measure_start(embedding, responsibilities)
         if self.weight_logits.requires_grad:
             self.weight_logits.copy_(log_starting_weights(start.counts))
         if self.copies_autoencoder:

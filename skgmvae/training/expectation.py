@@ -1,0 +1,122 @@
+"""The E-step: responsibilities of all rows, kept up to date by looking at some of them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from skgmvae.inference import chunk_rows
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.vaeem import VAEEM
+from skgmvae.training.batches import take_rows
+
+SETTLED = 0.99  # a row is settled when its largest responsibility is above this
+MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
+
+
+class Expectation:
+    """What the E-steps of one training know of every row.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (N, D)
+    device : torch.device
+        Where the model is; the rows may be elsewhere.
+    responsibilities : Tensor of shape (N, K), optional
+        To begin with.
+
+    Attributes
+    ----------
+    responsibilities : Tensor of shape (N, K)
+        u, on ``device``.
+    evaluated_share : float
+        Share of the rows that the last E-step looked at.
+    """
+
+    def __init__(self, rows: Tensor, device: torch.device, responsibilities: Tensor | None = None) -> None:
+        self.rows, self.device = rows, device
+        self.log_likelihood = self.kl_latent = torch.empty(0, device=device)  # (N, K) after the first E-step
+        self.responsibilities = torch.empty(0, device=device)
+        if responsibilities is not None:
+            self.responsibilities = responsibilities.to(device, torch.float32)
+        self.seen = torch.zeros(len(rows), device=device)  # when each row was last looked at
+        self.n_steps = 0
+        self.evaluated_share = 0.0
+        self.may_be_partial = False
+
+    def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
+        """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite.
+
+        With ``hold`` the terms are those of the responsibilities that there are.
+        """
+        chosen = self._choose_rows(model.n_components, pairs_per_row)
+        self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
+        self._evaluate(model, chosen)
+        elbo = self.log_likelihood - self.kl_latent
+        u = self.responsibilities if hold else model.assign(elbo)[0].exp()
+        kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
+        log_likelihood, kl_latent = ((u * term).sum(-1) for term in (self.log_likelihood, self.kl_latent))
+        terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
+        if bool(elbo.isfinite().all()):
+            self._keep(u, chosen)
+        else:
+            self.may_be_partial = False
+        return terms
+
+    def _choose_rows(self, K: int, pairs_per_row: float) -> Tensor | None:
+        """Indices of the rows to look at; None: all of them.
+
+        At most half are such as are not settled; the others come in rotation. Both begin with those that have
+        waited longest.
+        """
+        N = len(self.rows)
+        n_chosen = min(float(N), N * pairs_per_row / K)
+        if n_chosen >= N or not self.may_be_partial:
+            return None
+        by_age = self.seen.argsort()
+        settled = self._is_settled()[by_age]
+        open_rows = by_age[~settled][: math.ceil(n_chosen / 2)]
+        return torch.cat([open_rows, by_age[settled][: math.ceil(n_chosen) - len(open_rows)]])
+
+    def _is_settled(self) -> Tensor:
+        return self.responsibilities.amax(-1) > SETTLED
+
+    def give_worst_half(self, donor: int, component: int) -> bool:
+        """Assign to ``component`` the half of the donor's rows that it explains worst; False if it has too few."""
+        of_donor = (self.responsibilities.argmax(-1) == donor).nonzero().flatten()
+        if len(of_donor) < 2:
+            return False
+        explained = (self.log_likelihood - self.kl_latent)[of_donor, donor]
+        given = of_donor[explained.argsort()[: len(of_donor) // 2]]
+        self.responsibilities[given] = 0.0
+        self.responsibilities[given, component] = 1.0
+        self.may_be_partial = False
+        return True
+
+    @torch.no_grad()
+    def _evaluate(self, model: VAEEM, chosen: Tensor | None) -> None:
+        """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk."""
+        indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
+        if chosen is None:
+            self.log_likelihood = torch.empty(len(self.rows), model.n_components, device=self.device)
+            self.kl_latent = torch.empty_like(self.log_likelihood)
+        for part in indices.split(chunk_rows(model)):
+            terms = model.component_terms(take_rows(self.rows, part, self.device), sampled=False)
+            self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
+
+    def _keep(self, u: Tensor, chosen: Tensor | None) -> None:
+        """Take the new responsibilities, and see how many of the settled rows moved."""
+        self.n_steps += 1
+        if len(self.responsibilities):
+            # of the rows not looked at none can have moved
+            looked_at = self._is_settled() if chosen is None else self._is_settled()[chosen]
+            moved = self.responsibilities.argmax(-1) != u.argmax(-1)
+            moved = moved if chosen is None else moved[chosen]
+            self.may_be_partial = bool((moved & looked_at).sum() <= MOVED_SHARE * looked_at.sum())
+        self.responsibilities = u
+        # a random fraction, so that rows of one age do not come in the order of the data
+        age = self.n_steps + torch.rand(len(self.rows) if chosen is None else len(chosen), device=self.device)
+        if chosen is None:
+            self.seen = age
+        else:
+            self.seen[chosen] = age
