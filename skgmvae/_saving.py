@@ -139,9 +139,8 @@ class SavingMixin:
             raise NotASavedEstimatorError("the file's weights do not have the sizes that its parameters ask for")
         with seeded(0, torch.device("cpu")):  # the first weights, which the file's replace
             module = self._make_model(make_autoencoder(architecture))
-        likelihood = getattr(module, "autoencoder", module).likelihood
-        if likelihood.learns_variance:
-            likelihood.set_variance(torch.ones(architecture.n_features))
+        if module.likelihood.learns_variance:
+            module.likelihood.set_variance(torch.ones(architecture.n_features))
         module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
         return module.eval()
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class ELBOTerms(NamedTuple):
@@ -39,6 +39,7 @@ class Model(Protocol):
     """
 
     n_components: int
+    likelihood: nn.Module
     embedding_dim: int
     noise_shape: tuple[int, ...]
     random_start_is_weights: bool  # init_params='random' keeps the random weights, not random responsibilities
@@ -65,6 +66,9 @@ class Model(Protocol):
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
+
+    def residual_squares(self, x: Tensor) -> Tensor:
+        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows drawn from the given components (shape (N,)), and their means E[x|z]; both of shape (N, D)."""

@@ -14,6 +14,7 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
+from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.networks import GaussianHead
 from skgmvae.models.starting import log_starting_weights, measure_start
 
@@ -104,6 +105,15 @@ class GMVAE(nn.Module):
         self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
         self.noise_head = GaussianHead(autoencoder.body_width, W)
         self.prior = PriorNetwork(W, prior_width, K, L)
+
+    @property
+    def likelihood(self) -> Bernoulli | Gaussian:
+        """p(x|z)."""
+        return self.autoencoder.likelihood
+
+    def residual_squares(self, x: Tensor) -> Tensor:
+        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
+        return self.autoencoder.residual_squares(x)
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

@@ -15,6 +15,7 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
+from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.starting import log_starting_weights, measure_start
 
 
@@ -67,6 +68,15 @@ class VaDE(nn.Module):
         if covariance_type in ("full", "tied"):
             self.below_diagonal = nn.Parameter(torch.zeros(len(self.log_diagonal), L * (L - 1) // 2))
             self.register_buffer("_layout", _lay_out_factor(L), persistent=False)
+
+    @property
+    def likelihood(self) -> Bernoulli | Gaussian:
+        """p(x|z)."""
+        return self.autoencoder.likelihood
+
+    def residual_squares(self, x: Tensor) -> Tensor:
+        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
+        return self.autoencoder.residual_squares(x)
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

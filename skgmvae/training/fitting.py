@@ -178,12 +178,11 @@ def start_model(
         name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
         start = Start(name, torch.from_numpy(responsibilities))
         model.start_from(torch.from_numpy(embedding), start.responsibilities)
-    # what a model begins to reconstruct with: networks of its own, or the autoencoder's
-    source: Any = model if hasattr(model, "residual_squares") else autoencoder
-    likelihood = source.likelihood
+    likelihood = model.likelihood
     if likelihood.learns_variance:
         some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]
-        squares = over_chunks(source, _residual_squares, some_rows, device)
+        model.eval()
+        squares = over_chunks(model, _residual_squares, some_rows, device)
         variance = squares.mean(0)
         if keeps_weights:
             variance = np.minimum(variance, RANDOM_START_VARIANCE)
@@ -208,8 +207,8 @@ def _standardise(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
     return autoencoder.standardise(rows)
 
 
-def _residual_squares(source: Any, rows: torch.Tensor) -> torch.Tensor:
-    return source.residual_squares(rows)
+def _residual_squares(model: Any, rows: torch.Tensor) -> torch.Tensor:
+    return model.residual_squares(rows)
 
 
 def fit_further(
