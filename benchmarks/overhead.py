@@ -143,7 +143,7 @@ def make_bare_loop(module, case):
 
 
 def bare_loss(module, x):
-    """-(log_likelihood + logsumexp_c(log π_c + g_c) + H).mean(), in as few operations as possible."""
+    """-(log_likelihood + logsumexp_c(log π_c + g_c) + H).mean(), summed over the batch, no term kept apart."""
     networks, (K, L) = module.autoencoder, module.means.shape
     features = networks.body(x)
     mean, log_variance = networks.head.mean(features), networks.head.log_variance(features)

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LOG_2PI = math.log(2.0 * math.pi)
 MAX_LOG_INVERSE_TEMPERATURE = 20.0
@@ -57,9 +58,9 @@ def whiten(z: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor:
     """
     K, L = mean.shape
     A = precision_factor.expand(K, L, L)
-    offsets = (A @ mean.unsqueeze(-1)).reshape(K * L)
+    offsets = torch.bmm(A, mean.unsqueeze(-1)).flatten()
     # one product of (..., L) with (L, K·L) instead of K small ones
-    return (z @ A.reshape(K * L, L).T - offsets).reshape(*z.shape[:-1], K, L)
+    return F.linear(z, A.reshape(K * L, L), -offsets).reshape(*z.shape[:-1], K, L)
 
 
 def log_normal_full(z: Tensor, mean: Tensor, precision_factor: Tensor) -> Tensor:
@@ -111,7 +112,8 @@ def expected_log_normal(
     squares = whiten(mean_q, mean, precision_factor).square().sum(-1)
     # tr(AᵀA diag σ²) = Σ_j σ²_j Σ_i A²_ij
     trace = log_variance_q.exp() @ precision_factor.square().sum(-2).T
-    return log_determinant - 0.5 * (squares + trace + mean.shape[-1] * LOG_2PI)
+    normaliser = log_determinant - 0.5 * mean.shape[-1] * LOG_2PI
+    return torch.add(normaliser, squares + trace, alpha=-0.5)
 
 
 def kl_categorical(log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -128,9 +130,23 @@ def log_mean_exp(x: Tensor, dim: int) -> Tensor:
     return torch.logsumexp(x, dim) - math.log(x.shape[dim])
 
 
-def mean_over_draws(x: Tensor) -> Tensor:
-    """(1/M) Σ_m x_m along the first axis; a view where M = 1."""
-    return x.squeeze(0) if len(x) == 1 else x.mean(0)
+def reparameterise(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """mean + exp(½ log_variance) · noise; the noise may have axes of draws in front."""
+    return torch.addcmul(mean, torch.exp(0.5 * log_variance), noise)
+
+
+def noise_like(x: Tensor, n_draws: int, width: int | None = None) -> Tensor:
+    """Standard normal noise for M draws per row: shape ``(M, ...)`` for x of shape ``(...)``, ``(...)`` for M = 1.
+
+    One draw has no axis of its own, which spares a broadcast, and its sum in the gradient, per operation.
+    """
+    shape = x.shape if width is None else (*x.shape[:-1], width)
+    return torch.randn(shape if n_draws == 1 else (n_draws, *shape), dtype=x.dtype, device=x.device)
+
+
+def mean_over_draws(x: Tensor, n_draws: int) -> Tensor:
+    """(1/M) Σ_m x_m along the axis of draws, which :func:`noise_like` leaves out where M = 1."""
+    return x if n_draws == 1 else x.mean(0)
 
 
 def sharpen(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from skgmvae.functional import noise_like, reparameterise
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.networks import (
@@ -89,8 +90,8 @@ class Autoencoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Decoder output (..., D) for latent points (..., L)."""
         with self.networks_precision(z):
-            output = self.decoder(z.reshape(-1, z.shape[-1]))
-        return output.to(z.dtype).reshape(*z.shape[:-1], -1)
+            output = self.decoder(z.flatten(0, -2)).to(z.dtype)
+        return output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
 
     def log_likelihood(self, standardised: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), shape (..., N), of rows (N, D) at latent points (..., N, L)."""
@@ -123,5 +124,5 @@ class Autoencoder(nn.Module):
         """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
         standardised = self.standardise(x)
         mean, log_variance = self.encode(standardised)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        z = reparameterise(mean, log_variance, noise_like(mean, 1))
         return (standardised - self.decode(z)).square()

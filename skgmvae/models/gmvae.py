@@ -11,6 +11,8 @@ from skgmvae.functional import (
     log_normal,
     log_standard_normal,
     mean_over_draws,
+    noise_like,
+    reparameterise,
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
@@ -127,9 +129,7 @@ class GMVAE(nn.Module):
     def _draw(self, q_z: tuple[Tensor, Tensor], q_w: tuple[Tensor, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
         """z, shape (..., N, L), and w, shape (..., N, W), from noise that broadcasts to (..., N, L + W)."""
         noise_z, noise_w = noise.split((self.latent_dim, self.noise_dim), -1)
-        (mean_z, log_variance_z), (mean_w, log_variance_w) = q_z, q_w
-        z = mean_z + torch.exp(0.5 * log_variance_z) * noise_z
-        return z, mean_w + torch.exp(0.5 * log_variance_w) * noise_w
+        return reparameterise(*q_z, noise_z), reparameterise(*q_w, noise_w)
 
     def _log_joint(self, z: Tensor, prior: tuple[Tensor, Tensor]) -> Tensor:
         """log π_c + log N(z; μ_c(w), σ²_c(w)), shape (..., K), given the prior network's output at w."""
@@ -142,20 +142,21 @@ class GMVAE(nn.Module):
         """
         standardised = self.autoencoder.standardise(x)
         q_z, q_w = self.encode(standardised)
-        shape = (self.n_mc_samples, len(x), *self.noise_shape)
-        z, w = self._draw(q_z, q_w, torch.randn(shape, dtype=q_z[0].dtype, device=x.device))
+        M = self.n_mc_samples
+        z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.noise_dim))
         prior = self.prior(w)
-        log_posterior = log_responsibilities
-        if log_posterior is None:
+        if log_responsibilities is None:
             log_posterior = torch.log_softmax(self._log_joint(z, prior), -1)  # log p(c|z,w), Eq. 3
+            kl_component = mean_over_draws(kl_categorical(log_posterior, self.log_weights()), M)  # Eq. 6
         else:
-            log_posterior = log_posterior.expand(self.n_mc_samples, -1, -1)
+            log_posterior = log_responsibilities
+            kl_component = kl_categorical(log_posterior, self.log_weights())
         divergences = kl_normal(*(moment.unsqueeze(-2) for moment in q_z), *prior)
         return ELBOTerms(
-            log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z)),
-            kl_latent=mean_over_draws((log_posterior.exp() * divergences).sum(-1)),  # Eq. 5
+            log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z), M),
+            kl_latent=mean_over_draws((log_posterior.exp() * divergences).sum(-1), M),  # Eq. 5
             kl_noise=kl_standard_normal(*q_w),
-            kl_component=mean_over_draws(kl_categorical(log_posterior, self.log_weights())),  # Eq. 6
+            kl_component=kl_component,
         )
 
     def embed(self, x: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ class GMVAE(nn.Module):
         if w is None:
             w = self.weight_logits.new_empty(len(components), self.noise_dim).normal_(generator=generator)
         mean, log_variance = self._prior_of(components, w)
-        z = mean + torch.exp(0.5 * log_variance) * torch.empty_like(mean).normal_(generator=generator)
+        z = reparameterise(mean, log_variance, torch.empty_like(mean).normal_(generator=generator))
         output = self.autoencoder.decode(z)
         likelihood = self.autoencoder.likelihood
         return likelihood.draw(output, generator), likelihood.mean(output)

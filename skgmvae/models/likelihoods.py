@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skgmvae.functional import log_normal
+from skgmvae.functional import log_normal, reparameterise
 
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 LOG_VARIANCE_PACE = 10.0  # an optimiser step moves the log-variance so much further than a weight
@@ -103,4 +103,4 @@ class Gaussian(nn.Module):
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
-        return self.mean(output + torch.exp(0.5 * self.log_variance) * noise)
+        return self.mean(reparameterise(output, self.log_variance, noise))

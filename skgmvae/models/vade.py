@@ -11,6 +11,8 @@ from skgmvae.functional import (
     log_normal,
     log_normal_full,
     mean_over_draws,
+    noise_like,
+    reparameterise,
     sharpen,
 )
 from skgmvae.models.autoencoder import Autoencoder
@@ -98,7 +100,9 @@ class VaDE(nn.Module):
 
     def _expected_log_prior(self, mean_q: Tensor, log_variance_q: Tensor) -> Tensor:
         """g_c = E_q[log N(z; m_c, S_c)], shape (N, K)."""
-        log_determinant = self.log_diagonal.expand(-1, self.latent_dim).sum(-1)
+        log_determinant = self.log_diagonal.sum(-1)
+        if self.covariance_type == "spherical":
+            log_determinant = self.latent_dim * log_determinant
         return expected_log_normal(mean_q, log_variance_q, self.means, self.precision_factor(), log_determinant)
 
     def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
@@ -110,9 +114,8 @@ class VaDE(nn.Module):
         """
         standardised = self.autoencoder.standardise(x)
         mean, log_variance = self.autoencoder.encode(standardised)
-        noise = torch.randn(self.n_mc_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
-        z = mean + torch.exp(0.5 * log_variance) * noise
-        log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardised, z))
+        z = reparameterise(mean, log_variance, noise_like(mean, self.n_mc_samples))
+        log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardised, z), self.n_mc_samples)
         g = self._expected_log_prior(mean, log_variance)
         log_weights = self.log_weights()
         log_q, temperature = log_responsibilities, None
@@ -144,7 +147,7 @@ class VaDE(nn.Module):
         """log (1/S) Σ_s p(x|z_s) p(z_s) / q(z_s|x), shape (N,), from noise (S, L) shared by all rows."""
         standardised = self.autoencoder.standardise(x)
         mean, log_variance = self.autoencoder.encode(standardised)
-        z = mean + torch.exp(0.5 * log_variance) * noise.unsqueeze(1)
+        z = reparameterise(mean, log_variance, noise.unsqueeze(1))
         log_prior = torch.logsumexp(self.log_weights() + log_normal_full(z, self.means, self.precision_factor()), -1)
         log_posterior = log_normal(z, mean, log_variance)
         return log_mean_exp(self.autoencoder.log_likelihood(standardised, z) + log_prior - log_posterior, 0)

@@ -14,6 +14,8 @@ from skgmvae.functional import (
     log_normal,
     log_standard_normal,
     mean_over_draws,
+    noise_like,
+    reparameterise,
     sharpen,
 )
 from skgmvae.models.autoencoder import Autoencoder
@@ -122,9 +124,8 @@ class VAEEM(nn.Module):
 
     def _stack(self, x: Tensor) -> Tensor:
         """Network input (N, K, D) for rows (N, D), the same for all components, or (N, K, D), one for each."""
-        if x.dim() == 2:
-            x = x.unsqueeze(1).expand(-1, self.n_components, -1)
-        return self.likelihood.standardise(x, self.dtype)
+        standardised = self.likelihood.standardise(x, self.dtype)
+        return standardised.unsqueeze(1).expand(-1, self.n_components, -1) if x.dim() == 2 else standardised
 
     def encode(self, standardised: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
@@ -135,8 +136,8 @@ class VAEEM(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
         with self._networks_precision(z):
-            output = self.decoder(z.reshape(-1, *z.shape[-2:]))
-        return output.to(z.dtype).unflatten(0, z.shape[:-2])
+            output = self.decoder(z.flatten(0, -3)).to(z.dtype)
+        return output if z.dim() == 3 else output.unflatten(0, z.shape[:-2])
 
     # -------------------------------------------------------------------------------- bound
 
@@ -159,12 +160,9 @@ class VAEEM(nn.Module):
         """
         standardised = self._stack(x)
         mean, log_variance = self.encode(standardised)
-        if sampled:
-            noise = torch.randn(self.n_mc_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
-            z = mean + torch.exp(0.5 * log_variance) * noise
-        else:
-            z = mean.unsqueeze(0)
-        log_likelihood = mean_over_draws(self.likelihood.log_prob(standardised, self.decode(z)))
+        n_draws = self.n_mc_samples if sampled else 1
+        z = reparameterise(mean, log_variance, noise_like(mean, n_draws)) if sampled else mean
+        log_likelihood = mean_over_draws(self.likelihood.log_prob(standardised, self.decode(z)), n_draws)
         return log_likelihood, kl_standard_normal(mean, log_variance)
 
     def assign(self, elbo: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -234,7 +232,7 @@ class VAEEM(nn.Module):
         """
         standardised = self._stack(x)
         mean, log_variance = self.encode(standardised)
-        z = mean + torch.exp(0.5 * log_variance) * noise.reshape(-1, 1, 1, self.latent_dim)
+        z = reparameterise(mean, log_variance, noise.reshape(-1, 1, 1, self.latent_dim))
         log_likelihood = self.likelihood.log_prob(standardised, self.decode(z))
         log_ratio = log_standard_normal(z) - log_normal(z, mean, log_variance)
         return torch.logsumexp(self.log_weights() + log_mean_exp(log_likelihood + log_ratio, 0), -1)
@@ -256,7 +254,7 @@ class VAEEM(nn.Module):
         """Squared residuals of the standardised rows at one draw of z of the most probable component, (N, D)."""
         standardised = self._stack(x)
         mean, log_variance = self.encode(standardised)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        z = reparameterise(mean, log_variance, noise_like(mean, 1))
         return _take((standardised - self.decode(z)).square(), self.embed(x).argmax(-1))
 
     # -------------------------------------------------------------------------------- start, renumbering
