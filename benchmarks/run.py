@@ -57,6 +57,7 @@ def make_parser():
     add("--protocol", choices=data_sets.PROTOCOLS, default="auto", help="rows to measure on; default: %(default)s")
     add("--n-components", type=int, help="default: the number of classes")
     add("--threads", type=int, default=2, help="default: %(default)s")
+    add("--keep", type=Path, help="folder for the fitted estimators, each as DATA-MODEL-K-SEED.safetensors")
     add("--params", nargs="*", type=parse_param, default=[], metavar="KEY=VALUE", help="parameters of the models")
     return parser
 
@@ -91,13 +92,13 @@ def run_alone(task, arguments):
     context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(run_once, task, arguments.data_dir, arguments.threads).result()
+            return pool.submit(run_once, task, arguments.data_dir, arguments.threads, arguments.keep).result()
         except Exception as error:  # a failed run is a result too, and the others go on
             return {**task, "error": f"{type(error).__name__}: {error}"}
 
 
-def run_once(task, data_dir=None, threads=None):
-    """Fit one method to one data set and measure it."""
+def run_once(task, data_dir=None, threads=None, keep=None):
+    """Fit one method to one data set and measure it; save it to the folder ``keep`` if it can be saved."""
     data = data_sets.load(task["data"], data_dir=data_dir, protocol=task["protocol"])
     n_features = data.train.shape[1]
     method = models.make(
@@ -108,6 +109,10 @@ def run_once(task, data_dir=None, threads=None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # recorded as `converged`
         labels = method.fit_predict(data.train)
     seconds = time.perf_counter() - start
+    if keep is not None and hasattr(method, "save"):
+        keep.mkdir(parents=True, exist_ok=True)
+        name = "-".join(str(task[field]) for field in ("data", "model", "n_components", "seed"))
+        method.save(keep / f"{name}.safetensors")
     return {
         **task,
         **measure(method, data, labels),

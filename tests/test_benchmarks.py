@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -24,7 +25,11 @@ def run(load_script, monkeypatch):
     """run.py, in this process."""
     script = load_script("run")
     monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
-    monkeypatch.setattr(script, "run_alone", lambda task, arguments: script.run_once(task, threads=arguments.threads))
+    monkeypatch.setattr(
+        script,
+        "run_alone",
+        lambda task, arguments: script.run_once(task, threads=arguments.threads, keep=arguments.keep),
+    )
     return script
 
 
@@ -40,9 +45,12 @@ def line_of(model="vade", accuracy=0.5, seed=0, **fields):
 
 def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     out = tmp_path / "results" / "iris.jsonl"
-    arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--params", *TINY]
+    arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--keep", str(tmp_path)]
+    arguments += ["--params", *TINY]
     assert run.main(arguments) == 0
     assert run.main(arguments) == 0
+    kept = VaDEClustering.load(tmp_path / "iris-vade-3-0.safetensors")
+    assert (kept.n_components, kept.random_state, kept.n_iter_) == (3, 0, 1)
     (line,) = map(json.loads, out.read_text().splitlines())
     assert (line["data"], line["model"], line["seed"], line["n_components"]) == ("iris", "vade", 0, 3)
     assert line["params"]["hidden_layer_sizes"] == [8] and line["params"]["init_params"] == "random"
