@@ -2,7 +2,7 @@
 
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.pipeline import Pipeline
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
@@ -62,10 +62,14 @@ def _make_kmeans(n_components, seed, n_features):
     return KMeans(n_components, n_init=10, random_state=seed)
 
 
-def _make_gmm(n_components, seed, n_features):
+def _make_gmm(n_components, seed, n_features, mixture=GaussianMixture):
     if n_features > MAX_GMM_FEATURES:
-        raise ValueError(f"a full GaussianMixture of {n_features} features is unaffordable; take pca+gmm")
-    return GaussianMixture(n_components, n_init=5, random_state=seed)
+        raise ValueError(f"a full {mixture.__name__} of {n_features} features is unaffordable; take pca+gmm")
+    return mixture(n_components=n_components, n_init=5, random_state=seed)
+
+
+def _make_bayesian_gmm(n_components, seed, n_features):
+    return _make_gmm(n_components, seed, n_features, BayesianGaussianMixture)
 
 
 def _make_pca_gmm(n_components, seed, n_features):
@@ -73,5 +77,5 @@ def _make_pca_gmm(n_components, seed, n_features):
     return Pipeline([("pca", PCA(20, random_state=seed)), ("gmm", gmm)])
 
 
-BASELINES = {"kmeans": _make_kmeans, "gmm": _make_gmm, "pca+gmm": _make_pca_gmm}
+BASELINES = {"kmeans": _make_kmeans, "gmm": _make_gmm, "bayesian gmm": _make_bayesian_gmm, "pca+gmm": _make_pca_gmm}
 NAMES = (*ESTIMATORS, *BASELINES)

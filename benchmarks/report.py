@@ -197,8 +197,12 @@ def params_label(params):
 
 
 def make_short_table(lines):
-    """Mean accuracy of every data set (rows) under every model (columns) at the default parameters."""
+    """Mean accuracy of every data set (rows) under every model (columns) at the default parameters and usual K."""
     lines = [line for line in lines if not line["params"] and "error" not in line]
+    usual = {
+        data: statistics.mode(line["n_components"] for line in members) for (data,), members in group(lines, ("data",))
+    }
+    lines = [line for line in lines if line["n_components"] == usual[line["data"]]]
     names = sorted({line["model"] for line in lines})
     cells = {setting: members for setting, members in group(lines, ("data", "protocol", "model"))}
     sets = sorted({setting[:2] for setting in cells})
