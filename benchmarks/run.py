@@ -20,9 +20,11 @@ import data as data_sets
 import environment
 import models
 import numpy as np
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.pipeline import Pipeline
+from skorch.callbacks import Callback
 
 from skgmvae.metrics import clustering_accuracy, majority_accuracy, most_confident_accuracy
 
@@ -58,6 +60,7 @@ def make_parser():
     add("--n-components", type=int, help="default: the number of classes")
     add("--threads", type=int, default=2, help="default: %(default)s")
     add("--keep", type=Path, help="folder for the fitted estimators, each as DATA-MODEL-K-SEED.safetensors")
+    add("--trace", action="store_true", help="record the accuracy on held-out rows after every epoch of our estimators")
     add("--params", nargs="*", type=parse_param, default=[], metavar="KEY=VALUE", help="parameters of the models")
     return parser
 
@@ -92,37 +95,61 @@ def run_alone(task, arguments):
     context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(run_once, task, arguments.data_dir, arguments.threads, arguments.keep).result()
+            return pool.submit(run_once, task, arguments).result()
         except Exception as error:  # a failed run is a result too, and the others go on
             return {**task, "error": f"{type(error).__name__}: {error}"}
 
 
-def run_once(task, data_dir=None, threads=None, keep=None):
-    """Fit one method to one data set and measure it; save it to the folder ``keep`` if it can be saved."""
-    data = data_sets.load(task["data"], data_dir=data_dir, protocol=task["protocol"])
+def run_once(task, arguments):
+    """Fit one method to one data set and measure it; save it if it is to be kept."""
+    data = data_sets.load(task["data"], data_dir=arguments.data_dir, protocol=task["protocol"])
     n_features = data.train.shape[1]
     method = models.make(
         task["model"], task["n_components"], task["seed"], n_features=n_features, params=task["params"]
     )
+    trace = AccuracyTrace(data.test, data.test_labels)
+    if arguments.trace and task["model"] in models.ESTIMATORS:
+        method.set_params(callbacks=[trace])
     memory_before, start = environment.peak_memory(), time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # recorded as `converged`
         labels = method.fit_predict(data.train)
     seconds = time.perf_counter() - start
-    if keep is not None and hasattr(method, "save"):
-        keep.mkdir(parents=True, exist_ok=True)
+    if arguments.keep is not None and hasattr(method, "save"):
+        arguments.keep.mkdir(parents=True, exist_ok=True)
         name = "-".join(str(task[field]) for field in ("data", "model", "n_components", "seed"))
-        method.save(keep / f"{name}.safetensors")
+        method.set_params(callbacks=None).save(arguments.keep / f"{name}.safetensors")
     return {
         **task,
         **measure(method, data, labels),
+        "accuracy_by_epoch": trace.accuracies or None,
         "seconds": seconds,
         "peak_memory": environment.peak_memory(),
         "memory_before": memory_before,
-        "threads": threads,
+        "threads": arguments.threads,
         "versions": environment.describe_versions(),
         "machine": environment.describe_machine(),
     }
+
+
+class AccuracyTrace(Callback):
+    """Accuracy on some rows after every epoch; it decides nothing, and leaves the random numbers alone."""
+
+    def __init__(self, X, y, n_draws=8):
+        self.X, self.y, self.n_draws = X, y, n_draws
+        self.accuracies = []
+
+    @torch.no_grad()
+    def on_epoch_end(self, net, **kwargs):
+        """Assign, in the arithmetic of the training, and compare."""
+        module, was_training = net.module_, net.module_.training
+        noise = torch.randn(self.n_draws, *module.noise_shape, generator=torch.Generator().manual_seed(0))
+        noise = noise.to(net.device)
+        module.eval()
+        chunks = torch.from_numpy(self.X).float().to(net.device).split(1000)
+        labels = torch.cat([module.log_responsibilities(rows, noise).argmax(-1) for rows in chunks]).numpy(force=True)
+        module.train(was_training)
+        self.accuracies.append(clustering_accuracy(self.y, labels))
 
 
 def measure(method, data, labels):

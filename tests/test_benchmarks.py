@@ -25,11 +25,7 @@ def run(load_script, monkeypatch):
     """run.py, in this process."""
     script = load_script("run")
     monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
-    monkeypatch.setattr(
-        script,
-        "run_alone",
-        lambda task, arguments: script.run_once(task, threads=arguments.threads, keep=arguments.keep),
-    )
+    monkeypatch.setattr(script, "run_alone", script.run_once)
     return script
 
 
@@ -46,7 +42,7 @@ def line_of(model="vade", accuracy=0.5, seed=0, **fields):
 def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     out = tmp_path / "results" / "iris.jsonl"
     arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--keep", str(tmp_path)]
-    arguments += ["--params", *TINY]
+    arguments += ["--trace", "--params", *TINY]
     assert run.main(arguments) == 0
     assert run.main(arguments) == 0
     kept = VaDEClustering.load(tmp_path / "iris-vade-3-0.safetensors")
@@ -57,6 +53,7 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["protocol"] == "all" and line["held_out_score"] is None
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
     assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
+    assert line["accuracy_by_epoch"] == [line["test_accuracy"]]
     assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
 
