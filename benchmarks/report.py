@@ -39,9 +39,10 @@ One row per method and setting; accuracy is Hungarian, in %. Beside it, accuracy
 class, and when it takes the class of its single most confident row, as in the GMVAE paper; these two compare only
 rows of equal K. Protocol `all`: fitted and measured on all rows.
 Protocol `split`: fitted on the training rows, measured on the held-out ones, of which the held-out score is the
-mean log-likelihood where it is defined. Seconds are medians of `fit_predict`, peak MiB the largest resident
-size of a process that did nothing else. Runs of one data set and seed that share a pretraining through `memory` all
-count the seconds that it took (the median over seeds where the run that made it is not among those kept).
+mean log-likelihood where it is defined. Seconds are medians of `fit_predict` over the runs that had their cores to
+themselves; peak MiB is the largest resident size of the run's process. Runs of one data set and seed that share a
+pretraining through `memory` all count the seconds that it took (the median over seeds where the run that made it is
+not among those kept).
 
 No seed, epoch or start was chosen by labels within a run. The settings were: the networks, epochs and batch size
 for images were found on MNIST with its labels in sight, the rules of the start on MNIST, digits, iris, wine,
@@ -78,7 +79,8 @@ def book_shared_pretraining(lines):
 
     Where no run of that seed is among the lines that paid, it is the median of those that did.
     """
-    shared = [line for line in lines if line["params"].get("memory") and line.get("phase_seconds")]
+    timed = [line for line in lines if line.get("timed", True)]
+    shared = [line for line in timed if line["params"].get("memory") and line.get("phase_seconds")]
     paid = {}
     for line in shared:
         paid.setdefault(key_of_pretraining(line), {}).setdefault(line["seed"], []).append(
@@ -149,8 +151,8 @@ def make_row(setting, lines):
         mean_and_sd([run["ari"] for run in runs], digits=3),
         mean_and_sd([run["nmi"] for run in runs], digits=3),
         mean_and_sd([run["held_out_score"] for run in runs], digits=2),
-        f"{statistics.median(run['seconds'] for run in runs):.1f}",
-        describe_phases(runs),
+        describe_seconds([run["seconds"] for run in runs if run.get("timed", True)]),
+        describe_phases([run for run in runs if run.get("timed", True)]),
         f"{max(run['peak_memory'] for run in runs) / 2**20:.0f}",
         count_seeds(lines, runs),
         count_starts(runs),
@@ -169,6 +171,11 @@ def mean_and_sd(values, digits=1):
         return "–"
     mean = f"{statistics.fmean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def describe_seconds(seconds):
+    """Median; a dash if there are none."""
+    return f"{statistics.median(seconds):.1f}" if seconds else "–"
 
 
 def describe_phases(runs):

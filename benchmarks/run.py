@@ -60,6 +60,7 @@ def make_parser():
     add("--n-components", type=int, help="default: the number of classes")
     add("--threads", type=int, default=2, help="default: %(default)s")
     add("--keep", type=Path, help="folder for the fitted estimators, each as DATA-MODEL-K-SEED.safetensors")
+    add("--untimed", action="store_true", help="the machine is busy: leave the seconds out of the tables")
     add("--trace", action="store_true", help="record the accuracy on held-out rows after every epoch of our estimators")
     add("--params", nargs="*", type=parse_param, default=[], metavar="KEY=VALUE", help="parameters of the models")
     return parser
@@ -124,6 +125,7 @@ def run_once(task, arguments):
         **measure(method, data, labels),
         "accuracy_by_epoch": trace.accuracies or None,
         "seconds": seconds,
+        "timed": not arguments.untimed,
         "peak_memory": environment.peak_memory(),
         "memory_before": memory_before,
         "threads": arguments.threads,

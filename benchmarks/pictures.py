@@ -1,0 +1,85 @@
+"""Pictures of runs on images, into docs/images: the GMVAE paper's figures 4 and 5, the VAE-EM paper's figure 2.
+
+python benchmarks/pictures.py samples kept/mnist-vaeem-10-0.safetensors     # of estimators kept by run.py --keep
+python benchmarks/pictures.py traversal kept/mnist-gmvae-10-0.safetensors
+python benchmarks/pictures.py accuracy benchmarks/results/mnist.jsonl       # of runs made with run.py --trace
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import models
+from report import group
+from run import read_lines
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+
+
+def main(argv=None) -> int:
+    """Draw one kind of picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=PICTURES)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder; default: docs/images")
+    arguments = parser.parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    PICTURES[arguments.kind](arguments)
+    return 0
+
+
+def load(path):
+    """The estimator in a file named DATA-MODEL-K-SEED, and DATA-MODEL."""
+    *data, model, _, _ = path.stem.split("-")
+    return models.ESTIMATORS[model].load(path), "-".join([*data, model])
+
+
+def draw_samples(arguments):
+    """A row of samples per component."""
+    from skgmvae.plotting import ComponentSamplesDisplay
+
+    for path in arguments.files:
+        estimator, name = load(path)
+        display = ComponentSamplesDisplay.from_estimator(estimator, n_samples=10, random_state=0)
+        display.figure_.savefig(arguments.out / f"samples_{name}.png", dpi=80, bbox_inches="tight")
+
+
+def draw_traversals(arguments):
+    """A row per component, w along one direction."""
+    from skgmvae.plotting import StyleTraversalDisplay
+
+    for path in arguments.files:
+        estimator, name = load(path)
+        display = StyleTraversalDisplay.from_estimator(estimator)
+        display.figure_.savefig(arguments.out / f"traversal_{name}.png", dpi=80, bbox_inches="tight")
+
+
+def draw_accuracies(arguments):
+    """Accuracy against epoch, a line per run, a colour per model and number of components."""
+    from matplotlib import pyplot
+
+    lines = [line for path in arguments.files for line in read_lines(path) if line.get("accuracy_by_epoch")]
+    figure, ax = pyplot.subplots(figsize=(5.5, 3.4), layout="constrained")
+    for colour, (setting, members) in zip(COLOURS, group(lines, ("model", "n_components", "params")), strict=False):
+        for number, line in enumerate(members):
+            values = [100 * accuracy for accuracy in line["accuracy_by_epoch"]]
+            label = describe(*setting) if number == 0 else None
+            ax.plot(range(1, len(values) + 1), values, color=colour, label=label, marker=".", linewidth=1)
+    ax.set(xlabel="epoch", ylabel="accuracy on held-out rows, %")
+    ax.legend()
+    figure.savefig(arguments.out / f"accuracy_{'_'.join(path.stem for path in arguments.files)}.png", dpi=100)
+
+
+def describe(model, n_components, params):
+    """A line's label."""
+    options = {name: value for name, value in params.items() if name != "memory"}
+    return ", ".join([model, f"K = {n_components}", *([json.dumps(options)] if options else [])])
+
+
+PICTURES = {"samples": draw_samples, "traversal": draw_traversals, "accuracy": draw_accuracies}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
