@@ -178,7 +178,7 @@ def draw_toy(arguments):
     for ax in axes:
         ax.set(aspect="equal", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2))
     IMAGES.mkdir(parents=True, exist_ok=True)
-    figure.savefig(IMAGES / "em_toy.png", dpi=100)
+    figure.savefig(IMAGES / "em_toy.png", dpi=80, bbox_inches="tight")
 
 
 # ------------------------------------------------------------------------------------ page
