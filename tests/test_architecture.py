@@ -12,6 +12,7 @@ ESTIMATORS = ("skgmvae._gmvae", "skgmvae._vade", "skgmvae._vaeem")
 FLOORS = (
     ("skgmvae.functional", "skgmvae.metrics", "skgmvae.datasets"),
     ("skgmvae.models",),
+    ("skgmvae.rows",),
     ("skgmvae.inference", "skgmvae.persistence"),
     ("skgmvae.training",),
     ("skgmvae._checks",),

@@ -11,7 +11,8 @@ from torch import Tensor
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.starting import log_starting_weights
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.training.batches import draw_by_weight, take_rows
+from skgmvae.rows import LazyRows
+from skgmvae.training.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
 
@@ -65,16 +66,38 @@ class MStepIndices:
         return self.n_steps
 
     def __iter__(self) -> Iterator[Tensor]:
-        u = self.net.expectation_.responsibilities
-        n_draws = self.n_steps * self.batch_size
-        if self.is_sampled:
-            indices = draw_by_weight(u, n_draws)
-        else:
-            n_passes = math.ceil(n_draws / self.n_rows)
-            passes = [torch.randperm(self.n_rows, device=u.device) for _ in range(n_passes)]
-            indices = torch.cat(passes)[:n_draws]
+        indices = self.draw(self.net.expectation_.responsibilities, self.n_steps)
         # where the rows are, all at once: a transfer per step would make the device wait
         return iter(indices.to(self.net.expectation_.rows.device).split(self.batch_size))
+
+    def draw(self, u: Tensor, n_steps: int) -> Tensor:
+        """Indices for ``n_steps`` steps among the rows of responsibilities ``u``."""
+        n_draws = n_steps * self.batch_size
+        if self.is_sampled:
+            return draw_by_weight(u, n_draws)
+        n_passes = math.ceil(n_draws / len(u))
+        passes = [torch.randperm(len(u), device=u.device) for _ in range(n_passes)]
+        return torch.cat(passes)[:n_draws]
+
+
+class MStepBlocks(MStepIndices):
+    """The M-step on rows that are read from a file: a part of the steps on each buffer of blocks.
+
+    Iterates over pairs: rows (B, K, D) drawn from the buffer and the components' shares (K,) in it, or, for the
+    weighted form, rows (B, D) and their responsibilities (B, K). With the buffer's own shares the steps follow,
+    all in all, the gradient of the sum over all rows, however the file is sorted.
+    """
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        rows, device = self.net.expectation_.rows, self.net.expectation_.device
+        buffers = [buffer for buffer in plan_buffers(rows, self.n_steps) if buffer.n_batches]
+        memory = make_buffer_memory(rows, buffers)
+        for buffer in buffers:
+            x, u = buffer.read(rows, memory), self.net.expectation_.responsibilities
+            u = u[buffer.indices().to(u.device)]
+            shares = u.mean(0)
+            for indices in self.draw(u, buffer.n_batches).split(self.batch_size):
+                yield take_rows(x, indices, device), shares if self.is_sampled else u[indices]
 
 
 class EMNet(BoundNet):
@@ -99,9 +122,9 @@ class EMNet(BoundNet):
         self.em = em
         super().__init__(module, **options)
 
-    def get_iterator(self, dataset: Tensor, training: bool = False) -> MStepIndices:
-        """Indices of the M-step's rows."""
-        return MStepIndices(self, len(dataset))
+    def get_iterator(self, dataset: Rows, training: bool = False) -> MStepIndices:
+        """Indices of the M-step's rows, or the rows themselves where they are read from a file."""
+        return (MStepBlocks if isinstance(dataset, LazyRows) else MStepIndices)(self, len(dataset))
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """The start's responsibilities, or an E-step where there was an earlier training."""
@@ -129,13 +152,17 @@ class EMNet(BoundNet):
             self.module_.weight_logits.data.copy_(log_starting_weights(counts))
         self.shares_ = self.expectation_.responsibilities.mean(0)
 
-    def compute_terms(self, batch: Tensor) -> ELBOTerms:
+    def compute_terms(self, batch: Any) -> ELBOTerms:
         """Terms of the M-step's objective, one per draw or row."""
-        x = take_rows(self.expectation_.rows, batch, self.expectation_.device)
-        if batch.dim() == 2:
-            return self.module_.drawn_terms(x, self.shares_)
-        u = self.expectation_.responsibilities
-        return self.module_.weighted_terms(x, u[batch.to(u.device)])
+        if isinstance(batch, tuple):
+            x, weights = batch
+        else:
+            x, u = (
+                take_rows(self.expectation_.rows, batch, self.expectation_.device),
+                self.expectation_.responsibilities,
+            )
+            weights = self.shares_ if batch.dim() == 2 else u[batch.to(u.device)]
+        return self.module_.drawn_terms(x, weights) if x.dim() == 3 else self.module_.weighted_terms(x, weights)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """The E-step; its terms are the epoch's record."""
@@ -185,7 +212,7 @@ class EMNet(BoundNet):
         self.history.record("evaluated_share", self.expectation_.evaluated_share)
 
     @torch.no_grad()
-    def evaluate(self, rows: Tensor) -> float:
+    def evaluate(self, rows: Rows) -> float:
         """Mean bound of ``rows`` in nats, at the means of q_c(z|x)."""
         self.module_.eval()
         terms = Expectation(rows, torch.device(self.device)).update(self.module_)

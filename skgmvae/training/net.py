@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skgmvae.inference import forget_double
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.training.batches import Batches, Guide, ShuffledBatches
+from skgmvae.training.batches import Batches, Guide, Rows, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
@@ -65,11 +65,11 @@ class BoundNet(NeuralNet):
     def _default_callbacks(self) -> list:
         return []  # skorch's own read the loss on the host after every batch
 
-    def get_dataset(self, X: Tensor, y: Any = None) -> Tensor:
-        """The tensor of rows itself."""
+    def get_dataset(self, X: Rows, y: Any = None) -> Rows:
+        """The rows themselves."""
         return X
 
-    def get_iterator(self, dataset: Tensor, training: bool = False) -> Batches:
+    def get_iterator(self, dataset: Rows, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
         return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.guide_ if training else None)
 
@@ -137,7 +137,7 @@ class BoundNet(NeuralNet):
         return sums
 
     @torch.no_grad()
-    def evaluate(self, rows: Tensor) -> float:
+    def evaluate(self, rows: Rows) -> float:
         """Mean bound of ``rows`` in nats, in evaluation mode, with fresh Monte Carlo noise."""
         self.module_.eval()
         batches = self.get_iterator(rows)
