@@ -72,7 +72,7 @@ class LazyRows:
         """What joblib hashes where ``memory`` caches a function of the rows: their content, block by block."""
         content = hashlib.blake2b(digest_size=16)
         for _, block in cut(self, self.block_rows):
-            content.update(block)
+            content.update(block.data)
         return {"shape": self.shape, "dtype": str(self.dtype), "content": content.hexdigest()}
 
 
@@ -134,7 +134,7 @@ def is_better_read_lazily(X: Any) -> bool:
     return not in_memory and math.prod(X.shape) * itemsize > MAX_WHOLE_BYTES
 
 
-def find_map(array: Any) -> np.memmap | None:
+def find_map(array: Any) -> Any:
     """The memory map that an array is a view of, if any."""
     while array is not None and getattr(array, "_mmap", None) is None:
         array = getattr(array, "base", None)

@@ -11,7 +11,6 @@ from torch import Tensor
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.starting import log_starting_weights
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.rows import LazyRows
 from skgmvae.training.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
@@ -46,11 +45,14 @@ class EMSettings:
     max_reseeds: int = 2
 
 
-class MStepIndices:
-    """Indices of the rows of every step of an M-step.
+class MStepBatches:
+    """The steps of an M-step: pairs of rows and what weighs their terms.
 
-    Iterates over (B, K), rows drawn for each component in proportion to its responsibilities, or, for the
-    weighted form, over (B,), all rows in random order again and again.
+    Rows (B, K, D), drawn for each component in proportion to its responsibilities, and the components' shares (K,); or,
+    for the weighted form, rows (B, D), all of them in random order again and again, and their responsibilities (B, K).
+
+    Rows that are read from a file give a part of the steps on each buffer of blocks. With the buffer's own shares the
+    steps follow, all in all, the gradient of the sum over all rows, however the file is sorted.
     """
 
     def __init__(self, net: "EMNet", n_rows: int) -> None:
@@ -65,12 +67,26 @@ class MStepIndices:
     def __len__(self) -> int:
         return self.n_steps
 
-    def __iter__(self) -> Iterator[Tensor]:
-        indices = self.draw(self.net.expectation_.responsibilities, self.n_steps)
-        # where the rows are, all at once: a transfer per step would make the device wait
-        return iter(indices.to(self.net.expectation_.rows.device).split(self.batch_size))
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device = self.net.expectation_.device
+        for rows, u, n_steps in self._buffers():
+            shares = u.mean(0)
+            # where the rows are, all at once: a transfer per step would make the device wait
+            for indices in self._draw(u, n_steps).to(rows.device).split(self.batch_size):
+                yield take_rows(rows, indices, device), shares if self.is_sampled else u[indices.to(u.device)]
 
-    def draw(self, u: Tensor, n_steps: int) -> Tensor:
+    def _buffers(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Rows to draw from, their responsibilities, and for how many steps."""
+        rows, u = self.net.expectation_.rows, self.net.expectation_.responsibilities
+        if isinstance(rows, Tensor):
+            yield rows, u, self.n_steps
+            return
+        buffers = [buffer for buffer in plan_buffers(rows, self.n_steps) if buffer.n_batches]
+        memory = make_buffer_memory(rows, buffers)
+        for buffer in buffers:
+            yield buffer.read(rows, memory), u[buffer.indices().to(u.device)], buffer.n_batches
+
+    def _draw(self, u: Tensor, n_steps: int) -> Tensor:
         """Indices for ``n_steps`` steps among the rows of responsibilities ``u``."""
         n_draws = n_steps * self.batch_size
         if self.is_sampled:
@@ -78,26 +94,6 @@ class MStepIndices:
         n_passes = math.ceil(n_draws / len(u))
         passes = [torch.randperm(len(u), device=u.device) for _ in range(n_passes)]
         return torch.cat(passes)[:n_draws]
-
-
-class MStepBlocks(MStepIndices):
-    """The M-step on rows that are read from a file: a part of the steps on each buffer of blocks.
-
-    Iterates over pairs: rows (B, K, D) drawn from the buffer and the components' shares (K,) in it, or, for the
-    weighted form, rows (B, D) and their responsibilities (B, K). With the buffer's own shares the steps follow,
-    all in all, the gradient of the sum over all rows, however the file is sorted.
-    """
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        rows, device = self.net.expectation_.rows, self.net.expectation_.device
-        buffers = [buffer for buffer in plan_buffers(rows, self.n_steps) if buffer.n_batches]
-        memory = make_buffer_memory(rows, buffers)
-        for buffer in buffers:
-            x, u = buffer.read(rows, memory), self.net.expectation_.responsibilities
-            u = u[buffer.indices().to(u.device)]
-            shares = u.mean(0)
-            for indices in self.draw(u, buffer.n_batches).split(self.batch_size):
-                yield take_rows(x, indices, device), shares if self.is_sampled else u[indices]
 
 
 class EMNet(BoundNet):
@@ -122,9 +118,9 @@ class EMNet(BoundNet):
         self.em = em
         super().__init__(module, **options)
 
-    def get_iterator(self, dataset: Rows, training: bool = False) -> MStepIndices:
-        """Indices of the M-step's rows, or the rows themselves where they are read from a file."""
-        return (MStepBlocks if isinstance(dataset, LazyRows) else MStepIndices)(self, len(dataset))
+    def get_iterator(self, dataset: Rows, training: bool = False) -> MStepBatches:
+        """The M-step's rows and their weights."""
+        return MStepBatches(self, len(dataset))
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """The start's responsibilities, or an E-step where there was an earlier training."""
@@ -150,18 +146,10 @@ class EMNet(BoundNet):
         if self.module_.weight_logits.requires_grad:
             counts = self.expectation_.responsibilities.sum(0)
             self.module_.weight_logits.data.copy_(log_starting_weights(counts))
-        self.shares_ = self.expectation_.responsibilities.mean(0)
 
     def compute_terms(self, batch: Any) -> ELBOTerms:
         """Terms of the M-step's objective, one per draw or row."""
-        if isinstance(batch, tuple):
-            x, weights = batch
-        else:
-            x, u = (
-                take_rows(self.expectation_.rows, batch, self.expectation_.device),
-                self.expectation_.responsibilities,
-            )
-            weights = self.shares_ if batch.dim() == 2 else u[batch.to(u.device)]
+        x, weights = batch
         return self.module_.drawn_terms(x, weights) if x.dim() == 3 else self.module_.weighted_terms(x, weights)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

@@ -83,8 +83,8 @@ class Expectation:
         elbo = log_likelihood - kl_latent
         u = self.responsibilities[part] if hold else model.assign(elbo)[0].exp()
         kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
-        sums = ((u * term).sum(-1) for term in (log_likelihood, kl_latent))
-        terms = ELBOTerms(*sums, torch.zeros_like(kl_component), kl_component)
+        log_likelihood, kl_latent = ((u * term).sum(-1) for term in (log_likelihood, kl_latent))
+        terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
         return terms, u, bool(elbo.isfinite().all())
 
     def _make_table(self, K: int) -> Tensor:
