@@ -35,10 +35,11 @@ def check_rows(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
 
 
 def _read_whole(X: Any) -> np.ndarray:
-    """All rows; of an array that scikit-learn will refuse for its axes, some."""
-    if X.dtype.kind in "OSUV":
+    """All rows; or some, of an array that scikit-learn will refuse for its axes or its type."""
+    if X.dtype.kind not in "fiubc":
         raise ValueError(f"X must hold numbers; got an array of dtype {X.dtype}.")
-    return np.asarray(X[: X.shape[0] if len(X.shape) == 2 else 2] if X.shape else X)
+    is_refused = len(X.shape) != 2 or X.dtype.kind == "c"
+    return np.asarray(X[: 2 if is_refused else X.shape[0]] if X.shape else X)
 
 
 def check_enough_rows(n_samples: int, n_components: int) -> None:
