@@ -369,7 +369,9 @@ def test_other_widths_and_late_errors_of_a_fitted_estimator(quick, small_blocks)
         with pytest.raises(ValueError, match="Input X contains NaN"):
             method(Guarded(spoil(X, np.nan)))
     assert model.lower_bound_ == bound
-    with pytest.raises(ValueError, match=r"likelihood='bernoulli' needs values in \[0, 1\]; X has values in \[11, 147\]"):
+    with pytest.raises(
+        ValueError, match=r"likelihood='bernoulli' needs values in \[0, 1\]; X has values in \[11, 147\]"
+    ):
         model.set_params(likelihood="bernoulli").fit(Guarded(X))
 
 

@@ -22,7 +22,7 @@ from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrai
 from skgmvae.training.starts import choose_start, spread
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
-MAX_START_ROWS = 100_000  # a start is made on so many rows, drawn without replacement, and spread to the others
+MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
 MAX_INPUT_VALUES = 10_000_000  # and up to so many values, since that takes a standardised copy
 GUIDE_ROWS = 2**17  # at a time
