@@ -21,7 +21,9 @@ PAGES = 2**16  # bytes; the system maps pages of a file in groups of this size
 
 
 class LazyRows:
-    """A numeric array (N, D) of which slices of rows are read, converted and checked when they are asked for.
+    """A numeric array (N, D) of which slices of rows are read and converted when they are asked for.
+
+    A row that is not finite is an error when it is first read.
 
     Values are the numbers that they are, whatever their type: nothing is scaled.
 
@@ -46,6 +48,7 @@ class LazyRows:
         self.shape = tuple(int(size) for size in array.shape)
         self.dtype = min(np.result_type(array.dtype, np.float32), np.dtype(np.float64))
         self.block_rows = self._choose_block_rows()
+        self._are_checked = np.zeros(len(self), bool)
 
     def _choose_block_rows(self) -> int:
         row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
@@ -60,13 +63,18 @@ class LazyRows:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> NDArray:
+        first, end, _ = rows.indices(len(self))
+        return self.read(rows, np.empty((max(0, end - first), self.shape[1]), self.dtype))
+
+    def read(self, rows: slice, out: NDArray) -> NDArray:
+        """The slice, written to ``out``; rows are checked the first time."""
         part = self.array[rows]
-        values = np.asarray(part, dtype=self.dtype, order="C")
-        if find_map(part) is not None:
-            values = values.copy() if values.base is not None else values
-            release(part)
-        assert_all_finite(values, input_name="X", estimator_name=self.owner)
-        return values
+        np.copyto(out, part, casting="same_kind" if self.dtype.kind == part.dtype.kind else "unsafe")
+        release(part)
+        if not self._are_checked[rows].all():
+            assert_all_finite(out, input_name="X", estimator_name=self.owner)
+            self._are_checked[rows] = True
+        return out
 
     def __getstate__(self) -> dict[str, Any]:
         """What joblib hashes where ``memory`` caches a function of the rows: their content, block by block."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skgmvae.rows import LazyRows
 
-BUFFER_BYTES = 2**28  # of rows that are shuffled together where they are read from a file
+BUFFER_BYTES = 2**27  # of rows that are shuffled together where they are read from a file
 Rows: TypeAlias = Tensor | LazyRows
 
 
@@ -115,7 +115,7 @@ class Buffer(NamedTuple):
         end = 0
         for block in self.blocks:
             begin, end = end, end + block.stop - block.start
-            memory[begin:end] = rows[block]
+            rows.read(block, memory[begin:end])
         return torch.from_numpy(memory[:end])
 
     def indices(self) -> Tensor:
