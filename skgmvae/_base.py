@@ -99,7 +99,8 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 and float64 arrays, memory-mapped ones included, are used without a copy.
+            float32 and float64 arrays are used without a copy. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and
+            whatever else can be sliced may be larger than memory: they are then read block by block.
         y : Ignored
 
         Returns

@@ -24,7 +24,6 @@ from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
 MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
-MAX_INPUT_VALUES = 10_000_000  # and up to so many values, since that takes a standardised copy
 GUIDE_ROWS = 2**17  # at a time
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
 # of standardised features, at most, where the weights are random: under the large residuals of such a decoder
@@ -210,7 +209,7 @@ def _start_mixture(
     if len(X) > MAX_START_ROWS:
         some = PickedRows(X, np.sort(random_state.choice(len(X), MAX_START_ROWS, replace=False)))
     embedding, inputs = over_chunks(autoencoder, _embed, some, device), None
-    if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES and len(some) * X.shape[1] <= MAX_INPUT_VALUES:
+    if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES:
         inputs = over_chunks(autoencoder, _standardise, some, device)
     name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
     start = Start(name, torch.from_numpy(responsibilities))
