@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skgmvae.rows import release
+
 ARC_DISTANCE = 1.6  # from the origin to the centres of the arcs' circles
 ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its centre
 # third byte of the magic number: type of the values, all big-endian
@@ -194,7 +196,10 @@ class ScaledRows:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        return np.asarray(self.array[rows], dtype=np.float32) / np.float32(self.divisor)
+        part = self.array[rows]
+        scaled = np.asarray(part, dtype=np.float32) / np.float32(self.divisor)
+        release(part)
+        return scaled
 
 
 def make_circle_arcs(n_samples=10_000, *, n_arcs=5, noise=0.06, random_state=None):

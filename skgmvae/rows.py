@@ -69,7 +69,7 @@ class LazyRows:
     def read(self, rows: slice, out: NDArray) -> NDArray:
         """The slice, written to ``out``; rows are checked the first time."""
         part = self.array[rows]
-        np.copyto(out, part, casting="same_kind" if self.dtype.kind == part.dtype.kind else "unsafe")
+        np.copyto(out, part, casting="same_kind")
         release(part)
         if not self._are_checked[rows].all():
             assert_all_finite(out, input_name="X", estimator_name=self.owner)
@@ -155,8 +155,9 @@ def release(part: Any) -> None:
     They would count as this process's memory until the system needs it; they stay in the system's cache.
     """
     mapped = find_map(part)
-    if mapped is None or mapped.mode == "c" or not hasattr(mmap, "MADV_DONTNEED") or min(part.strides) < 0:
-        return  # changes to a private copy ("c") would be lost
+    is_private = mapped is not None and mapped.mode == "c"  # changes to it would be lost
+    if mapped is None or is_private or not hasattr(mmap, "MADV_DONTNEED") or not part.size or min(part.strides) < 0:
+        return
     low = part.ctypes.data - np.frombuffer(mapped._mmap, np.uint8).ctypes.data
     high = low + part.itemsize + sum((n - 1) * stride for n, stride in zip(part.shape, part.strides, strict=True))
     start = low - low % PAGES

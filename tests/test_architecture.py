@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[1] / "skgmvae"
 ESTIMATORS = ("skgmvae._gmvae", "skgmvae._vade", "skgmvae._vaeem")
 # lowest first; a module may import only from floors below its own, or from its own folder
 FLOORS = (
+    ("skgmvae.rows",),
     ("skgmvae.functional", "skgmvae.metrics", "skgmvae.datasets"),
     ("skgmvae.models",),
-    ("skgmvae.rows",),
     ("skgmvae.inference", "skgmvae.persistence"),
     ("skgmvae.training",),
     ("skgmvae._checks",),

@@ -146,6 +146,9 @@ def test_pages_of_a_memory_map_are_let_go(tmp_path):
     before = count_mapped()
     total = sum(float(block.sum()) for _, block in cut(LazyRows(X), 250))
     assert total == 8e6 and count_mapped() - before < 4e6
+    scaled = ScaledRows(X)
+    assert sum(float(scaled[i : i + 250].max()) > 0 for i in range(0, 8000, 250)) == 32
+    assert count_mapped() - before < 4e6
     view = np.asarray(X)[10:]
     assert find_map(view) is not None and find_map(X[[1, 2]]) is None and find_map(np.ones(3)) is None
 

@@ -126,7 +126,7 @@ class Expectation:
     @torch.no_grad()
     def _evaluate(self, model: VAEEM, chosen: Tensor | None) -> None:
         """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk."""
-        if chosen is None:
+        if not len(self.log_likelihood):
             self.log_likelihood, self.kl_latent = (self._make_table(model.n_components) for _ in range(2))
         for part, x in self._chunks(chosen, chunk_rows(model)):
             terms = model.component_terms(x, sampled=False)
