@@ -137,7 +137,7 @@ def fit_from_scratch(
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
-            is_held = plan.n_epochs // 2 > 0 or not net_type.can_be_guided
+            is_held = not net_type.can_be_guided or (plan.n_epochs // 2 > 0 and init_params != "random")
             start = start_model(
                 model, autoencoder, X, init_params, rng, check_device(plan.device), for_all_rows=is_held
             )
@@ -214,24 +214,32 @@ def _start_mixture(
     name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
     start = Start(name, torch.from_numpy(responsibilities))
     model.start_from(torch.from_numpy(embedding), start.responsibilities)
-    if some is X:
-        return start
-    if not for_all_rows:
-        return Start(name, None)
+    if some is X or not for_all_rows:
+        return start if some is X else Start(name, None)
     place, points = (_embed, embedding) if inputs is None else (_standardise, inputs)
     assign = spread(points, responsibilities, random_state, is_random=init_params == "random")
-    all_rows = over_chunks(
-        autoencoder,
-        lambda autoencoder, rows: torch.from_numpy(assign(place(autoencoder, rows).numpy(force=True))),
-        X,
-        device,
-        out=make_table((len(X), model.n_components)),
-    )
+    all_rows = _assign_all(autoencoder, X, place, assign, model.n_components, device)
     all_rows[some.indices] = responsibilities
     start = Start(name, torch.from_numpy(all_rows))
     if hasattr(model, "starting_responsibilities"):  # kept for its first M-step
         model.starting_responsibilities = start.responsibilities
     return start
+
+
+def _assign_all(
+    autoencoder: Autoencoder,
+    X: np.ndarray | LazyRows,
+    place: Callable[[Any, torch.Tensor], torch.Tensor],
+    assign: Callable[[np.ndarray], np.ndarray],
+    n_components: int,
+    device: torch.device,
+) -> np.ndarray:
+    """A table (N, K) of responsibilities, by ``assign`` at the points where ``place`` puts the rows."""
+
+    def place_and_assign(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(assign(place(autoencoder, rows).numpy(force=True)))
+
+    return over_chunks(autoencoder, place_and_assign, X, device, out=make_table((len(X), n_components)))
 
 
 def make_guide(start: Start, plan: Plan) -> Guide | None:
