@@ -1,8 +1,12 @@
-"""How the time of an epoch grows with M and K: ratios of processor times, each from one run.
+"""How the time of an epoch grows with M and K, and that of a fit with the rows: processor times, each from one run.
 
-The networks are those of the MNIST benchmark. GMVAE on 4,000 random rows, in turns; VAE-EM on rows of an image
-set, K = 40 and K = 10 from k-means, each EM iteration once the E-step has become partial. One JSON line per case;
-1 if a ratio misses its target.
+M and K: the networks are those of the MNIST benchmark. GMVAE on 4,000 random rows, in turns; VAE-EM on rows of an image
+set, K = 40 and K = 10 from k-means, each EM iteration once the E-step has become partial; the ratio of the times.
+
+Rows: VaDE with a small network on ten groups in 16 dimensions, default start; the slope of log time against log rows by
+least squares, of the whole fit and of each phase.
+
+One JSON line per case; 1 if a ratio or slope misses its target.
 
     python benchmarks/growth.py --data-dir data
 """
@@ -14,15 +18,17 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from unittest import mock
 
 import data as data_sets
 import environment
 import models
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
-from skgmvae import VAEEMClustering
+from skgmvae import VaDEClustering, VAEEMClustering
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli
 from skgmvae.training.trainer import Plan, make_net, run
 
@@ -55,6 +61,8 @@ def make_parser():
     add("--threads", type=int, default=1, help="default: %(default)s")
     add("--data-dir", help="folder with folders of IDX files; default: $SKGMVAE_DATA")
     add("--rows", type=int, default=12_000, help="rows for VAE-EM; default: %(default)s")
+    add("--sizes", type=float, nargs="+", default=[1e4, 1e5, 1e6], help="rows for the slope; default: %(default)s")
+    add("--epochs", type=int, default=10, help="of both phases, for the slope; default: %(default)s")
     return parser
 
 
@@ -119,10 +127,43 @@ def compare_vaeem(arguments):
     return medians[40] / medians[10], details
 
 
+def make_groups(n_rows):
+    """Ten groups, each a curved sheet with noise, in 16 dimensions."""
+    rng = np.random.default_rng(0)
+    centres, sheets = 2.0 * rng.normal(size=(10, 16)), 0.6 * rng.normal(size=(10, 4, 16))
+    X = np.empty((n_rows, 16), np.float32)
+    for first in range(0, n_rows, 100_000):
+        part = X[first : first + 100_000]
+        groups = rng.integers(10, size=len(part))
+        z = rng.normal(size=(len(part), 4))
+        part[:] = centres[groups] + np.einsum("nl,nld->nd", z, sheets[groups]) + 0.3 * rng.normal(size=part.shape)
+    return X
+
+
+def fit_slope(arguments):
+    """Slope of the time of VaDE's fit, and those of its phases."""
+    seconds = {}
+    for n_rows in map(int, [1000, *arguments.sizes]):  # the first loads the libraries
+        estimator = VaDEClustering(10, hidden_layer_sizes=(32,), latent_dim=4, batch_size=512, tol=0.0, random_state=0)
+        estimator.set_params(pretrain_iter=arguments.epochs, max_iter=arguments.epochs)
+        X, began = make_groups(n_rows), time.process_time()
+        # the estimator's own record of its phases, in processor time
+        with warnings.catch_warnings(), mock.patch("time.perf_counter", time.process_time):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            estimator.fit(X)
+        seconds[n_rows] = {"fit": time.process_time() - began, **estimator.phase_seconds_}
+    seconds.pop(1000)
+    logs = np.log([list(phases.values()) for phases in seconds.values()])
+    slopes = np.polynomial.polynomial.polyfit(np.log(list(seconds)), logs, 1)[1]
+    names = next(iter(seconds.values()))
+    return float(slopes[0]), {"slopes": dict(zip(names, slopes.tolist(), strict=True)), "seconds": seconds}
+
+
 CASES = {
     "gmvae, M = 10 over M = 1": (lambda arguments: compare_gmvae(arguments, (10, 1), (10, 10)), 6.0),
     "gmvae, K = 30 over K = 10": (lambda arguments: compare_gmvae(arguments, (10, 1), (30, 1)), 1.5),
     "vaeem, K = 40 over K = 10": (compare_vaeem, 2.0),
+    "vade, slope in rows": (fit_slope, 1.05),
 }
 
 

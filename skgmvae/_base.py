@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skgmvae._checks import (
@@ -24,12 +23,14 @@ from skgmvae._checks import (
     check_image_shape,
     check_likelihood,
     check_min_information,
+    check_rows,
     measure_scale,
 )
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
 from skgmvae.inference import double_precision
 from skgmvae.models.contract import ELBOTerms
+from skgmvae.rows import LazyRows
 from skgmvae.training.devices import MAX_SEED, check_device
 from skgmvae.training.fitting import Fitted, fit_from_scratch, fit_further
 from skgmvae.training.net import BoundNet
@@ -98,7 +99,8 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 and float64 arrays, memory-mapped ones included, are used without a copy.
+            float32 and float64 arrays are used without a copy. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and
+            whatever else can be sliced may be larger than memory: they are then read block by block.
         y : Ignored
 
         Returns
@@ -188,8 +190,8 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             vars(self).update(before)
             raise
 
-    def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, reset=reset)
+    def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray | LazyRows:
+        X = check_rows(self, X, ensure_min_samples=2, reset=reset)
         if reset:  # a fitted mixture learns from a block of any size
             check_enough_rows(len(X), self.n_components)
         check_min_information(self.min_information, self.n_components)
@@ -223,7 +225,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             precision=self.precision,
         )
 
-    def _architecture(self, X: np.ndarray) -> Architecture:
+    def _architecture(self, X: np.ndarray | LazyRows) -> Architecture:
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
         likelihood = check_likelihood(self.likelihood, X)
         location, scale = measure_scale(X) if likelihood != "bernoulli" else ((), ())
@@ -247,7 +249,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         """What the net of the last phase takes beyond a plain one's options."""
         return {}
 
-    def _train_anew(self, X: np.ndarray, plan: Plan, random_state: np.random.RandomState) -> Fitted:
+    def _train_anew(self, X: np.ndarray | LazyRows, plan: Plan, random_state: np.random.RandomState) -> Fitted:
         # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
         pretraining = replace(
             plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
@@ -274,7 +276,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         self.pretrain_history_ = fitted.reconstruction
         return fitted
 
-    def _train_on(self, X: np.ndarray, plan: Plan, seed: int) -> Fitted:
+    def _train_on(self, X: np.ndarray | LazyRows, plan: Plan, seed: int) -> Fitted:
         return fit_further(
             self.net_,
             X,
@@ -285,7 +287,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             net_options=self._net_options(),
         )
 
-    def _set_attributes(self, fitted: Fitted, X: np.ndarray) -> None:
+    def _set_attributes(self, fitted: Fitted, X: np.ndarray | LazyRows) -> None:
         """Fitted attributes, but for those that depend on the order of the components."""
         self.net_ = fitted.net
         terms = ("lower_bound", *ELBOTerms._fields)
@@ -297,7 +299,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         self.phase_seconds_ = fitted.seconds
         self._describe_components(X)
 
-    def _order_components(self, X: np.ndarray) -> None:
+    def _order_components(self, X: np.ndarray | LazyRows) -> None:
         """Renumber the components by their training rows, largest first."""
         counts = np.bincount(self.labels_, minlength=self.n_components)
         order = np.argsort(-counts, kind="stable")
@@ -305,13 +307,13 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             self.net_.module_.reorder(torch.from_numpy(order))
             self._describe_components(X)
 
-    def _describe_components(self, X: np.ndarray) -> None:
+    def _describe_components(self, X: np.ndarray | LazyRows) -> None:
         """Labels, weights and means of the components as they are numbered now."""
         began = time.perf_counter()
         model = double_precision(self.net_.module_, check_device(self.device))
         with torch.inference_mode():
             self.weights_ = model.log_weights().exp().numpy(force=True)
-        self.labels_ = self._log_responsibilities(X).argmax(1)
+        self.labels_ = self._most_probable(X)
         self.means_ = self._component_means()
         self._set_model_attributes(model)
         seconds = self.phase_seconds_

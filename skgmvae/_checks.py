@@ -2,11 +2,44 @@
 
 import math
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import validate_data
+
+from skgmvae.rows import LazyRows, cut, is_better_read_lazily, is_sliceable
 
 BLOCK_ROWS = 4096
+
+
+def check_rows(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
+    """The rows, float64 or float32: an array, or lazy rows where that would take too much memory.
+
+    Of lazy rows the first block goes through scikit-learn's validation, and all others are checked as they are
+    read, so that messages are the same. Smaller arrays that can only be sliced are read once, whole.
+
+    Parameters
+    ----------
+    estimator : object
+    X : array-like of shape (N, D)
+    **options
+        ``reset``, ``ensure_min_samples``, … of :func:`sklearn.utils.validation.validate_data`.
+    """
+    options["dtype"] = [np.float64, np.float32]
+    if is_better_read_lazily(X):
+        rows = LazyRows(X, type(estimator).__name__)
+        validate_data(estimator, np.asarray(X[: max(2, rows.block_rows)]), **options)
+        return rows
+    return validate_data(estimator, _read_whole(X) if is_sliceable(X) else X, **options)
+
+
+def _read_whole(X: Any) -> np.ndarray:
+    """All rows; or some, of an array that scikit-learn will refuse for its axes or its type."""
+    if X.dtype.kind not in "fiubc":
+        raise ValueError(f"X must hold numbers; got an array of dtype {X.dtype}.")
+    is_refused = len(X.shape) != 2 or X.dtype.kind == "c"
+    return np.asarray(X[: 2 if is_refused else X.shape[0]] if X.shape else X)
 
 
 def check_enough_rows(n_samples: int, n_components: int) -> None:
@@ -47,11 +80,11 @@ def check_image_shape(network: str, image_shape: tuple | None, n_features: int) 
     return shape
 
 
-def check_likelihood(likelihood: str, X: np.ndarray) -> str:
+def check_likelihood(likelihood: str, X: np.ndarray | LazyRows) -> str:
     """A likelihood that fits the values; for 'auto', Bernoulli if all lie in [0, 1], else Gaussian."""
     if likelihood in ("gaussian", "unit_gaussian"):
         return likelihood
-    low, high = float(X.min()), float(X.max())
+    low, high = measure_range(X)
     inside = low >= 0.0 and high <= 1.0
     if likelihood == "bernoulli" and not inside:
         raise ValueError(
@@ -61,11 +94,18 @@ def check_likelihood(likelihood: str, X: np.ndarray) -> str:
     return "bernoulli" if inside else "gaussian"
 
 
-def measure_scale(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def measure_range(X: np.ndarray | LazyRows) -> tuple[float, float]:
+    """Smallest and largest value."""
+    blocks = [X] if isinstance(X, np.ndarray) else (block for _, block in cut(X, X.block_rows))
+    lows, highs = zip(*((float(block.min()), float(block.max())) for block in blocks), strict=True)
+    return min(lows), max(highs)
+
+
+def measure_scale(X: np.ndarray | LazyRows) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation per feature in float64, a block of rows at a time; 1 for constant features."""
     scaler = StandardScaler()
-    for first in range(0, len(X), BLOCK_ROWS):
-        scaler.partial_fit(X[first : first + BLOCK_ROWS].astype(np.float64))
+    for _, block in cut(X, getattr(X, "block_rows", BLOCK_ROWS)):
+        scaler.partial_fit(block.astype(np.float64))
     return scaler.mean_, scaler.scale_
 
 

@@ -1,6 +1,7 @@
 """What a fitted mixture answers: labels, probabilities, likelihoods, samples, embeddings."""
 
 import math
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skgmvae._checks import check_rows
 from skgmvae.inference import double_precision, over_chunks
+from skgmvae.rows import LazyRows
 from skgmvae.training.devices import MAX_SEED, check_device
 
 N_IMPORTANCE_SAMPLES = 32  # S of score_samples
@@ -28,16 +31,25 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _n_features_out(self) -> int:
         return self.net_.module_.embedding_dim
 
-    def _check_rows(self, X: Any) -> np.ndarray:
+    def _check_rows(self, X: Any) -> np.ndarray | LazyRows:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return check_rows(self, X, reset=False)
 
-    def _over_chunks(self, method: Any, X: np.ndarray, n_copies: int = 1) -> np.ndarray:
+    def _over_chunks(self, method: Any, X: np.ndarray | LazyRows, n_copies: int = 1) -> np.ndarray:
         return over_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
 
-    def _log_responsibilities(self, X: np.ndarray) -> np.ndarray:
+    def _log_responsibilities(self, X: np.ndarray | LazyRows) -> np.ndarray:
+        return self._over_chunks(self._assign(), X)
+
+    def _most_probable(self, X: np.ndarray | LazyRows) -> np.ndarray:
+        """Component of the largest responsibility, shape (N,)."""
+        assign = self._assign()
+        return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X)
+
+    def _assign(self) -> Callable[[Any, torch.Tensor], torch.Tensor]:
+        """From a model and rows to log q(c|x)."""
         noise = self._noise(N_POSTERIOR_DRAWS)
-        return self._over_chunks(lambda model, rows: model.log_responsibilities(rows, noise.to(rows.device)), X)
+        return lambda model, rows: model.log_responsibilities(rows, noise.to(rows.device))
 
     def _noise(self, n_draws: int) -> torch.Tensor:
         """The standard normal noise that all rows and calls share."""
@@ -55,7 +67,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         labels : ndarray of shape (n_samples,), int64
         """
-        return self._log_responsibilities(self._check_rows(X)).argmax(1)
+        return self._most_probable(self._check_rows(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Responsibilities q(c|x): the posterior probability of each component.

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skgmvae.rows import cut
+
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 
 # float64 copies of fitted modules, outside the estimators so that they are neither pickled nor compared
@@ -43,9 +45,10 @@ def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
 def over_chunks(
     module: nn.Module,
     method: Callable[[Any, Tensor], Tensor],
-    X: np.ndarray,
+    X: Any,
     device: torch.device,
     n_copies: int = 1,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """``method(module, rows)`` for all rows of ``X``, chunk by chunk, in float64.
 
@@ -55,11 +58,13 @@ def over_chunks(
         The fitted model, in any precision.
     method : callable
         From a float64 module and rows (n, D) to a tensor whose first axis has n entries.
-    X : ndarray of shape (N, D)
-        May be memory-mapped; only a chunk of it is converted at a time.
+    X : ndarray, LazyRows or PickedRows of shape (N, D)
+        Only a chunk or a block of it is converted at a time.
     device : torch.device
     n_copies : int, default=1
         Draws per row that ``method`` makes.
+    out : ndarray of shape (N, ...), optional
+        Where the results go; None: a new array of their type.
 
     Returns
     -------
@@ -67,13 +72,11 @@ def over_chunks(
     """
     double = double_precision(module, device)
     target = next(double.parameters()).device
-    size = chunk_rows(module, n_copies)
-    out: np.ndarray | None = None
-    for first in range(0, len(X), size):
-        rows = torch.from_numpy(np.array(X[first : first + size], dtype=np.float64)).to(target)
+    for first, chunk in cut(X, chunk_rows(module, n_copies)):
+        rows = torch.from_numpy(np.array(chunk, dtype=np.float64)).to(target)
         result = method(double, rows).numpy(force=True)
         if out is None:
-            out = np.empty((len(X), *result.shape[1:]))
+            out = np.empty((len(X), *result.shape[1:]), result.dtype)
         out[first : first + len(result)] = result
     if out is None:
         raise ValueError("X has no rows; pass at least one.")

@@ -4,6 +4,7 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from skgmvae import VaDEClustering
@@ -154,3 +155,19 @@ def test_arcs_page_and_curves_come_from_the_lines(load_script, monkeypatch, tmp_
     mixture = lines[-1]
     assert f"| GaussianMixture | {mixture['components_used']:.1f} | {100 * mixture['purity']:.1f} |" in page
     assert (tmp_path / "images" / "arcs_kl_component.png").stat().st_size > 1000
+
+
+def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_path):
+    script = load_script("larger_than_memory")
+    arguments = script.make_parser().parse_args(["--gigabytes", "0.004", "--features", "10", "--every", "5"])
+    X = script.make_file(tmp_path / "rows.f32", arguments)
+    blocks = X.any(axis=1)[: 20 * script.BLOCK_ROWS].reshape(20, -1)
+    assert X.shape == (100_000, 10) and X.min() >= 0.0 and X.max() <= 1.0
+    assert (blocks.all(axis=1) == (np.arange(20) % 5 == 0)).all() and blocks.any(axis=1).sum() == 4
+    counted = script.CountedRows(X)
+    assert counted[:5].shape == (5, 10) and counted.n_bytes == 200
+
+
+def test_shuffling_compares_the_same_seeds(load_script):
+    figures = load_script("shuffling").summarise(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
+    assert figures == {"full": 1.5, "blocks": 3.5, "difference": 2.0, "standard_error": 1.0}

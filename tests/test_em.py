@@ -12,7 +12,7 @@ from test_training import ARCHITECTURE, READS, D, draw_rows, make_plan
 from skgmvae.models import VAEEM
 from skgmvae.training import em
 from skgmvae.training.batches import draw_by_weight
-from skgmvae.training.em import EMNet, EMSettings, MStepIndices, copy_component
+from skgmvae.training.em import EMNet, EMSettings, MStepBatches, copy_component
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.pretraining import make_autoencoder
 from skgmvae.training.trainer import make_net, run
@@ -114,13 +114,13 @@ def test_gradient_of_the_drawn_rows_is_that_of_the_weighted_form():
 @pytest.mark.parametrize("n_components", [1, 3, 10, 40])
 def test_an_m_step_draws_as_many_rows_whatever_the_number_of_components(n_components):
     net = make_em_net(make_model(n_components, start=None), make_plan(1, 20))
-    batches = MStepIndices(net, 8000)
+    batches = MStepBatches(net, 8000)
     assert abs(len(batches) * 20 * n_components - 16000) <= 10 * n_components
     net.em = EMSettings(steps_per_iter=7)
-    assert len(MStepIndices(net, 8000)) == 7
+    assert len(MStepBatches(net, 8000)) == 7
     net.em = EMSettings(m_step="weighted")
-    assert len(MStepIndices(net, 8000)) * 20 == 16000
-    assert len(MStepIndices(net, 5)) == em.MIN_STEPS, "fewer rows than a batch"
+    assert len(MStepBatches(net, 8000)) * 20 == 16000
+    assert len(MStepBatches(net, 5)) == em.MIN_STEPS, "fewer rows than a batch"
 
 
 # ----------------------------------------------------------------------------------------- the iteration

@@ -1,24 +1,34 @@
-"""Batches sliced from a tensor: no Python per row, no copy of the data."""
+"""Batches sliced from a tensor, or from blocks of a file: no Python per row, no copy of the data."""
 
+import math
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skgmvae.rows import LazyRows
 
-def as_rows(X: np.ndarray) -> Tensor:
-    """A tensor over the memory of ``X`` (also a read-only or memory-mapped one); nothing is copied."""
+BUFFER_BYTES = 2**27  # of rows that are shuffled together where they are read from a file
+Rows: TypeAlias = Tensor | LazyRows
+
+
+def as_rows(X: np.ndarray | LazyRows) -> Rows:
+    """A tensor over the memory of ``X`` (also a read-only or memory-mapped one), nothing copied; or the lazy rows."""
+    if isinstance(X, LazyRows):
+        return X
     with warnings.catch_warnings():
         # torch warns that writing to a read-only array is undefined; rows are only read
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(X)
 
 
-def place_rows(rows: Tensor, device: torch.device) -> Tensor:
+def place_rows(rows: Rows, device: torch.device) -> Rows:
     """The rows on ``device`` if they fit into half of its free memory, else where they are."""
+    if isinstance(rows, LazyRows):
+        return rows
     if device.type == "mps":
         return rows.to(device, torch.float32)
     if device.type != "cuda":
@@ -83,15 +93,69 @@ def draw_by_weight(weights: Tensor, n_draws: int) -> Tensor:
     return indices.gather(1, order).T
 
 
+class Buffer(NamedTuple):
+    """Blocks of lazy rows that are read together.
+
+    Attributes
+    ----------
+    blocks : list of slice
+        In ascending order.
+    n_batches : int
+        Of the epoch's batches, those that come from these rows.
+    """
+
+    blocks: list[slice]
+    n_batches: int
+
+    def __len__(self) -> int:
+        return sum(block.stop - block.start for block in self.blocks)
+
+    def read(self, rows: LazyRows, memory: np.ndarray) -> Tensor:
+        """The rows, shape (n, D), in the first of those of ``memory``."""
+        end = 0
+        for block in self.blocks:
+            begin, end = end, end + block.stop - block.start
+            rows.read(block, memory[begin:end])
+        return torch.from_numpy(memory[:end])
+
+    def indices(self) -> Tensor:
+        """Their places among all rows."""
+        return torch.cat([torch.arange(block.start, block.stop) for block in self.blocks])
+
+
+def plan_buffers(rows: LazyRows, n_batches: int) -> list[Buffer]:
+    """All blocks in a fresh random order, as many at a time as ``BUFFER_BYTES`` hold, and the batches in proportion."""
+    N, size = len(rows), rows.block_rows
+    n_blocks = max(1, round(N / size))  # the last is longer or shorter by half a block at most
+    n_buffers = math.ceil(N * rows.shape[1] * rows.dtype.itemsize / BUFFER_BYTES)
+    buffers, n_rows, n_made = [], 0, 0
+    for group in torch.randperm(n_blocks).tensor_split(min(n_buffers, n_blocks)):
+        numbers = group.sort().values.tolist()
+        blocks = [slice(i * size, (i + 1) * size if i + 1 < n_blocks else N) for i in numbers]
+        n_rows += sum(block.stop - block.start for block in blocks)
+        n_due = n_batches * n_rows // N
+        buffers.append(Buffer(blocks, n_due - n_made))
+        n_made = n_due
+    return buffers
+
+
+def make_buffer_memory(rows: LazyRows, buffers: list[Buffer]) -> np.ndarray:
+    """Room for the largest of the buffers."""
+    return np.empty((max(map(len, buffers)), rows.shape[1]), rows.dtype)
+
+
 class ShuffledBatches:
     """All rows once per iteration, in a fresh random order, in batches of nearly equal size.
 
+    Rows that are read from a file come block by block: blocks in random order, several at a time into a buffer,
+    and the rows of the buffer shuffled.
+
     Parameters
     ----------
-    rows : Tensor of shape (N, D)
+    rows : Tensor or LazyRows of shape (N, D)
     batch_size : int
         Batches have at least this many rows and fewer than twice as many (N, if that is less), so none is
-        too small for batch normalisation.
+        too small for batch normalisation; about so many where the rows are lazy.
     device : torch.device, optional
         Where the batches go; rows that live elsewhere are sent in pinned blocks.
     guide : Guide, optional
@@ -99,23 +163,38 @@ class ShuffledBatches:
     """
 
     def __init__(
-        self, rows: Tensor, batch_size: int, device: torch.device | None = None, guide: Guide | None = None
+        self, rows: Rows, batch_size: int, device: torch.device | None = None, guide: Guide | None = None
     ) -> None:
         self.rows = rows
         self.guide = guide
         self.n_epochs_begun = 0
         self.n_batches = max(1, len(rows) // batch_size)
-        self.device = rows.device if device is None else torch.device(device)
+        here = rows.device if isinstance(rows, Tensor) else "cpu"
+        self.device = torch.device(here if device is None else device)
 
     def __len__(self) -> int:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.rows), device=self.rows.device)
         held = None
         if self.guide is not None and self.n_epochs_begun < self.guide.n_epochs:
             held = self.guide.log_responsibilities
         self.n_epochs_begun += 1
-        for indices in order.tensor_split(self.n_batches):
-            rows = take_rows(self.rows, indices, self.device)
-            yield rows if held is None else (rows, take_rows(held, indices, self.device))
+        for rows, places, n_batches in self._buffers():
+            order = torch.randperm(len(rows), device=rows.device)
+            for indices in order.tensor_split(n_batches):
+                batch = take_rows(rows, indices, self.device)
+                if held is None:
+                    yield batch
+                else:
+                    yield batch, take_rows(held, indices if places is None else places[indices], self.device)
+
+    def _buffers(self) -> Iterator[tuple[Tensor, Tensor | None, int]]:
+        """Rows that are shuffled together, their places unless they are all, and how many batches they make."""
+        if isinstance(self.rows, Tensor):
+            yield self.rows, None, self.n_batches
+            return
+        buffers = plan_buffers(self.rows, self.n_batches)
+        memory = make_buffer_memory(self.rows, buffers)
+        for buffer in buffers:
+            yield buffer.read(self.rows, memory), buffer.indices(), max(1, buffer.n_batches)

@@ -11,7 +11,7 @@ from torch import Tensor
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.starting import log_starting_weights
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.training.batches import draw_by_weight, take_rows
+from skgmvae.training.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
 
@@ -45,11 +45,14 @@ class EMSettings:
     max_reseeds: int = 2
 
 
-class MStepIndices:
-    """Indices of the rows of every step of an M-step.
+class MStepBatches:
+    """The steps of an M-step: pairs of rows and what weighs their terms.
 
-    Iterates over (B, K), rows drawn for each component in proportion to its responsibilities, or, for the
-    weighted form, over (B,), all rows in random order again and again.
+    Rows (B, K, D), drawn for each component in proportion to its responsibilities, and the components' shares (K,); or,
+    for the weighted form, rows (B, D), all of them in random order again and again, and their responsibilities (B, K).
+
+    Rows that are read from a file give a part of the steps on each buffer of blocks. With the buffer's own shares the
+    steps follow, all in all, the gradient of the sum over all rows, however the file is sorted.
     """
 
     def __init__(self, net: "EMNet", n_rows: int) -> None:
@@ -64,17 +67,33 @@ class MStepIndices:
     def __len__(self) -> int:
         return self.n_steps
 
-    def __iter__(self) -> Iterator[Tensor]:
-        u = self.net.expectation_.responsibilities
-        n_draws = self.n_steps * self.batch_size
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device = self.net.expectation_.device
+        for rows, u, n_steps in self._buffers():
+            shares = u.mean(0)
+            # where the rows are, all at once: a transfer per step would make the device wait
+            for indices in self._draw(u, n_steps).to(rows.device).split(self.batch_size):
+                yield take_rows(rows, indices, device), shares if self.is_sampled else u[indices.to(u.device)]
+
+    def _buffers(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Rows to draw from, their responsibilities, and for how many steps."""
+        rows, u = self.net.expectation_.rows, self.net.expectation_.responsibilities
+        if isinstance(rows, Tensor):
+            yield rows, u, self.n_steps
+            return
+        buffers = [buffer for buffer in plan_buffers(rows, self.n_steps) if buffer.n_batches]
+        memory = make_buffer_memory(rows, buffers)
+        for buffer in buffers:
+            yield buffer.read(rows, memory), u[buffer.indices().to(u.device)], buffer.n_batches
+
+    def _draw(self, u: Tensor, n_steps: int) -> Tensor:
+        """Indices for ``n_steps`` steps among the rows of responsibilities ``u``."""
+        n_draws = n_steps * self.batch_size
         if self.is_sampled:
-            indices = draw_by_weight(u, n_draws)
-        else:
-            n_passes = math.ceil(n_draws / self.n_rows)
-            passes = [torch.randperm(self.n_rows, device=u.device) for _ in range(n_passes)]
-            indices = torch.cat(passes)[:n_draws]
-        # where the rows are, all at once: a transfer per step would make the device wait
-        return iter(indices.to(self.net.expectation_.rows.device).split(self.batch_size))
+            return draw_by_weight(u, n_draws)
+        n_passes = math.ceil(n_draws / len(u))
+        passes = [torch.randperm(len(u), device=u.device) for _ in range(n_passes)]
+        return torch.cat(passes)[:n_draws]
 
 
 class EMNet(BoundNet):
@@ -99,9 +118,9 @@ class EMNet(BoundNet):
         self.em = em
         super().__init__(module, **options)
 
-    def get_iterator(self, dataset: Tensor, training: bool = False) -> MStepIndices:
-        """Indices of the M-step's rows."""
-        return MStepIndices(self, len(dataset))
+    def get_iterator(self, dataset: Rows, training: bool = False) -> MStepBatches:
+        """The M-step's rows and their weights."""
+        return MStepBatches(self, len(dataset))
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """The start's responsibilities, or an E-step where there was an earlier training."""
@@ -127,15 +146,11 @@ class EMNet(BoundNet):
         if self.module_.weight_logits.requires_grad:
             counts = self.expectation_.responsibilities.sum(0)
             self.module_.weight_logits.data.copy_(log_starting_weights(counts))
-        self.shares_ = self.expectation_.responsibilities.mean(0)
 
-    def compute_terms(self, batch: Tensor) -> ELBOTerms:
+    def compute_terms(self, batch: Any) -> ELBOTerms:
         """Terms of the M-step's objective, one per draw or row."""
-        x = take_rows(self.expectation_.rows, batch, self.expectation_.device)
-        if batch.dim() == 2:
-            return self.module_.drawn_terms(x, self.shares_)
-        u = self.expectation_.responsibilities
-        return self.module_.weighted_terms(x, u[batch.to(u.device)])
+        x, weights = batch
+        return self.module_.drawn_terms(x, weights) if x.dim() == 3 else self.module_.weighted_terms(x, weights)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """The E-step; its terms are the epoch's record."""
@@ -185,7 +200,7 @@ class EMNet(BoundNet):
         self.history.record("evaluated_share", self.expectation_.evaluated_share)
 
     @torch.no_grad()
-    def evaluate(self, rows: Tensor) -> float:
+    def evaluate(self, rows: Rows) -> float:
         """Mean bound of ``rows`` in nats, at the means of q_c(z|x)."""
         self.module_.eval()
         terms = Expectation(rows, torch.device(self.device)).update(self.module_)

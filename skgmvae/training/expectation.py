@@ -1,6 +1,7 @@
 """The E-step: responsibilities of all rows, kept up to date by looking at some of them."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -8,18 +9,22 @@ from torch import Tensor
 from skgmvae.inference import chunk_rows
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.training.batches import take_rows
+from skgmvae.rows import LazyRows, PickedRows, cut, make_table
+from skgmvae.training.batches import Rows, take_rows
 
 SETTLED = 0.99  # a row is settled when its largest responsibility is above this
+PART_VALUES = 2**22  # numbers of a table that are worked on at a time where the rows are lazy
 MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
 
 
 class Expectation:
     """What the E-steps of one training know of every row.
 
+    Its tables (N, K) lie in temporary files where they are large (see :func:`~skgmvae.rows.make_table`).
+
     Parameters
     ----------
-    rows : Tensor of shape (N, D)
+    rows : Tensor or LazyRows of shape (N, D)
     device : torch.device
         Where the model is; the rows may be elsewhere.
     responsibilities : Tensor of shape (N, K), optional
@@ -33,7 +38,7 @@ class Expectation:
         Share of the rows that the last E-step looked at.
     """
 
-    def __init__(self, rows: Tensor, device: torch.device, responsibilities: Tensor | None = None) -> None:
+    def __init__(self, rows: Rows, device: torch.device, responsibilities: Tensor | None = None) -> None:
         self.rows, self.device = rows, device
         self.log_likelihood = self.kl_latent = torch.empty(0, device=device)  # (N, K) after the first E-step
         self.responsibilities = torch.empty(0, device=device)
@@ -52,16 +57,41 @@ class Expectation:
         chosen = self._choose_rows(model.n_components, pairs_per_row)
         self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
         self._evaluate(model, chosen)
-        elbo = self.log_likelihood - self.kl_latent
-        u = self.responsibilities if hold else model.assign(elbo)[0].exp()
-        kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
-        log_likelihood, kl_latent = ((u * term).sum(-1) for term in (self.log_likelihood, self.kl_latent))
-        terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
-        if bool(elbo.isfinite().all()):
+        terms, u, is_finite = self._assign(model, hold=hold)
+        if is_finite:
             self._keep(u, chosen)
         else:
             self.may_be_partial = False
         return terms
+
+    def _assign(self, model: VAEEM, *, hold: bool) -> tuple[ELBOTerms, Tensor, bool]:
+        """Terms, u and whether all is finite, from the tables; those of lazy rows part by part."""
+        N, K = self.log_likelihood.shape
+        size = max(1, PART_VALUES // K) if isinstance(self.rows, LazyRows) else N
+        if size >= N:
+            return self._assign_part(model, slice(0, N), hold=hold)
+        u, all_terms, all_finite = self._make_table(K), [], True
+        for first in range(0, N, size):
+            part = slice(first, first + size)
+            terms, u[part], is_finite = self._assign_part(model, part, hold=hold)
+            all_terms.append(terms)
+            all_finite &= is_finite
+        return ELBOTerms(*(torch.cat(columns) for columns in zip(*all_terms, strict=True))), u, all_finite
+
+    def _assign_part(self, model: VAEEM, part: slice, *, hold: bool) -> tuple[ELBOTerms, Tensor, bool]:
+        log_likelihood, kl_latent = self.log_likelihood[part], self.kl_latent[part]
+        elbo = log_likelihood - kl_latent
+        u = self.responsibilities[part] if hold else model.assign(elbo)[0].exp()
+        kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
+        log_likelihood, kl_latent = ((u * term).sum(-1) for term in (log_likelihood, kl_latent))
+        terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
+        return terms, u, bool(elbo.isfinite().all())
+
+    def _make_table(self, K: int) -> Tensor:
+        """Room for a number for each row and component, on the model's device."""
+        if self.device.type != "cpu":
+            return torch.empty(len(self.rows), K, device=self.device)
+        return torch.from_numpy(make_table((len(self.rows), K)))
 
     def _choose_rows(self, K: int, pairs_per_row: float) -> Tensor | None:
         """Indices of the rows to look at; None: all of them.
@@ -86,7 +116,7 @@ class Expectation:
         of_donor = (self.responsibilities.argmax(-1) == donor).nonzero().flatten()
         if len(of_donor) < 2:
             return False
-        explained = (self.log_likelihood - self.kl_latent)[of_donor, donor]
+        explained = self.log_likelihood[of_donor, donor] - self.kl_latent[of_donor, donor]
         given = of_donor[explained.argsort()[: len(of_donor) // 2]]
         self.responsibilities[given] = 0.0
         self.responsibilities[given, component] = 1.0
@@ -96,13 +126,22 @@ class Expectation:
     @torch.no_grad()
     def _evaluate(self, model: VAEEM, chosen: Tensor | None) -> None:
         """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk."""
-        indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
-        if chosen is None:
-            self.log_likelihood = torch.empty(len(self.rows), model.n_components, device=self.device)
-            self.kl_latent = torch.empty_like(self.log_likelihood)
-        for part in indices.split(chunk_rows(model)):
-            terms = model.component_terms(take_rows(self.rows, part, self.device), sampled=False)
+        if not len(self.log_likelihood):
+            self.log_likelihood, self.kl_latent = (self._make_table(model.n_components) for _ in range(2))
+        for part, x in self._chunks(chosen, chunk_rows(model)):
+            terms = model.component_terms(x, sampled=False)
             self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
+
+    def _chunks(self, chosen: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices of ``size`` of the chosen rows at a time, and these rows; lazy ones in the order of the file."""
+        indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
+        if isinstance(self.rows, Tensor):
+            for part in indices.split(size):
+                yield part, take_rows(self.rows, part, self.device)
+            return
+        indices = indices.sort().values
+        for first, x in cut(PickedRows(self.rows, indices.numpy(force=True)), size):
+            yield indices[first : first + len(x)], torch.from_numpy(x).to(self.device)
 
     def _keep(self, u: Tensor, chosen: Tensor | None) -> None:
         """Take the new responsibilities, and see how many of the settled rows moved."""

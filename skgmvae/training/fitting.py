@@ -14,15 +14,17 @@ from torch import nn
 
 from skgmvae.inference import over_chunks
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.rows import LazyRows, PickedRows, make_table
 from skgmvae.training.batches import Guide, as_rows
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
-from skgmvae.training.starts import choose_start
+from skgmvae.training.starts import choose_start, spread
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
+MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
-MAX_INPUT_VALUES = 10_000_000  # and up to so many values, since that takes a standardised copy
+GUIDE_ROWS = 2**17  # at a time
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
 # of standardised features, at most, where the weights are random: under the large residuals of such a decoder
 # the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
@@ -79,7 +81,7 @@ class Fitted:
 
 
 def fit_from_scratch(
-    X: np.ndarray,
+    X: np.ndarray | LazyRows,
     architecture: Architecture,
     make_model: Callable[[nn.Module], nn.Module],
     *,
@@ -98,7 +100,7 @@ def fit_from_scratch(
 
     Parameters
     ----------
-    X : ndarray of shape (N, D)
+    X : ndarray or LazyRows of shape (N, D)
     architecture : Architecture
     make_model : callable
         From an autoencoder to the model around it.
@@ -135,10 +137,14 @@ def fit_from_scratch(
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
-            start = start_model(model, autoencoder, X, init_params, rng, check_device(plan.device))
+            is_held = not net_type.can_be_guided or (plan.n_epochs // 2 > 0 and init_params != "random")
+            start = start_model(
+                model, autoencoder, X, init_params, rng, check_device(plan.device), for_all_rows=is_held
+            )
             clock.lap("start")
             net = make_net(model, plan, net_type, **(net_options or {}))
             guide = make_guide(start, plan) if net_type.can_be_guided else None
+            start = start._replace(responsibilities=None)  # they may be large
             outcome = run(net, as_rows(X), plan, guide=guide, verbose=verbose, callbacks=callbacks)
             bound = last_bound(net, X)
             clock.lap("training")
@@ -151,7 +157,7 @@ def fit_from_scratch(
     return best
 
 
-def last_bound(net: BoundNet, X: np.ndarray) -> float:
+def last_bound(net: BoundNet, X: np.ndarray | LazyRows) -> float:
     """Bound of the last epoch that was not undone, or of the net as it is if there was none."""
     bounds = [record["lower_bound"] for record in net.history if math.isfinite(record["lower_bound"])]
     return bounds[-1] if bounds else net.evaluate(as_rows(X))
@@ -160,27 +166,25 @@ def last_bound(net: BoundNet, X: np.ndarray) -> float:
 def start_model(
     model: Any,
     autoencoder: Autoencoder,
-    X: np.ndarray,
+    X: np.ndarray | LazyRows,
     init_params: str,
     random_state: np.random.RandomState,
     device: torch.device,
+    *,
+    for_all_rows: bool = True,
 ) -> Start:
-    """Set the parameters that the training starts from."""
+    """Set the parameters that the training starts from.
+
+    Without ``for_all_rows`` the responsibilities may be None where there are many rows.
+    """
     autoencoder.eval()
     keeps_weights = init_params == "random" and model.random_start_is_weights
-    if keeps_weights:
-        start = Start(init_params, None)
-    else:
-        embedding = over_chunks(autoencoder, _embed, X, device)
-        inputs = None
-        if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES and X.size <= MAX_INPUT_VALUES:
-            inputs = over_chunks(autoencoder, _standardise, X, device)
-        name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
-        start = Start(name, torch.from_numpy(responsibilities))
-        model.start_from(torch.from_numpy(embedding), start.responsibilities)
+    start = Start(init_params, None)
+    if not keeps_weights:
+        start = _start_mixture(model, autoencoder, X, init_params, random_state, device, for_all_rows=for_all_rows)
     likelihood = model.likelihood
     if likelihood.learns_variance:
-        some_rows = X[:: max(1, len(X) // RESIDUAL_ROWS)]
+        some_rows = PickedRows(X, np.arange(0, len(X), max(1, len(X) // RESIDUAL_ROWS)))
         model.eval()
         squares = over_chunks(model, _residual_squares, some_rows, device)
         variance = squares.mean(0)
@@ -190,13 +194,63 @@ def start_model(
     return start
 
 
+def _start_mixture(
+    model: Any,
+    autoencoder: Autoencoder,
+    X: np.ndarray | LazyRows,
+    init_params: str,
+    random_state: np.random.RandomState,
+    device: torch.device,
+    *,
+    for_all_rows: bool,
+) -> Start:
+    """Moments of the mixture from responsibilities in the embedding of the rows, or of ``MAX_START_ROWS`` of them."""
+    some: Any = X
+    if len(X) > MAX_START_ROWS:
+        some = PickedRows(X, np.sort(random_state.choice(len(X), MAX_START_ROWS, replace=False)))
+    embedding, inputs = over_chunks(autoencoder, _embed, some, device), None
+    if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES:
+        inputs = over_chunks(autoencoder, _standardise, some, device)
+    name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
+    start = Start(name, torch.from_numpy(responsibilities))
+    model.start_from(torch.from_numpy(embedding), start.responsibilities)
+    if some is X or not for_all_rows:
+        return start if some is X else Start(name, None)
+    place, points = (_embed, embedding) if inputs is None else (_standardise, inputs)
+    assign = spread(points, responsibilities, random_state, is_random=init_params == "random")
+    all_rows = _assign_all(autoencoder, X, place, assign, model.n_components, device)
+    all_rows[some.indices] = responsibilities
+    start = Start(name, torch.from_numpy(all_rows))
+    if hasattr(model, "starting_responsibilities"):  # kept for its first M-step
+        model.starting_responsibilities = start.responsibilities
+    return start
+
+
+def _assign_all(
+    autoencoder: Autoencoder,
+    X: np.ndarray | LazyRows,
+    place: Callable[[Any, torch.Tensor], torch.Tensor],
+    assign: Callable[[np.ndarray], np.ndarray],
+    n_components: int,
+    device: torch.device,
+) -> np.ndarray:
+    """A table (N, K) of responsibilities, by ``assign`` at the points where ``place`` puts the rows."""
+
+    def place_and_assign(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(assign(place(autoencoder, rows).numpy(force=True)))
+
+    return over_chunks(autoencoder, place_and_assign, X, device, out=make_table((len(X), n_components)))
+
+
 def make_guide(start: Start, plan: Plan) -> Guide | None:
     """The start's responsibilities for the first half of the epochs; none where they are random."""
     n_epochs = plan.n_epochs // 2
     if start.name == "random" or n_epochs == 0:
         return None
-    responsibilities = start.responsibilities.float()
-    return Guide(responsibilities.clamp_min(torch.finfo(torch.float32).tiny).log(), n_epochs)
+    held = torch.from_numpy(make_table(tuple(start.responsibilities.shape)))
+    for log_part, part in zip(held.split(GUIDE_ROWS), start.responsibilities.split(GUIDE_ROWS), strict=True):
+        torch.log(part.float().clamp_min(torch.finfo(torch.float32).tiny), out=log_part)
+    return Guide(held, n_epochs)
 
 
 def _embed(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -213,7 +267,7 @@ def _residual_squares(model: Any, rows: torch.Tensor) -> torch.Tensor:
 
 def fit_further(
     net: BoundNet,
-    X: np.ndarray,
+    X: np.ndarray | LazyRows,
     plan: Plan,
     *,
     seed: int,

@@ -12,15 +12,21 @@ from torch import Tensor, nn
 
 from skgmvae.inference import forget_double
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.training.batches import Batches, Guide, ShuffledBatches
+from skgmvae.training.batches import Batches, Guide, Rows, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
+BATCHES_PER_JOIN = 16  # so many are joined: many small tensors between large ones that come and go waste memory
 
 
 def _inputs(batch: Any) -> tuple[Tensor, ...]:
     """A batch as the module's arguments: rows, and the responsibilities to hold if there are any."""
     return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _join(parts: list[ELBOTerms]) -> ELBOTerms:
+    """The terms of all parts' rows."""
+    return ELBOTerms(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 class BoundNet(NeuralNet):
@@ -65,11 +71,11 @@ class BoundNet(NeuralNet):
     def _default_callbacks(self) -> list:
         return []  # skorch's own read the loss on the host after every batch
 
-    def get_dataset(self, X: Tensor, y: Any = None) -> Tensor:
-        """The tensor of rows itself."""
+    def get_dataset(self, X: Rows, y: Any = None) -> Rows:
+        """The rows themselves."""
         return X
 
-    def get_iterator(self, dataset: Tensor, training: bool = False) -> Batches:
+    def get_iterator(self, dataset: Rows, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
         return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.guide_ if training else None)
 
@@ -94,6 +100,8 @@ class BoundNet(NeuralNet):
             return
         self.module_.train(training)
         waiting: list[ELBOTerms] = []
+        latest: list[ELBOTerms] = []
+        per_join = min(BATCHES_PER_JOIN, BATCHES_PER_READ)
         totals = torch.zeros(len(ELBOTerms._fields) + 1, dtype=torch.float64)
         n_rows = 0
         forget_double(self.module_)
@@ -102,9 +110,12 @@ class BoundNet(NeuralNet):
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
-                waiting.append(ELBOTerms(*(term.detach() for term in step["y_pred"])))
+                latest.append(ELBOTerms(*(term.detach() for term in step["y_pred"])))
                 n_rows += len(_inputs(batch)[0])
-                if len(waiting) == BATCHES_PER_READ:
+                if len(latest) == per_join:
+                    waiting.append(_join(latest))
+                    latest.clear()
+                if len(waiting) * per_join >= BATCHES_PER_READ:
                     totals += self._sum_terms(waiting)
                     waiting.clear()
                 self.notify("on_batch_end", batch=batch, training=training, **step)
@@ -112,8 +123,8 @@ class BoundNet(NeuralNet):
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
             self.history.pop()  # the record of an epoch that is not over
             raise
-        if waiting:
-            totals += self._sum_terms(waiting)
+        if waiting or latest:
+            totals += self._sum_terms([*waiting, *latest])
         self.record_terms(totals / n_rows)
         self.history[-1]["batches"].clear()  # whatever callbacks noted per batch is not kept for ever
 
@@ -123,7 +134,7 @@ class BoundNet(NeuralNet):
             self.history.record(name, value)
 
     def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
-        terms = ELBOTerms(*(torch.cat(columns) for columns in zip(*waiting, strict=True)))
+        terms = _join(waiting)
         # Apple's device has no float64: sum there in float32
         wide = torch.float64 if terms[0].device.type != "mps" else torch.float32
         sums = torch.stack([column.sum(dtype=wide) for column in (self.criterion_.per_row(terms), *terms)])
@@ -137,7 +148,7 @@ class BoundNet(NeuralNet):
         return sums
 
     @torch.no_grad()
-    def evaluate(self, rows: Tensor) -> float:
+    def evaluate(self, rows: Rows) -> float:
         """Mean bound of ``rows`` in nats, in evaluation mode, with fresh Monte Carlo noise."""
         self.module_.eval()
         batches = self.get_iterator(rows)

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KNeighborsRegressor, NearestNeighbors
 from sklearn.preprocessing import normalize
 
 N_NEIGHBORS = 10
@@ -19,6 +19,9 @@ CLEAR_GAP = 2.0  # ratio of eigenvalues K + 1 and K above which K eigenvectors a
 CLEARLY_LESS_CUT = 0.5  # of the mixture's normalised cut …
 NEARLY_THE_BOUND = 0.2  # … while their own moments fall short of its bound by this at most, in nats per row
 MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
+# beyond the rows that a start is made on
+N_LANDMARKS = 5_000  # of these, among which the nearest are looked for …
+N_NEAREST = 5  # … and so many of them give a further row its responsibilities
 
 
 def _one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
@@ -139,6 +142,22 @@ def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_
     if n_neighbors < N - 1 and connected_components(graph, directed=False, return_labels=False) > n_pieces:
         return neighbor_affinities(points, n_pieces, 2 * n_neighbors)
     return graph
+
+
+def spread(
+    points: np.ndarray, responsibilities: np.ndarray, random_state: np.random.RandomState, *, is_random: bool = False
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that gives further points (n, L) their responsibilities (n, K).
+
+    The mean over the nearest among ``N_LANDMARKS`` of the points: neighbours rather than Gaussians, since the
+    clusters of a graph need not be ellipses. With ``is_random``, random ones like those of the points.
+    """
+    K = responsibilities.shape[1]
+    if is_random:
+        return lambda further: random_responsibilities(further, K, random_state)
+    few = random_state.choice(len(points), min(N_LANDMARKS, len(points)), replace=False)
+    nearest = KNeighborsRegressor(min(N_NEAREST, len(few)), algorithm="brute")
+    return nearest.fit(points[few], responsibilities[few]).predict
 
 
 STARTS: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]] = {

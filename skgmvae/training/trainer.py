@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from skorch.callbacks import LRScheduler
 from torch import Tensor, nn
 
-from skgmvae.training.batches import Guide, place_rows
+from skgmvae.training.batches import Guide, Rows, place_rows
 from skgmvae.training.callbacks import DivergenceGuard, Progress, StepSize, StopWhenConverged
 from skgmvae.training.devices import check_device, choose_autocast_dtype
 from skgmvae.training.net import BoundNet
@@ -73,7 +74,7 @@ def make_net(module: nn.Module, plan: Plan, net_type: type[BoundNet] = BoundNet,
 
 def run(
     net: BoundNet,
-    rows: Tensor,
+    rows: Rows,
     plan: Plan,
     *,
     guide: Guide | None = None,
@@ -105,7 +106,8 @@ def run(
     net.move_to(device)
     rows = place_rows(rows, device)
     if guide is not None:
-        net.guide_ = guide._replace(log_responsibilities=guide.log_responsibilities.to(rows.device))
+        place = rows.device if isinstance(rows, Tensor) else torch.device("cpu")
+        net.guide_ = guide._replace(log_responsibilities=guide.log_responsibilities.to(place))
     # one epoch of a net's iterator has as many steps as it has batches
     n_steps = plan.n_epochs * len(net.get_iterator(rows, training=True))
     for group in net.optimizer_.param_groups:

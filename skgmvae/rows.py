@@ -1,0 +1,179 @@
+"""Rows that are read a block at a time: memory-mapped files, h5py datasets, zarr arrays, large arrays of bytes."""
+
+import hashlib
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy import sparse
+from sklearn.utils import assert_all_finite
+
+MAX_WHOLE_BYTES = 2**30  # as float32 or float64; what is larger is not held in memory
+BLOCK_BYTES = 2**20  # read at once
+MAX_CHUNK_BYTES = 2**25  # a file's own chunks are read whole up to this size
+MAX_TABLE_BYTES = 2**28  # tables of a row per row of the data; larger ones lie in a temporary file
+PAGES = 2**16  # bytes; the system maps pages of a file in groups of this size
+
+
+class LazyRows:
+    """A numeric array (N, D) of which slices of rows are read and converted when they are asked for.
+
+    A row that is not finite is an error when it is first read.
+
+    Values are the numbers that they are, whatever their type: nothing is scaled.
+
+    Parameters
+    ----------
+    array : object
+        With ``shape``, ``dtype`` and slices of rows.
+    owner : str, optional
+        Estimator that messages about values speak of.
+
+    Attributes
+    ----------
+    shape : (int, int)
+    dtype : numpy.dtype
+        Of the slices: float32 where that holds every value of the array's type, else float64.
+    block_rows : int
+        Rows of a block, ``BLOCK_BYTES`` or whole chunks of the file.
+    """
+
+    def __init__(self, array: Any, owner: str | None = None) -> None:
+        self.array, self.owner = array, owner
+        self.shape = tuple(int(size) for size in array.shape)
+        self.dtype = min(np.result_type(array.dtype, np.float32), np.dtype(np.float64))
+        self.block_rows = self._choose_block_rows()
+        self._are_checked = np.zeros(len(self), bool)
+
+    def _choose_block_rows(self) -> int:
+        row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
+        n_rows = max(1, BLOCK_BYTES // row_bytes)
+        chunks = getattr(self.array, "chunks", None) or (0,)
+        chunk = chunks[0] if isinstance(chunks[0], int) else 0
+        if 0 < chunk <= n_rows:
+            return n_rows - n_rows % chunk
+        return chunk if 0 < chunk * row_bytes <= MAX_CHUNK_BYTES else n_rows
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray:
+        first, end, _ = rows.indices(len(self))
+        return self.read(rows, np.empty((max(0, end - first), self.shape[1]), self.dtype))
+
+    def read(self, rows: slice, out: NDArray) -> NDArray:
+        """The slice, written to ``out``; rows are checked the first time."""
+        part = self.array[rows]
+        np.copyto(out, part, casting="same_kind")
+        release(part)
+        if not self._are_checked[rows].all():
+            assert_all_finite(out, input_name="X", estimator_name=self.owner)
+            self._are_checked[rows] = True
+        return out
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What joblib hashes where ``memory`` caches a function of the rows: their content, block by block."""
+        content = hashlib.blake2b(digest_size=16)
+        for _, block in cut(self, self.block_rows):
+            content.update(block.data)
+        return {"shape": self.shape, "dtype": str(self.dtype), "content": content.hexdigest()}
+
+
+class PickedRows:
+    """Some rows of an array (N, D) or of :class:`LazyRows`, gathered when they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray or LazyRows
+    indices : ndarray of int
+        In ascending order.
+    """
+
+    def __init__(self, X: NDArray | LazyRows, indices: NDArray) -> None:
+        self.X, self.indices = X, indices
+        self.shape = (len(indices), X.shape[1])
+        self.block_rows = X.block_rows if isinstance(X, LazyRows) else 1
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, rows: slice) -> NDArray:
+        indices = self.indices[rows]
+        if isinstance(self.X, np.ndarray):
+            return self.X[indices]
+        size = self.X.block_rows
+        blocks, first = np.unique(indices // size, return_index=True)
+        parts = zip(blocks * size, np.split(indices, first[1:]), strict=True)
+        return np.concatenate([self.X[start : start + size][part - start] for start, part in parts])
+
+
+def cut(X: Any, size: int) -> Iterator[tuple[int, NDArray]]:
+    """Consecutive pieces of ``size`` rows, each with the index of its first; lazy rows are read in whole blocks."""
+    step = size * max(1, getattr(X, "block_rows", 1) // size)
+    for first in range(0, len(X), step):
+        block = X[first : first + step]
+        for start in range(0, len(block), size):
+            yield first + start, block[start : start + size]
+
+
+def is_sliceable(X: Any) -> bool:
+    """Whether ``X`` is no array but gives NumPy's when sliced, as do h5py's datasets and zarr's arrays."""
+    has_interface = isinstance(getattr(X, "dtype", None), np.dtype) and isinstance(getattr(X, "shape", None), tuple)
+    # tables have columns, and arrays of other libraries a namespace: scikit-learn knows what to do with both
+    others = ("iloc", "__array_namespace__")
+    is_known = isinstance(X, np.ndarray | np.generic) or sparse.issparse(X) or any(hasattr(X, name) for name in others)
+    return has_interface and hasattr(X, "__getitem__") and not is_known
+
+
+def is_better_read_lazily(X: Any) -> bool:
+    """Whether ``X`` is numeric, (N, D), and would take more than ``MAX_WHOLE_BYTES`` of memory as float32 or float64.
+
+    Arrays of these two types that are in memory already take no more.
+    """
+    if not (type(X) in (np.ndarray, np.memmap) or is_sliceable(X)) or len(X.shape) != 2 or X.dtype.kind not in "fiub":
+        return False
+    itemsize = 4 if X.dtype == np.float32 else 8
+    in_memory = type(X) is np.ndarray and X.dtype in (np.float32, np.float64) and find_map(X) is None
+    return not in_memory and math.prod(X.shape) * itemsize > MAX_WHOLE_BYTES
+
+
+def find_map(array: Any) -> Any:
+    """The memory map that an array is a view of, if any."""
+    while array is not None and getattr(array, "_mmap", None) is None:
+        array = getattr(array, "base", None)
+    return array
+
+
+def release(part: Any) -> None:
+    """Let go of the mapped pages behind ``part``.
+
+    They would count as this process's memory until the system needs it; they stay in the system's cache.
+    """
+    mapped = find_map(part)
+    is_private = mapped is not None and mapped.mode == "c"  # changes to it would be lost
+    if mapped is None or is_private or not hasattr(mmap, "MADV_DONTNEED") or not part.size or min(part.strides) < 0:
+        return
+    low = part.ctypes.data - np.frombuffer(mapped._mmap, np.uint8).ctypes.data
+    high = low + part.itemsize + sum((n - 1) * stride for n, stride in zip(part.shape, part.strides, strict=True))
+    start = low - low % PAGES
+    length = min(high + PAGES - high % PAGES, len(mapped._mmap)) - start
+    mapped._mmap.madvise(mmap.MADV_DONTNEED, start, length)
+
+
+def make_table(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray:
+    """An array to be filled; beyond ``MAX_TABLE_BYTES`` it lies in a temporary file that goes with it.
+
+    The file has no name (on Windows one until it is closed), so that nothing is left even if the process is killed.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= MAX_TABLE_BYTES:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk shows now, not as a crash while writing
+        return np.memmap(file, dtype, "w+", shape=shape)

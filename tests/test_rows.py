@@ -1,0 +1,400 @@
+"""Rows read by blocks: whatever the file and its type, nothing is read whole and the results are those of the array."""
+
+import gc
+import os
+import pickle
+import tempfile
+import tracemalloc
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
+from skorch.callbacks import Callback
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, rows
+from skgmvae._checks import check_rows
+from skgmvae.datasets import ScaledRows
+from skgmvae.rows import LazyRows, PickedRows, cut, find_map, is_better_read_lazily, is_sliceable, make_table
+from skgmvae.training import batches, expectation, fitting
+from skgmvae.training.batches import Guide, ShuffledBatches, plan_buffers
+from skgmvae.training.devices import seeded
+
+ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
+INFERENCE = ("predict", "predict_proba", "score_samples", "transform", "reconstruct")
+N, D = 600, 4
+CENTRES = 20.0 + np.array([[0, 60, 0, 60], [60, 0, 0, 60], [90, 90, 120, 0]])
+MAX_ROWS = 66  # at once, in these tests
+each_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS)
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+class Guarded:
+    """Gives slices of few rows alone."""
+
+    def __init__(self, X, max_rows=MAX_ROWS):
+        self.X, self.shape, self.dtype, self.max_rows, self.n_slices = X, X.shape, X.dtype, max_rows, 0
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("converted whole")
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice) and rows.step in (None, 1)
+        part = self.X[rows]
+        assert len(part) <= self.max_rows, f"{len(part)} rows at once"
+        self.n_slices += 1
+        return part
+
+
+def make_rows(dtype=np.float32):
+    """Three groups of small whole numbers, which every type holds exactly, sorted by group."""
+    X, y = make_blobs([300, 200, 100], D, centers=CENTRES, cluster_std=3.0, shuffle=False, random_state=0)
+    return X.round().clip(0, 255).astype(dtype), y
+
+
+def write_memmap(path, X):
+    np.save(path / "X.npy", X)
+    return np.load(path / "X.npy", mmap_mode="r")
+
+
+def write_hdf5(path, X):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path / "X.h5", "w") as file:
+        file.create_dataset("X", data=X, chunks=(30, D), compression="gzip")
+    return h5py.File(path / "X.h5", "r")["X"]
+
+
+def write_zarr(path, X):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(str(path / "X.zarr"), shape=X.shape, chunks=(30, D), dtype=X.dtype)
+    array[:] = X
+    return zarr.open_array(str(path / "X.zarr"), mode="r")
+
+
+FILES = {"memmap": write_memmap, "hdf5": write_hdf5, "zarr": write_zarr, "own class": lambda path, X: Guarded(X, N)}
+each_file = pytest.mark.parametrize("write", FILES.values(), ids=FILES)
+each_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.uint8])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Everything is large: 50 rows of float32 to a block, four blocks to a buffer, 200 rows behind a start."""
+    monkeypatch.setattr(rows, "MAX_WHOLE_BYTES", 0)
+    monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 50 * D * 4)
+    monkeypatch.setattr(batches, "BUFFER_BYTES", 200 * D * 4)
+    monkeypatch.setattr(fitting, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(expectation, "PART_VALUES", 250)
+    monkeypatch.setattr("skgmvae.inference.CHUNK_VALUES", 16 * 32)  # 32 rows to a chunk of these networks
+
+
+def make(Estimator, quick, **settings):
+    return Estimator(3, **{**quick, "pretrain_iter": 5, "max_iter": 4, **settings})
+
+
+# -------------------------------------------------------------------------------------------- slices
+
+
+@each_file
+@each_dtype
+def test_slices_are_the_numbers_in_a_type_that_holds_them(write, dtype, tmp_path, small_blocks):
+    X, _ = make_rows(dtype)
+    array = write(tmp_path, X)
+    assert is_better_read_lazily(array)
+    lazy = LazyRows(array)
+    assert lazy.dtype == (np.float64 if dtype is np.float64 else np.float32)
+    blocks = list(cut(lazy, lazy.block_rows))
+    assert len(blocks) > 5 and all(block.dtype == lazy.dtype and block.flags.c_contiguous for _, block in blocks)
+    np.testing.assert_array_equal(np.concatenate([block for _, block in blocks]), X)
+    assert [first for first, _ in blocks] == list(range(0, N, lazy.block_rows))
+    indices = np.array([0, 3, 49, 50, 120, 599])
+    np.testing.assert_array_equal(PickedRows(lazy, indices)[1:6], X[indices[1:]])
+
+
+def test_blocks_are_whole_chunks_of_the_file(small_blocks):
+    def count_rows(*chunks):
+        array = Guarded(make_rows()[0])
+        array.chunks = chunks
+        return LazyRows(array).block_rows
+
+    assert [count_rows(30, D), count_rows(20, 2), count_rows(128, D)] == [30, 40, 128]
+    assert count_rows(10**9, D) == count_rows((10, 10), (D,)) == 50, "chunks that are too large, or dask's"
+
+
+def test_pieces_are_those_of_an_array_though_blocks_are_read(small_blocks):
+    X, _ = make_rows()
+    guarded = Guarded(X)
+    for size in (16, 60):
+        pieces, expected = list(cut(LazyRows(guarded), size)), list(cut(X, size))
+        assert [first for first, _ in pieces] == [first for first, _ in expected]
+        assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(pieces, expected, strict=True))
+    assert guarded.n_slices == -(-N // 48) + -(-N // 60)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="counts pages as Linux does")
+def test_pages_of_a_memory_map_are_let_go(tmp_path):
+    def count_mapped():
+        with open("/proc/self/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("RssFile"))
+
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (8000, 1000))  # 32 MB
+    X[:] = 1.0
+    X.flush()
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    before = count_mapped()
+    total = sum(float(block.sum()) for _, block in cut(LazyRows(X), 250))
+    assert total == 8e6 and count_mapped() - before < 4e6
+    scaled = ScaledRows(X)
+    assert sum(float(scaled[i : i + 250].max()) > 0 for i in range(0, 8000, 250)) == 32
+    assert count_mapped() - before < 4e6
+    view = np.asarray(X)[10:]
+    assert find_map(view) is not None and find_map(X[[1, 2]]) is None and find_map(np.ones(3)) is None
+
+
+def test_changes_to_a_private_map_are_kept(tmp_path):
+    X = write_memmap(tmp_path, make_rows()[0])
+    private = np.load(tmp_path / "X.npy", mmap_mode="c")
+    private[:] = 7.0
+    assert (LazyRows(private)[:100] == 7.0).all() and (private == 7.0).all() and not (X == 7.0).all()
+
+
+def test_what_is_read_lazily():
+    X, whole = make_rows()[0], {"float32": False, "float64": False, "float16": True, "uint8": True, "int64": True}
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(rows, "MAX_WHOLE_BYTES", N * D * 4 - 1)
+        for dtype, expected in whole.items():
+            assert is_better_read_lazily(X.astype(dtype)) == expected, dtype
+        assert is_better_read_lazily(Guarded(X)) and not is_better_read_lazily(Guarded(X[1:]))
+        assert not is_better_read_lazily(Guarded(X[:, 0])) and not is_better_read_lazily(Guarded(X.astype(complex)))
+        assert not is_better_read_lazily(X.tolist())
+    assert is_sliceable(Guarded(X)) and not is_sliceable(X) and not is_sliceable(X[0, 0]) and not is_sliceable([[1]])
+    assert not is_sliceable(torch.from_numpy(X))
+
+
+def test_validation_of_an_array_in_memory_makes_no_copy(tmp_path):
+    X = write_memmap(tmp_path, np.ones((50_000, 20), dtype=np.float32))
+    for array in (X, np.ones((25_000, 20))):
+        tracemalloc.start()
+        checked = check_rows(VaDEClustering(), array, reset=True)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert np.shares_memory(checked, array) and peak < 0.1 * array.nbytes
+
+
+def test_tables_are_files_without_a_name_when_they_are_large(monkeypatch, tmp_path):
+    assert find_map(make_table((10, 3))) is None
+    monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    table = make_table((10, 3))
+    table[:] = 2.0
+    assert find_map(table) is not None and table.dtype == np.float32 and (table == 2.0).all()
+    assert os.name == "nt" or not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------- shuffling
+
+
+def test_epoch_over_blocks_holds_every_row_once_in_mixed_batches(small_blocks):
+    X = np.repeat(np.arange(N, dtype=np.float32)[:, None], D, axis=1)
+    shuffled = ShuffledBatches(LazyRows(Guarded(X)), 20, guide=Guide(-2.0 * torch.arange(N).unsqueeze(1), 1))
+    with seeded(0, torch.device("cpu")):
+        held, free = list(shuffled), list(shuffled)
+    assert len(held) == len(free) == len(shuffled) == 30
+    for x, log_responsibilities in held:
+        assert torch.equal(log_responsibilities[:, 0], -2.0 * x[:, 0])
+    order = torch.cat(free)[:, 0]
+    assert torch.equal(order.sort().values, torch.arange(N, dtype=torch.float32))
+    assert not torch.equal(order, torch.cat([x for x, _ in held])[:, 0])
+    # four of twelve blocks at a time: a batch of 20 comes from several of them
+    assert min(len((batch[:, 0] // 50).unique()) for batch in free) >= 3
+    assert {len(batch) for batch in free} <= {18, 19, 20, 21, 22}
+
+
+@pytest.mark.parametrize("n_rows", [1, 49, 51, 74, 76, 199, 201, 320, 600])
+def test_buffers_cover_all_rows_and_share_the_batches(n_rows, small_blocks):
+    lazy = LazyRows(Guarded(np.zeros((n_rows, D), np.float32)))
+    for n_batches in (1, 5, 33):
+        buffers = plan_buffers(lazy, n_batches)
+        assert sum(buffer.n_batches for buffer in buffers) == n_batches
+        places = torch.cat([buffer.indices() for buffer in buffers])
+        assert places.sort().values.tolist() == list(range(n_rows))
+        assert [len(buffer) for buffer in buffers] == [len(buffer.indices()) for buffer in buffers]
+
+
+# ----------------------------------------------------------------------------------------- estimators
+
+
+@pytest.mark.parametrize(
+    "Estimator, dtype",
+    [
+        (GMVAEClustering, np.float16),
+        (VaDEClustering, np.uint8),
+        (VaDEClustering, np.float64),
+        (VAEEMClustering, np.float32),
+    ],
+)
+def test_fit_on_few_lazy_rows_is_that_on_the_array(Estimator, dtype, quick):
+    X, _ = make_rows(dtype)
+    settings = {"pretrain_iter": 2, "max_iter": 2}
+    of_array, of_lazy = (make(Estimator, quick, **settings).fit(array) for array in (X, Guarded(X, N)))
+    assert of_lazy.lower_bounds_ == of_array.lower_bounds_
+    for name in INFERENCE:
+        np.testing.assert_array_equal(getattr(of_lazy, name)(Guarded(X, N)), getattr(of_array, name)(X))
+
+
+@pytest.mark.parametrize(
+    "Estimator, write, dtype",
+    [
+        (VaDEClustering, write_memmap, np.float32),
+        (GMVAEClustering, write_memmap, np.float64),
+        (VaDEClustering, write_hdf5, np.uint8),
+        (VAEEMClustering, write_hdf5, np.float32),
+        (VAEEMClustering, write_zarr, np.float16),
+    ],
+)
+def test_fit_and_inference_by_blocks(Estimator, write, dtype, quick, tmp_path, small_blocks):
+    X, y = make_rows(dtype)
+    array = write(tmp_path, X)
+    model = make(Estimator, quick)
+    np.testing.assert_array_equal(model.fit_predict(array), model.predict(array))
+    assert adjusted_rand_score(y, model.labels_) > 0.95
+    assert model.labels_.dtype == np.int64 and model.labels_.shape == (N,)
+    for name in INFERENCE:  # here all of the values are held exactly by float64, where the array is converted
+        expected = getattr(model, name)(X.astype(np.float64))
+        np.testing.assert_array_equal(getattr(model, name)(array), expected, err_msg=name)
+    assert model.score(array) == model.score(X.astype(np.float64))
+    model.partial_fit(array)
+    assert len(model.history_["lower_bound"]) == 5
+
+
+@pytest.mark.parametrize(
+    "Estimator, init_params",
+    [(VaDEClustering, "auto"), (GMVAEClustering, "random"), (VAEEMClustering, "random"), (VAEEMClustering, "gmm")],
+)
+def test_nothing_is_read_whole(Estimator, init_params, quick, small_blocks):
+    X, _ = make_rows(np.uint8)
+    settings = {"m_step": "weighted"} if Estimator is VAEEMClustering and init_params == "gmm" else {}
+    guarded = Guarded(X)
+    model = make(Estimator, quick, init_params=init_params, pretrain_iter=1, max_iter=2, **settings).fit(guarded)
+    model.set_params(warm_start=True, max_iter=1).fit(guarded)
+    for name in INFERENCE:
+        assert np.isfinite(getattr(model, name)(guarded)).all()
+    assert guarded.n_slices > 100
+
+
+def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
+    X, y = make_rows()
+    monkeypatch.setattr(fitting, "MAX_START_ROWS", 200)
+    for Estimator in ESTIMATORS:
+        model = make(Estimator, quick, max_iter=2, init_params="graph").fit(X)
+        assert model.start_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
+
+
+def test_same_seed_same_result_by_blocks(quick, small_blocks):
+    X, _ = make_rows()
+    first, second = (make(VAEEMClustering, quick, pretrain_iter=2).fit(Guarded(X)) for _ in range(2))
+    assert first.lower_bounds_ == second.lower_bounds_
+    np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+def test_bytes_are_numbers_unless_they_are_scaled(quick, small_blocks):
+    X, _ = make_rows(np.uint8)
+    plain, scaled = (make(VaDEClustering, quick, max_iter=1).fit(array) for array in (X, ScaledRows(X)))
+    assert plain._fitted_architecture.likelihood == "gaussian" and plain.means_.max() > 2.0
+    assert scaled._fitted_architecture.likelihood == "bernoulli" and scaled.means_.max() <= 1.0
+    np.testing.assert_array_equal(ScaledRows(X)[5:9], X[5:9].astype(np.float32) / np.float32(255.0))
+
+
+# --------------------------------------------------------------------------------------------- cache
+
+
+def test_cache_knows_rows_by_their_content(quick, tmp_path, small_blocks):
+    X, _ = make_rows()
+    assert joblib.hash(LazyRows(X)) == joblib.hash(LazyRows(Guarded(X.copy())))
+    changed = X.copy()
+    changed[-1, -1] += 1.0
+    assert len({joblib.hash(LazyRows(array)) for array in (X, changed, X[:-1])}) == 3
+    settings = {"memory": str(tmp_path), "max_iter": 1}
+    first, second = (make(VaDEClustering, quick, **settings).fit(Guarded(array)) for array in (X, X.copy()))
+    assert first.lower_bounds_ == second.lower_bounds_
+    assert len(list(tmp_path.rglob("output.pkl"))) == 1
+
+
+def test_rows_are_not_hashed_without_a_cache(quick, monkeypatch, small_blocks):
+    def refuse(self):
+        raise AssertionError("hashed")
+
+    monkeypatch.setattr(LazyRows, "__getstate__", refuse)
+    model = make(VaDEClustering, quick, max_iter=1).fit(Guarded(make_rows()[0]))
+    pickle.dumps(model)
+
+
+# -------------------------------------------------------------------------------------------- errors
+
+
+def spoil(X, value):
+    X = X.copy()
+    X[N - 5, 2] = value
+    return X
+
+
+WRONG = {
+    "NaN": (lambda X: spoil(X, np.nan), "Input X contains NaN.\nVaDEClustering does not accept missing values"),
+    "infinity": (lambda X: spoil(X, np.inf), "Input X contains infinity or a value too large for dtype"),
+    "one axis": (lambda X: X[:, 0], "Expected 2D array, got 1D array instead"),
+    "three axes": (lambda X: X[:, :, None], "Found array with dim 3"),
+    "objects": (lambda X: X.astype(object), "X must hold numbers; got an array of dtype object"),
+    "complex": (lambda X: X.astype(complex), "Complex data not supported"),
+    "one row": (lambda X: X[:1], "1 sample"),
+    "no rows": (lambda X: X[:0], "0 sample"),
+}
+
+
+@pytest.mark.parametrize("change, message", WRONG.values(), ids=WRONG)
+def test_errors_are_those_of_arrays_and_leave_the_estimator(change, message, quick, small_blocks):
+    model = make(VaDEClustering, quick)
+    with pytest.raises(ValueError) as error:
+        model.fit(Guarded(change(make_rows()[0])))
+    assert message in str(error.value)
+    assert vars(model) == vars(make(VaDEClustering, quick))
+
+
+def test_other_widths_and_late_errors_of_a_fitted_estimator(quick, small_blocks):
+    X, _ = make_rows()
+    model = make(VaDEClustering, quick, max_iter=1).fit(Guarded(X))
+    with pytest.raises(ValueError, match="X has 3 features, but VaDEClustering is expecting 4 features as input"):
+        model.predict(Guarded(X[:, :3]))
+    bound = model.lower_bound_
+    for method in (model.predict, model.partial_fit):
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            method(Guarded(spoil(X, np.nan)))
+    assert model.lower_bound_ == bound
+    with pytest.raises(
+        ValueError, match=r"likelihood='bernoulli' needs values in \[0, 1\]; X has values in \[11, 147\]"
+    ):
+        model.set_params(likelihood="bernoulli").fit(Guarded(X))
+
+
+class Fail(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        raise RuntimeError("in the middle")
+
+
+def count_open_tables():
+    links = (os.path.join("/proc/self/map_files", name) for name in os.listdir("/proc/self/map_files"))
+    return sum("(deleted)" in os.readlink(link) for link in links)
+
+
+@each_estimator
+def test_temporary_files_go_also_when_a_fit_fails(Estimator, quick, monkeypatch, tmp_path, small_blocks):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    has_links = os.access("/proc/self/map_files", os.R_OK)
+    before = count_open_tables() if has_links else 0
+    with pytest.raises(RuntimeError, match="in the middle"):
+        make(Estimator, quick, callbacks=[Fail()]).fit(Guarded(make_rows()[0]))
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+    assert not has_links or count_open_tables() <= before
