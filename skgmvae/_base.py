@@ -3,7 +3,7 @@
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
@@ -26,8 +26,17 @@ from skgmvae._checks import (
     check_min_information,
     measure_scale,
 )
+from skgmvae._mistakes import (
+    check_callbacks,
+    check_memory_folder,
+    check_no_booleans,
+    check_spread,
+    explain_no_convergence,
+    explained,
+)
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
+from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
 from skgmvae.inference import double_precision
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.devices import MAX_SEED, check_device
@@ -50,7 +59,7 @@ STRUCTURE = (
 )
 
 
-class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseEstimator, ABC):
+class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
 
     What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
@@ -83,6 +92,18 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
     }
 
     _net_type: ClassVar[type[BoundNet]] = BoundNet
+    labels_: np.ndarray
+    weights_: np.ndarray
+    means_: np.ndarray
+    lower_bound_: float
+    lower_bounds_: list[float]
+    history_: dict[str, list[float]]
+    pretrain_history_: list[float]
+    phase_seconds_: dict[str, float]
+    start_: str
+    converged_: bool
+    n_iter_: int
+    net_: BoundNet
 
     @abstractmethod
     def _make_model(self, autoencoder: nn.Module) -> nn.Module:
@@ -92,6 +113,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
     def _set_model_attributes(self, model: nn.Module) -> None:
         """Fitted attributes that only this model has, from its float64 copy."""
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Pretrain an autoencoder, start a mixture in its embedding, and maximise the lower bound.
 
@@ -116,15 +138,16 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         ConvergenceWarning
             If ``max_iter`` epochs did not converge to ``tol``.
         """
-        with self._all_or_nothing():
-            continues = self.warm_start and hasattr(self, "net_")
+        continues = self.warm_start and hasattr(self, "net_")
+        with self._all_or_nothing(), self._epoch_tasks(X, continues) as tasks:
             X = self._check_training_rows(X, reset=not continues)
             random_state = check_random_state(self.random_state)
             if continues:
                 self._check_same_structure()
-                fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), random_state.randint(MAX_SEED))
+                seed = random_state.randint(MAX_SEED)
+                fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), seed, tasks)
             else:
-                fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state)
+                fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state, tasks)
             self._set_attributes(fitted, X)
             self._order_components(X)
         self._warn_if_interrupted(fitted.outcome)
@@ -182,18 +205,32 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         before = vars(self).copy()
         try:
             self._validate_params()
+            check_no_booleans(self.get_params(deep=False), self._parameter_constraints)
             yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
 
+    @contextmanager
+    def _epoch_tasks(self, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
+        """What tells the callbacks of :meth:`set_callbacks` of the epochs; nothing if there are none."""
+        n_epochs = self.max_iter * (1 if continues else self.n_init)
+        tasks = begin_tasks(self, X, n_epochs)
+        yield [tasks] if tasks is not None else []
+        if tasks is not None:
+            self.net_.set_callbacks(list(self.callbacks or []))
+            tasks.end()
+
     def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, reset=reset)
+        with explained(X):
+            X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, reset=reset)
         if reset:  # a fitted mixture learns from a block of any size
             check_enough_rows(len(X), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
+        check_callbacks(self.callbacks)
+        check_memory_folder(self.memory)
         return X
 
     def _structure(self) -> dict[str, Any]:
@@ -226,7 +263,8 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
     def _architecture(self, X: np.ndarray) -> Architecture:
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
         likelihood = check_likelihood(self.likelihood, X)
-        location, scale = measure_scale(X) if likelihood != "bernoulli" else ((), ())
+        location, scale = measure_scale(X) if likelihood != "bernoulli" else (np.empty(0), np.empty(0))
+        check_spread(location, scale)
         if likelihood == "unit_gaussian":
             scale = np.ones_like(scale)
         return Architecture(
@@ -239,7 +277,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             scale=tuple(map(float, scale)),
         )
 
-    def _autoencoder_layer_sizes(self) -> tuple | list:
+    def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the autoencoder of the first phase."""
         return self.hidden_layer_sizes
 
@@ -247,7 +285,9 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         """What the net of the last phase takes beyond a plain one's options."""
         return {}
 
-    def _train_anew(self, X: np.ndarray, plan: Plan, random_state: np.random.RandomState) -> Fitted:
+    def _train_anew(
+        self, X: np.ndarray, plan: Plan, random_state: np.random.RandomState, tasks: Sequence[EpochTasks] = ()
+    ) -> Fitted:
         # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
         pretraining = replace(
             plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
@@ -264,7 +304,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             random_state=random_state,
             memory=self.memory,
             verbose=self.verbose,
-            callbacks=self.callbacks,
+            callbacks=[*(self.callbacks or []), *tasks],
             net_type=self._net_type,
             net_options=self._net_options(),
         )
@@ -274,14 +314,14 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         self.pretrain_history_ = fitted.reconstruction
         return fitted
 
-    def _train_on(self, X: np.ndarray, plan: Plan, seed: int) -> Fitted:
+    def _train_on(self, X: np.ndarray, plan: Plan, seed: int, tasks: Sequence[EpochTasks] = ()) -> Fitted:
         return fit_further(
             self.net_,
             X,
             plan,
             seed=int(seed),
             verbose=self.verbose,
-            callbacks=self.callbacks,
+            callbacks=[*(self.callbacks or []), *tasks],
             net_options=self._net_options(),
         )
 
@@ -319,13 +359,11 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
 
     def _warn_if_interrupted(self, outcome: Outcome) -> None:
         if outcome.interrupted:
-            warnings.warn("Training was interrupted; the state reached so far is kept.", UserWarning, stacklevel=3)
+            text = "Training was interrupted; the state reached so far is kept."
+            warnings.warn(text, UserWarning, stacklevel=3 + N_WRAPPERS)
 
     def _warn_unless_converged(self, outcome: Outcome) -> None:
         if self.max_iter > 0 and not (outcome.converged or outcome.interrupted):
-            warnings.warn(
-                f"The lower bound still changed by more than tol={self.tol} nats over the last epochs. Increase "
-                f"max_iter (now {self.max_iter}) or tol, or continue with warm_start=True.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+            bounds = (self.lower_bounds_[0], self.lower_bound_)
+            text = explain_no_convergence(bounds, self.tol, self.max_iter, self.learning_rate)
+            warnings.warn(text, ConvergenceWarning, stacklevel=3 + N_WRAPPERS)

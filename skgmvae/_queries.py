@@ -10,6 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgmvae._mistakes import explained
 from skgmvae.inference import double_precision, over_chunks
 from skgmvae.training.devices import MAX_SEED, check_device
 
@@ -30,7 +31,8 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _check_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        with explained(X):
+            return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
     def _over_chunks(self, method: Any, X: np.ndarray, n_copies: int = 1) -> np.ndarray:
         return over_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
@@ -198,7 +200,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _check_component(self, component: Any) -> None:
         K = self.net_.module_.n_components
-        if not (isinstance(component, Integral) and 0 <= component < K):
+        if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= component < K):
             raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
 
     def _double(self) -> tuple[Any, torch.device]:

@@ -36,6 +36,10 @@ def write_file(path: str | os.PathLike, arrays: dict[str, np.ndarray], descripti
         Of JSON's types.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}; create it or name another file")
     text = json.dumps({"format_version": FORMAT_VERSION, **description}, sort_keys=True)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")

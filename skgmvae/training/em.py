@@ -14,6 +14,7 @@ from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.batches import draw_by_weight, take_rows
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
+from skgmvae.training.progress import LOGGER
 
 HOLD_STEPS = 200  # optimiser steps that networks with random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
@@ -203,6 +204,9 @@ def reseed_empty_components(net: EMNet) -> None:
             copy_component(net, donor, component)
             net.n_reseeds_[component] += 1
             model.reseeded.append((len(net.history), component))
+            LOGGER.info(
+                "Iteration %d: component %d lost its rows; half of %d's now", len(net.history), component, donor
+            )
 
 
 def copy_component(net: EMNet, donor: int, component: int) -> None:

@@ -18,6 +18,7 @@ from skgmvae.training.batches import Guide, as_rows
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
+from skgmvae.training.progress import show_phase
 from skgmvae.training.starts import choose_start
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
@@ -128,18 +129,22 @@ def fit_from_scratch(
     clock.lap("pretraining")
 
     best: Fitted | None = None
-    for _ in range(n_init):
+    for trial in range(n_init):
+        which = f" {trial + 1} of {n_init}" if n_init > 1 else ""
         seed = int(random_state.randint(MAX_SEED))
         with seeded(seed, check_device(plan.device)):
             autoencoder = make_autoencoder(architecture)
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
-            start = start_model(model, autoencoder, X, init_params, rng, check_device(plan.device))
+            with show_phase(f"start{which}", verbose) as show:
+                start = start_model(model, autoencoder, X, init_params, rng, check_device(plan.device))
+                show(start.name)
             clock.lap("start")
             net = make_net(model, plan, net_type, **(net_options or {}))
             guide = make_guide(start, plan) if net_type.can_be_guided else None
-            outcome = run(net, as_rows(X), plan, guide=guide, verbose=verbose, callbacks=callbacks)
+            phase = f"training{which}"
+            outcome = run(net, as_rows(X), plan, guide=guide, phase=phase, verbose=verbose, callbacks=callbacks)
             bound = last_bound(net, X)
             clock.lap("training")
         if best is None or bound > best.lower_bound:
