@@ -139,7 +139,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             If ``max_iter`` epochs did not converge to ``tol``.
         """
         continues = self.warm_start and hasattr(self, "net_")
-        with self._all_or_nothing(), self._epoch_tasks(X, continues) as tasks:
+        with self._epoch_tasks(X, continues) as tasks, self._all_or_nothing():
             X = self._check_training_rows(X, reset=not continues)
             random_state = check_random_state(self.random_state)
             if continues:
@@ -215,8 +215,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
     @contextmanager
     def _epoch_tasks(self, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
         """What tells the callbacks of :meth:`set_callbacks` of the epochs; nothing if there are none."""
-        n_epochs = self.max_iter * (1 if continues else self.n_init)
-        tasks = begin_tasks(self, X, n_epochs)
+        tasks = begin_tasks(self, X, continues)
         yield [tasks] if tasks is not None else []
         if tasks is not None:
             self.net_.set_callbacks(list(self.callbacks or []))
@@ -263,7 +262,8 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
     def _architecture(self, X: np.ndarray) -> Architecture:
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
         likelihood = check_likelihood(self.likelihood, X)
-        location, scale = measure_scale(X) if likelihood != "bernoulli" else (np.empty(0), np.empty(0))
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
+            location, scale = measure_scale(X) if likelihood != "bernoulli" else (np.empty(0), np.empty(0))
         check_spread(location, scale)
         if likelihood == "unit_gaussian":
             scale = np.ones_like(scale)
@@ -364,6 +364,5 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
 
     def _warn_unless_converged(self, outcome: Outcome) -> None:
         if self.max_iter > 0 and not (outcome.converged or outcome.interrupted):
-            bounds = (self.lower_bounds_[0], self.lower_bound_)
-            text = explain_no_convergence(bounds, self.tol, self.max_iter, self.learning_rate)
+            text = explain_no_convergence(self.lower_bounds_, self.tol, self.max_iter, self.learning_rate)
             warnings.warn(text, ConvergenceWarning, stacklevel=3 + N_WRAPPERS)

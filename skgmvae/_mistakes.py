@@ -1,6 +1,7 @@
 """What scikit-learn's own messages leave open: which column, which value, and what to do about it."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,13 +112,15 @@ def check_spread(location: np.ndarray, scale: np.ndarray) -> None:
         )
 
 
-def explain_no_convergence(bounds: tuple[float, float], tol: float, max_iter: int, learning_rate: float) -> str:
-    """What to do after a training whose first and last bound are ``bounds``."""
-    first, last = bounds
-    if last < first - max(abs(first), tol):
+def explain_no_convergence(bounds: Sequence[float], tol: float, max_iter: int, learning_rate: float) -> str:
+    """What to do after a training with these bounds, one per epoch."""
+    finite = [bound for bound in bounds if math.isfinite(bound)]
+    best, last = max(finite, default=math.nan), bounds[-1]
+    if len(finite) < len(bounds) or last < best - max(abs(best), tol):
         return (
-            f"The lower bound fell from {first:.4g} to {last:.4g} nats per row while training. Lower learning_rate "
-            f"(now {learning_rate:g}), or look for extreme values in X."
+            f"The lower bound fell from {best:.4g} to {last:.4g} nats per row while training, and "
+            f"{len(bounds) - len(finite)} epochs had to be undone. Lower learning_rate (now {learning_rate:g}), or "
+            "look for extreme values in X."
         )
     return (
         f"The lower bound still changed by more than tol={tol} nats over the last epochs. Increase max_iter (now "

@@ -71,10 +71,12 @@ class EpochTasks(Callback):
         }
 
 
-def begin_tasks(estimator: Any, X: Any, n_epochs: int) -> EpochTasks | None:
+def begin_tasks(estimator: Any, X: Any, continues: bool) -> EpochTasks | None:
     """The link to the callbacks that ``set_callbacks`` or a meta-estimator has set; None if there are none."""
     if not getattr(estimator, "_skl_callbacks", None):
         return None
+    estimator._validate_params()  # the number of epochs is one of them
+    n_epochs = estimator.max_iter * (1 if continues else estimator.n_init)
     context = estimator._init_callback_context(max_subtasks=n_epochs)
     context.call_on_fit_task_begin(estimator=estimator, X=X)
     return EpochTasks(estimator, context, X)

@@ -122,11 +122,8 @@ class DivergenceGuard(Callback):
         net.lr = net.lr / 4.0
         for group in net.optimizer_.param_groups:
             group["lr"] /= 4.0
-        culprits = ", ".join(net.diverged_) or "a parameter"
-        message = (
-            "Epoch %d undone: %s stopped being finite. Going on from the last finite epoch with learning_rate=%.2g."
-        )
-        LOGGER.warning(message, len(net.history), culprits, net.lr)
+        message = "Epoch %d is undone: %s stopped being finite. Training goes on from there with learning_rate=%.2g."
+        LOGGER.warning(message, len(net.history), _name_culprits(net.diverged_), net.lr)
 
     @torch.no_grad()
     def on_train_end(self, net: Any, **kwargs: Any) -> None:

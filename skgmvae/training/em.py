@@ -153,7 +153,9 @@ class EMNet(BoundNet):
             self._record(self._e_step())
         if self.is_first_training_:
             self._number_by_size()
+        # a tensor outside the module would be pickled with its device
         del self.expectation_
+        vars(self).pop("shares_", None)
 
     def _number_by_size(self) -> None:
         """Largest component first, the optimiser's memory included.
