@@ -363,6 +363,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             warnings.warn(text, UserWarning, stacklevel=3 + N_WRAPPERS)
 
     def _warn_unless_converged(self, outcome: Outcome) -> None:
-        if self.max_iter > 0 and not (outcome.converged or outcome.interrupted):
+        # fewer epochs than planned: a callback of the user's has ended the training
+        if 0 < self.max_iter == self.n_iter_ and not (outcome.converged or outcome.interrupted):
             text = explain_no_convergence(self.lower_bounds_, self.tol, self.max_iter, self.learning_rate)
             warnings.warn(text, ConvergenceWarning, stacklevel=3 + N_WRAPPERS)

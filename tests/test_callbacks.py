@@ -128,6 +128,7 @@ def test_checkpoints_of_the_best_epoch(Estimator, blobs, settings, tmp_path):
 
 
 @each_estimator
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")  # the user's own rule is no failure
 def test_early_stopping_on_the_bound(Estimator, blobs, settings):
     stop = EarlyStopping(
         "lower_bound", patience=2, lower_is_better=False, threshold=1e9, threshold_mode="abs", sink=len

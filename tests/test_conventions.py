@@ -62,7 +62,7 @@ def test_metadata_routing_leaves_nothing_to_route(fitted, frame):
         pipeline = make_pipeline(StandardScaler(), clone(fitted)).fit(frame)
         assert pipeline.predict_proba(frame).shape == (120, 3)
         with pytest.raises(TypeError, match="sample_weight"):
-            pipeline.fit(frame, sample_weight=np.ones(120))
+            search.fit(frame, sample_weight=np.ones(120))
 
 
 def test_representations(fitted):

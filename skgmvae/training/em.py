@@ -155,7 +155,7 @@ class EMNet(BoundNet):
             self._number_by_size()
         # a tensor outside the module would be pickled with its device
         del self.expectation_
-        vars(self).pop("shares_", None)
+        self.__dict__.pop("shares_", None)
 
     def _number_by_size(self) -> None:
         """Largest component first, the optimiser's memory included.
