@@ -67,6 +67,10 @@ def test_draws_on_a_new_figure_or_on_given_axes_and_again(name, draw):
     assert display.plot() is display and display.figure_ is not figure
     assert (display.axes_ if name == "history" else np.array([display.ax_])).ravel()[0].figure is display.figure_
     figure.canvas.draw()
+    whole = plt.figure(layout="constrained")
+    part = whole.subfigures(1, 2)[0]
+    assert draw(name, part.subplots()).figure_ is part
+    whole.canvas.draw()
 
 
 @pytest.mark.parametrize("name", ALL)

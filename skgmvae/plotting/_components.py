@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae.plotting._axes import COLOURS, KEY_ABOVE, import_pyplot, make_axes, set_ticks
+from skgmvae.plotting._axes import COLOURS, KEY_ABOVE, figure_of, import_pyplot, make_axes, set_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ class ConfidenceDisplay:
         ax.set_ylim(0.0, 1.0)
         _name_axes(ax, K)
         ax.legend(title="largest responsibility", ncols=min(n_bands, 4), **KEY_ABOVE)
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
     def _measure_shares(self) -> np.ndarray:
@@ -217,13 +217,22 @@ class ComponentSizesDisplay:
         ax = make_axes(ax, _figure_size(K))
         ax.bar(np.arange(K), counts / n_rows, **{"color": COLOURS[0], "width": 0.85, "label": "rows", **bar_kwargs})
         if self.weights is not None:
-            marks = {"marker": "D", "markersize": 5, "markerfacecolor": COLOURS[1], "markeredgecolor": "black"}
+            marks: dict[str, Any] = {
+                "marker": "D",
+                "markersize": 5,
+                "markerfacecolor": COLOURS[1],
+                "markeredgecolor": "black",
+            }
             ax.plot(np.arange(K), np.asarray(self.weights), linestyle="none", label="weight π", **marks)
         _name_axes(ax, K)
-        ax.secondary_yaxis("right", functions=(lambda y: y * n_rows, lambda y: y / n_rows)).set_ylabel("rows")
+        ax.secondary_yaxis("right", functions=_to_rows_and_back(n_rows)).set_ylabel("rows")
         ax.legend(ncols=2, **KEY_ABOVE)
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, figure_of(ax)
         return self
+
+
+def _to_rows_and_back(n_rows: int) -> Any:
+    return (lambda share: share * n_rows, lambda rows: rows / n_rows)
 
 
 def _figure_size(K: int) -> tuple[float, float]:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae.plotting._axes import make_axes, set_ticks
+from skgmvae.plotting._axes import figure_of, make_axes, set_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +123,7 @@ class ComponentSamplesDisplay:
         ax = make_axes(ax, _figure_size(len(components), mosaic.shape))
         ax.imshow(mosaic, **{"cmap": "gray_r", "interpolation": "nearest", **imshow_kwargs})
         _label_rows(ax, components, mosaic.shape)
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
     def _mosaic(self) -> tuple[np.ndarray, np.ndarray]:
@@ -277,9 +278,9 @@ def _direction(direction: int | ArrayLike, noise_dim: int) -> np.ndarray:
     """A vector in the space of w."""
     if np.ndim(direction) > 0:
         return np.asarray(direction, dtype=float)
-    if direction not in range(noise_dim):
+    if not isinstance(direction, Integral) or direction not in range(noise_dim):
         raise ValueError(f"direction must be an axis of w from 0 to {noise_dim - 1}, or a vector; got {direction!r}")
-    return np.eye(noise_dim)[direction]
+    return np.eye(noise_dim)[int(direction)]
 
 
 def _figure_size(n_rows: int, shape: tuple[int, ...]) -> tuple[float, float]:

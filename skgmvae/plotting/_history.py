@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae.plotting._axes import COLOURS, import_pyplot
+from skgmvae.plotting._axes import COLOURS, figure_of, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,9 +87,9 @@ class HistoryDisplay:
             part.set_ylabel("nats / row")
             # beside the curves, which may run anywhere
             part.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-            part.xaxis.get_major_locator().set_params(integer=True)
+            part.locator_params(axis="x", integer=True)
         below.set_xlabel("epoch")
-        self.axes_, self.figure_ = np.asarray([above, below]), above.figure
+        self.axes_, self.figure_ = np.asarray([above, below]), figure_of(above)
         return self
 
 

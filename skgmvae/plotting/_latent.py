@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._vaeem import VAEEMClustering
-from skgmvae.plotting._axes import import_pyplot, make_axes, style_of
+from skgmvae.plotting._axes import figure_of, import_pyplot, make_axes, style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,7 +164,7 @@ class LatentSpaceDisplay:
         _frame(ax, points)
         ax.set_xlabel(self.axis_labels[0])
         ax.set_ylabel(self.axis_labels[1])
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
     def _number_components(self, ax: "Axes", points: np.ndarray, labels: np.ndarray) -> None:
@@ -177,7 +177,8 @@ class LatentSpaceDisplay:
         for component in components:
             own = points[labels == component]
             place = np.median(own, axis=0) if self.means is None else np.asarray(self.means)[component]
-            text = ax.text(*place, str(component), ha="center", va="center", weight="bold", size=size, clip_on=True)
+            x, y = place
+            text = ax.text(x, y, str(component), ha="center", va="center", weight="bold", size=size, clip_on=True)
             text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
@@ -270,5 +271,5 @@ def _frame(ax: "Axes", points: np.ndarray) -> None:
     ax.set_ylim(low[1], high[1])
     n_outside = int(((points < low) | (points > high)).any(1).sum())
     if n_outside:
-        place = {"transform": ax.transAxes, "ha": "right", "va": "top", "size": "x-small"}
+        place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top", "size": "x-small"}
         ax.text(0.99, 0.99, f"{n_outside} rows outside", **place)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +29,9 @@ def report(line: str) -> None:
 
 def open_bar(phase: str, total: int, unit: str) -> Any:
     """A progress bar, in a terminal or a notebook."""
-    from tqdm.auto import tqdm  # imported on use: it looks for a notebook's widgets, and warns where it finds none
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without widgets has a bar of text
+        from tqdm.auto import tqdm
 
     return tqdm(total=total, desc=phase, unit=unit)
 
