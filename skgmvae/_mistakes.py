@@ -92,7 +92,8 @@ def check_callbacks(callbacks: Any) -> None:
 def check_no_booleans(parameters: Mapping[str, Any], constraints: Mapping[str, Any]) -> None:
     """Raise for True and False where a number is meant, which Python takes for 1 and 0."""
     for name, value in parameters.items():
-        if isinstance(value, (bool, np.bool_)) and "boolean" not in constraints[name] and name != "verbose":
+        is_boolean = name == "verbose" or "boolean" in constraints.get(name, ["boolean"])
+        if isinstance(value, (bool, np.bool_)) and not is_boolean:
             raise ValueError(f"{name} must be a number; got {value!r}")
 
 

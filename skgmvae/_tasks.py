@@ -9,24 +9,20 @@ from typing import Any, TypeVar
 from skorch.callbacks import Callback
 
 try:
-    from sklearn import callback as sklearn_callback
-except ImportError:  # before scikit-learn 1.9
-    sklearn_callback = None
+    from sklearn import callback as experimental
+
+    CallbackSupport: Any = experimental.CallbackSupportMixin
+    wrap: Any = experimental.with_callbacks
+except (ImportError, AttributeError):  # before scikit-learn 1.9, or when it has moved
+    CallbackSupport, wrap = type("NoCallbacks", (), {}), None
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-N_WRAPPERS = 0 if sklearn_callback is None else 1  # frames between fit and its caller
-
-
-class _NoCallbacks:
-    """Nothing to support."""
-
-
-CallbackSupport: Any = _NoCallbacks if sklearn_callback is None else sklearn_callback.CallbackSupportMixin
+N_WRAPPERS = 0 if wrap is None else 1  # frames between fit and its caller
 
 
 def with_callbacks(method: Method) -> Method:
     """``method``, after which scikit-learn's callbacks are told that it has ended."""
-    return method if sklearn_callback is None else sklearn_callback.with_callbacks(method)
+    return method if wrap is None else wrap(method)
 
 
 class EpochTasks(Callback):

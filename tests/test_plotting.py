@@ -314,6 +314,9 @@ def test_history_display_shows_every_term_and_the_minimum_information(fitted):
 def test_history_without_a_noise_variable_and_on_two_given_axes():
     terms = ("lower_bound", "log_likelihood", "kl_latent", "kl_noise", "kl_component")
     history = {name: [0.0 if name == "kl_noise" else 1.0] * 3 for name in terms}
+    placed_by_hand = plt.figure().add_axes((0.2, 0.2, 0.5, 0.6))
+    above, below = HistoryDisplay(history).plot(placed_by_hand).axes_
+    assert above.get_position().y0 > below.get_position().y1
     axes = plt.subplots(1, 2)[1]
     display = HistoryDisplay(history).plot(axes)
     assert display.axes_.tolist() == axes.tolist()

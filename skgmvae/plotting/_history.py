@@ -98,8 +98,18 @@ def _make_pair(ax: Any) -> tuple["Axes", "Axes"]:
     if ax is None:
         above, below = import_pyplot().subplots(2, 1, figsize=(6, 5), sharex=True, layout="constrained")[1]
     elif hasattr(ax, "get_subplotspec"):
-        ax.set_axis_off()
-        above, below = ax.get_subplotspec().subgridspec(2, 1).subplots(sharex=True)
+        above, below = _divide(ax)
     else:
         above, below = ax
+    return above, below
+
+
+def _divide(ax: "Axes") -> tuple["Axes", "Axes"]:
+    ax.set_axis_off()
+    spec = ax.get_subplotspec()
+    if spec is None:  # axes that were placed by hand
+        above = ax.inset_axes((0.0, 0.55, 1.0, 0.45))
+        return above, ax.inset_axes((0.0, 0.0, 1.0, 0.45), sharex=above)
+    pair: Any = spec.subgridspec(2, 1).subplots(sharex=True)
+    above, below = pair
     return above, below
