@@ -57,6 +57,7 @@ STRUCTURE = (
     "covariance_type",
     "learn_weights",
 )
+INTERRUPTED = "Training was interrupted; the state reached so far is kept."
 
 
 class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC):
@@ -359,11 +360,14 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
 
     def _warn_if_interrupted(self, outcome: Outcome) -> None:
         if outcome.interrupted:
-            text = "Training was interrupted; the state reached so far is kept."
-            warnings.warn(text, UserWarning, stacklevel=3 + N_WRAPPERS)
+            warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)
 
     def _warn_unless_converged(self, outcome: Outcome) -> None:
-        # fewer epochs than planned: a callback of the user's has ended the training
-        if 0 < self.max_iter == self.n_iter_ and not (outcome.converged or outcome.interrupted):
+        if outcome.converged or outcome.interrupted or self.max_iter == 0:
+            return
+        if self.n_iter_ == self.max_iter:
             text = explain_no_convergence(self.lower_bounds_, self.tol, self.max_iter, self.learning_rate)
             warnings.warn(text, ConvergenceWarning, stacklevel=3 + N_WRAPPERS)
+        elif not (self.callbacks or getattr(self, "_skl_callbacks", None)):
+            # nobody's callback has ended the training early: it was Ctrl-C, between two epochs
+            warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, TensorBoard
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.training.callbacks import StopWhenConverged
 from skgmvae.training.progress import LOGGER, Progress
 
 each_estimator = pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
@@ -147,6 +148,18 @@ def test_users_callbacks_see_the_epoch_at_which_training_converges(blobs, settin
     count = Count()
     model = VaDEClustering(3, callbacks=[count], **{**settings, "max_iter": 50, "tol": 1e9}).fit(blobs[0])
     assert model.converged_ and count.n_epochs == model.n_iter_ < 50
+
+
+@each_estimator
+def test_an_interruption_between_two_epochs_is_told(Estimator, blobs, settings, monkeypatch):
+    def interrupt(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StopWhenConverged, "on_epoch_end", interrupt)
+    with pytest.warns(UserWarning, match="Training was interrupted; the state reached so far is kept"):
+        model = Estimator(3, **settings).fit(blobs[0])
+    assert model.n_iter_ == 2 and np.isfinite(model.score(blobs[0]))
 
 
 # ------------------------------------------------------------------------- scikit-learn's callbacks
