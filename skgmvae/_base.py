@@ -3,7 +3,7 @@
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
@@ -26,8 +26,17 @@ from skgmvae._checks import (
     check_rows,
     measure_scale,
 )
+from skgmvae._mistakes import (
+    check_callbacks,
+    check_memory_folder,
+    check_no_booleans,
+    check_spread,
+    explain_no_convergence,
+    explained,
+)
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
+from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
 from skgmvae.inference import double_precision
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.rows import LazyRows
@@ -49,9 +58,10 @@ STRUCTURE = (
     "covariance_type",
     "learn_weights",
 )
+INTERRUPTED = "Training was interrupted; the state reached so far is kept."
 
 
-class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseEstimator, ABC):
+class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
 
     What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
@@ -84,6 +94,18 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
     }
 
     _net_type: ClassVar[type[BoundNet]] = BoundNet
+    labels_: np.ndarray
+    weights_: np.ndarray
+    means_: np.ndarray
+    lower_bound_: float
+    lower_bounds_: list[float]
+    history_: dict[str, list[float]]
+    pretrain_history_: list[float]
+    phase_seconds_: dict[str, float]
+    start_: str
+    converged_: bool
+    n_iter_: int
+    net_: BoundNet
 
     @abstractmethod
     def _make_model(self, autoencoder: nn.Module) -> nn.Module:
@@ -93,6 +115,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
     def _set_model_attributes(self, model: nn.Module) -> None:
         """Fitted attributes that only this model has, from its float64 copy."""
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Pretrain an autoencoder, start a mixture in its embedding, and maximise the lower bound.
 
@@ -118,15 +141,16 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         ConvergenceWarning
             If ``max_iter`` epochs did not converge to ``tol``.
         """
-        with self._all_or_nothing():
-            continues = self.warm_start and hasattr(self, "net_")
+        continues = self.warm_start and hasattr(self, "net_")
+        with self._epoch_tasks(X, continues) as tasks, self._all_or_nothing():
             X = self._check_training_rows(X, reset=not continues)
             random_state = check_random_state(self.random_state)
             if continues:
                 self._check_same_structure()
-                fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), random_state.randint(MAX_SEED))
+                seed = random_state.randint(MAX_SEED)
+                fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), seed, tasks)
             else:
-                fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state)
+                fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state, tasks)
             self._set_attributes(fitted, X)
             self._order_components(X)
         self._warn_if_interrupted(fitted.outcome)
@@ -184,18 +208,31 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         before = vars(self).copy()
         try:
             self._validate_params()
+            check_no_booleans(self.get_params(deep=False), self._parameter_constraints)
             yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
 
+    @contextmanager
+    def _epoch_tasks(self, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
+        """What tells the callbacks of :meth:`set_callbacks` of the epochs; nothing if there are none."""
+        tasks = begin_tasks(self, X, continues)
+        yield [tasks] if tasks is not None else []
+        if tasks is not None:
+            self.net_.set_callbacks(list(self.callbacks or []))
+            tasks.end()
+
     def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray | LazyRows:
-        X = check_rows(self, X, ensure_min_samples=2, reset=reset)
+        with explained(X):
+            X = check_rows(self, X, ensure_min_samples=2, reset=reset)
         if reset:  # a fitted mixture learns from a block of any size
             check_enough_rows(len(X), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
+        check_callbacks(self.callbacks)
+        check_memory_folder(self.memory)
         return X
 
     def _structure(self) -> dict[str, Any]:
@@ -228,7 +265,9 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
     def _architecture(self, X: np.ndarray | LazyRows) -> Architecture:
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
         likelihood = check_likelihood(self.likelihood, X)
-        location, scale = measure_scale(X) if likelihood != "bernoulli" else ((), ())
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
+            location, scale = measure_scale(X) if likelihood != "bernoulli" else (np.empty(0), np.empty(0))
+        check_spread(location, scale)
         if likelihood == "unit_gaussian":
             scale = np.ones_like(scale)
         return Architecture(
@@ -241,7 +280,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             scale=tuple(map(float, scale)),
         )
 
-    def _autoencoder_layer_sizes(self) -> tuple | list:
+    def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the autoencoder of the first phase."""
         return self.hidden_layer_sizes
 
@@ -249,7 +288,13 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         """What the net of the last phase takes beyond a plain one's options."""
         return {}
 
-    def _train_anew(self, X: np.ndarray | LazyRows, plan: Plan, random_state: np.random.RandomState) -> Fitted:
+    def _train_anew(
+        self,
+        X: np.ndarray | LazyRows,
+        plan: Plan,
+        random_state: np.random.RandomState,
+        tasks: Sequence[EpochTasks] = (),
+    ) -> Fitted:
         # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
         pretraining = replace(
             plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
@@ -266,7 +311,7 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
             random_state=random_state,
             memory=self.memory,
             verbose=self.verbose,
-            callbacks=self.callbacks,
+            callbacks=[*(self.callbacks or []), *tasks],
             net_type=self._net_type,
             net_options=self._net_options(),
         )
@@ -276,14 +321,14 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
         self.pretrain_history_ = fitted.reconstruction
         return fitted
 
-    def _train_on(self, X: np.ndarray | LazyRows, plan: Plan, seed: int) -> Fitted:
+    def _train_on(self, X: np.ndarray | LazyRows, plan: Plan, seed: int, tasks: Sequence[EpochTasks] = ()) -> Fitted:
         return fit_further(
             self.net_,
             X,
             plan,
             seed=int(seed),
             verbose=self.verbose,
-            callbacks=self.callbacks,
+            callbacks=[*(self.callbacks or []), *tasks],
             net_options=self._net_options(),
         )
 
@@ -321,13 +366,14 @@ class DeepMixture(MixtureQueries, SavingMixin, ClusterMixin, DensityMixin, BaseE
 
     def _warn_if_interrupted(self, outcome: Outcome) -> None:
         if outcome.interrupted:
-            warnings.warn("Training was interrupted; the state reached so far is kept.", UserWarning, stacklevel=3)
+            warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)
 
     def _warn_unless_converged(self, outcome: Outcome) -> None:
-        if self.max_iter > 0 and not (outcome.converged or outcome.interrupted):
-            warnings.warn(
-                f"The lower bound still changed by more than tol={self.tol} nats over the last epochs. Increase "
-                f"max_iter (now {self.max_iter}) or tol, or continue with warm_start=True.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        if outcome.converged or outcome.interrupted or self.max_iter == 0:
+            return
+        if self.n_iter_ == self.max_iter:
+            text = explain_no_convergence(self.lower_bounds_, self.tol, self.max_iter, self.learning_rate)
+            warnings.warn(text, ConvergenceWarning, stacklevel=3 + N_WRAPPERS)
+        elif not (self.callbacks or getattr(self, "_skl_callbacks", None)):
+            # nobody's callback has ended the training early: it was Ctrl-C, between two epochs
+            warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)

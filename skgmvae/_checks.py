@@ -1,6 +1,7 @@
 """Checks of parameters against the data, each with what was wrong, what was got, and the remedy."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -60,7 +61,7 @@ def check_min_information(min_information: float, n_components: int) -> None:
         )
 
 
-def check_image_shape(network: str, image_shape: tuple | None, n_features: int) -> tuple[int, ...] | None:
+def check_image_shape(network: str, image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
     """The (C, H, W) of convolutional networks; None for fully connected ones."""
     if network == "mlp":
         return None
@@ -76,6 +77,12 @@ def check_image_shape(network: str, image_shape: tuple | None, n_features: int) 
             f"got {tuple(image_shape)!r}"
         )
     if min(shape[1:]) < 4:
+        if shape[2] <= 4 < min(shape[:2]):
+            raise ValueError(
+                f"image_shape is (channels, height, width), and pixels come channel by channel; got {shape!r}, which "
+                "looks like (height, width, channels). For images of shape (N, H, W, C) pass "
+                "X.transpose(0, 3, 1, 2).reshape(len(X), -1)."
+            )
         raise ValueError(f"network='conv' needs images of at least 4 × 4; got image_shape={shape!r}; use network='mlp'")
     return shape
 
@@ -109,7 +116,7 @@ def measure_scale(X: np.ndarray | LazyRows) -> tuple[np.ndarray, np.ndarray]:
     return scaler.mean_, scaler.scale_
 
 
-def check_hidden_layer_sizes(sizes: tuple | list) -> tuple[int, ...]:
+def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """The widths as a tuple of positive integers."""
     if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold positive integers; got {tuple(sizes)!r}")

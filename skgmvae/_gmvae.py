@@ -1,5 +1,6 @@
 """The Gaussian mixture variational autoencoder as a scikit-learn estimator."""
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -152,32 +153,32 @@ class GMVAEClustering(DeepMixture):
 
     def __init__(
         self,
-        n_components=3,
+        n_components: int = 3,
         *,
-        n_mc_samples=1,
-        min_information=0.0,
-        latent_dim=10,
-        noise_dim=2,
-        hidden_layer_sizes=(128, 128),
-        network="mlp",
-        image_shape=None,
-        likelihood="auto",
-        init_params="auto",
-        pretrain_iter=50,
-        max_iter=50,
-        n_init=1,
-        tol=0.1,
-        warm_start=False,
-        learn_weights=False,
-        batch_size=64,
-        learning_rate=1e-3,
-        device="auto",
-        precision="float32",
-        memory=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-    ):
+        n_mc_samples: int = 1,
+        min_information: float = 0.0,
+        latent_dim: int = 10,
+        noise_dim: int = 2,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        network: str = "mlp",
+        image_shape: Sequence[int] | None = None,
+        likelihood: str = "auto",
+        init_params: str = "auto",
+        pretrain_iter: int = 50,
+        max_iter: int = 50,
+        n_init: int = 1,
+        tol: float = 0.1,
+        warm_start: bool = False,
+        learn_weights: bool = False,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        device: str = "auto",
+        precision: str = "float32",
+        memory: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.n_mc_samples = n_mc_samples
         self.min_information = min_information

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._checks import check_rows
+from skgmvae._mistakes import explained
 from skgmvae.inference import double_precision, over_chunks
 from skgmvae.rows import LazyRows
 from skgmvae.training.devices import MAX_SEED, check_device
@@ -33,7 +34,8 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _check_rows(self, X: Any) -> np.ndarray | LazyRows:
         check_is_fitted(self)
-        return check_rows(self, X, reset=False)
+        with explained(X):
+            return check_rows(self, X, reset=False)
 
     def _over_chunks(self, method: Any, X: np.ndarray | LazyRows, n_copies: int = 1) -> np.ndarray:
         return over_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
@@ -210,7 +212,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _check_component(self, component: Any) -> None:
         K = self.net_.module_.n_components
-        if not (isinstance(component, Integral) and 0 <= component < K):
+        if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= component < K):
             raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
 
     def _double(self) -> tuple[Any, torch.device]:

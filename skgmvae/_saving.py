@@ -52,6 +52,12 @@ class SavingMixin:
         ----------
         path : str or path-like
             An existing file is replaced.
+
+        Notes
+        -----
+        Pickle and joblib keep everything, callbacks included, and loading their files can run any code. skops needs to
+        be told to trust the types of :data:`skgmvae.persistence.SKOPS_TYPES`; among them are nets, which unpickle
+        tensors when they are loaded. Load files of all three only from whom you trust.
         """
         check_is_fitted(self)
         module = self.net_.module_

@@ -1,8 +1,10 @@
 """Variational Deep Embedding as a scikit-learn estimator."""
 
+from collections.abc import Sequence
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
@@ -135,35 +137,38 @@ class VaDEClustering(DeepMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     }
 
+    latent_means_: np.ndarray
+    latent_covariances_: np.ndarray
+
     def __init__(
         self,
-        n_components=3,
+        n_components: int = 3,
         *,
-        n_mc_samples=1,
-        min_information=0.0,
-        latent_dim=10,
-        hidden_layer_sizes=(128, 128),
-        covariance_type="full",
-        reg_covar=1e-6,
-        network="mlp",
-        image_shape=None,
-        likelihood="auto",
-        init_params="auto",
-        pretrain_iter=50,
-        max_iter=50,
-        n_init=1,
-        tol=0.1,
-        warm_start=False,
-        learn_weights=True,
-        batch_size=64,
-        learning_rate=1e-3,
-        device="auto",
-        precision="float32",
-        memory=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-    ):
+        n_mc_samples: int = 1,
+        min_information: float = 0.0,
+        latent_dim: int = 10,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        covariance_type: str = "full",
+        reg_covar: float = 1e-6,
+        network: str = "mlp",
+        image_shape: Sequence[int] | None = None,
+        likelihood: str = "auto",
+        init_params: str = "auto",
+        pretrain_iter: int = 50,
+        max_iter: int = 50,
+        n_init: int = 1,
+        tol: float = 0.1,
+        warm_start: bool = False,
+        learn_weights: bool = True,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        device: str = "auto",
+        precision: str = "float32",
+        memory: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.n_mc_samples = n_mc_samples
         self.min_information = min_information

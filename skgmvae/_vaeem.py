@@ -1,8 +1,10 @@
 """A mixture of variational autoencoders, fitted by EM, as a scikit-learn estimator."""
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
@@ -145,36 +147,38 @@ class VAEEMClustering(DeepMixture):
         "m_step": [StrOptions({"sampled", "weighted"})],
     }
 
+    reseeded_: list[tuple[int, int]]
+
     def __init__(
         self,
-        n_components=3,
+        n_components: int = 3,
         *,
-        n_mc_samples=1,
-        min_information=0.0,
-        latent_dim=5,
-        hidden_layer_sizes=(128, 128),
-        pretrain_hidden_layer_sizes=None,
-        network="mlp",
-        image_shape=None,
-        likelihood="auto",
-        init_params="auto",
-        pretrain_iter=50,
-        max_iter=25,
-        steps_per_iter=None,
-        m_step="sampled",
-        n_init=1,
-        tol=0.1,
-        warm_start=False,
-        learn_weights=False,
-        batch_size=64,
-        learning_rate=1e-3,
-        device="auto",
-        precision="float32",
-        memory=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-    ):
+        n_mc_samples: int = 1,
+        min_information: float = 0.0,
+        latent_dim: int = 5,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        pretrain_hidden_layer_sizes: Sequence[int] | None = None,
+        network: str = "mlp",
+        image_shape: Sequence[int] | None = None,
+        likelihood: str = "auto",
+        init_params: str = "auto",
+        pretrain_iter: int = 50,
+        max_iter: int = 25,
+        steps_per_iter: int | None = None,
+        m_step: str = "sampled",
+        n_init: int = 1,
+        tol: float = 0.1,
+        warm_start: bool = False,
+        learn_weights: bool = False,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        device: str = "auto",
+        precision: str = "float32",
+        memory: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.n_mc_samples = n_mc_samples
         self.min_information = min_information
@@ -202,7 +206,7 @@ class VAEEMClustering(DeepMixture):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _autoencoder_layer_sizes(self) -> tuple | list:
+    def _autoencoder_layer_sizes(self) -> Sequence[int]:
         own = check_hidden_layer_sizes(self.hidden_layer_sizes)  # before any time is spent on the first phase
         return own if self.pretrain_hidden_layer_sizes is None else self.pretrain_hidden_layer_sizes
 

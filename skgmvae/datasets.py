@@ -2,8 +2,10 @@
 
 import gzip
 import math
+import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -18,7 +20,9 @@ PREFIXES = {"train": "train", "test": "t10k"}
 AGAIN = "the file is damaged or cut short, fetch it again"
 
 
-def load_idx(folder, *, split="train", scale=True, flatten=True):
+def load_idx(
+    folder: str | os.PathLike[str], *, split: str = "train", scale: bool = True, flatten: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels from a folder of IDX files, the format of MNIST and Fashion-MNIST.
 
     Reads ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, or ``t10k-…`` for the test split,
@@ -70,7 +74,7 @@ def load_idx(folder, *, split="train", scale=True, flatten=True):
     return _to_unit_interval(X) if scale else X, labels.astype(np.int64)
 
 
-def read_idx(path):
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """The array in one IDX file, plain or gzip-compressed, in the byte order of this machine.
 
     Parameters
@@ -202,7 +206,9 @@ class ScaledRows:
         return scaled
 
 
-def make_circle_arcs(n_samples=10_000, *, n_arcs=5, noise=0.06, random_state=None):
+def make_circle_arcs(
+    n_samples: int = 10_000, *, n_arcs: int = 5, noise: float = 0.06, random_state: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Points on arcs of circles, one arc per cluster, which no ellipse describes.
 
     Half circles of radius one around the corners of a regular polygon, each turned with its corner, with

@@ -1,12 +1,13 @@
 """Agreement of clusters with known classes: measures of accuracy that need no common numbering."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 
-def clustering_accuracy(y_true, y_pred) -> float:
+def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Share of rows whose cluster is matched with their class, under the best one-to-one matching.
 
     max over injections m of 1/N Σ_n [y_true_n = m(y_pred_n)], found by the Hungarian algorithm.
@@ -47,7 +48,7 @@ def clustering_accuracy(y_true, y_pred) -> float:
     return float(matched.sum() / counts.sum())
 
 
-def majority_accuracy(y_true, y_pred) -> float:
+def majority_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Share of rows whose class is the most frequent one of their cluster, also called purity.
 
     1/N Σ_c max_k n_kc, with n_kc the number of rows of class k in cluster c. It never falls when clusters
@@ -80,7 +81,7 @@ def majority_accuracy(y_true, y_pred) -> float:
     return float(counts.max(axis=0).sum() / counts.sum())
 
 
-def most_confident_accuracy(y_true, responsibilities) -> float:
+def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> float:
     """Accuracy when each cluster takes the class of its single most confident row.
 
     Cluster c takes the class of row argmax_n r_nc; row n belongs to cluster argmax_c r_nc. This is the

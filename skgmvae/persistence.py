@@ -17,6 +17,24 @@ from safetensors.numpy import save
 FORMAT_VERSION = 1
 KEY = "skgmvae"
 DTYPES = ("float32", "float64", "int64")
+# what skops.io.load has to be told to trust; its files hold the whole net, and with it pickled tensors
+SKOPS_TYPES = (
+    "functools.partial",
+    "skgmvae._gmvae.GMVAEClustering",
+    "skgmvae._vade.VaDEClustering",
+    "skgmvae._vaeem.VAEEMClustering",
+    "skgmvae.training.batches.ShuffledBatches",
+    "skgmvae.training.em.EMNet",
+    "skgmvae.training.em.EMSettings",
+    "skgmvae.training.net.BoundNet",
+    "skgmvae.training.objective.LowerBound",
+    "skgmvae.training.pretraining.Architecture",
+    "skorch.dataset.Dataset",
+    "skorch.history.History",
+    "skorch.setter.optimizer_setter",
+    "torch.optim.adam.Adam",
+    "torch.utils.data.dataloader.DataLoader",
+)
 
 
 class NotASavedEstimatorError(ValueError):
@@ -36,6 +54,10 @@ def write_file(path: str | os.PathLike, arrays: dict[str, np.ndarray], descripti
         Of JSON's types.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}; create it or name another file")
     text = json.dumps({"format_version": FORMAT_VERSION, **description}, sort_keys=True)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")

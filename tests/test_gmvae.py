@@ -10,7 +10,6 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from skgmvae import GMVAEClustering
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli, Gaussian, VaDE
-from skgmvae.plotting import HistoryDisplay, StyleTraversalDisplay
 from skgmvae.training.objective import LowerBound
 from skgmvae.training.pretraining import make_autoencoder
 
@@ -239,26 +238,6 @@ def test_finds_arcs_where_a_gaussian_mixture_does_not():
     assert gmvae.start_ == "graph on the inputs"
     assert adjusted_rand_score(y, gmvae.labels_) > 0.9
     assert adjusted_rand_score(y, GaussianMixture(5, random_state=0).fit_predict(X)) < 0.8
-
-
-def test_traversal_display_has_a_row_per_component_and_a_column_per_point(fitted):
-    pytest.importorskip("matplotlib").use("Agg")
-    display = StyleTraversalDisplay.from_estimator(fitted, direction=[1.0, 1.0], values=[-1, 0, 2], image_shape=(2, 2))
-    expected = np.concatenate([fitted.traverse([[-1.0, -1.0], [0.0, 0.0], [2.0, 2.0]], component=c) for c in range(3)])
-    np.testing.assert_array_equal(display.images, expected)
-    assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["-1", "0", "2"]
-    assert display.ax_.get_images()[0].get_size() == (3 * 3, 3 * 3)  # 2 × 2 pixels and a gap
-
-
-def test_history_display_shows_every_term_and_the_minimum_information(blobs, quick):
-    pytest.importorskip("matplotlib").use("Agg")
-    model = GMVAEClustering(3, min_information=0.5, **{**quick, "max_iter": 3}).fit(blobs[0])
-    above, below = HistoryDisplay.from_estimator(model).axes_
-    labels = [line.get_label() for ax in (above, below) for line in ax.get_lines()]
-    assert labels == ["lower_bound", "log_likelihood", "kl_latent", "kl_noise", "kl_component", "min_information"]
-    for line in (*above.get_lines(), *below.get_lines()[:-1]):
-        assert line.get_ydata() == pytest.approx(model.history_[line.get_label()])
-    assert set(below.get_lines()[-1].get_ydata()) == {0.5}
 
 
 def test_random_start_keeps_the_random_weights(blobs, quick):

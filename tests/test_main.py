@@ -1,4 +1,4 @@
-"""The demo, with the smallest of networks, and the pictures it draws."""
+"""The demo, with the smallest of networks."""
 
 import struct
 import sys
@@ -9,7 +9,6 @@ import pytest
 
 from skgmvae import VaDEClustering
 from skgmvae import __main__ as demo
-from skgmvae.plotting import ComponentSamplesDisplay
 
 TINY = {"hidden_layer_sizes": (8,), "latent_dim": 2, "pretrain_iter": 1, "max_iter": 1, "init_params": "random"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -89,41 +88,6 @@ def test_damaged_idx_file_ends_with_status_2(idx_folder, capsys):
     with pytest.raises(SystemExit, match="2"):
         demo.main(["--data", str(idx_folder)])
     assert "is not an IDX file" in capsys.readouterr().err
-
-
-def test_grid_has_a_labelled_row_per_component():
-    samples = np.arange(12.0).reshape(3, 4)
-    display = ComponentSamplesDisplay(samples, [5, 2, 5], (2, 2)).plot()
-    mosaic = display.ax_.images[0].get_array().filled(-1.0)
-    assert mosaic.shape == (6, 6)  # two rows, two columns, a gap of one pixel
-    np.testing.assert_array_equal(mosaic[:2, :2], [[4, 5], [6, 7]])
-    np.testing.assert_array_equal(mosaic[3:5, 3:5], [[8, 9], [10, 11]])
-    assert (mosaic[:3, 3:] == -1.0).all()  # component 2 has one sample
-    assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["2", "5"]
-
-
-def test_colour_images_are_drawn_in_colour():
-    display = ComponentSamplesDisplay(np.ones((1, 12)), [0], (3, 2, 2)).plot()
-    assert display.ax_.images[0].get_array().shape == (3, 3, 3)
-
-
-@pytest.mark.parametrize(
-    ("samples", "labels", "shape", "message"),
-    [
-        (np.ones((2, 5)), [0, 1], (2, 2), r"image_shape \(2, 2\) has 4 pixels but samples have shape \(2, 5\)"),
-        (np.ones((2, 4)), [0], (2, 2), "got 2 samples and 1 labels"),
-        (np.ones((2, 8)), [0, 1], (2, 2, 2), r"must be \(H, W\), \(1, H, W\) or \(3, H, W\), got \(2, 2, 2\)"),
-    ],
-)
-def test_samples_that_are_no_such_images(samples, labels, shape, message):
-    with pytest.raises(ValueError, match=message):
-        ComponentSamplesDisplay(samples, labels, shape).plot()
-
-
-def test_plot_without_matplotlib_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'skgmvae\[plot\]'"):
-        ComponentSamplesDisplay(np.ones((1, 4)), [0], (2, 2)).plot()
 
 
 @pytest.fixture(autouse=True)

@@ -135,7 +135,7 @@ def test_history_holds_the_mean_of_every_term_once_per_epoch(batches_per_read, m
     for record in net.history:
         for name, column in zip(("lower_bound", *ELBOTerms._fields), [bound, *x.T], strict=True):
             np.testing.assert_allclose(record[name], column.mean(), rtol=1e-6)
-        assert record["batches"] == [], "what callbacks noted per batch is kept"
+        assert record["batches"] == [{}], "what callbacks noted per batch is kept"
     np.testing.assert_allclose(net.evaluate(rows), bound.mean(), rtol=1e-6)
 
 
@@ -403,7 +403,7 @@ def test_interruption_is_forgotten_by_the_next_run():
 def test_callbacks_that_record_per_batch_work_and_leave_nothing_behind():
     scheduler = LRScheduler("StepLR", step_size=2, gamma=0.5, step_every="batch")
     net, _ = train(Parabola(), make_plan(2), callbacks=[("rate", scheduler)])
-    assert [record["batches"] for record in net.history] == [[], []]
+    assert [record["batches"] for record in net.history] == [[{}], [{}]]
     run(net, draw_rows(), make_plan(2), callbacks=[scheduler])
     assert len(net.history) == 4
 

@@ -1,14 +1,13 @@
-"""What happens around the epochs: schedule, convergence, the divergence guard, progress."""
+"""What happens around the epochs: schedule, convergence, the divergence guard."""
 
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from skgmvae.models.contract import ELBOTerms
+from skgmvae.training.progress import LOGGER
 
 
 class StepSize(Callback):
@@ -123,6 +122,8 @@ class DivergenceGuard(Callback):
         net.lr = net.lr / 4.0
         for group in net.optimizer_.param_groups:
             group["lr"] /= 4.0
+        message = "Epoch %d is undone: %s stopped being finite. Training goes on from there with learning_rate=%.2g."
+        LOGGER.warning(message, len(net.history), _name_culprits(net.diverged_), net.lr)
 
     @torch.no_grad()
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
@@ -141,46 +142,10 @@ class DivergenceGuard(Callback):
     @staticmethod
     def _describe(culprits: list[str], lr: float) -> str:
         return (
-            f"Training diverged: {', '.join(culprits) or 'a parameter'} stopped being finite again and again, last "
+            f"Training diverged: {_name_culprits(culprits)} stopped being finite again and again, last "
             f"with learning_rate={lr:.2g}. Lower learning_rate, scale the features, or look for extreme values in X."
         )
 
 
-class Progress(Callback):
-    """A progress bar with the terms (``verbose=1``) or a line per epoch (``verbose=2``).
-
-    Parameters
-    ----------
-    phase : str
-        What is shown to the left.
-    n_epochs : int
-    verbose : int
-    """
-
-    def __init__(self, phase: str, n_epochs: int, verbose: int) -> None:
-        self.phase = phase
-        self.n_epochs = n_epochs
-        self.verbose = verbose
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the bar."""
-        from tqdm.auto import tqdm
-
-        self.epoch_ = 0
-        self.bar_ = tqdm(total=self.n_epochs, desc=self.phase, unit="epoch", disable=self.verbose != 1)
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Show the epoch's terms."""
-        self.epoch_ += 1
-        record = net.history[-1]
-        terms = {name: f"{record[name]:.4g}" for name in ("lower_bound", *ELBOTerms._fields) if np.any(record[name])}
-        self.bar_.set_postfix(terms, refresh=False)
-        self.bar_.update()
-        if self.verbose >= 2:
-            line = "  ".join(f"{name} {value}" for name, value in terms.items())
-            print(f"{self.phase} {self.epoch_}/{self.n_epochs}  {line}")
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the bar, which cannot be pickled."""
-        self.bar_.close()
-        del self.bar_
+def _name_culprits(terms: list[str]) -> str:
+    return ", ".join(terms) or "a parameter"

@@ -14,6 +14,7 @@ from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
+from skgmvae.training.progress import LOGGER
 
 HOLD_STEPS = 200  # optimiser steps that networks with random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
@@ -167,7 +168,9 @@ class EMNet(BoundNet):
             self._record(self._e_step())
         if self.is_first_training_:
             self._number_by_size()
+        # a tensor outside the module would be pickled with its device
         del self.expectation_
+        self.__dict__.pop("shares_", None)
 
     def _number_by_size(self) -> None:
         """Largest component first, the optimiser's memory included.
@@ -218,6 +221,9 @@ def reseed_empty_components(net: EMNet) -> None:
             copy_component(net, donor, component)
             net.n_reseeds_[component] += 1
             model.reseeded.append((len(net.history), component))
+            LOGGER.info(
+                "Iteration %d: component %d lost its rows; half of %d's now", len(net.history), component, donor
+            )
 
 
 def copy_component(net: EMNet, donor: int, component: int) -> None:

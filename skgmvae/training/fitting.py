@@ -19,6 +19,7 @@ from skgmvae.training.batches import Guide, as_rows
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
+from skgmvae.training.progress import show_phase
 from skgmvae.training.starts import choose_start, spread
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
@@ -130,7 +131,8 @@ def fit_from_scratch(
     clock.lap("pretraining")
 
     best: Fitted | None = None
-    for _ in range(n_init):
+    for trial in range(n_init):
+        which = f" {trial + 1} of {n_init}" if n_init > 1 else ""
         seed = int(random_state.randint(MAX_SEED))
         with seeded(seed, check_device(plan.device)):
             autoencoder = make_autoencoder(architecture)
@@ -138,14 +140,17 @@ def fit_from_scratch(
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
             is_held = not net_type.can_be_guided or (plan.n_epochs // 2 > 0 and init_params != "random")
-            start = start_model(
-                model, autoencoder, X, init_params, rng, check_device(plan.device), for_all_rows=is_held
-            )
+            with show_phase(f"start{which}", verbose) as show:
+                start = start_model(
+                    model, autoencoder, X, init_params, rng, check_device(plan.device), for_all_rows=is_held
+                )
+                show(start.name)
             clock.lap("start")
             net = make_net(model, plan, net_type, **(net_options or {}))
             guide = make_guide(start, plan) if net_type.can_be_guided else None
             start = start._replace(responsibilities=None)  # they may be large
-            outcome = run(net, as_rows(X), plan, guide=guide, verbose=verbose, callbacks=callbacks)
+            phase = f"training{which}"
+            outcome = run(net, as_rows(X), plan, guide=guide, phase=phase, verbose=verbose, callbacks=callbacks)
             bound = last_bound(net, X)
             clock.lap("training")
         if best is None or bound > best.lower_bound:

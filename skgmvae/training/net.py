@@ -126,7 +126,8 @@ class BoundNet(NeuralNet):
         if waiting or latest:
             totals += self._sum_terms([*waiting, *latest])
         self.record_terms(totals / n_rows)
-        self.history[-1]["batches"].clear()  # whatever callbacks noted per batch is not kept for ever
+        # whatever callbacks noted per batch is not kept for ever, but skorch's Checkpoint looks for a last batch
+        self.history[-1]["batches"][:] = [{}]
 
     def record_terms(self, means: Tensor) -> None:
         """Note the bound and its terms as those of the last epoch."""

@@ -10,9 +10,10 @@ from skorch.callbacks import LRScheduler
 from torch import Tensor, nn
 
 from skgmvae.training.batches import Guide, Rows, place_rows
-from skgmvae.training.callbacks import DivergenceGuard, Progress, StepSize, StopWhenConverged
+from skgmvae.training.callbacks import DivergenceGuard, StepSize, StopWhenConverged
 from skgmvae.training.devices import check_device, choose_autocast_dtype
 from skgmvae.training.net import BoundNet
+from skgmvae.training.progress import Progress
 
 WARMUP_STEPS = 200
 PATIENCE = 10  # epochs over which the bound has to rise by tol
@@ -116,9 +117,10 @@ def run(
         None if _has_schedule(callbacks) else StepSize(n_steps, WARMUP_STEPS, anneal=plan.anneal),
         DivergenceGuard(),
         Progress(phase, plan.n_epochs, verbose) if verbose else None,
-        stop,
+        *(callbacks or []),
+        stop,  # last, so that the user's see the last epoch too
     ]
-    net.set_callbacks([*(callback for callback in own if callback), *(callbacks or [])])
+    net.set_callbacks([callback for callback in own if callback is not None])
     try:
         with _networks_in(net.module_, choose_autocast_dtype(plan.precision, device)):
             net.partial_fit(rows, epochs=plan.n_epochs)

@@ -1,13 +1,22 @@
-"""Pictures of fitted estimators, as Display classes in scikit-learn's manner."""
+"""Grids of images: samples of each component, and what the style variable changes."""
 
 import math
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from skgmvae.plotting._axes import figure_of, make_axes, set_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Transform = Callable[[np.ndarray], np.ndarray]
 CELL_INCHES = 0.55
-# Okabe & Ito's, which colour-blind readers can tell apart
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00")
 GAP_SHARE = 0.1  # of an image's height, at least one pixel
 
 
@@ -39,15 +48,25 @@ class ComponentSamplesDisplay:
     >>> display.plot().figure_.savefig("samples.png")  # doctest: +SKIP
     """
 
-    def __init__(self, samples, labels, image_shape):
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, samples: ArrayLike, labels: ArrayLike, image_shape: Sequence[int]) -> None:
         self.samples = samples
         self.labels = labels
         self.image_shape = image_shape
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, n_samples=10, image_shape=None, inverse_transform=None, random_state=None, ax=None
-    ):
+        cls,
+        estimator: Any,
+        *,
+        n_samples: int = 10,
+        image_shape: Sequence[int] | None = None,
+        inverse_transform: Transform | None = None,
+        random_state: Any = None,
+        ax: "Axes | None" = None,
+    ) -> Self:
         """Draw samples from each component of a fitted estimator and plot them.
 
         Parameters
@@ -78,7 +97,7 @@ class ComponentSamplesDisplay:
         shape = image_shape or _image_shape(estimator, samples)
         return cls(samples, np.repeat(np.arange(K), n_samples), shape).plot(ax=ax)
 
-    def plot(self, ax=None, **imshow_kwargs):
+    def plot(self, ax: "Axes | None" = None, **imshow_kwargs: Any) -> Self:
         """Draw the grid.
 
         Parameters
@@ -101,14 +120,13 @@ class ComponentSamplesDisplay:
             If the samples do not have the size of ``image_shape``, or the labels not their number.
         """
         mosaic, components = self._mosaic()
-        if ax is None:
-            ax = _make_axes(len(components), mosaic.shape)
+        ax = make_axes(ax, _figure_size(len(components), mosaic.shape))
         ax.imshow(mosaic, **{"cmap": "gray_r", "interpolation": "nearest", **imshow_kwargs})
-        _label_rows(ax, components, mosaic.shape[0])
-        self.ax_, self.figure_ = ax, ax.figure
+        _label_rows(ax, components, mosaic.shape)
+        self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
-    def _mosaic(self):
+    def _mosaic(self) -> tuple[np.ndarray, np.ndarray]:
         """One image (height, width[, 3]) of all samples, empty where there are none, and the row labels."""
         images, labels = self._images(), np.asarray(self.labels)
         components, counts = np.unique(labels, return_counts=True)
@@ -122,7 +140,7 @@ class ComponentSamplesDisplay:
         mosaic = cells.swapaxes(1, 2).reshape(len(components) * (H + gap), counts.max() * (W + gap), *channels)
         return mosaic, components
 
-    def _images(self):
+    def _images(self) -> np.ndarray:
         """Samples as (N, H, W), or (N, H, W, 3) for RGB."""
         samples, shape = np.asarray(self.samples, dtype=float), tuple(self.image_shape)
         if samples.ndim != 2 or samples.shape[1] != math.prod(shape):
@@ -130,8 +148,8 @@ class ComponentSamplesDisplay:
                 f"image_shape {shape} has {math.prod(shape)} pixels but samples have shape {samples.shape}; "
                 "pass one flat image per row and the shape it was flattened from"
             )
-        if len(samples) == 0 or len(samples) != len(self.labels):
-            raise ValueError(f"got {len(samples)} samples and {len(self.labels)} labels; pass one label per sample")
+        if len(samples) == 0 or len(samples) != np.size(self.labels):
+            raise ValueError(f"got {len(samples)} samples and {np.size(self.labels)} labels; pass one label per sample")
         if len(shape) == 3 and shape[0] == 3:
             return np.moveaxis(samples.reshape(-1, *shape), 1, -1).clip(0.0, 1.0)
         if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
@@ -160,13 +178,25 @@ class StyleTraversalDisplay:
         Figure with the axes.
     """
 
-    def __init__(self, images, values, image_shape):
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, images: ArrayLike, values: ArrayLike, image_shape: Sequence[int]) -> None:
         self.images = images
         self.values = values
         self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, estimator, *, direction=0, values=None, image_shape=None, inverse_transform=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        direction: int | ArrayLike = 0,
+        values: ArrayLike | None = None,
+        image_shape: Sequence[int] | None = None,
+        inverse_transform: Transform | None = None,
+        ax: "Axes | None" = None,
+    ) -> Self:
         """Decode the centre μ_c(w) of every component at points w on a line through zero.
 
         Parameters
@@ -187,18 +217,25 @@ class StyleTraversalDisplay:
         Returns
         -------
         StyleTraversalDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator has no style variable.
+        ValueError
+            If ``direction`` is not one of w's axes.
         """
+        if not hasattr(estimator, "traverse"):
+            raise TypeError(f"{type(estimator).__name__} has no style variable w; pass a fitted GMVAEClustering")
         check_is_fitted(estimator)
         values = np.linspace(-3.0, 3.0, 9) if values is None else np.asarray(values, dtype=float)
-        if np.ndim(direction) == 0:
-            direction = np.eye(estimator.noise_dim)[direction]
-        w = np.outer(values, direction)
+        w = np.outer(values, _direction(direction, estimator.noise_dim))
         images = np.concatenate([estimator.traverse(w, component=c) for c in range(len(estimator.weights_))])
         if inverse_transform is not None:
             images = inverse_transform(images)
         return cls(images, values, image_shape or _image_shape(estimator, images)).plot(ax=ax)
 
-    def plot(self, ax=None, **imshow_kwargs):
+    def plot(self, ax: "Axes | None" = None, **imshow_kwargs: Any) -> Self:
         """Draw the grid.
 
         Parameters
@@ -213,125 +250,54 @@ class StyleTraversalDisplay:
         StyleTraversalDisplay
             Itself, with ``ax_`` and ``figure_``.
         """
-        labels = np.arange(len(self.images)) // len(self.values)
+        values = np.asarray(self.values, dtype=float)
+        labels = np.arange(len(np.asarray(self.images))) // len(values)
         grid = ComponentSamplesDisplay(self.images, labels, self.image_shape).plot(ax, **imshow_kwargs)
         self.ax_, self.figure_ = grid.ax_, grid.figure_
-        ticks = _cell_centres(len(self.values), grid.ax_.get_images()[-1].get_size()[1])
-        self.ax_.set_xticks(ticks, labels=[f"{value:.2g}" for value in self.values])
+        height, width = grid.ax_.get_images()[-1].get_size()
+        names = [f"{value:.2g}" for value in values]
+        set_ticks(self.ax_, _cell_centres(len(values), width), names, vertical=False, aspect=width / height)
         self.ax_.tick_params(bottom=False)
         self.ax_.set_xlabel("w, along its direction")
         return self
 
 
-class HistoryDisplay:
-    """Terms of the bound per epoch (of an EM iteration for VAE-EM), and the minimum information λ where it is set.
-
-    Use :meth:`from_estimator`.
-
-    Parameters
-    ----------
-    history : dict of str to list of float
-        As ``history_`` of a fitted estimator.
-    min_information : float, default=0.0
-        λ, drawn as a dotted line beside ``kl_component`` if it is positive.
-
-    Attributes
-    ----------
-    axes_ : ndarray of matplotlib Axes, shape (2,)
-        Above the bound and the log-likelihood, below the divergences.
-    figure_ : matplotlib Figure
-    """
-
-    def __init__(self, history, min_information=0.0):
-        self.history = history
-        self.min_information = min_information
-
-    @classmethod
-    def from_estimator(cls, estimator, *, axes=None):
-        """Plot the history of a fitted estimator.
-
-        Parameters
-        ----------
-        estimator : GMVAEClustering, VaDEClustering or VAEEMClustering
-            Fitted.
-        axes : sequence of two matplotlib Axes, default=None
-            None: a new figure.
-
-        Returns
-        -------
-        HistoryDisplay
-        """
-        check_is_fitted(estimator)
-        return cls(estimator.history_, estimator.min_information).plot(axes=axes)
-
-    def plot(self, axes=None, **line_kwargs):
-        """Draw the curves.
-
-        Parameters
-        ----------
-        axes : sequence of two matplotlib Axes, default=None
-            None: a new figure.
-        **line_kwargs : dict
-            Passed to :meth:`matplotlib.axes.Axes.plot`.
-
-        Returns
-        -------
-        HistoryDisplay
-            Itself, with ``axes_`` and ``figure_``.
-        """
-        if axes is None:
-            axes = _import_pyplot().subplots(2, 1, figsize=(6, 5), sharex=True, layout="constrained")[1]
-        above, below = axes
-        for (name, values), colour in zip(self.history.items(), COLOURS, strict=False):
-            ax = below if name.startswith("kl_") else above
-            if name != "kl_noise" or np.any(values):  # zero in models without a noise variable
-                epochs = np.arange(1, len(values) + 1)
-                ax.plot(epochs, values, **{"color": colour, "label": name, **line_kwargs})
-        if self.min_information > 0.0:
-            below.axhline(self.min_information, color="black", linestyle=":", label="min_information")
-        for ax in axes:
-            ax.set_ylabel("nats per row")
-            ax.legend(frameon=False)
-        below.set_xlabel("epoch")
-        self.axes_, self.figure_ = np.asarray(axes), above.figure
-        return self
-
-
-def _image_shape(estimator, images):
+def _image_shape(estimator: Any, images: np.ndarray) -> Sequence[int]:
     """The estimator's, or a square."""
     return getattr(estimator, "image_shape", None) or _square_shape(images.shape[1])
 
 
-def _square_shape(n_features):
+def _square_shape(n_features: int) -> tuple[int, int]:
     side = math.isqrt(n_features)
     if side * side != n_features:
         raise ValueError(f"{n_features} features are no square image; pass image_shape=(H, W)")
     return side, side
 
 
-def _import_pyplot():
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("plots need matplotlib; install it with: pip install 'skgmvae[plot]'") from error
-    return pyplot
+def _direction(direction: int | ArrayLike, noise_dim: int) -> np.ndarray:
+    """A vector in the space of w."""
+    if np.ndim(direction) > 0:
+        return np.asarray(direction, dtype=float)
+    if not isinstance(direction, Integral) or direction not in range(noise_dim):
+        raise ValueError(f"direction must be an axis of w from 0 to {noise_dim - 1}, or a vector; got {direction!r}")
+    return np.eye(noise_dim)[int(direction)]
 
 
-def _make_axes(n_rows, shape):
+def _figure_size(n_rows: int, shape: tuple[int, ...]) -> tuple[float, float]:
     height = CELL_INCHES * n_rows
-    size = (height * shape[1] / shape[0] + 0.9, height + 0.3)
-    return _import_pyplot().subplots(figsize=size, layout="constrained")[1]
+    return height * shape[1] / shape[0] + 0.9, height + 0.3
 
 
-def _cell_centres(n_cells, length):
+def _cell_centres(n_cells: int, length: int) -> np.ndarray:
     """Where the images of a mosaic's rows or columns have their middle, in its pixels."""
     cell = length / n_cells
     return cell * np.arange(n_cells) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
 
 
-def _label_rows(ax, components, height):
-    ax.set_yticks(_cell_centres(len(components), height), labels=components)
-    ax.set_xticks([])
+def _label_rows(ax: "Axes", components: np.ndarray, shape: tuple[int, ...]) -> None:
+    height, width, *_ = shape
+    set_ticks(ax, _cell_centres(len(components), height), components, vertical=True, aspect=width / height)
     ax.set_ylabel("component")
+    ax.set_xticks([])
     ax.tick_params(left=False)
     ax.spines[:].set_visible(False)

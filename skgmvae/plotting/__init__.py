@@ -1,0 +1,18 @@
+"""Pictures of fitted estimators, as Display classes in scikit-learn's manner.
+
+Each has ``from_estimator`` and ``plot(ax=)``, and then ``figure_`` and ``ax_``. matplotlib is imported on use.
+"""
+
+from skgmvae.plotting._components import ComponentSizesDisplay, ConfidenceDisplay
+from skgmvae.plotting._grids import ComponentSamplesDisplay, StyleTraversalDisplay
+from skgmvae.plotting._history import HistoryDisplay
+from skgmvae.plotting._latent import LatentSpaceDisplay
+
+__all__ = [
+    "ComponentSamplesDisplay",
+    "ComponentSizesDisplay",
+    "ConfidenceDisplay",
+    "HistoryDisplay",
+    "LatentSpaceDisplay",
+    "StyleTraversalDisplay",
+]

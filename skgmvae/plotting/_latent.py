@@ -1,0 +1,275 @@
+"""The embedding of rows, coloured by component."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from skgmvae._vaeem import VAEEMClustering
+from skgmvae.plotting._axes import figure_of, import_pyplot, make_axes, style_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POINT_AREA, MIN_POINT_AREA = 40_000.0, 2.0  # square points of all markers together, and of one
+MAX_POINT_AREA = 20.0
+N_DEVIATIONS = 2.0  # of the ellipses
+SHOWN_SHARE, MARGIN = 0.99, 0.1  # of the rows in each direction, and of their range around them
+MANY_COMPONENTS = 12  # more are numbered in small print
+
+
+class Gaussians(NamedTuple):
+    """Means (K, 2) and covariances (K, 2, 2) of components in the plane that is drawn."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+
+
+class LatentSpaceDisplay:
+    """Embedded rows in two dimensions, coloured and numbered by component.
+
+    Use :meth:`from_estimator`, or pass points from elsewhere. The axes show the middle 99 % of the rows in each
+    direction, since a few far away would leave no room for the others, and say how many are outside;
+    ``display.ax_.autoscale()`` shows all.
+
+    Parameters
+    ----------
+    embedding : array-like of shape (n_samples, 2)
+        Points to draw.
+    labels : array-like of shape (n_samples,)
+        Component of each.
+    means : array-like of shape (n_components, 2), default=None
+        Centres of the components.
+    covariances : array-like of shape (n_components, 2, 2), default=None
+        Drawn around ``means`` as ellipses of two standard deviations.
+    axis_labels : (str, str), default=('z 1', 'z 2')
+        Names of the axes.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the points.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+    projector_ : object
+        What brought the embedding down to two dimensions; None where nothing had to. Only after
+        :meth:`from_estimator`.
+
+    Examples
+    --------
+    >>> from skgmvae.plotting import LatentSpaceDisplay
+    >>> display = LatentSpaceDisplay([[0.0, 1.0], [5.0, 4.0], [5.0, 5.0]], labels=[0, 1, 1]).plot()
+    >>> [text.get_text() for text in display.ax_.texts]
+    ['0', '1']
+    """
+
+    ax_: "Axes"
+    figure_: "Figure"
+    projector_: Any
+
+    def __init__(
+        self,
+        embedding: ArrayLike,
+        labels: ArrayLike,
+        *,
+        means: ArrayLike | None = None,
+        covariances: ArrayLike | None = None,
+        axis_labels: tuple[str, str] = ("z 1", "z 2"),
+    ) -> None:
+        self.embedding = embedding
+        self.labels = labels
+        self.means = means
+        self.covariances = covariances
+        self.axis_labels = axis_labels
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, *, projector: Any = None, ax: "Axes | None" = None) -> Self:
+        """Embed the rows of X, project them if need be, and plot them.
+
+        The components of a VaDE are drawn as ellipses of two standard deviations where the picture is a linear
+        one of its latent space: with two latent dimensions, or projected by PCA.
+
+        Parameters
+        ----------
+        estimator : estimator with ``transform`` and ``predict``
+            Fitted; a Pipeline too. The components of ``VAEEMClustering`` share no latent space; its rows are placed
+            by √(max_b j_b − j_c), j_c the log joint of component c, which behaves as a distance from each.
+        X : array-like of shape (n_samples, n_features)
+        projector : object with ``fit_transform``, default=None
+            To two dimensions, where the embedding has more: for instance ``PCA``, ``TSNE`` or UMAP. A fitted one is
+            used as it is if it has ``transform``, another is fitted. None: PCA.
+        ax : matplotlib Axes, default=None
+            None: a new figure.
+
+        Returns
+        -------
+        LatentSpaceDisplay
+
+        Raises
+        ------
+        ValueError
+            If the projector's points are not in two dimensions.
+        """
+        check_is_fitted(estimator)
+        embedding = _embed(estimator, X)
+        if projector is None and embedding.shape[1] > 2:
+            projector = PCA(2)
+        points = _spread(embedding) if projector is None else _project(projector, embedding)
+        gaussians = _find_gaussians(estimator, projector)
+        means, covariances = (None, None) if gaussians is None else gaussians
+        names = _name_axes(embedding.shape[1], projector)
+        display = cls(points, estimator.predict(X), means=means, covariances=covariances, axis_labels=names)
+        display.projector_ = projector
+        return display.plot(ax=ax)
+
+    def plot(self, ax: "Axes | None" = None, **scatter_kwargs: Any) -> Self:
+        """Draw the points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None: a new figure.
+        **scatter_kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.scatter`.
+
+        Returns
+        -------
+        LatentSpaceDisplay
+            Itself, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ValueError
+            If the points are not in two dimensions, or there is not a label for each.
+        """
+        points, labels = np.asarray(self.embedding, dtype=float), np.asarray(self.labels)
+        if points.ndim != 2 or points.shape[1] != 2 or labels.shape != (len(points),):
+            raise ValueError(
+                f"embedding must have shape (n_samples, 2) and labels (n_samples,); got {points.shape} and "
+                f"{labels.shape}"
+            )
+        ax = make_axes(ax)
+        area = min(max(POINT_AREA / max(len(points), 1), MIN_POINT_AREA), MAX_POINT_AREA)
+        options = {"s": area, "alpha": 0.6, "linewidths": 0.0, "rasterized": len(points) > 5_000, **scatter_kwargs}
+        for component in np.unique(labels):
+            colour, marker = style_of(int(component))
+            ax.scatter(*points[labels == component].T, **{"color": colour, "marker": marker, **options})
+        if self.means is not None and self.covariances is not None:
+            _draw_ellipses(ax, np.asarray(self.means), np.asarray(self.covariances))
+        self._number_components(ax, points, labels)
+        _frame(ax, points)
+        ax.set_xlabel(self.axis_labels[0])
+        ax.set_ylabel(self.axis_labels[1])
+        self.ax_, self.figure_ = ax, figure_of(ax)
+        return self
+
+    def _number_components(self, ax: "Axes", points: np.ndarray, labels: np.ndarray) -> None:
+        """Each component's number at its mean, or in the middle of its rows."""
+        import_pyplot()
+        from matplotlib.patheffects import withStroke
+
+        components = np.unique(labels)
+        size = "medium" if len(components) <= MANY_COMPONENTS else "small"
+        for component in components:
+            own = points[labels == component]
+            place = np.median(own, axis=0) if self.means is None else np.asarray(self.means)[component]
+            x, y = place
+            text = ax.text(x, y, str(component), ha="center", va="center", weight="bold", size=size, clip_on=True)
+            text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def _last_step(estimator: Any) -> Any:
+    """The estimator itself, or the last one of a pipeline."""
+    return estimator[-1] if hasattr(estimator, "named_steps") else estimator
+
+
+def _embed(estimator: Any, X: Any) -> np.ndarray:
+    embedding = np.asarray(estimator.transform(X))
+    if isinstance(_last_step(estimator), VAEEMClustering):
+        return np.sqrt(embedding.max(1, keepdims=True) - embedding)
+    return embedding
+
+
+def _spread(embedding: np.ndarray) -> np.ndarray:
+    """Two columns; rows of a single one are spread out in their order."""
+    if embedding.shape[1] == 2:
+        return embedding
+    return np.column_stack([embedding[:, 0], np.arange(len(embedding))])
+
+
+def _project(projector: Any, embedding: np.ndarray) -> np.ndarray:
+    points = np.asarray(projector.transform(embedding) if _is_fitted(projector) else projector.fit_transform(embedding))
+    if points.shape != (len(embedding), 2):
+        raise ValueError(
+            f"the projector must bring {len(embedding)} rows to two dimensions; {projector!r} returned an array of "
+            f"shape {points.shape}. Set its n_components to 2."
+        )
+    return points
+
+
+def _is_fitted(projector: Any) -> bool:
+    if not hasattr(projector, "transform"):
+        return False  # as TSNE, which knows nothing but the rows it was fitted on
+    try:
+        check_is_fitted(projector)
+    except (NotFittedError, TypeError):
+        return False
+    return True
+
+
+def _find_gaussians(estimator: Any, projector: Any) -> Gaussians | None:
+    """The components in the plane of the picture, if it is a linear image of a space in which they are Gaussian."""
+    model = _last_step(estimator)
+    is_linear = projector is None or (isinstance(projector, PCA) and not projector.whiten)
+    if not hasattr(model, "latent_covariances_") or not is_linear or model.latent_means_.shape[1] < 2:
+        return None
+    means = model.latent_means_
+    covariances = _full(model.latent_covariances_, model.covariance_type, *means.shape)
+    if projector is None:
+        return Gaussians(means, covariances)
+    axes = projector.components_
+    return Gaussians(projector.transform(means), axes @ covariances @ axes.T)
+
+
+def _full(covariances: np.ndarray, covariance_type: str, K: int, L: int) -> np.ndarray:
+    """(K, L, L) from the shapes that GaussianMixture has too."""
+    if covariance_type == "spherical":
+        return covariances[:, None, None] * np.eye(L)
+    if covariance_type == "diag":
+        return covariances[:, :, None] * np.eye(L)
+    return np.broadcast_to(covariances, (K, L, L))
+
+
+def _name_axes(n_dimensions: int, projector: Any) -> tuple[str, str]:
+    if projector is not None:
+        name = type(projector).__name__
+        return f"{name} 1", f"{name} 2"
+    return ("z", "row") if n_dimensions == 1 else ("z 1", "z 2")
+
+
+def _draw_ellipses(ax: "Axes", means: np.ndarray, covariances: np.ndarray) -> None:
+    from matplotlib.patches import Ellipse
+
+    for component, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
+        variances, directions = np.linalg.eigh(covariance)
+        width, height = 2.0 * N_DEVIATIONS * np.sqrt(np.maximum(variances, 0.0))
+        angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
+        edge = style_of(component)[0]
+        ax.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, edgecolor=edge, linewidth=1.5))
+
+
+def _frame(ax: "Axes", points: np.ndarray) -> None:
+    """Limits around most of the rows, and the number of those outside."""
+    low, high = np.quantile(points, [0.5 - SHOWN_SHARE / 2, 0.5 + SHOWN_SHARE / 2], axis=0)
+    margin = MARGIN * np.maximum(high - low, np.finfo(float).tiny)
+    low, high = np.maximum(low, points.min(0)) - margin, np.minimum(high, points.max(0)) + margin
+    ax.set_xlim(low[0], high[0])
+    ax.set_ylim(low[1], high[1])
+    n_outside = int(((points < low) | (points > high)).any(1).sum())
+    if n_outside:
+        place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top", "size": "x-small"}
+        ax.text(0.99, 0.99, f"{n_outside} rows outside", **place)

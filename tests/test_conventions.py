@@ -1,0 +1,87 @@
+"""scikit-learn's conventions around an estimator: names, containers, tags, routing, representation; skops."""
+
+import importlib.resources
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone, is_clusterer
+from sklearn.compose import ColumnTransformer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.persistence import SKOPS_TYPES
+
+ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def frame(blobs):
+    return pd.DataFrame(blobs[0], columns=["a", "b", "c", "d"], index=np.arange(1000, 1120))
+
+
+@pytest.fixture(params=ESTIMATORS, scope="module")
+def fitted(request, frame, quick):
+    return request.param(3, **{**quick, "pretrain_iter": 2, "max_iter": 2}).fit(frame)
+
+
+def test_names_of_the_output_follow_the_class(fitted, frame):
+    width = 3 if isinstance(fitted, VAEEMClustering) else 2
+    names = [f"{type(fitted).__name__.lower()}{i}" for i in range(width)]
+    assert fitted.get_feature_names_out().tolist() == names
+    assert fitted.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    framed = clone(fitted).set_output(transform="pandas").fit(frame).transform(frame)
+    assert framed.columns.tolist() == names and framed.index.equals(frame.index)
+
+
+def test_inside_a_column_transformer(fitted, frame):
+    columns = ColumnTransformer([("mixture", clone(fitted), ["a", "b"])], remainder="passthrough")
+    out = columns.set_output(transform="pandas").fit_transform(frame)
+    assert out.columns[0].startswith("mixture__") and out.columns[-1] == "remainder__d"
+
+
+def test_tags(fitted):
+    tags = get_tags(fitted)
+    assert tags.estimator_type in ("clusterer", "density_estimator") and not tags.target_tags.required
+    assert tags.transformer_tags is not None and not tags.non_deterministic
+    assert not tags.input_tags.sparse and not tags.input_tags.allow_nan
+    assert is_clusterer(fitted) == (tags.estimator_type == "clusterer")
+
+
+def test_metadata_routing_leaves_nothing_to_route(fitted, frame):
+    with sklearn.config_context(enable_metadata_routing=True):
+        assert fitted.get_metadata_routing()._serialize() == {}
+        # not a search over a pipeline, whose score 1.9 cannot route for any density estimator
+        search = GridSearchCV(clone(fitted), {"n_components": [2, 3]}, cv=2).fit(frame)
+        assert search.predict(frame).shape == (120,) and np.isfinite(search.score(frame))
+        pipeline = make_pipeline(StandardScaler(), clone(fitted)).fit(frame)
+        assert pipeline.predict_proba(frame).shape == (120, 3)
+        with pytest.raises(TypeError, match="sample_weight"):
+            search.fit(frame, sample_weight=np.ones(120))
+
+
+def test_representations(fitted):
+    assert repr(clone(fitted)).startswith(f"{type(fitted).__name__}(batch_size=30")
+    for estimator in (fitted, clone(fitted), make_pipeline(StandardScaler(), fitted)):
+        html = estimator._repr_html_()
+        assert type(fitted).__name__ in html and len(html) < 200_000
+
+
+def test_types_are_shipped():
+    assert (importlib.resources.files("skgmvae") / "py.typed").is_file()
+
+
+def test_skops_round_trip_with_the_documented_types(fitted, frame, tmp_path):
+    skops = pytest.importorskip("skops.io", reason="skops is not installed")
+    skops.dump(fitted, tmp_path / "model.skops")
+    assert set(skops.get_untrusted_types(file=tmp_path / "model.skops")) <= set(SKOPS_TYPES)
+    loaded = skops.load(tmp_path / "model.skops", trusted=list(SKOPS_TYPES))
+    for method in ("predict_proba", "score_samples", "transform"):
+        np.testing.assert_array_equal(getattr(loaded, method)(frame), getattr(fitted, method)(frame))
+    assert loaded.history_ == fitted.history_
+    loaded.partial_fit(frame)
