@@ -1,6 +1,8 @@
 """A script written for GaussianMixture runs with the class replaced, and does what it did."""
 
+import re
 from functools import partial
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 
+PAGE = Path(__file__).parent.parent / "docs" / "from_gaussian_mixture.md"
 K = 3
 # networks and epochs for a test, which a user leaves out; so few can only converge to a large tol
 QUICK = {
@@ -81,3 +84,14 @@ def test_script_for_gaussian_mixture_runs_with_the_class_replaced(name, tmp_path
     # one cluster per blob: eight standard deviations lie between their centres
     assert len(np.unique(labels)) == K and len(set(zip(y.tolist(), labels.tolist(), strict=True))) == K
     assert len(outliers) == 2 and best_k in range(1, 5) and in_grid in (2, K)
+
+
+def test_page_explains_every_name_of_gaussian_mixture_and_every_new_parameter():
+    text = PAGE.read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
+    explained = set(re.findall(r"`(\w+)", " ".join(first_cells)))
+    fitted = GaussianMixture().fit([[0.0], [1.0]])
+    names = {name for name in dir(fitted) if not name.startswith("_")}  # parameters, methods and fitted attributes
+    assert names - explained == set()
+    new = {name for mixture in MIXTURES.values() for name in mixture().get_params()} - names
+    assert new - set(re.findall(r"`(\w+)`", text)) == set()
