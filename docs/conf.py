@@ -45,6 +45,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"skgmvae {release}"
 html_show_sourcelink = False
 html_theme_options = {
+    "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "navigation_with_keys": False,
     "show_prev_next": False,
