@@ -28,7 +28,9 @@ def test_there_is_a_notebook():
 def test_notebook_runs_and_draws(path, tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # whatever the user's own says
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    # patient with a busy machine
+    options = {"timeout": 600, "startup_timeout": 300, "kernel_name": "python3"}
+    NotebookClient(notebook, **options, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert not [output for output in outputs if output.get("name") == "stderr"]

@@ -43,7 +43,7 @@ print(search.best_params_)
 
 scores = search.cv_results_["mean_test_score"].reshape(2, 4, 2)
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)
 for m, ax in enumerate(axes):
     image = ax.imshow(scores[:, :, m], cmap="cividis", vmin=scores.min(), vmax=scores.max(), aspect="auto")
     for (row, column), score in np.ndenumerate(scores[:, :, m]):
