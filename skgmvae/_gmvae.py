@@ -125,7 +125,7 @@ class GMVAEClustering(DeepMixture):
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.GMVAE`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
 
     References
     ----------

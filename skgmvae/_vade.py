@@ -111,7 +111,7 @@ class VaDEClustering(DeepMixture):
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VaDE`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
 
     References
     ----------

@@ -35,7 +35,7 @@ class Model(Protocol):
 
     ``x`` is in the units of the data; standardisation is part of the model. ``N`` rows, ``D`` features,
     ``L`` latent dimensions, ``K`` components, ``S`` draws per row; ``noise`` is standard normal, of shape
-    (S, *noise_shape), shared by all rows.
+    ``(S, *noise_shape)``, shared by all rows.
     """
 
     n_components: int

@@ -263,7 +263,7 @@ class VAEEM(nn.Module):
     def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """Keep the responsibilities for the first M-step; whiten each component's embedding.
 
-        The second for networks copied from the autoencoder: see :meth:`_whiten`. The components then begin
+        The second for networks copied from the autoencoder: see ``_whiten``. The components then begin
         as a full-covariance Gaussian mixture in the embedding.
         """
         self.starting_responsibilities = responsibilities
