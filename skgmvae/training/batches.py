@@ -61,12 +61,19 @@ class Batches(Protocol):
         """The batches of an epoch."""
 
 
+def send(rows: Tensor, device: torch.device) -> Tensor:
+    """The rows on ``device``: pinned on the way to CUDA, in float32 on Apple's device, which has no float64."""
+    if rows.device == device:
+        return rows
+    if device.type == "cuda":
+        return rows.pin_memory().to(device, non_blocking=True)
+    return rows.to(device, torch.float32 if device.type == "mps" else rows.dtype)
+
+
 def take_rows(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:
-    """``rows[indices]``, shape (*indices.shape, D), on ``device``; pinned on the way if the rows live elsewhere."""
+    """``rows[indices]``, shape (*indices.shape, D), on ``device``."""
     taken = rows.index_select(0, indices.flatten().to(rows.device)).unflatten(0, indices.shape)
-    if taken.device == device:
-        return taken
-    return taken.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else taken.to(device)
+    return send(taken, device)
 
 
 def draw_by_weight(weights: Tensor, n_draws: int) -> Tensor:

@@ -10,7 +10,7 @@ from skgmvae.inference import chunk_rows
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.rows import LazyRows, PickedRows, cut, make_table
-from skgmvae.training.batches import Rows, take_rows
+from skgmvae.training.batches import Rows, send, take_rows
 
 SETTLED = 0.99  # a row is settled when its largest responsibility is above this
 PART_VALUES = 2**22  # numbers of a table that are worked on at a time where the rows are lazy
@@ -141,7 +141,7 @@ class Expectation:
             return
         indices = indices.sort().values
         for first, x in cut(PickedRows(self.rows, indices.numpy(force=True)), size):
-            yield indices[first : first + len(x)], torch.from_numpy(x).to(self.device)
+            yield indices[first : first + len(x)], send(torch.from_numpy(x), self.device)
 
     def _keep(self, u: Tensor, chosen: Tensor | None) -> None:
         """Take the new responsibilities, and see how many of the settled rows moved."""
