@@ -99,6 +99,8 @@ def test_report_makes_both_tables(load_script, tmp_path):
     assert "| vade | 7 | 90.0 | 90.0 | 90.0 | – | – | 0.100 | 0.200 | – | – | – | 1 | 1 |" in out.read_text()
     assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
     assert "4 runs: fast, 2 cores, 1 threads; torch 2" in out.read_text()
+    assert "Published" not in out.read_text()  # nothing on iris
+    assert "| mnist | GMVAE | 10 | 10 | 82.3 ± 3.8 | 88.5 |" in "".join(report.describe_published({"mnist"}))
     text = readme.read_text()
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
     assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
