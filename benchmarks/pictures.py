@@ -60,14 +60,14 @@ def draw_accuracies(arguments):
     """Accuracy against epoch, a line per run, a colour per model and number of components."""
     from matplotlib import pyplot
 
-    lines = [line for path in arguments.files for line in read_lines(path) if line.get("accuracy_by_epoch")]
+    lines = [line for path in arguments.files for line in read_lines(path) if line.get("majority_by_epoch")]
     figure, ax = pyplot.subplots(figsize=(5.5, 3.4), layout="constrained")
     for colour, (setting, members) in zip(COLOURS, group(lines, ("model", "n_components", "params")), strict=False):
         for number, line in enumerate(members):
-            values = [100 * accuracy for accuracy in line["accuracy_by_epoch"]]
+            values = [100 * accuracy for accuracy in line["majority_by_epoch"]]
             label = describe(*setting) if number == 0 else None
             ax.plot(range(1, len(values) + 1), values, color=colour, label=label, marker=".", linewidth=1)
-    ax.set(xlabel="epoch", ylabel="accuracy on held-out rows, %")
+    ax.set(xlabel="epoch", ylabel="majority accuracy on held-out rows, %")
     ax.legend()
     figure.savefig(arguments.out / f"accuracy_{'_'.join(path.stem for path in arguments.files)}.png", dpi=100)
 

@@ -61,7 +61,7 @@ def make_parser():
     add("--threads", type=int, default=2, help="default: %(default)s")
     add("--keep", type=Path, help="folder for the fitted estimators, each as DATA-MODEL-K-SEED.safetensors")
     add("--untimed", action="store_true", help="the machine is busy: leave the seconds out of the tables")
-    add("--trace", action="store_true", help="record the accuracy on held-out rows after every epoch of our estimators")
+    add("--trace", action="store_true", help="record the majority accuracy on held-out rows after each epoch")
     add("--params", nargs="*", type=parse_param, default=[], metavar="KEY=VALUE", help="parameters of the models")
     return parser
 
@@ -108,7 +108,7 @@ def run_once(task, arguments):
     method = models.make(
         task["model"], task["n_components"], task["seed"], n_features=n_features, params=task["params"]
     )
-    trace = AccuracyTrace(data.test, data.test_labels)
+    trace = MajorityTrace(data.test, data.test_labels)
     if arguments.trace and task["model"] in models.ESTIMATORS:
         method.set_params(callbacks=[trace])
     memory_before, start = environment.peak_memory(), time.perf_counter()
@@ -123,7 +123,7 @@ def run_once(task, arguments):
     return {
         **task,
         **measure(method, data, labels),
-        "accuracy_by_epoch": trace.accuracies or None,
+        "majority_by_epoch": trace.accuracies or None,
         "seconds": seconds,
         "timed": not arguments.untimed,
         "peak_memory": environment.peak_memory(),
@@ -134,8 +134,8 @@ def run_once(task, arguments):
     }
 
 
-class AccuracyTrace(Callback):
-    """Accuracy on some rows after every epoch; it decides nothing, and leaves the random numbers alone."""
+class MajorityTrace(Callback):
+    """Majority accuracy on some rows after every epoch; it decides nothing, and leaves the random numbers alone."""
 
     def __init__(self, X, y, n_draws=8):
         self.X, self.y, self.n_draws = X, y, n_draws
@@ -151,7 +151,7 @@ class AccuracyTrace(Callback):
         chunks = torch.from_numpy(self.X).float().to(net.device).split(1000)
         labels = torch.cat([module.log_responsibilities(rows, noise).argmax(-1) for rows in chunks]).numpy(force=True)
         module.train(was_training)
-        self.accuracies.append(clustering_accuracy(self.y, labels))
+        self.accuracies.append(majority_accuracy(self.y, labels))
 
 
 def measure(method, data, labels):

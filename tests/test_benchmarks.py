@@ -54,7 +54,7 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["protocol"] == "all" and line["held_out_score"] is None
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
     assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
-    assert line["accuracy_by_epoch"] == [line["test_accuracy"]]
+    assert line["majority_by_epoch"] == [line["majority_accuracy"]]
     assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
 
