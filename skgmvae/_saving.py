@@ -56,7 +56,7 @@ class SavingMixin:
         Notes
         -----
         Pickle and joblib keep everything, callbacks included, and loading their files can run any code. skops needs to
-        be told to trust the types of :data:`skgmvae.persistence.SKOPS_TYPES`; among them are nets, which unpickle
+        be told to trust the types of ``skgmvae.persistence.SKOPS_TYPES``; among them are nets, which unpickle
         tensors when they are loaded. Load files of all three only from whom you trust.
         """
         check_is_fitted(self)
