@@ -126,6 +126,21 @@ def test_report_without_marks_or_runs(load_script, tmp_path, capsys):
     assert "nothing.jsonl; make some with benchmarks/run.py" in capsys.readouterr().err
 
 
+def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_path):
+    facts = {"threads": 1, "versions": {"torch": "2"}, "machine": {"cpu": "fast", "cores": 2, "system": "Linux"}}
+    tiny = {"benchmark": "overhead", "case": "tiny", "target": 1.1, **facts}
+    large = {"benchmark": "larger_than_memory", "model": "vade", "rows": 5000, "file_bytes": 2e10, "cpu_seconds": 9.0}
+    large |= {"peak_resident_bytes": 1.5e9, "passes": 6.0, **facts}
+    results, out = tmp_path / "speed.jsonl", tmp_path / "speed.md"
+    results.write_text(
+        "".join(json.dumps(line) + "\n" for line in ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large))
+    )
+    assert load_script("speed").main([str(results), "--out", str(out)]) == 0
+    assert "64-128-10 | 1.05 | 1.10 | 1 |" in out.read_text() and "1.30" not in out.read_text()
+    assert "| vade | 5,000 | 20.0 | 1.50 | 9 | 6.0 |" in out.read_text()
+    assert "- fast, 2 cores, Linux; torch 2" in out.read_text()
+
+
 def test_hand_written_loop_has_the_loss_of_ours(load_script, monkeypatch):
     overhead = load_script("overhead")
     case = overhead.make_tiny()

@@ -1,0 +1,103 @@
+"""docs/speed.md from the lines that overhead.py, inference.py, growth.py and larger_than_memory.py print.
+
+    python benchmarks/overhead.py >> benchmarks/results/speed.jsonl
+    python benchmarks/speed.py
+
+Of several lines of one measurement the last counts.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from report import NOTE, format_table
+from run import read_lines
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPLANATION = """\
+Ratios of processor times, each from one run of a script in `benchmarks/`, so that a busy machine slows both sides;
+beside each the most that it should be."""
+LABELS = {
+    ("overhead", "tiny"): "training loop over a hand-written one, 64-128-10",
+    ("overhead", "mnist"): "training loop over a hand-written one, 784-500-500-2000-10",
+    ("predict_proba", ""): "`predict_proba` over its matrix products, float64",
+    ("fit_memory", ""): "memory of `fit` beside float32 data, over these data",
+    ("growth", "vade, slope in rows"): "VaDE: slope of log time of `fit` against log rows, 10⁴ to 10⁶",
+    ("growth", "gmvae, M = 10 over M = 1"): "GMVAE: an epoch with M = 10 over one with M = 1",
+    ("growth", "gmvae, K = 30 over K = 10"): "GMVAE: an epoch with K = 30 over one with K = 10",
+    ("growth", "vaeem, K = 40 over K = 10"): "VAE-EM: a settled EM iteration with K = 40 over one with K = 10",
+}
+TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0}
+LARGE_NOTE = """\
+A file of float32 rows, most of them empty, read by blocks; one epoch of pretraining and one or two of training of a
+small network. How, says `benchmarks/larger_than_memory.py`. Peak is the largest resident size of the process, mapped
+pages included."""
+
+
+def main(argv=None) -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = ROOT / "benchmarks" / "results" / "speed.jsonl"
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=default, help="default: benchmarks/results/speed.jsonl"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "speed.md", help="default: docs/speed.md")
+    arguments = parser.parse_args(argv)
+    arguments.out.write_text(make_page(read_lines(arguments.results)))
+    return 0
+
+
+def make_page(lines):
+    """All tables."""
+    latest = {(line["benchmark"], line.get("case", line.get("model", ""))): line for line in lines}
+    ratios = [make_ratio_row(label, latest[key]) for key, label in LABELS.items() if key in latest]
+    parts = [
+        NOTE.replace("report.py", "speed.py"),
+        "# Speed and memory",
+        EXPLANATION,
+        format_table(["what", "ratio", "at most", "threads"], ratios),
+    ]
+    large = [line for (name, _), line in latest.items() if name == "larger_than_memory"]
+    if large:
+        header = ["model", "rows", "file, GB", "peak, GB", "processor seconds", "times the file was read"]
+        parts += ["## Larger than memory", LARGE_NOTE, format_table(header, [make_large_row(line) for line in large])]
+    parts += ["## Machines", describe_machines(list(latest.values()))]
+    return "\n\n".join(parts) + "\n"
+
+
+def make_ratio_row(label, line):
+    """One measurement."""
+    ratio = line["ratio"] if "ratio" in line else line["extra_over_data"]
+    target = line.get("target", TARGETS.get(line["benchmark"]))
+    return [label, f"{ratio:.2f}", f"{target:.2f}", line["threads"]]
+
+
+def make_large_row(line):
+    """One fit on a file."""
+    return [
+        line["model"],
+        f"{line['rows']:,}",
+        f"{line['file_bytes'] / 1e9:.1f}",
+        f"{line['peak_resident_bytes'] / 1e9:.2f}",
+        f"{line['cpu_seconds']:.0f}",
+        f"{line['passes']:.1f}",
+    ]
+
+
+def describe_machines(lines):
+    """Every combination of machine and versions."""
+    return "\n".join(sorted({f"- {describe_machine(**line['machine'])}; {join(line['versions'])}" for line in lines}))
+
+
+def describe_machine(cpu, cores, system):
+    """In words."""
+    return f"{cpu}, {cores} cores, {system}"
+
+
+def join(versions):
+    """Names and numbers."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
