@@ -12,7 +12,6 @@ import statistics
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import data as data_sets
@@ -20,9 +19,10 @@ import environment
 import models
 import numpy as np
 import torch
+from arcs import fit
+from pictures import COLOURS
 from report import NOTE, format_table, mean_and_sd
 from run import append_line, read_lines
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
@@ -45,7 +45,6 @@ TOY = {
     "max_iter": TOY_ITERATIONS[-1],
     "tol": 0.0,
 }
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00")
 
 
 def main(argv=None) -> int:
@@ -131,13 +130,6 @@ def trace_fit(X, seed, memory, form, n_iterations):
     options = {"memory": memory, "m_step": form, "max_iter": n_iterations, "tol": 0.0, "callbacks": [trace]}
     fit(VAEEMClustering(10, random_state=seed, **{**recipe, **options}), X)
     return {"iterations": n_iterations, "seconds": trace.seconds, "bounds": trace.bounds}
-
-
-def fit(model, X):
-    """Fitted, converged or not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(X)
 
 
 # ------------------------------------------------------------------------------------ toy
