@@ -1,5 +1,6 @@
 """What every model gives to training and inference: the contract."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -28,6 +29,11 @@ class ELBOTerms(NamedTuple):
     kl_latent: Tensor
     kl_noise: Tensor
     kl_component: Tensor
+
+
+def join_terms(parts: Iterable[ELBOTerms]) -> ELBOTerms:
+    """The terms of the rows of all parts, in order."""
+    return ELBOTerms(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 class Model(Protocol):

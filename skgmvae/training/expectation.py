@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from skgmvae.inference import chunk_rows
-from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.rows import LazyRows, PickedRows, cut, make_table
 from skgmvae.training.batches import Rows, send, take_rows
@@ -76,7 +76,7 @@ class Expectation:
             terms, u[part], is_finite = self._assign_part(model, part, hold=hold)
             all_terms.append(terms)
             all_finite &= is_finite
-        return ELBOTerms(*(torch.cat(columns) for columns in zip(*all_terms, strict=True))), u, all_finite
+        return join_terms(all_terms), u, all_finite
 
     def _assign_part(self, model: VAEEM, part: slice, *, hold: bool) -> tuple[ELBOTerms, Tensor, bool]:
         log_likelihood, kl_latent = self.log_likelihood[part], self.kl_latent[part]

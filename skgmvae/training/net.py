@@ -11,7 +11,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from skgmvae.inference import forget_double
-from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.training.batches import Batches, Guide, Rows, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
@@ -22,11 +22,6 @@ BATCHES_PER_JOIN = 16  # so many are joined: many small tensors between large on
 def _inputs(batch: Any) -> tuple[Tensor, ...]:
     """A batch as the module's arguments: rows, and the responsibilities to hold if there are any."""
     return batch if isinstance(batch, tuple) else (batch,)
-
-
-def _join(parts: list[ELBOTerms]) -> ELBOTerms:
-    """The terms of all parts' rows."""
-    return ELBOTerms(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 class BoundNet(NeuralNet):
@@ -113,7 +108,7 @@ class BoundNet(NeuralNet):
                 latest.append(ELBOTerms(*(term.detach() for term in step["y_pred"])))
                 n_rows += len(_inputs(batch)[0])
                 if len(latest) == per_join:
-                    waiting.append(_join(latest))
+                    waiting.append(join_terms(latest))
                     latest.clear()
                 if len(waiting) * per_join >= BATCHES_PER_READ:
                     totals += self._sum_terms(waiting)
@@ -135,7 +130,7 @@ class BoundNet(NeuralNet):
             self.history.record(name, value)
 
     def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
-        terms = _join(waiting)
+        terms = join_terms(waiting)
         # Apple's device has no float64: sum there in float32
         wide = torch.float64 if terms[0].device.type != "mps" else torch.float32
         sums = torch.stack([column.sum(dtype=wide) for column in (self.criterion_.per_row(terms), *terms)])
