@@ -149,6 +149,12 @@ def mean_over_draws(x: Tensor, n_draws: int) -> Tensor:
     return x if n_draws == 1 else x.mean(0)
 
 
+def scale_gradient(value: Tensor, scale: Tensor) -> Tensor:
+    """``value`` to the last bit, with its gradient multiplied by ``scale``."""
+    held = value.detach()
+    return held + scale * (value - held)
+
+
 def sharpen(
     log_likelihoods: Tensor, log_weights: Tensor, min_information: float, n_bisections: int = 30
 ) -> tuple[Tensor, Tensor | None]:

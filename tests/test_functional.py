@@ -16,6 +16,7 @@ from skgmvae.functional import (
     log_mean_exp,
     log_normal,
     log_normal_full,
+    scale_gradient,
     sharpen,
     weighted_moments,
     whiten,
@@ -155,3 +156,12 @@ def test_weighted_moments_equal_numpy():
     assert counts[1] == 0.0
     np.testing.assert_allclose(means[1], z.mean(0))
     np.testing.assert_array_equal(covariances[1], np.zeros((3, 3)))
+
+
+def test_scaled_gradient_keeps_the_value():
+    x = torch.tensor([0.1, 1.0 / 3.0, 7.0], requires_grad=True)
+    scale = torch.tensor([0.3, 1.0, 1e-9])
+    scaled = scale_gradient(x * x, scale)
+    assert torch.equal(scaled, x * x)
+    scaled.sum().backward()
+    assert torch.allclose(x.grad, 2.0 * scale * x)

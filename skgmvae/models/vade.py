@@ -13,6 +13,7 @@ from skgmvae.functional import (
     mean_over_draws,
     noise_like,
     reparameterise,
+    scale_gradient,
     sharpen,
 )
 from skgmvae.models.autoencoder import Autoencoder
@@ -125,9 +126,8 @@ class VaDE(nn.Module):
         kl_component = kl_categorical(log_q, log_weights)
         if temperature is not None:
             # on the floor KL = λ the multiplier of the constraint is T, so π feels T times the divergence;
-            # in this form the value stays what it is to the last bit, and none falls below λ by rounding
-            held = kl_component.detach()
-            kl_component = held + temperature.squeeze(-1) * (kl_component - held)
+            # no value changes, so that none falls below λ by rounding
+            kl_component = scale_gradient(kl_component, temperature.squeeze(-1))
         return ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
 
     def embed(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from skgmvae.functional import (
     mean_over_draws,
     noise_like,
     reparameterise,
+    scale_gradient,
     sharpen,
 )
 from skgmvae.models.autoencoder import Autoencoder
@@ -199,8 +200,7 @@ class VAEEM(nn.Module):
         kl_component = kl_categorical(log_u, log_weights)
         if temperature is not None:
             # the multiplier of the constraint KL = λ is T: see VaDE.forward
-            held = kl_component.detach()
-            kl_component = held + temperature.squeeze(-1) * (kl_component - held)
+            kl_component = scale_gradient(kl_component, temperature.squeeze(-1))
         return self.weighted_terms(x, log_u.exp())._replace(kl_component=kl_component)
 
     # -------------------------------------------------------------------------------- queries
