@@ -116,12 +116,13 @@ def expected_log_normal(
     return torch.add(normaliser, squares + trace, alpha=-0.5)
 
 
-def kl_categorical(log_q: Tensor, log_p: Tensor) -> Tensor:
+def kl_categorical(log_q: Tensor, log_p: Tensor, q: Tensor | None = None) -> Tensor:
     """KL(q ‖ p) = Σ_c q_c (log q_c − log p_c), shape ``(...)`` from log q ``(..., K)`` and log p ``(K,)``.
 
-    Both must be finite, as log-softmaxes of finite values are.
+    Both must be finite, as log-softmaxes of finite values are. ``q`` is exp(log q), where it is known.
     """
-    q = log_q.exp()
+    if q is None:
+        q = log_q.exp()
     return (q * log_q).sum(-1) - q @ log_p
 
 
@@ -140,6 +141,8 @@ def noise_like(x: Tensor, n_draws: int, width: int | None = None) -> Tensor:
 
     One draw has no axis of its own, which spares a broadcast, and its sum in the gradient, per operation.
     """
+    if n_draws == 1 and width is None:
+        return torch.randn_like(x)
     shape = x.shape if width is None else (*x.shape[:-1], width)
     return torch.randn(shape if n_draws == 1 else (n_draws, *shape), dtype=x.dtype, device=x.device)
 

@@ -1,5 +1,9 @@
 """Data and settings that several test files share."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: networks of this size only wait for a second thread
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_blobs

@@ -145,18 +145,17 @@ class GMVAE(nn.Module):
         M = self.n_mc_samples
         z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.noise_dim))
         prior = self.prior(w)
-        if log_responsibilities is None:
+        log_posterior = log_responsibilities
+        if log_posterior is None:
             log_posterior = torch.log_softmax(self._log_joint(z, prior), -1)  # log p(c|z,w), Eq. 3
-            kl_component = mean_over_draws(kl_categorical(log_posterior, self.log_weights()), M)  # Eq. 6
-        else:
-            log_posterior = log_responsibilities
-            kl_component = kl_categorical(log_posterior, self.log_weights())
+        posterior = log_posterior.exp()
+        kl_component = kl_categorical(log_posterior, self.log_weights(), posterior)  # Eq. 6
         divergences = kl_normal(*(moment.unsqueeze(-2) for moment in q_z), *prior)
         return ELBOTerms(
             log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z), M),
-            kl_latent=mean_over_draws((log_posterior.exp() * divergences).sum(-1), M),  # Eq. 5
+            kl_latent=mean_over_draws((posterior * divergences).sum(-1), M),  # Eq. 5
             kl_noise=kl_standard_normal(*q_w),
-            kl_component=kl_component,
+            kl_component=mean_over_draws(kl_component, M if log_responsibilities is None else 1),
         )
 
     def embed(self, x: Tensor) -> Tensor:

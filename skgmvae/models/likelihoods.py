@@ -29,7 +29,8 @@ class Bernoulli(nn.Module):
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | z), shape (..., N), of standardised rows (N, D) under outputs (..., N, D)."""
-        return -F.binary_cross_entropy_with_logits(output, x.expand_as(output), reduction="none").sum(-1)
+        x = x if x.shape == output.shape else x.expand_as(output)
+        return -F.binary_cross_entropy_with_logits(output, x, reduction="none").sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x | z] in the units of the data."""

@@ -122,8 +122,9 @@ class VaDE(nn.Module):
         log_q, temperature = log_responsibilities, None
         if log_q is None:
             log_q, temperature = sharpen(g, log_weights, self.min_information)
-        kl_latent = -((log_q.exp() * g).sum(-1) + entropy_normal(log_variance))
-        kl_component = kl_categorical(log_q, log_weights)
+        q = log_q.exp()
+        kl_latent = -((q * g).sum(-1) + entropy_normal(log_variance))
+        kl_component = kl_categorical(log_q, log_weights, q)
         if temperature is not None:
             # on the floor KL = λ the multiplier of the constraint is T, so π feels T times the divergence;
             # no value changes, so that none falls below λ by rounding

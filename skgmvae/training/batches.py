@@ -72,8 +72,8 @@ def send(rows: Tensor, device: torch.device) -> Tensor:
 
 def take_rows(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:
     """``rows[indices]``, shape (*indices.shape, D), on ``device``."""
-    taken = rows.index_select(0, indices.flatten().to(rows.device)).unflatten(0, indices.shape)
-    return send(taken, device)
+    taken = rows.index_select(0, indices.flatten().to(rows.device))
+    return send(taken if indices.dim() == 1 else taken.unflatten(0, indices.shape), device)
 
 
 def draw_by_weight(weights: Tensor, n_draws: int) -> Tensor:

@@ -95,24 +95,21 @@ class DivergenceGuard(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Take the first snapshot."""
         self.failures_ = 0
-        self.snapshot_ = self._flatten(net)
-
-    @staticmethod
-    def _tensors(net: Any) -> list[Tensor]:
-        """What training changes: parameters and, of batch norm, running statistics."""
+        # what training changes: parameters and, of batch norm, running statistics
         parameters = [parameter.detach() for parameter in net.module_.parameters()]
         dtype = parameters[0].dtype
-        return parameters + [buffer for buffer in net.module_.buffers() if buffer.dtype == dtype]
+        self.tensors_ = parameters + [buffer for buffer in net.module_.buffers() if buffer.dtype == dtype]
+        self.snapshot_ = self._flatten()
 
-    def _flatten(self, net: Any) -> Tensor:
+    def _flatten(self) -> Tensor:
         # one tensor, so that copying and looking at it are one operation each
-        return torch.cat([tensor.reshape(-1) for tensor in self._tensors(net)])
+        return torch.cat([tensor.reshape(-1) for tensor in self.tensors_])
 
     @torch.no_grad()
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep a finite state; undo an epoch that ended in another."""
-        state = self._flatten(net)
-        if math.isfinite(net.history[-1]["lower_bound"]) and state.isfinite().all():
+        state = self._flatten()
+        if math.isfinite(net.history[-1]["lower_bound"]) and _is_finite(state):
             self.snapshot_ = state
             return
         self.failures_ += 1
@@ -128,14 +125,13 @@ class DivergenceGuard(Callback):
     @torch.no_grad()
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Undo an interrupted epoch that diverged; drop the snapshot."""
-        if not self._flatten(net).isfinite().all():
+        if not _is_finite(self._flatten()):
             self._restore(net)
-        self.snapshot_ = torch.empty(0)
+        self.snapshot_, self.tensors_ = torch.empty(0), []
 
     def _restore(self, net: Any) -> None:
-        tensors = self._tensors(net)
-        parts = self.snapshot_.split([tensor.numel() for tensor in tensors])
-        for tensor, kept in zip(tensors, parts, strict=True):
+        parts = self.snapshot_.split([tensor.numel() for tensor in self.tensors_])
+        for tensor, kept in zip(self.tensors_, parts, strict=True):
             tensor.copy_(kept.view_as(tensor))
         net.optimizer_.state.clear()
 
@@ -145,6 +141,11 @@ class DivergenceGuard(Callback):
             f"Training diverged: {_name_culprits(culprits)} stopped being finite again and again, last "
             f"with learning_rate={lr:.2g}. Lower learning_rate, scale the features, or look for extreme values in X."
         )
+
+
+def _is_finite(state: Tensor) -> bool:
+    """Whether all parameters are: a sum, one pass, is finite only then."""
+    return math.isfinite(state.sum().item())
 
 
 def _name_culprits(terms: list[str]) -> str:

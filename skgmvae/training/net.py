@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.training.batches import Batches, Guide, Rows, ShuffledBatches
 from skgmvae.training.objective import LowerBound
 
+BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # not called unless awaited: every step counts
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
 BATCHES_PER_JOIN = 16  # so many are joined: many small tensors between large ones that come and go waste memory
 
@@ -59,12 +61,16 @@ class BoundNet(NeuralNet):
         }
         super().__init__(module, **{**fixed, **options})
         self.guide_: Guide | None = None  # responsibilities to hold in the first epochs of the next run
+        self.awaited_: tuple[str, ...] = BATCH_HOOKS  # of these, what some callback does something at
         self.interrupted_ = False
         self.diverged_: list[str] = []  # terms of the epoch's first row that is not finite
 
     @property
     def _default_callbacks(self) -> list:
         return []  # skorch's own read the loss on the host after every batch
+
+    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
+        """Not a record per batch, as skorch makes: there is one, which lasts for an epoch."""
 
     def get_dataset(self, X: Rows, y: Any = None) -> Rows:
         """The rows themselves."""
@@ -76,12 +82,15 @@ class BoundNet(NeuralNet):
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimiser step on the mean bound of ``batch``."""
-        self.optimizer_.zero_grad()
+        for group in self.optimizer_.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None  # as zero_grad does, which keeps a profiler's record of it as well
         terms = self.compute_terms(batch)
         loss = self.criterion_(terms)
         loss.backward()
-        parameters = TeeGenerator(self.module_.named_parameters())
-        self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
+        if "on_grad_computed" in self.awaited_:
+            parameters = TeeGenerator(self.module_.named_parameters())
+            self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
         self.optimizer_.step()
         return {"loss": loss, "y_pred": terms}
 
@@ -93,7 +102,8 @@ class BoundNet(NeuralNet):
         """One pass over the batches; terms are read from the device when it ends."""
         if iterator is None:
             return
-        self.module_.train(training)
+        if self.module_.training is not training:
+            self.module_.train(training)
         waiting: list[ELBOTerms] = []
         latest: list[ELBOTerms] = []
         per_join = min(BATCHES_PER_JOIN, BATCHES_PER_READ)
@@ -101,6 +111,9 @@ class BoundNet(NeuralNet):
         n_rows = 0
         forget_double(self.module_)
         self.diverged_ = []
+        record = self.history[-1]
+        record["batches"][:] = [{}]  # one for all batches: whatever callbacks note per batch is not kept
+        self.awaited_ = tuple(hook for hook in BATCH_HOOKS if self._awaits(hook))
         try:
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
@@ -113,7 +126,8 @@ class BoundNet(NeuralNet):
                 if len(waiting) * per_join >= BATCHES_PER_READ:
                     totals += self._sum_terms(waiting)
                     waiting.clear()
-                self.notify("on_batch_end", batch=batch, training=training, **step)
+                if "on_batch_end" in self.awaited_:
+                    self.notify("on_batch_end", batch=batch, training=training, **step)
         except KeyboardInterrupt:
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
             self.history.pop()  # the record of an epoch that is not over
@@ -121,13 +135,17 @@ class BoundNet(NeuralNet):
         if waiting or latest:
             totals += self._sum_terms([*waiting, *latest])
         self.record_terms(totals / n_rows)
-        # whatever callbacks noted per batch is not kept for ever, but skorch's Checkpoint looks for a last batch
-        self.history[-1]["batches"][:] = [{}]
+        record["batches"][:] = [{}]
+
+    def _awaits(self, hook: str) -> bool:
+        """Whether a callback overrides this method of skorch's, which does nothing."""
+        methods = (getattr(callback, hook) for _, callback in self.callbacks_)
+        return any(getattr(method, "__func__", None) is not getattr(Callback, hook) for method in methods)
 
     def record_terms(self, means: Tensor) -> None:
         """Note the bound and its terms as those of the last epoch."""
-        for name, value in zip(("lower_bound", *ELBOTerms._fields), means.tolist(), strict=True):
-            self.history.record(name, value)
+        names = ("lower_bound", *ELBOTerms._fields)
+        self.history[-1].update(zip(names, means.tolist(), strict=True))
 
     def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
         terms = join_terms(waiting)
