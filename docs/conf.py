@@ -76,12 +76,22 @@ sphinx_gallery_conf = {
 }
 
 
-def link_gallery(app, docname, source):
-    """Pages link to the scripts, which can be read in the repository; here their executed pages take over."""
+# pages beside which there is nothing to list get the whole width
+ALONE = ("install", "tour", "from_gaussian_mixture", "benchmarks", "speed", "arcs", "em", "contributing", "changelog")
+html_sidebars = {page: [] for page in ALONE}
+
+
+def adapt_page(app, docname, source):
+    """What reads well in the repository, and to doctest, made to read well here.
+
+    Pages link to the scripts of the gallery: their executed pages take over. The empty line that ends an example
+    for doctest goes, and no line breaks at a ±.
+    """
+    source[0] = source[0].replace("\n\n```\n", "\n```\n").replace(" ± ", "\u00a0±\u00a0")
     source[0] = re.sub(r"\]\(gallery/(\w+)\.py\)", r"](auto_examples/\1.rst)", source[0])
     source[0] = source[0].replace("](gallery/)", "](auto_examples/index.rst)")
 
 
 def setup(app):
     """Called by Sphinx."""
-    app.connect("source-read", link_gallery)
+    app.connect("source-read", adapt_page)

@@ -66,6 +66,7 @@ class ComponentSamplesDisplay:
         inverse_transform: Transform | None = None,
         random_state: Any = None,
         ax: "Axes | None" = None,
+        **imshow_kwargs: Any,
     ) -> Self:
         """Draw samples from each component of a fitted estimator and plot them.
 
@@ -83,6 +84,8 @@ class ComponentSamplesDisplay:
             With an int, a column holds the same noise under every component.
         ax : matplotlib Axes, default=None
             None: a new figure.
+        **imshow_kwargs : dict
+            As for :meth:`plot`, for instance ``vmin`` and ``vmax``.
 
         Returns
         -------
@@ -95,7 +98,7 @@ class ComponentSamplesDisplay:
         if inverse_transform is not None:
             samples = inverse_transform(samples)
         shape = image_shape or _image_shape(estimator, samples)
-        return cls(samples, np.repeat(np.arange(K), n_samples), shape).plot(ax=ax)
+        return cls(samples, np.repeat(np.arange(K), n_samples), shape).plot(ax=ax, **imshow_kwargs)
 
     def plot(self, ax: "Axes | None" = None, **imshow_kwargs: Any) -> Self:
         """Draw the grid.
@@ -196,6 +199,7 @@ class StyleTraversalDisplay:
         image_shape: Sequence[int] | None = None,
         inverse_transform: Transform | None = None,
         ax: "Axes | None" = None,
+        **imshow_kwargs: Any,
     ) -> Self:
         """Decode the centre μ_c(w) of every component at points w on a line through zero.
 
@@ -213,6 +217,8 @@ class StyleTraversalDisplay:
             From the estimator's units to pixels, for instance ``scaler.inverse_transform``.
         ax : matplotlib Axes, default=None
             None: a new figure.
+        **imshow_kwargs : dict
+            As for :meth:`plot`, for instance ``vmin`` and ``vmax``.
 
         Returns
         -------
@@ -233,7 +239,7 @@ class StyleTraversalDisplay:
         images = np.concatenate([estimator.traverse(w, component=c) for c in range(len(estimator.weights_))])
         if inverse_transform is not None:
             images = inverse_transform(images)
-        return cls(images, values, image_shape or _image_shape(estimator, images)).plot(ax=ax)
+        return cls(images, values, image_shape or _image_shape(estimator, images)).plot(ax=ax, **imshow_kwargs)
 
     def plot(self, ax: "Axes | None" = None, **imshow_kwargs: Any) -> Self:
         """Draw the grid.
