@@ -152,7 +152,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             else:
                 fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state, tasks)
             self._set_attributes(fitted, X)
-            self._order_components(X)
+            self._order_components()
         self._warn_if_interrupted(fitted.outcome)
         self._warn_unless_converged(fitted.outcome)
         return self
@@ -184,7 +184,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
                 fitted = self._train_on(X, plan, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             self._set_attributes(fitted, X)
             if first:
-                self._order_components(X)
+                self._order_components()
         self._warn_if_interrupted(fitted.outcome)
         return self
 
@@ -344,13 +344,15 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
         self.phase_seconds_ = fitted.seconds
         self._describe_components(X)
 
-    def _order_components(self, X: np.ndarray | LazyRows) -> None:
+    def _order_components(self) -> None:
         """Renumber the components by their training rows, largest first."""
         counts = np.bincount(self.labels_, minlength=self.n_components)
         order = np.argsort(-counts, kind="stable")
         if not np.array_equal(order, np.arange(self.n_components)):
             self.net_.module_.reorder(torch.from_numpy(order))
-            self._describe_components(X)
+            self.labels_ = np.argsort(order)[self.labels_]  # to assign the rows once more would take as long again
+            self.weights_, self.means_ = self.weights_[order], self.means_[order]
+            self._set_model_attributes(double_precision(self.net_.module_, check_device(self.device)))
 
     def _describe_components(self, X: np.ndarray | LazyRows) -> None:
         """Labels, weights and means of the components as they are numbered now."""
