@@ -6,7 +6,6 @@ python benchmarks/pictures.py accuracy benchmarks/results/mnist.jsonl       # of
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -57,25 +56,33 @@ def draw_traversals(arguments):
 
 
 def draw_accuracies(arguments):
-    """Accuracy against epoch, a line per run, a colour per model and number of components."""
+    """Accuracy against epoch: a line per run, a panel per way to train, a colour per number of components."""
     from matplotlib import pyplot
 
     lines = [line for path in arguments.files for line in read_lines(path) if line.get("majority_by_epoch")]
-    figure, ax = pyplot.subplots(figsize=(5.5, 3.4), layout="constrained")
-    for colour, (setting, members) in zip(COLOURS, group(lines, ("model", "n_components", "params")), strict=False):
-        for number, line in enumerate(members):
+    for line in lines:
+        line["way"] = describe_way(line["model"], line["params"])
+    ways = group(lines, ("way",))
+    colours = dict(zip(sorted({line["n_components"] for line in lines}), COLOURS, strict=False))
+    size = (3.1 * len(ways), 3.4)
+    figure, axes = pyplot.subplots(1, len(ways), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for ax, ((way,), members) in zip(axes[0], ways, strict=True):
+        for line in members:
             values = [100 * accuracy for accuracy in line["majority_by_epoch"]]
-            label = describe(*setting) if number == 0 else None
-            ax.plot(range(1, len(values) + 1), values, color=colour, label=label, marker=".", linewidth=1)
-    ax.set(xlabel="epoch", ylabel="majority accuracy on held-out rows, %")
-    ax.legend()
+            label = f"K = {line['n_components']}"
+            ax.plot(range(1, len(values) + 1), values, color=colours[line["n_components"]], label=label, marker=".")
+        handles = {handle.get_label(): handle for handle in ax.get_lines()}  # one of the lines of each colour
+        ax.legend(handles.values(), handles)
+        ax.set(xlabel="epoch", title=way)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].set_ylabel("majority accuracy on held-out rows, %")
     figure.savefig(arguments.out / f"accuracy_{'_'.join(path.stem for path in arguments.files)}.png", dpi=100)
 
 
-def describe(model, n_components, params):
-    """A line's label."""
-    options = {name: value for name, value in params.items() if name != "memory"}
-    return ", ".join([model, f"K = {n_components}", *([json.dumps(options)] if options else [])])
+def describe_way(model, params):
+    """What a panel's runs have in common."""
+    network = "convolutional" if params.get("network") == "conv" else "fully connected"
+    return f"{model}, M = {params.get('n_mc_samples', 1)}\n{network}, {params.get('init_params', 'shared')} start"
 
 
 PICTURES = {"samples": draw_samples, "traversal": draw_traversals, "accuracy": draw_accuracies}
