@@ -6,11 +6,12 @@ machine's speed hardly moves, of processor times, which other processes disturb 
 these stands beside it. Where a process has its arrays in memory moves its ratio by a few hundredths: the pairs are
 those of several processes. One JSON line per case.
 
-    python benchmarks/overhead.py --case tiny mnist
+    python benchmarks/overhead.py --case tiny mnist --model vade gmvae
 """
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import multiprocessing
@@ -25,10 +26,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from skgmvae.models import Autoencoder, Bernoulli, VaDE
+from skgmvae.models import GMVAE, Autoencoder, Bernoulli, VaDE
 from skgmvae.training.trainer import Plan, make_net, run
 
-K = 10
+K, L, W = 10, 10, 2
+LOG_2PI = math.log(2 * math.pi)
 LEARNING_RATE = 1e-3
 
 
@@ -62,9 +64,10 @@ def main(argv=None) -> int:
     arguments = make_parser().parse_args(argv)
     environment.set_threads(arguments.threads)
     missed = False
-    for name in arguments.case:
-        line = measure(name, arguments.processes, arguments.repeats)
-        print(json.dumps({"benchmark": "overhead", "case": name, **line, **describe(arguments)}), flush=True)
+    for model, case in itertools.product(arguments.model, arguments.case):
+        line = measure(model, case, arguments.processes, arguments.repeats)
+        name = {"benchmark": "overhead", "case": f"{model}, {case}"}
+        print(json.dumps({**name, **line, **describe(arguments)}), flush=True)
         missed |= line["ratio"] > line["target"]
     return 1 if missed else 0
 
@@ -73,6 +76,7 @@ def make_parser():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), help="default: all")
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument("--processes", type=int, default=5, help="one after the other; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=11, help="turns of each loop in each; default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
@@ -88,17 +92,17 @@ def describe(arguments):
     }
 
 
-def measure(name, n_processes, repeats):
+def measure(model, case, n_processes, repeats):
     """Median ratio of the paired turns of all processes."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        parts = list(pool.map(take_turns, [name] * n_processes, [repeats] * n_processes))
+        parts = [pool.submit(take_turns, model, case, repeats).result() for _ in range(n_processes)]
     turns = np.concatenate(parts)
     (_, our_cpu), (_, bare_cpu) = np.median(turns, axis=0).tolist()
     wall_ratio, ratio = np.median(turns[:, 0] / turns[:, 1], axis=0).tolist()
     return {
         "ratio": ratio,
-        "target": CASES[name]().target,
+        "target": CASES[case]().target,
         "wall_ratio": wall_ratio,
         "ratio_by_process": [float(np.median(part[:, 0, 1] / part[:, 1, 1])) for part in parts],
         "our_seconds": our_cpu,
@@ -108,12 +112,12 @@ def measure(name, n_processes, repeats):
     }
 
 
-def take_turns(name, repeats):
+def take_turns(model, case, repeats):
     """Wall-clock and processor seconds (repeats, ours and bare, 2), after one turn of each to warm up."""
-    case = CASES[name]()
-    module = make_module(case)
-    check_equal_loss(module, case.rows[: case.batch_size])
-    ours, bare = make_our_loop(copy.deepcopy(module), case), make_bare_loop(copy.deepcopy(module), case)
+    case, (make_module, bare_loss) = CASES[case](), MODELS[model]
+    module = start(make_module(case), case)
+    check_equal_loss(module, bare_loss, case.rows[: case.batch_size])
+    ours, bare = make_our_loop(copy.deepcopy(module), case), make_bare_loop(copy.deepcopy(module), bare_loss, case)
     return np.array([(timed(ours), timed(bare)) for _ in range(repeats + 1)])[1:]
 
 
@@ -124,11 +128,24 @@ def timed(function):
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def make_module(case):
-    """VaDE after a start from random responsibilities."""
+def make_autoencoder(case):
+    """What the models share."""
     torch.manual_seed(0)
-    D, L = case.rows.shape[1], 10
-    module = VaDE(Autoencoder(D, L, Bernoulli(), case.hidden_layer_sizes), K)
+    return Autoencoder(case.rows.shape[1], L, Bernoulli(), case.hidden_layer_sizes)
+
+
+def make_vade(case):
+    """With full covariances."""
+    return VaDE(make_autoencoder(case), K)
+
+
+def make_gmvae(case):
+    """With a prior network as wide as the estimator's."""
+    return GMVAE(make_autoencoder(case), K, W, prior_width=min(case.hidden_layer_sizes))
+
+
+def start(module, case):
+    """The module, begun from random responsibilities."""
     with torch.no_grad():
         embedding = module.embed(case.rows)
     module.start_from(embedding, torch.softmax(torch.randn(len(embedding), K), -1))
@@ -142,7 +159,7 @@ def make_our_loop(module, case):
     return lambda: run(net, case.rows, plan)
 
 
-def make_bare_loop(module, case):
+def make_bare_loop(module, bare_loss, case):
     """What one would write by hand for this model alone."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
@@ -158,9 +175,9 @@ def make_bare_loop(module, case):
     return loop
 
 
-def bare_loss(module, x):
+def bare_vade_loss(module, x):
     """-(log_likelihood + logsumexp_c(log π_c + g_c) + H).mean(), summed over the batch, no term kept apart."""
-    networks, (K, L) = module.autoencoder, module.means.shape
+    networks = module.autoencoder
     features = networks.body(x)
     mean, log_variance = networks.head.mean(features), networks.head.log_variance(features)
     variance = log_variance.exp()
@@ -171,13 +188,41 @@ def bare_loss(module, x):
     offsets = (A @ module.means.unsqueeze(-1)).flatten()
     squares = (mean @ A.reshape(K * L, L).T - offsets).square().reshape(-1, K, L).sum(-1)
     trace = variance @ A.square().sum(1).T
-    g = module.log_diagonal.sum(-1) - 0.5 * (squares + trace + L * math.log(2 * math.pi))
+    g = module.log_diagonal.sum(-1) - 0.5 * (squares + trace + L * LOG_2PI)
     log_prior = torch.logsumexp(torch.log_softmax(module.weight_logits, -1) + g, -1).sum()
-    entropy = 0.5 * (log_variance + 1 + math.log(2 * math.pi)).sum()
+    entropy = 0.5 * (log_variance + 1 + LOG_2PI).sum()
     return -(log_likelihood + log_prior + entropy) / len(x)
 
 
-def check_equal_loss(module, batch):
+def bare_gmvae_loss(module, x):
+    """-(log_likelihood - Σ_c p_c (KL_c + log p_c - log π_c) - KL(q(w|x) ‖ p(w))).mean(), one draw of (z, w)."""
+    networks = module.autoencoder
+    features = networks.body(x)
+    mean, log_variance = networks.head.mean(features), networks.head.log_variance(features)
+    mean_w, log_variance_w = module.noise_head.mean(features), module.noise_head.log_variance(features)
+    noise = torch.randn(len(x), L + W)
+    z = mean + (0.5 * log_variance).exp() * noise[:, :L]
+    w = mean_w + (0.5 * log_variance_w).exp() * noise[:, L:]
+    log_likelihood = -F.binary_cross_entropy_with_logits(networks.decoder(z), x, reduction="sum")
+
+    prior_mean, prior_log_variance = module.prior(w)
+    precision = (-prior_log_variance).exp()
+    log_weights = torch.log_softmax(module.weight_logits, -1)
+    squares = (z.unsqueeze(1) - prior_mean).square() * precision
+    log_joint = log_weights - 0.5 * (squares + prior_log_variance + LOG_2PI).sum(-1)
+    log_posterior = torch.log_softmax(log_joint, -1)
+    log_ratio = log_variance.unsqueeze(1) - prior_log_variance
+    squares = (mean.unsqueeze(1) - prior_mean).square() * precision
+    divergence = 0.5 * (log_ratio.exp() - log_ratio - 1 + squares).sum(-1)
+    kl = (log_posterior.exp() * (divergence + log_posterior - log_weights)).sum()
+    kl_noise = 0.5 * (log_variance_w.exp() - log_variance_w - 1 + mean_w.square()).sum()
+    return -(log_likelihood - kl - kl_noise) / len(x)
+
+
+MODELS = {"vade": (make_vade, bare_vade_loss), "gmvae": (make_gmvae, bare_gmvae_loss)}
+
+
+def check_equal_loss(module, bare_loss, batch):
     """Raise unless both loops minimise the same function."""
     net = make_net(module, Plan(n_epochs=1, batch_size=len(batch), learning_rate=LEARNING_RATE, device="cpu"))
     losses = []

@@ -18,8 +18,10 @@ EXPLANATION = """\
 Ratios of processor times, each from one run of a script in `benchmarks/`, so that a busy machine slows both sides;
 beside each the most that it should be."""
 LABELS = {
-    ("overhead", "tiny"): "training loop over a hand-written one, 64-128-10",
-    ("overhead", "mnist"): "training loop over a hand-written one, 784-500-500-2000-10",
+    ("overhead", "vade, tiny"): "VaDE: training loop over a hand-written one, 64-128-10",
+    ("overhead", "vade, mnist"): "VaDE: training loop over a hand-written one, 784-500-500-2000-10",
+    ("overhead", "gmvae, tiny"): "GMVAE: training loop over a hand-written one, 64-128-10",
+    ("overhead", "gmvae, mnist"): "GMVAE: training loop over a hand-written one, 784-500-500-2000-10",
     ("predict_proba", ""): "`predict_proba` over its matrix products, float64",
     ("fit_memory", ""): "memory of `fit` beside float32 data, over these data",
     ("growth", "vade, slope in rows"): "VaDE: slope of log time of `fit` against log rows, 10⁴ to 10⁶",

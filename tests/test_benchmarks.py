@@ -128,7 +128,7 @@ def test_report_without_marks_or_runs(load_script, tmp_path, capsys):
 
 def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_path):
     facts = {"threads": 1, "versions": {"torch": "2"}, "machine": {"cpu": "fast", "cores": 2, "system": "Linux"}}
-    tiny = {"benchmark": "overhead", "case": "tiny", "target": 1.1, **facts}
+    tiny = {"benchmark": "overhead", "case": "vade, tiny", "target": 1.1, **facts}
     large = {"benchmark": "larger_than_memory", "model": "vade", "rows": 5000, "file_bytes": 2e10, "cpu_seconds": 9.0}
     large |= {"peak_resident_bytes": 1.5e9, "passes": 6.0, **facts}
     results, out = tmp_path / "speed.jsonl", tmp_path / "speed.md"
@@ -141,15 +141,14 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
     assert "- fast, 2 cores, Linux; torch 2" in out.read_text()
 
 
-def test_hand_written_loop_has_the_loss_of_ours(load_script, monkeypatch):
+@pytest.mark.parametrize("model", ["vade", "gmvae"])
+def test_hand_written_loop_has_the_loss_of_ours(load_script, model):
     overhead = load_script("overhead")
-    case = overhead.make_tiny()
-    module = overhead.make_module(case)
-    overhead.check_equal_loss(module, case.rows[:50])
-    bare_loss = overhead.bare_loss
-    monkeypatch.setattr(overhead, "bare_loss", lambda *arguments: bare_loss(*arguments) * 1.0001)
+    case, (make_module, bare_loss) = overhead.make_tiny(), overhead.MODELS[model]
+    module = overhead.start(make_module(case), case)
+    overhead.check_equal_loss(module, bare_loss, case.rows[:50])
     with pytest.raises(RuntimeError, match="the loops' losses differ"):
-        overhead.check_equal_loss(module, case.rows[:50])
+        overhead.check_equal_loss(module, lambda *arguments: bare_loss(*arguments) * 1.0001, case.rows[:50])
 
 
 def test_arcs_page_and_curves_come_from_the_lines(load_script, monkeypatch, tmp_path):
