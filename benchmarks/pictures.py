@@ -76,7 +76,8 @@ def draw_accuracies(arguments):
         ax.set(xlabel="epoch", title=way)
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("majority accuracy on held-out rows, %")
-    figure.savefig(arguments.out / f"accuracy_{'_'.join(path.stem for path in arguments.files)}.png", dpi=100)
+    models_drawn = sorted({line["model"] for line in lines})
+    figure.savefig(arguments.out / f"accuracy_{'_'.join(models_drawn)}.png", dpi=100)
 
 
 def describe_way(model, params):

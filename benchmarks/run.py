@@ -62,6 +62,7 @@ def make_parser():
     add("--keep", type=Path, help="folder for the fitted estimators, each as DATA-MODEL-K-SEED.safetensors")
     add("--untimed", action="store_true", help="the machine is busy: leave the seconds out of the tables")
     add("--trace", action="store_true", help="record the majority accuracy on held-out rows after each epoch")
+    add("--unscored", action="store_true", help="no held-out score, which takes long with convolutional networks")
     add("--params", nargs="*", type=parse_param, default=[], metavar="KEY=VALUE", help="parameters of the models")
     return parser
 
@@ -122,7 +123,7 @@ def run_once(task, arguments):
         method.set_params(callbacks=None).save(arguments.keep / f"{name}.safetensors")
     return {
         **task,
-        **measure(method, data, labels),
+        **measure(method, data, labels, scored=not arguments.unscored),
         "majority_by_epoch": trace.accuracies or None,
         "seconds": seconds,
         "timed": not arguments.untimed,
@@ -154,13 +155,13 @@ class MajorityTrace(Callback):
         self.accuracies.append(majority_accuracy(self.y, labels))
 
 
-def measure(method, data, labels):
+def measure(method, data, labels, scored=True):
     """Figures of a fitted method."""
     held_out = data.protocol == "split"
     test_labels = method.predict(data.test) if held_out else labels
     last = method[-1] if isinstance(method, Pipeline) else method
     # a density of projected rows, or a sum of squares, is no log-likelihood of the data
-    comparable = held_out and last is method and hasattr(method, "score_samples")
+    comparable = scored and held_out and last is method and hasattr(method, "score_samples")
     return {
         "train_accuracy": clustering_accuracy(data.train_labels, labels),
         "test_accuracy": clustering_accuracy(data.test_labels, test_labels),
