@@ -61,13 +61,14 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
 
 def test_held_out_rows_have_a_score_where_it_is_a_log_likelihood(run, tmp_path):
     out = tmp_path / "iris.jsonl"
-    models = ["gmm", "kmeans"]
-    assert (
-        run.main(["--data", "iris", "--model", *models, "--seeds", "1", "--protocol", "split", "--out", str(out)]) == 0
-    )
+    arguments = ["--data", "iris", "--seeds", "1", "--protocol", "split"]
+    assert run.main([*arguments, "--model", "gmm", "kmeans", "--out", str(out)]) == 0
     gmm, kmeans = run.read_lines(out)
     assert isinstance(gmm["held_out_score"], float) and kmeans["held_out_score"] is None
     assert gmm["train_accuracy"] != gmm["test_accuracy"]
+    unscored = tmp_path / "unscored.jsonl"
+    assert run.main([*arguments, "--model", "gmm", "--unscored", "--out", str(unscored)]) == 0
+    assert run.read_lines(unscored)[0]["held_out_score"] is None
 
 
 def test_unknown_parameter_shows_before_any_run(run, tmp_path):
@@ -149,6 +150,33 @@ def test_hand_written_loop_has_the_loss_of_ours(load_script, model):
     overhead.check_equal_loss(module, bare_loss, case.rows[:50])
     with pytest.raises(RuntimeError, match="the loops' losses differ"):
         overhead.check_equal_loss(module, lambda *arguments: bare_loss(*arguments) * 1.0001, case.rows[:50])
+
+
+def test_accuracy_has_a_panel_per_way_to_train_and_a_colour_per_number_of_components(
+    load_script, monkeypatch, tmp_path
+):
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **kwargs: drawn.append((figure, path)))
+    conv = {"init_params": "random", "network": "conv"}
+    lines = [
+        line_of("gmvae", n_components=K, seed=seed, params=params, majority_by_epoch=[0.5, 0.6])
+        for K, seed, params in [(3, 0, {}), (3, 1, {}), (7, 0, {}), (7, 0, conv), (7, 0, {"n_mc_samples": 10})]
+    ]
+    results = tmp_path / "runs.jsonl"
+    results.write_text("".join(json.dumps(line) + "\n" for line in [*lines, line_of("vade")]))
+    load_script("pictures").main(["accuracy", str(results), "--out", str(tmp_path)])
+    ((figure, path),) = drawn
+    assert path == tmp_path / "accuracy_gmvae.png"  # the run without a trace is left out
+    curves = {ax.get_title(): [line.get_label() for line in ax.get_lines()] for ax in figure.axes}
+    assert curves == {
+        "gmvae, M = 10\nfully connected, shared start": ["K = 7"],
+        "gmvae, M = 1\nconvolutional, random start": ["K = 7"],
+        "gmvae, M = 1\nfully connected, shared start": ["K = 3", "K = 3", "K = 7"],
+    }
+    assert list(figure.axes[0].get_lines()[0].get_ydata()) == [50.0, 60.0]
 
 
 def test_arcs_page_and_curves_come_from_the_lines(load_script, monkeypatch, tmp_path):
