@@ -135,7 +135,7 @@ class BoundNet(NeuralNet):
         if waiting or latest:
             totals += self._sum_terms([*waiting, *latest])
         self.record_terms(totals / n_rows)
-        record["batches"][:] = [{}]
+        record["batches"][:] = [{}]  # skorch's Checkpoint looks for a last one
 
     def _awaits(self, hook: str) -> bool:
         """Whether a callback overrides this method of skorch's, which does nothing."""
