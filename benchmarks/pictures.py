@@ -65,7 +65,7 @@ def draw_accuracies(arguments):
     ways = group(lines, ("way",))
     colours = dict(zip(sorted({line["n_components"] for line in lines}), COLOURS, strict=False))
     size = (3.1 * len(ways), 3.4)
-    figure, axes = pyplot.subplots(1, len(ways), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(ways), figsize=size, layout="constrained", squeeze=False)
     for ax, ((way,), members) in zip(axes[0], ways, strict=True):
         for line in members:
             values = [100 * accuracy for accuracy in line["majority_by_epoch"]]
