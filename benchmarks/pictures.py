@@ -64,18 +64,19 @@ def draw_accuracies(arguments):
         line["way"] = describe_way(line["model"], line["params"])
     ways = group(lines, ("way",))
     colours = dict(zip(sorted({line["n_components"] for line in lines}), COLOURS, strict=False))
-    size = (3.1 * len(ways), 3.4)
+    size = (3.2 * len(ways) + 1.0, 3.4)
     figure, axes = pyplot.subplots(1, len(ways), figsize=size, layout="constrained", squeeze=False)
+    handles = {}  # one of the lines of each colour
     for ax, ((way,), members) in zip(axes[0], ways, strict=True):
         for line in members:
             values = [100 * accuracy for accuracy in line["majority_by_epoch"]]
             label = f"K = {line['n_components']}"
-            ax.plot(range(1, len(values) + 1), values, color=colours[line["n_components"]], label=label, marker=".")
-        handles = {handle.get_label(): handle for handle in ax.get_lines()}  # one of the lines of each colour
-        ax.legend(handles.values(), handles)
+            epochs = range(1, len(values) + 1)
+            (handles[label],) = ax.plot(epochs, values, color=colours[line["n_components"]], label=label, marker=".")
         ax.set(xlabel="epoch", title=way)
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("majority accuracy on held-out rows, %")
+    figure.legend(handles.values(), handles, loc="outside right upper")
     models_drawn = sorted({line["model"] for line in lines})
     figure.savefig(arguments.out / f"accuracy_{'_'.join(models_drawn)}.png", dpi=100)
 
