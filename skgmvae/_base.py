@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import nn
 
 from skgmvae._checks import (
@@ -34,6 +32,7 @@ from skgmvae._mistakes import (
     explain_no_convergence,
     explained,
 )
+from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, find_structure
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
 from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
@@ -46,18 +45,6 @@ from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture
 from skgmvae.training.trainer import Outcome, Plan
 
-STRUCTURE = (
-    "n_components",
-    "latent_dim",
-    "noise_dim",
-    "hidden_layer_sizes",
-    "pretrain_hidden_layer_sizes",
-    "network",
-    "image_shape",
-    "likelihood",
-    "covariance_type",
-    "learn_weights",
-)
 INTERRUPTED = "Training was interrupted; the state reached so far is kept."
 
 
@@ -67,31 +54,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
     What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
-        "min_information": [Interval(Real, 0, None, closed="left")],
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": [tuple, list],
-        "network": [StrOptions({"mlp", "conv"})],
-        "image_shape": [tuple, list, None],
-        "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
-        "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "random"})],
-        "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "learn_weights": ["boolean"],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "device": [str],
-        "precision": [StrOptions({"float32", "bfloat16", "auto"})],
-        "memory": [None, str, HasMethods("cache")],
-        "callbacks": [list, tuple, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
 
     _net_type: ClassVar[type[BoundNet]] = BoundNet
     labels_: np.ndarray
@@ -146,7 +109,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             X = self._check_training_rows(X, reset=not continues)
             random_state = check_random_state(self.random_state)
             if continues:
-                self._check_same_structure()
+                check_same_structure(self._fitted_structure, self.get_params(deep=False))
                 seed = random_state.randint(MAX_SEED)
                 fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), seed, tasks)
             else:
@@ -180,7 +143,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             if first:
                 fitted = self._train_anew(X, plan, check_random_state(self.random_state))
             else:
-                self._check_same_structure()
+                check_same_structure(self._fitted_structure, self.get_params(deep=False))
                 fitted = self._train_on(X, plan, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             self._set_attributes(fitted, X)
             if first:
@@ -234,20 +197,6 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
         check_callbacks(self.callbacks)
         check_memory_folder(self.memory)
         return X
-
-    def _structure(self) -> dict[str, Any]:
-        """Parameters that decide what the networks are made of."""
-        parameters = self.get_params(deep=False)
-        return {name: parameters[name] for name in STRUCTURE if name in parameters}
-
-    def _check_same_structure(self) -> None:
-        """The fitted net can only be trained further with the structure that it has."""
-        for name, value in self._structure().items():
-            if value != self._fitted_structure[name]:
-                raise ValueError(
-                    f"The fitted model has {name}={self._fitted_structure[name]!r} and cannot be continued with "
-                    f"{name}={value!r}; set it back, or fit anew with warm_start=False."
-                )
 
     def _plan(self, n_epochs: int, *, tol: float | None, anneal: bool = True) -> Plan:
         return Plan(
@@ -316,7 +265,8 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             net_options=self._net_options(),
         )
         self._noise_seed = int(random_state.randint(MAX_SEED))
-        self._fitted_structure, self._fitted_architecture = self._structure(), architecture
+        self._fitted_structure = find_structure(self.get_params(deep=False))
+        self._fitted_architecture = architecture
         self.start_ = fitted.start
         self.pretrain_history_ = fitted.reconstruction
         return fitted

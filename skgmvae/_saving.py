@@ -12,6 +12,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skgmvae._parameters import find_structure
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.persistence import NotASavedEstimatorError, read_file, write_file
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
@@ -114,7 +115,7 @@ class SavingMixin:
         module = estimator._make_checked_module(architecture, state)
         estimator._fitted_architecture = architecture
         estimator._fitted_structure = {name: _to_tuples(value) for name, value in description["structure"].items()}
-        if set(estimator._fitted_structure) != set(estimator._structure()):
+        if set(estimator._fitted_structure) != set(find_structure(estimator.get_params(deep=False))):
             raise NotASavedEstimatorError("the file's structure is not that of this class")
         estimator._noise_seed = _check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
         estimator._set_saved_attributes(arrays, description, architecture)
@@ -164,7 +165,7 @@ class SavingMixin:
             if name not in PLAIN:
                 raise NotASavedEstimatorError(f"the file has an attribute of unknown meaning, {name!r}")
             setattr(self, name, [_to_tuples(pair) for pair in value] if name == "reseeded_" else value)
-        K, D = self._structure()["n_components"], architecture.n_features
+        K, D = self.n_components, architecture.n_features
         if self.weights_.shape != (K,) or self.means_.shape != (K, D) or self.n_features_in_ != D:
             raise NotASavedEstimatorError("the file's attributes do not have the sizes that its parameters ask for")
         if self.labels_.ndim != 1 or self.labels_.dtype != np.int64 or not np.isin(self.labels_, np.arange(K)).all():
