@@ -17,7 +17,7 @@ N_NEIGHBORS = 10
 CLEAR_GAP = 2.0  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough
 # 'auto' on the inputs: what speaks for the graph's clusters against the mixture's
 CLEARLY_LESS_CUT = 0.5  # of the mixture's normalised cut …
-NEARLY_THE_BOUND = 0.2  # … while their own moments fall short of its bound by this at most, in nats per row
+NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by this at most, in nats per row
 MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
 # beyond the rows that a start is made on
 N_LANDMARKS = 5_000  # of these, among which the nearest are looked for …
@@ -210,7 +210,8 @@ def graph_or_mixture(
 
     The graph, if a component's covariance has more parameters than there are rows per component, or if the
     graph's clusters cut far fewer affinities than the mixture's at nearly the same bound (clusters that are
-    no ellipses); otherwise the one with the better bound.
+    no ellipses). Otherwise the mixture, for which the graph's clusters are one start more: it never has a
+    lower bound than one begun in the usual ways.
 
     Parameters
     ----------
@@ -228,21 +229,21 @@ def graph_or_mixture(
         return "graph", graph_responsibilities(points, K, random_state)
     affinities = neighbor_affinities(points, n_pieces=K)
     clusters = partition(affinities, K, random_state)
-    mixture = gmm_responsibilities(points, K, random_state)
-    bound = mixture_bound(points, mixture)
-    # of two that lead to one optimum the mixture is there already
-    leads_higher = round(mixture_bound(points, clusters) - bound, 6) > 0.0
+    responsibilities = gmm_responsibilities(points, K, random_state)
+    bound = refine_mixture(points, responsibilities).lower_bound_
+    from_graph = refine_mixture(points, clusters)
+    if from_graph.lower_bound_ > bound:
+        bound, responsibilities = from_graph.lower_bound_, from_graph.predict_proba(points)
     # a single step, which does not leave the graph's clusters
-    fits_nearly = mixture_bound(points, clusters, n_iter=1) > bound - NEARLY_THE_BOUND
-    cut_by_mixture = normalized_cut(affinities, _one_hot(mixture.argmax(1), K))
-    cuts_less = normalized_cut(affinities, clusters) < CLEARLY_LESS_CUT * cut_by_mixture
-    if leads_higher or (fits_nearly and cuts_less):
+    fits_nearly = refine_mixture(points, clusters, n_iter=1).lower_bound_ > bound - NEARLY_THE_BOUND
+    cut_by_mixture = normalized_cut(affinities, _one_hot(responsibilities.argmax(1), K))
+    if fits_nearly and normalized_cut(affinities, clusters) < CLEARLY_LESS_CUT * cut_by_mixture:
         return "graph", clusters
-    return "gmm", mixture
+    return "gmm", responsibilities
 
 
-def mixture_bound(points: np.ndarray, responsibilities: np.ndarray, n_iter: int = 20) -> float:
-    """Lower bound per row of a full-covariance mixture after ``n_iter`` steps of EM from the responsibilities.
+def refine_mixture(points: np.ndarray, responsibilities: np.ndarray, n_iter: int = 20) -> GaussianMixture:
+    """A full-covariance mixture after ``n_iter`` steps of EM from the responsibilities.
 
     Comparing refined bounds rather than those of the bare moments keeps one-hot starts from being
     punished for their hard edges.
@@ -269,4 +270,4 @@ def mixture_bound(points: np.ndarray, responsibilities: np.ndarray, n_iter: int 
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return float(mixture.fit(points).lower_bound_)
+        return mixture.fit(points)
