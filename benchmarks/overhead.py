@@ -6,7 +6,7 @@ machine's speed hardly moves, of processor times, which other processes disturb 
 these stands beside it. Where a process has its arrays in memory moves its ratio by a few hundredths: the pairs are
 those of several processes. One JSON line per case.
 
-    python benchmarks/overhead.py --case tiny mnist --model vade gmvae
+    python benchmarks/overhead.py --case tiny mnist --model vade gmvae vaeem
 """
 
 import argparse
@@ -17,7 +17,9 @@ import math
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import environment
@@ -26,7 +28,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from skgmvae.models import GMVAE, Autoencoder, Bernoulli, VaDE
+from skgmvae.inference import chunk_rows
+from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, VaDE
+from skgmvae.training.em import EMNet, EMSettings
 from skgmvae.training.trainer import Plan, make_net, run
 
 K, L, W = 10, 10, 2
@@ -39,6 +43,7 @@ class Case(NamedTuple):
 
     rows: torch.Tensor
     hidden_layer_sizes: tuple
+    stacked_layer_sizes: tuple  # of each of VAE-EM's networks
     batch_size: int
     n_epochs: int
     target: float
@@ -47,13 +52,13 @@ class Case(NamedTuple):
 def make_tiny():
     """64-128-10 on the bundled digits."""
     rows = torch.from_numpy(load_digits().data.astype(np.float32) / 16.0)
-    return Case(rows, (128,), batch_size=128, n_epochs=10, target=1.10)
+    return Case(rows, (128,), (128,), batch_size=128, n_epochs=10, target=1.05)
 
 
 def make_mnist():
-    """784-500-500-2000-10 on random rows of the size of MNIST's."""
+    """784-500-500-2000-10, or ten times 784-500-10, on random rows of the size of MNIST's."""
     rows = torch.rand(4000, 784, generator=torch.Generator().manual_seed(0))
-    return Case(rows, (500, 500, 2000), batch_size=256, n_epochs=2, target=1.03)
+    return Case(rows, (500, 500, 2000), (500,), batch_size=256, n_epochs=2, target=1.02)
 
 
 CASES = {"tiny": make_tiny, "mnist": make_mnist}
@@ -114,10 +119,11 @@ def measure(model, case, n_processes, repeats):
 
 def take_turns(model, case, repeats):
     """Wall-clock and processor seconds (repeats, ours and bare, 2), after one turn of each to warm up."""
-    case, (make_module, bare_loss) = CASES[case](), MODELS[model]
-    module = start(make_module(case), case)
-    check_equal_loss(module, bare_loss, case.rows[: case.batch_size])
-    ours, bare = make_our_loop(copy.deepcopy(module), case), make_bare_loop(copy.deepcopy(module), bare_loss, case)
+    case, model = CASES[case](), MODELS[model]
+    module = start(model.make_module(case), case)
+    check_equal_loss(model, module, case)
+    ours = make_our_loop(model, copy.deepcopy(module), case)
+    bare = model.make_bare_loop(copy.deepcopy(module), case)
     return np.array([(timed(ours), timed(bare)) for _ in range(repeats + 1)])[1:]
 
 
@@ -144,25 +150,46 @@ def make_gmvae(case):
     return GMVAE(make_autoencoder(case), K, W, prior_width=min(case.hidden_layer_sizes))
 
 
+def make_vaeem(case):
+    """With networks of random weights."""
+    return VAEEM(make_autoencoder(case), K, hidden_layer_sizes=case.stacked_layer_sizes)
+
+
 def start(module, case):
     """The module, begun from random responsibilities."""
     with torch.no_grad():
         embedding = module.embed(case.rows)
     module.start_from(embedding, torch.softmax(torch.randn(len(embedding), K), -1))
+    module.starting_responsibilities = None  # VAE-EM: every turn begins with an E-step
     return module
 
 
-def make_our_loop(module, case):
+def make_our_loop(model, module, case):
     """The package's loop, as an estimator's fit runs it."""
-    plan = Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, device="cpu")
-    net = make_net(module, plan)
+    plan = make_plan(case)
+    net = model.make_net(module, plan)
     return lambda: run(net, case.rows, plan)
 
 
-def make_bare_loop(module, bare_loss, case):
-    """What one would write by hand for this model alone."""
+def make_plan(case):
+    """What both loops do."""
+    return Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, device="cpu")
+
+
+def make_em_net(module, plan):
+    """Every E-step whole, as a bare loop's."""
+    return make_net(module, plan, EMNet, em=EMSettings(pairs_per_row=math.inf))
+
+
+def make_optimizer(module):
+    """Of the bare loops."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+    return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+
+
+def make_shuffling_loop(bare_loss, module, case):
+    """What one would write by hand for one model alone: steps on random batches, all rows once per epoch."""
+    optimizer = make_optimizer(module)
     n_batches = len(case.rows) // case.batch_size  # as many steps as ours
 
     def loop():
@@ -173,6 +200,42 @@ def make_bare_loop(module, bare_loss, case):
                 optimizer.step()
 
     return loop
+
+
+def make_bare_vaeem_loop(module, case):
+    """An E-step; then, per iteration, steps on rows drawn for each component, and an E-step."""
+    optimizer = make_optimizer(module)
+    rows, chunk_size = case.rows, chunk_rows(module)
+    n_steps = max(5, round(2 * len(rows) / (case.batch_size * K)))  # as many as ours
+
+    @torch.no_grad()
+    def e_step():
+        bounds = [-bare_vaeem_losses(module, x.unsqueeze(1).expand(-1, K, -1)) for x in rows.split(chunk_size)]
+        return torch.softmax(torch.log_softmax(module.weight_logits, -1) + torch.cat(bounds), -1)
+
+    def loop():
+        u = e_step()
+        for _ in range(case.n_epochs):
+            shares = u.mean(0)
+            draws = torch.multinomial(u.T, n_steps * case.batch_size, replacement=True).T
+            for indices in draws.split(case.batch_size):
+                x = rows.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+                optimizer.zero_grad()
+                bare_vaeem_loss(module, (x, shares)).backward()
+                optimizer.step()
+            u = e_step()
+
+    return loop
+
+
+def bare_vaeem_losses(module, x, sampled=False):
+    """-ELBO_c (N, K) of rows (N, K, D): Bernoulli cross-entropy and KL(q_c(z|x) ‖ N(0, I))."""
+    features = module.body(x)
+    mean, log_variance = module.head.mean(features), module.head.log_variance(features)
+    variance = log_variance.exp()
+    z = mean + variance.sqrt() * torch.randn_like(mean) if sampled else mean
+    cross_entropy = F.binary_cross_entropy_with_logits(module.decoder(z), x, reduction="none").sum(-1)
+    return cross_entropy + 0.5 * (variance + mean.square() - 1 - log_variance).sum(-1)
 
 
 def bare_vade_loss(module, x):
@@ -219,14 +282,36 @@ def bare_gmvae_loss(module, x):
     return -(log_likelihood - kl - kl_noise) / len(x)
 
 
-MODELS = {"vade": (make_vade, bare_vade_loss), "gmvae": (make_gmvae, bare_gmvae_loss)}
+class Model(NamedTuple):
+    """A model and both of its loops."""
+
+    make_module: Callable
+    make_net: Callable
+    make_bare_loop: Callable
+    bare_loss: Callable  # module and a batch of the net's to the loss
 
 
-def check_equal_loss(module, bare_loss, batch):
+def bare_vaeem_loss(module, batch):
+    """That of a step on drawn rows and the components' shares."""
+    x, shares = batch
+    return bare_vaeem_losses(module, x, sampled=True).mean(0) @ shares
+
+
+MODELS = {
+    "vade": Model(make_vade, make_net, partial(make_shuffling_loop, bare_vade_loss), bare_vade_loss),
+    "gmvae": Model(make_gmvae, make_net, partial(make_shuffling_loop, bare_gmvae_loss), bare_gmvae_loss),
+    "vaeem": Model(make_vaeem, make_em_net, make_bare_vaeem_loop, bare_vaeem_loss),
+}
+
+
+def check_equal_loss(model, module, case):
     """Raise unless both loops minimise the same function."""
-    net = make_net(module, Plan(n_epochs=1, batch_size=len(batch), learning_rate=LEARNING_RATE, device="cpu"))
+    net = model.make_net(module, make_plan(case))
+    batch = case.rows[: case.batch_size]
+    if isinstance(net, EMNet):
+        batch = batch.unsqueeze(1).expand(-1, K, -1), torch.softmax(torch.arange(K, dtype=torch.float32), 0)
     losses = []
-    for loss in (lambda: net.criterion_(module(batch)), lambda: bare_loss(module, batch)):
+    for loss in (lambda: net.criterion_(net.compute_terms(batch)), lambda: model.bare_loss(module, batch)):
         torch.manual_seed(1)
         losses.append(loss().item())
     if not math.isclose(*losses, rel_tol=1e-5):

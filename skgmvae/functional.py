@@ -14,9 +14,14 @@ LOG_2PI = math.log(2.0 * math.pi)
 MAX_LOG_INVERSE_TEMPERATURE = 20.0
 
 
-def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Σ_d log N(x_d; mean_d, exp(log_variance_d)), shape ``(...)`` from ``(..., D)``."""
-    squares = (x - mean).square() * torch.exp(-log_variance)
+def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor, precision: Tensor | None = None) -> Tensor:
+    """Σ_d log N(x_d; mean_d, exp(log_variance_d)), shape ``(...)`` from ``(..., D)``.
+
+    ``precision`` is exp(−log_variance), where it is known.
+    """
+    if precision is None:
+        precision = torch.exp(-log_variance)
+    squares = (x - mean).square() * precision
     return -0.5 * (squares + log_variance + LOG_2PI).sum(-1)
 
 
@@ -30,11 +35,21 @@ def entropy_normal(log_variance: Tensor) -> Tensor:
     return 0.5 * (log_variance.sum(-1) + log_variance.shape[-1] * (1.0 + LOG_2PI))
 
 
-def kl_normal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
-    """KL(N(mean_q, diag) ‖ N(mean_p, diag)), summed over the last axis."""
-    log_ratio = log_variance_q - log_variance_p
-    squares = (mean_q - mean_p).square() * torch.exp(-log_variance_p)
-    return 0.5 * (torch.exp(log_ratio) - log_ratio - 1.0 + squares).sum(-1)
+def kl_normal(
+    mean_q: Tensor,
+    log_variance_q: Tensor,
+    mean_p: Tensor,
+    log_variance_p: Tensor,
+    precision_p: Tensor | None = None,
+) -> Tensor:
+    """KL(N(mean_q, diag) ‖ N(mean_p, diag)), summed over the last axis.
+
+    ``precision_p`` is exp(−log_variance_p), where it is known.
+    """
+    if precision_p is None:
+        precision_p = torch.exp(-log_variance_p)
+    squares = ((mean_q - mean_p).square() + torch.exp(log_variance_q)) * precision_p
+    return 0.5 * (squares + log_variance_p - log_variance_q - 1.0).sum(-1)
 
 
 def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -131,10 +131,6 @@ class GMVAE(nn.Module):
         noise_z, noise_w = noise.split((self.latent_dim, self.noise_dim), -1)
         return reparameterise(*q_z, noise_z), reparameterise(*q_w, noise_w)
 
-    def _log_joint(self, z: Tensor, prior: tuple[Tensor, Tensor]) -> Tensor:
-        """log π_c + log N(z; μ_c(w), σ²_c(w)), shape (..., K), given the prior network's output at w."""
-        return self.log_weights() + log_normal(z.unsqueeze(-2), *prior)
-
     def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
         """The terms of Eq. 4, expectations over q(z|x) q(w|x) estimated with M joint draws.
 
@@ -144,12 +140,14 @@ class GMVAE(nn.Module):
         q_z, q_w = self.encode(standardised)
         M = self.n_mc_samples
         z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.noise_dim))
-        prior = self.prior(w)
+        prior_mean, prior_log_variance = self.prior(w)
+        prior = prior_mean, prior_log_variance, torch.exp(-prior_log_variance)
+        log_weights = self.log_weights()
         log_posterior = log_responsibilities
         if log_posterior is None:
-            log_posterior = torch.log_softmax(self._log_joint(z, prior), -1)  # log p(c|z,w), Eq. 3
+            log_posterior = torch.log_softmax(_log_joint(z, log_weights, *prior), -1)  # log p(c|z,w), Eq. 3
         posterior = log_posterior.exp()
-        kl_component = kl_categorical(log_posterior, self.log_weights(), posterior)  # Eq. 6
+        kl_component = kl_categorical(log_posterior, log_weights, posterior)  # Eq. 6
         divergences = kl_normal(*(moment.unsqueeze(-2) for moment in q_z), *prior)
         return ELBOTerms(
             log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z), M),
@@ -170,10 +168,10 @@ class GMVAE(nn.Module):
         """log (1/S) Σ_s p(c|z_s,w_s), shape (N, K), from noise (S, L + W) shared by all rows."""
         q = self.encode(self.autoencoder.standardise(x))
         # draw by draw: the means of all draws at once would be S·N·K·L numbers
-        log_posteriors = []
+        log_weights, log_posteriors = self.log_weights(), []
         for one in noise:
             z, w = self._draw(*q, one)
-            log_posteriors.append(torch.log_softmax(self._log_joint(z, self.prior(w)), -1))
+            log_posteriors.append(torch.log_softmax(_log_joint(z, log_weights, *self.prior(w)), -1))
         return log_mean_exp(torch.stack(log_posteriors), 0)
 
     def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -181,7 +179,7 @@ class GMVAE(nn.Module):
         standardised = self.autoencoder.standardise(x)
         q_z, q_w = self.encode(standardised)
         z, w = self._draw(q_z, q_w, noise.unsqueeze(1))
-        log_prior = torch.logsumexp(self._log_joint(z, self.prior(w)), -1) + log_standard_normal(w)
+        log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1) + log_standard_normal(w)
         log_posterior = log_normal(z, *q_z) + log_normal(w, *q_w)
         return log_mean_exp(self.autoencoder.log_likelihood(standardised, z) + log_prior - log_posterior, 0)
 
@@ -223,3 +221,8 @@ class GMVAE(nn.Module):
         """Component ``order[i]`` becomes component ``i``."""
         take_components(self.weight_logits, order)
         self.prior.reorder(order)
+
+
+def _log_joint(z: Tensor, log_weights: Tensor, *prior: Tensor) -> Tensor:
+    """log π_c + log N(z; μ_c(w), σ²_c(w)), shape (..., K), given the prior network's output at w."""
+    return log_weights + log_normal(z.unsqueeze(-2), *prior)
