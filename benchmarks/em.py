@@ -42,6 +42,7 @@ TOY = {
     "pretrain_hidden_layer_sizes": (8,),  # not trained: the components begin with random weights
     "pretrain_iter": 0,
     "init_params": "random",
+    "learning_rate": 1e-3,
     "max_iter": TOY_ITERATIONS[-1],
     "tol": 0.0,
 }

@@ -16,6 +16,7 @@ IMAGE_RECIPE = {
     "hidden_layer_sizes": (500, 500, 2000),
     "latent_dim": 10,
     "batch_size": 128,
+    "learning_rate": 1e-3,
     "pretrain_iter": 40,
     "max_iter": 8,
     "init_params": "graph",

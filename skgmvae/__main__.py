@@ -36,6 +36,7 @@ IMAGE_SETTINGS = {
     "hidden_layer_sizes": (500, 500, 2000),
     "latent_dim": 10,
     "batch_size": 128,
+    "learning_rate": 1e-3,
     "pretrain_iter": 40,
     "max_iter": 8,
     "init_params": "graph",

@@ -32,7 +32,7 @@ from skgmvae._mistakes import (
     explain_no_convergence,
     explained,
 )
-from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, find_structure
+from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, choose_latent_dim, find_structure
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
 from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
@@ -221,7 +221,7 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
             scale = np.ones_like(scale)
         return Architecture(
             n_features=X.shape[1],
-            latent_dim=self.latent_dim,
+            latent_dim=choose_latent_dim(self.latent_dim, X.shape[1]),
             hidden_layer_sizes=check_hidden_layer_sizes(self._autoencoder_layer_sizes()),
             image_shape=image_shape,
             likelihood=likelihood,

@@ -49,8 +49,8 @@ class GMVAEClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a row costs max(λ, divergence) (Eq. 7).
         Below λ it has no gradient, so that components are not pulled together before they have formed.
-    latent_dim : int, default=10
-        Dimensions of z, L.
+    latent_dim : int, optional
+        Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
     noise_dim : int, default=2
         Dimensions of w, W.
     hidden_layer_sizes : tuple of int, default=(128, 128)
@@ -84,7 +84,7 @@ class GMVAEClustering(DeepMixture):
     learn_weights : bool, default=False
         Learn the mixing weights π; otherwise they stay uniform, as in the paper.
     batch_size : int, default=64
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         Adam's largest step size; warmed up and then decayed to zero along a cosine.
     device : str, default='auto'
         'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
@@ -157,7 +157,7 @@ class GMVAEClustering(DeepMixture):
         *,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
-        latent_dim: int = 10,
+        latent_dim: int | None = None,
         noise_dim: int = 2,
         hidden_layer_sizes: Sequence[int] = (128, 128),
         network: str = "mlp",
@@ -171,7 +171,7 @@ class GMVAEClustering(DeepMixture):
         warm_start: bool = False,
         learn_weights: bool = False,
         batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         device: str = "auto",
         precision: str = "float32",
         memory: Any = None,

@@ -10,7 +10,7 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
     "min_information": [Interval(Real, 0, None, closed="left")],
-    "latent_dim": [Interval(Integral, 1, None, closed="left")],
+    "latent_dim": [Interval(Integral, 1, None, closed="left"), None],
     "hidden_layer_sizes": [tuple, list],
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
@@ -31,6 +31,9 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
+# of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
+# the clusters of two features must be ellipses already
+LATENT_DIMS = (4, 10)
 STRUCTURE = (
     "n_components",
     "latent_dim",
@@ -43,6 +46,12 @@ STRUCTURE = (
     "covariance_type",
     "learn_weights",
 )
+
+
+def choose_latent_dim(latent_dim: int | None, n_features: int) -> int:
+    """The number of latent dimensions; unless it is given, the number of features within ``LATENT_DIMS``."""
+    least, most = LATENT_DIMS
+    return min(most, max(least, n_features)) if latent_dim is None else int(latent_dim)
 
 
 def find_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:

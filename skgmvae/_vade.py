@@ -30,8 +30,8 @@ class VaDEClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: a floor of KL(q(c|x) ‖ π). Rows with less are assigned more sharply while
         training, which keeps components from merging. It does not enter ``predict_proba``.
-    latent_dim : int, default=10
-        Dimensions of z, L.
+    latent_dim : int, optional
+        Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of the encoder; the decoder mirrors them. Not used by ``network='conv'``.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
@@ -66,7 +66,7 @@ class VaDEClustering(DeepMixture):
     learn_weights : bool, default=True
         Learn the mixing weights π, as in the paper; otherwise they stay uniform.
     batch_size : int, default=64
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         Adam's largest step size; warmed up and then decayed to zero along a cosine.
     device : str, default='auto'
         'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
@@ -146,7 +146,7 @@ class VaDEClustering(DeepMixture):
         *,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
-        latent_dim: int = 10,
+        latent_dim: int | None = None,
         hidden_layer_sizes: Sequence[int] = (128, 128),
         covariance_type: str = "full",
         reg_covar: float = 1e-6,
@@ -161,7 +161,7 @@ class VaDEClustering(DeepMixture):
         warm_start: bool = False,
         learn_weights: bool = True,
         batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         device: str = "auto",
         precision: str = "float32",
         memory: Any = None,

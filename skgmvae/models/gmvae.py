@@ -148,7 +148,7 @@ class GMVAE(nn.Module):
             log_posterior = torch.log_softmax(_log_joint(z, log_weights, *prior), -1)  # log p(c|z,w), Eq. 3
         posterior = log_posterior.exp()
         kl_component = kl_categorical(log_posterior, log_weights, posterior)  # Eq. 6
-        divergences = kl_normal(*(moment.unsqueeze(-2) for moment in q_z), *prior)
+        divergences = kl_normal(q_z[0].unsqueeze(-2), q_z[1].unsqueeze(-2), *prior)
         return ELBOTerms(
             log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z), M),
             kl_latent=mean_over_draws((posterior * divergences).sum(-1), M),  # Eq. 5
