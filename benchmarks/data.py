@@ -2,6 +2,11 @@
 
 Protocols: ``all`` fits and measures on all rows, as is usual for clustering; ``split`` holds rows out: the
 distributed test images, or a fifth of the rows of the other sets, always the same ones.
+
+Files that are not bundled are looked for in a folder with a folder per set, under the names of their distribution:
+``mnist`` and ``fashion-mnist`` (IDX), ``svhn`` (``train_32x32.mat``, ``test_32x32.mat``), ``usps`` (LIBSVM's ``usps``
+and ``usps.t``), ``hhar`` (``HAR.mat``), ``reuters10k`` (``reuters10k.mat``) and ``stl10`` (``features.npz`` with the
+features ``X`` that some network has computed, and the labels ``Y``).
 """
 
 import os
@@ -13,9 +18,12 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from skgmvae.datasets import load_idx
+from skgmvae.datasets import load_features, load_idx, load_svhn, load_usps
 
-IMAGES = ("mnist", "fashion-mnist")
+# distributed with a test set
+IMAGES = {"mnist": load_idx, "fashion-mnist": load_idx, "svhn": load_svhn, "usps": load_usps}
+FEATURES = {"hhar": "HAR.mat", "reuters10k": "reuters10k.mat", "stl10": "features.npz"}
+N_HHAR = 10_200  # the first rows, as in the VaDE paper
 PROTOCOLS = ("auto", "all", "split")
 N_SYNTHETIC = 1500
 SPLIT_SEED = 0
@@ -44,7 +52,7 @@ def load(name, *, data_dir=None, protocol="auto", seed=SPLIT_SEED):
     name : str
         One of ``NAMES``.
     data_dir : path, optional
-        Folder with a folder of IDX files for each image set; default: environment variable SKGMVAE_DATA.
+        Folder with a folder for each set that is not bundled; default: environment variable SKGMVAE_DATA.
     protocol : {'auto', 'all', 'split'}
         'auto': 'split' for the image sets, which are distributed with a test set, 'all' for the others.
     seed : int
@@ -56,9 +64,14 @@ def load(name, *, data_dir=None, protocol="auto", seed=SPLIT_SEED):
     """
     _check(name, protocol)
     if name in IMAGES:
-        return _load_images(_find_folder(name, data_dir), "split" if protocol == "auto" else protocol)
-    X, y = LOADERS[name](seed)
-    return _standardise(X, y, "all" if protocol == "auto" else protocol, seed)
+        folder = _find_folder(name, data_dir)
+        return _load_images(IMAGES[name], folder, "split" if protocol == "auto" else protocol)
+    protocol = "all" if protocol == "auto" else protocol
+    if name in FEATURES:
+        X, y = load_features(_find_folder(name, data_dir) / FEATURES[name])
+        n_rows = N_HHAR if name == "hhar" else len(X)
+        return _split(X[:n_rows], y[:n_rows], protocol, seed)
+    return _standardise(_split(*LOADERS[name](seed), protocol, seed))
 
 
 def _check(name, protocol):
@@ -71,25 +84,28 @@ def _check(name, protocol):
 def _find_folder(name, data_dir):
     data_dir = data_dir or os.environ.get("SKGMVAE_DATA")
     if data_dir is None:
-        raise ValueError(f"{name} is read from IDX files; name their parent folder by --data-dir or SKGMVAE_DATA")
+        raise ValueError(f"{name} is read from files; name the parent of their folder by --data-dir or SKGMVAE_DATA")
     return Path(data_dir) / name
 
 
-def _load_images(folder, protocol):
-    train, test = load_idx(folder, split="train"), load_idx(folder, split="test")
+def _load_images(read, folder, protocol):
+    train, test = read(folder, split="train"), read(folder, split="test")
     if protocol == "split":
         return Data(*train, *test, protocol)
     X, y = (np.concatenate(pair) for pair in zip(train, test, strict=True))
     return Data(X, y, X, y, protocol)
 
 
-def _standardise(X, y, protocol, seed):
+def _split(X, y, protocol, seed):
     if protocol == "all":
-        X = StandardScaler().fit_transform(X)
         return Data(X, y, X, y, protocol)
     train, test, train_labels, test_labels = train_test_split(X, y, test_size=0.2, random_state=seed, stratify=y)
-    scaler = StandardScaler().fit(train)
-    return Data(scaler.transform(train), train_labels, scaler.transform(test), test_labels, protocol)
+    return Data(train, train_labels, test, test_labels, protocol)
+
+
+def _standardise(data):
+    scaler = StandardScaler().fit(data.train)
+    return data._replace(train=scaler.transform(data.train), test=scaler.transform(data.test))
 
 
 def _make_aniso(seed):
@@ -107,4 +123,4 @@ LOADERS = {
     "circles": lambda seed: datasets.make_circles(N_SYNTHETIC, factor=0.5, noise=0.05, random_state=seed),
     "aniso": _make_aniso,
 }
-NAMES = (*LOADERS, *IMAGES)
+NAMES = (*LOADERS, *IMAGES, *FEATURES)

@@ -55,7 +55,7 @@ def make_parser():
     add("--seeds", type=int, default=10, help="seeds 0, 1, …; default: %(default)s")
     add("--first-seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, required=True, help="JSON lines, appended to")
-    add("--data-dir", type=Path, help="folder with folders of IDX files; default: $SKGMVAE_DATA")
+    add("--data-dir", type=Path, help="folder with a folder per set (data.py names the files); default: $SKGMVAE_DATA")
     add("--protocol", choices=data_sets.PROTOCOLS, default="auto", help="rows to measure on; default: %(default)s")
     add("--n-components", type=int, help="default: the number of classes")
     add("--threads", type=int, default=2, help="default: %(default)s")

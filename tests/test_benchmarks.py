@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
@@ -38,6 +39,35 @@ def line_of(model="vade", accuracy=0.5, seed=0, **fields):
         "peak_memory": 2**20, "threads": 1, "versions": {"torch": "2"}, "machine": {"cpu": "fast", "cores": 2},
         **fields,
     }  # fmt: skip
+
+
+def test_data_sets_that_are_not_bundled_are_read_from_their_folders(load_script, monkeypatch, tmp_path):
+    data, rng = load_script("data"), np.random.default_rng(0)
+    monkeypatch.setattr(data, "N_HHAR", 10)
+    X, y = rng.normal(size=(12, 3)), np.arange(12) % 2 + 1
+    for name in ("hhar", "reuters10k", "stl10", "svhn", "usps"):
+        (tmp_path / name).mkdir()
+    savemat(tmp_path / "hhar" / "HAR.mat", {"X": X, "Y": y[:, None]})
+    savemat(tmp_path / "reuters10k" / "reuters10k.mat", {"X": X, "Y": y})
+    np.savez(tmp_path / "stl10" / "features.npz", X=X, Y=y)
+    for split, n_images in (("train", 4), ("test", 2)):
+        images = {"X": np.zeros((32, 32, 3, n_images), np.uint8), "y": np.arange(n_images)[:, None]}
+        savemat(tmp_path / "svhn" / f"{split}_32x32.mat", images)
+    (tmp_path / "usps" / "usps").write_text("1 1:0.5\n10 2:-1\n")
+    (tmp_path / "usps" / "usps.t").write_text("4 256:1\n")
+    loaded = {name: data.load(name, data_dir=tmp_path) for name in ("hhar", "reuters10k", "stl10", "svhn", "usps")}
+    shapes = {name: (one.train.shape, one.test.shape, one.protocol) for name, one in loaded.items()}
+    assert shapes == {
+        "hhar": ((10, 3), (10, 3), "all"),
+        "reuters10k": ((12, 3), (12, 3), "all"),
+        "stl10": ((12, 3), (12, 3), "all"),
+        "svhn": ((4, 3072), (2, 3072), "split"),
+        "usps": ((2, 256), (1, 256), "split"),
+    }
+    assert len(data.load("stl10", data_dir=tmp_path, protocol="split").test) == 3
+    monkeypatch.delenv("SKGMVAE_DATA", raising=False)
+    with pytest.raises(ValueError, match="stl10 is read from files; name the parent of their folder"):
+        data.load("stl10")
 
 
 def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):

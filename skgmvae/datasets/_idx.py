@@ -1,19 +1,15 @@
-"""Reading data sets in the format in which they are distributed, and making one."""
+"""IDX files, the format of MNIST."""
 
 import gzip
 import math
 import os
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
-from skgmvae.rows import release
+from skgmvae.datasets._intensities import to_unit_interval
 
-ARC_DISTANCE = 1.6  # from the origin to the centres of the arcs' circles
-ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its centre
 # third byte of the magic number: type of the values, all big-endian
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -71,7 +67,7 @@ def load_idx(
             "take both files from one distribution"
         )
     X = images.reshape(len(images), math.prod(images.shape[1:])) if flatten else images
-    return _to_unit_interval(X) if scale else X, labels.astype(np.int64)
+    return to_unit_interval(X) if scale else X, labels.astype(np.int64)
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -150,98 +146,3 @@ def _read_bytes_array(path, n_axes):
             "check that images and labels are not exchanged"
         )
     return values
-
-
-def _to_unit_interval(X):
-    scaled = X.astype(np.float32)
-    scaled /= 255.0
-    return scaled
-
-
-class ScaledRows:
-    """A view of an array whose slices of rows are divided by a number: bytes of images as intensities in [0, 1].
-
-    The estimators take it where they take an array and read a slice at a time, so that a file of bytes is never
-    scaled as a whole.
-
-    Parameters
-    ----------
-    array : array, memory map, h5py.Dataset, zarr.Array, … of shape (N, D)
-        With ``shape``, ``dtype`` and slices of rows.
-    divisor : float, default=255
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy.dtype
-        float32.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skgmvae.datasets import ScaledRows
-    >>> ScaledRows(np.array([[0, 51], [102, 255]], dtype=np.uint8))[:]
-    array([[0. , 0.2],
-           [0.4, 1. ]], dtype=float32)
-    """
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, array, divisor=255.0):
-        self.array, self.divisor = array, divisor
-        self.shape = tuple(array.shape)
-
-    @property
-    def chunks(self):
-        """Shape of the file's own chunks, if it has any."""
-        return getattr(self.array, "chunks", None)
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, rows):
-        part = self.array[rows]
-        scaled = np.asarray(part, dtype=np.float32) / np.float32(self.divisor)
-        release(part)
-        return scaled
-
-
-def make_circle_arcs(
-    n_samples: int = 10_000, *, n_arcs: int = 5, noise: float = 0.06, random_state: Any = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points on arcs of circles, one arc per cluster, which no ellipse describes.
-
-    Half circles of radius one around the corners of a regular polygon, each turned with its corner, with
-    Gaussian noise on the radius: data like those of Dilokthanakul et al. (2016, section 4.1), whose exact
-    arcs were not published.
-
-    Parameters
-    ----------
-    n_samples : int, default=10000
-        Shared among the arcs as evenly as can be.
-    n_arcs : int, default=5
-    noise : float, default=0.06
-        Standard deviation of the distance from the arc.
-    random_state : int, RandomState or None, default=None
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, 2)
-        float64, in random order.
-    y : ndarray of shape (n_samples,)
-        The arc of each point, int64.
-
-    Examples
-    --------
-    >>> from skgmvae.datasets import make_circle_arcs
-    >>> X, y = make_circle_arcs(500, random_state=0)
-    >>> X.shape
-    (500, 2)
-    """
-    rng = check_random_state(random_state)
-    y = rng.permutation(n_samples) % n_arcs
-    turn = 2.0 * np.pi * y / n_arcs
-    angle = turn + ARC_TURN + np.pi * rng.uniform(-0.5, 0.5, n_samples)
-    radius = 1.0 + noise * rng.standard_normal(n_samples)
-    centres = ARC_DISTANCE * np.column_stack([np.cos(turn), np.sin(turn)])
-    return centres + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]), y

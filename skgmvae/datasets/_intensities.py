@@ -1,0 +1,60 @@
+"""Bytes as intensities in [0, 1]."""
+
+import numpy as np
+
+from skgmvae.rows import release
+
+
+def to_unit_interval(values: np.ndarray) -> np.ndarray:
+    """Bytes divided by 255, float32."""
+    scaled = values.astype(np.float32)
+    scaled /= 255.0
+    return scaled
+
+
+class ScaledRows:
+    """A view of an array whose slices of rows are divided by a number: bytes of images as intensities in [0, 1].
+
+    The estimators take it where they take an array and read a slice at a time, so that a file of bytes is never
+    scaled as a whole.
+
+    Parameters
+    ----------
+    array : array, memory map, h5py.Dataset, zarr.Array, … of shape (N, D)
+        With ``shape``, ``dtype`` and slices of rows.
+    divisor : float, default=255
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+        float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgmvae.datasets import ScaledRows
+    >>> ScaledRows(np.array([[0, 51], [102, 255]], dtype=np.uint8))[:]
+    array([[0. , 0.2],
+           [0.4, 1. ]], dtype=float32)
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, array, divisor=255.0):
+        self.array, self.divisor = array, divisor
+        self.shape = tuple(array.shape)
+
+    @property
+    def chunks(self):
+        """Shape of the file's own chunks, if it has any."""
+        return getattr(self.array, "chunks", None)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        part = self.array[rows]
+        scaled = np.asarray(part, dtype=np.float32) / np.float32(self.divisor)
+        release(part)
+        return scaled
