@@ -1,4 +1,6 @@
-"""Time of predict_proba over that of its matrix products, and the memory that fit takes beside the data.
+"""Time of predict_proba over that of its matrix products, and in float32 over that in float64; memory of fit.
+
+The memory is that which fit takes beside the data.
 
 One JSON line each. The memory is measured in a process of its own.
 
@@ -19,14 +21,14 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skgmvae.inference import chunk_rows
+from skgmvae.inference import chunk_rows, single_precision
 
 D = 784
 N_FIT = 1000  # rows of the fit whose network is timed
 
 
 def main(argv=None) -> int:
-    """Measure both."""
+    """Measure all three."""
     arguments = make_parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     environment.set_threads(arguments.threads)
@@ -36,8 +38,12 @@ def main(argv=None) -> int:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         memory = pool.submit(measure_memory, arguments.memory_rows).result()
     print(json.dumps({"benchmark": "fit_memory", **memory, **facts}), flush=True)
-    speed = measure_speed(arguments.rows, arguments.repeats)
+    X = np.random.default_rng(0).random((arguments.rows, D))
+    estimator = fit_briefly(X[:N_FIT].astype(np.float32))
+    speed = measure_speed(estimator, X, arguments.repeats)
     print(json.dumps({"benchmark": "predict_proba", **speed, **facts}), flush=True)
+    single = measure_single_precision(estimator, X.astype(np.float32), arguments.repeats)
+    print(json.dumps({"benchmark": "single_precision", **single, **facts}), flush=True)
     return 0
 
 
@@ -60,19 +66,37 @@ def fit_briefly(X):
         return estimator.fit(X)
 
 
-def measure_speed(n_rows, repeats):
+def measure_speed(estimator, X, repeats):
     """Median times of both, in turns; their ratio is that of the processor times."""
-    X = np.random.default_rng(0).random((n_rows, D))
-    estimator = fit_briefly(X[:N_FIT].astype(np.float32))
     products = make_products(estimator.net_.module_)
     turns = np.array([(timed(estimator.predict_proba, X), timed(products, X)) for _ in range(repeats)])
     (our_wall, our_cpu), (product_wall, product_cpu) = np.median(turns, axis=0).tolist()
     return {
-        "rows": n_rows,
+        "rows": len(X),
         "ratio": our_cpu / product_cpu,
         "wall_ratio": our_wall / product_wall,
         "seconds": our_cpu,
         "product_seconds": product_cpu,
+        "repeats": repeats,
+    }
+
+
+def measure_single_precision(estimator, X, repeats):
+    """Median processor times of predict_proba in float32 and in float64, in turns, and where their labels differ."""
+
+    def ask_in_single_precision(X):
+        with single_precision():
+            return estimator.predict_proba(X)
+
+    turns = [(timed(ask_in_single_precision, X)[1], timed(estimator.predict_proba, X)[1]) for _ in range(repeats)]
+    single, double = np.median(np.array(turns), axis=0).tolist()
+    other_labels = int((ask_in_single_precision(X).argmax(1) != estimator.predict_proba(X).argmax(1)).sum())
+    return {
+        "rows": len(X),
+        "ratio": single / double,
+        "seconds": single,
+        "double_seconds": double,
+        "other_labels": other_labels,
         "repeats": repeats,
     }
 

@@ -1,4 +1,5 @@
-"""docs/speed.md from the lines that overhead.py, inference.py, growth.py and larger_than_memory.py print.
+"""docs/speed.md from the lines that overhead.py, inference.py, growth.py, curves.py and
+larger_than_memory.py print.
 
     python benchmarks/overhead.py >> benchmarks/results/speed.jsonl
     python benchmarks/speed.py
@@ -7,6 +8,7 @@ Of several lines of one measurement the last counts.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -22,6 +24,9 @@ LABELS = {
     ("overhead", "vade, mnist"): "VaDE: training loop over a hand-written one, 784-500-500-2000-10",
     ("overhead", "gmvae, tiny"): "GMVAE: training loop over a hand-written one, 64-128-10",
     ("overhead", "gmvae, mnist"): "GMVAE: training loop over a hand-written one, 784-500-500-2000-10",
+    ("overhead", "vaeem, tiny"): "VAE-EM: training loop over a hand-written one, ten times 64-128-10",
+    ("overhead", "vaeem, mnist"): "VAE-EM: training loop over a hand-written one, ten times 784-500-10",
+    ("single_precision", ""): "`predict_proba` in float32 over float64",
     ("predict_proba", ""): "`predict_proba` over its matrix products, float64",
     ("fit_memory", ""): "memory of `fit` beside float32 data, over these data",
     ("growth", "vade, slope in rows"): "VaDE: slope of log time of `fit` against log rows, 10⁴ to 10⁶",
@@ -29,7 +34,10 @@ LABELS = {
     ("growth", "gmvae, K = 30 over K = 10"): "GMVAE: an epoch with K = 30 over one with K = 10",
     ("growth", "vaeem, K = 40 over K = 10"): "VAE-EM: a settled EM iteration with K = 40 over one with K = 10",
 }
-TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0}
+TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0, "single_precision": 1.0}
+CURVES_NOTE = """\
+Processor seconds of a short fit (`benchmarks/curves.py` says of what) and of `predict` on its rows, while one of D, K
+and M grows; the slope is that of log time between the last two values, 1 where time is proportional to them."""
 LARGE_NOTE = """\
 A file of float32 rows, most of them empty, read by blocks; one epoch of pretraining and one or two of training of a
 small network. How, says `benchmarks/larger_than_memory.py`. Peak is the largest resident size of the process, mapped
@@ -59,6 +67,19 @@ def make_page(lines):
         EXPLANATION,
         format_table(["what", "ratio", "at most", "threads"], ratios),
     ]
+    curves = [line for (name, _), line in latest.items() if name == "curves"]
+    if curves:
+        header = [
+            "model",
+            "grows",
+            "from",
+            "fit, s",
+            "of it start, s",
+            "predict, s",
+            "slope of fit",
+            "slope of predict",
+        ]
+        parts += ["## Features, components, draws", CURVES_NOTE, format_table(header, map(make_curve_row, curves))]
     large = [line for (name, _), line in latest.items() if name == "larger_than_memory"]
     if large:
         header = ["model", "rows", "file, GB", "peak, GB", "processor seconds", "times the file was read"]
@@ -72,6 +93,20 @@ def make_ratio_row(label, line):
     ratio = line["ratio"] if "ratio" in line else line["extra_over_data"]
     target = line.get("target", TARGETS.get(line["benchmark"]))
     return [label, f"{ratio:.2f}", f"{target:.2f}", line["threads"]]
+
+
+def make_curve_row(line):
+    """One curve: its ends, and its slope where it is steepest at last."""
+    names = ("fit_seconds", "start_seconds", "predict_seconds")
+    fit, start, predict = (f"{line[name][0]:.2f} → {line[name][-1]:.2f}" for name in names)
+    values = " → ".join(map(str, line["values"]))
+    slopes = [f"{last_slope(line['values'], line[name]):.2f}" for name in ("fit_seconds", "predict_seconds")]
+    return [line["model"], line["letter"], values, fit, start, predict, *slopes]
+
+
+def last_slope(values, seconds):
+    """Of log time between the last two values."""
+    return math.log(seconds[-1] / seconds[-2]) / math.log(values[-1] / values[-2])
 
 
 def make_large_row(line):

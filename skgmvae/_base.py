@@ -36,7 +36,7 @@ from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, choose
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
 from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
-from skgmvae.inference import double_precision
+from skgmvae.inference import arithmetic, double_precision
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.rows import LazyRows
 from skgmvae.training.devices import MAX_SEED, check_device
@@ -172,7 +172,8 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
         try:
             self._validate_params()
             check_no_booleans(self.get_params(deep=False), self._parameter_constraints)
-            yield
+            with arithmetic(single=False):  # whatever the caller has chosen for questions
+                yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)

@@ -23,7 +23,7 @@ N_MEAN_DRAWS = 128  # draws per component behind means_
 
 
 class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Inference methods of the deep mixtures: deterministic, in float64, without effect on the estimator.
+    """Inference methods of the deep mixtures: deterministic, in float64 by default, without effect on the estimator.
 
     A transformer itself, since scikit-learn's ``set_output`` wraps ``transform`` in the class that defines it.
     """
@@ -51,7 +51,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _assign(self) -> Callable[[Any, torch.Tensor], torch.Tensor]:
         """From a model and rows to log q(c|x)."""
         noise = self._noise(N_POSTERIOR_DRAWS)
-        return lambda model, rows: model.log_responsibilities(rows, noise.to(rows.device))
+        return lambda model, rows: model.log_responsibilities(rows, noise.to(next(model.parameters())))
 
     def _noise(self, n_draws: int) -> torch.Tensor:
         """The standard normal noise that all rows and calls share."""
@@ -105,7 +105,9 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X = self._check_rows(X)
         noise = self._noise(N_IMPORTANCE_SAMPLES)
         return self._over_chunks(
-            lambda model, rows: model.log_prob(rows, noise.to(rows.device)), X, n_copies=N_IMPORTANCE_SAMPLES
+            lambda model, rows: model.log_prob(rows, noise.to(next(model.parameters()))),
+            X,
+            n_copies=N_IMPORTANCE_SAMPLES,
         )
 
     def score(self, X: Any, y: Any = None) -> float:

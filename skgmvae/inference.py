@@ -1,8 +1,10 @@
-"""The one gate from rows to results: chunked, float64, evaluation mode, nothing left behind."""
+"""The one gate from rows to results: chunked, float64 unless asked otherwise, evaluation mode, nothing left behind."""
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from skgmvae.rows import cut
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 
+_is_single: ContextVar[bool] = ContextVar("is_single", default=False)
 # float64 copies of fitted modules, outside the estimators so that they are neither pickled nor compared
 _doubles: weakref.WeakKeyDictionary[nn.Module, tuple[tuple, nn.Module]] = weakref.WeakKeyDictionary()
 
@@ -33,6 +36,47 @@ def forget_double(module: nn.Module) -> None:
     _doubles.pop(module, None)
 
 
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Within this context, inference computes in float32: about twice as fast, and half the memory.
+
+    For large jobs. The results of a row then depend on its batch in the last digits, arrays are float32 (but for those
+    of ``reconstruct``, which goes back to the units of the data in float64), and a row between two components may get
+    the other label. ``sample`` and ``fit`` stay as they are. The context is that of the thread or task that enters it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from skgmvae import VaDEClustering, single_precision
+    >>> X, _ = make_blobs(100, centers=2, random_state=0)
+    >>> vade = VaDEClustering(2, tol=100.0, random_state=0).fit(X)
+    >>> with single_precision():
+    ...     vade.predict_proba(X).dtype
+    dtype('float32')
+    """
+    with arithmetic(single=True):
+        yield
+
+
+@contextmanager
+def arithmetic(*, single: bool) -> Iterator[None]:
+    """The arithmetic of :func:`over_chunks` within this context."""
+    before = _is_single.set(single)
+    try:
+        yield
+    finally:
+        _is_single.reset(before)
+
+
+def _at_inference(module: nn.Module, device: torch.device) -> nn.Module:
+    """The model to ask: a float64 copy, or, in the context of :func:`single_precision`, as it was trained."""
+    if not _is_single.get():
+        return double_precision(module, device)
+    # constants of the standardisation are float64, which Apple's device does not have
+    stays = device.type in ("cpu", "mps") and not module.training
+    return module if stays else copy.deepcopy(module).to(device).eval()
+
+
 def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
     """Rows per chunk such that the widest layer of ``n_copies`` draws per row stays in cache or near it."""
     widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
@@ -50,14 +94,15 @@ def over_chunks(
     n_copies: int = 1,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """``method(module, rows)`` for all rows of ``X``, chunk by chunk, in float64.
+    """``method(module, rows)`` for all rows of ``X``, chunk by chunk.
 
     Parameters
     ----------
     module : nn.Module
         The fitted model, in any precision.
     method : callable
-        From a float64 module and rows (n, D) to a tensor whose first axis has n entries.
+        From a module, float64 unless within :func:`single_precision`, and rows (n, D) to a tensor whose first axis
+        has n entries.
     X : ndarray, LazyRows or PickedRows of shape (N, D)
         Only a chunk or a block of it is converted at a time.
     device : torch.device
@@ -70,11 +115,12 @@ def over_chunks(
     -------
     ndarray of shape (N, ...)
     """
-    double = double_precision(module, device)
-    target = next(double.parameters()).device
+    model = _at_inference(module, device)
+    target = next(model.parameters()).device
+    dtype = None if _is_single.get() else np.float64  # float64 rows are centred before they are rounded
     for first, chunk in cut(X, chunk_rows(module, n_copies)):
-        rows = torch.from_numpy(np.array(chunk, dtype=np.float64)).to(target)
-        result = method(double, rows).numpy(force=True)
+        rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
+        result = method(model, rows).numpy(force=True)
         if out is None:
             out = np.empty((len(X), *result.shape[1:]), result.dtype)
         out[first : first + len(result)] = result

@@ -162,12 +162,14 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
     tiny = {"benchmark": "overhead", "case": "vade, tiny", "target": 1.1, **facts}
     large = {"benchmark": "larger_than_memory", "model": "vade", "rows": 5000, "file_bytes": 2e10, "cpu_seconds": 9.0}
     large |= {"peak_resident_bytes": 1.5e9, "passes": 6.0, **facts}
+    curve = {"benchmark": "curves", "case": "vade, K", "model": "vade", "letter": "K", "values": [2, 10, 100], **facts}
+    curve |= {"fit_seconds": [1.0, 2.0, 20.0], "start_seconds": [0.5, 0.5, 3.0], "predict_seconds": [1.0, 1.0, 1.0]}
     results, out = tmp_path / "speed.jsonl", tmp_path / "speed.md"
-    results.write_text(
-        "".join(json.dumps(line) + "\n" for line in ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large))
-    )
+    lines = ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large, curve)
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert load_script("speed").main([str(results), "--out", str(out)]) == 0
     assert "64-128-10 | 1.05 | 1.10 | 1 |" in out.read_text() and "1.30" not in out.read_text()
+    assert "| vade | K | 2 → 10 → 100 | 1.00 → 20.00 | 0.50 → 3.00 | 1.00 → 1.00 | 1.00 | 0.00 |" in out.read_text()
     assert "| vade | 5,000 | 20.0 | 1.50 | 9 | 6.0 |" in out.read_text()
     assert "- fast, 2 cores, Linux; torch 2" in out.read_text()
 
@@ -231,6 +233,36 @@ def test_arcs_page_and_curves_come_from_the_lines(load_script, monkeypatch, tmp_
     mixture = lines[-1]
     assert f"| GaussianMixture | {mixture['components_used']:.1f} | {100 * mixture['purity']:.1f} |" in page
     assert (tmp_path / "images" / "arcs_kl_component.png").stat().st_size > 1000
+
+
+def test_smallest_number_of_components_is_not_clearly_worse_than_the_best(load_script, monkeypatch, tmp_path):
+    choosing = load_script("choosing")
+    monkeypatch.setattr(choosing, "GRID", [1, 2, 3])
+    # K = 2 is worse than K = 3 in one fold and better in another; K = 1 is worse in all
+    scores = [[-5.0, -2.0, -1.5], [-5.0, -1.0, -1.2], [-5.0, -3.0, -2.9]]
+    blobs = {"data": "blobs, 2 features", "n_groups": 3, "method": "GaussianMixture", "seed": 1, "scores": scores}
+    assert choosing.pick(blobs) == (3, 2)
+    alike = [[-5.0, -2.0, -1.5], [-5.0, -1.7, -1.2], [-5.0, -3.4, -2.9]]  # always by half a nat
+    assert choosing.pick({**blobs, "scores": alike}) == (3, 3)
+    page, results = tmp_path / "page.md", tmp_path / "choosing.jsonl"
+    results.write_text("".join(json.dumps(line) + "\n" for line in (blobs, {**blobs, "seed": 0, "scores": alike})))
+    monkeypatch.setattr(choosing.environment, "set_threads", lambda n_threads: None)
+    assert choosing.main(["--no-fits", "--out", str(results), "--page", str(page)]) == 0
+    assert "| blobs, 2 features | 3 | GaussianMixture | 3, 3 | 3, 2 | 2 of 2 | 1 of 2 |" in page.read_text()
+
+
+def test_curves_time_fit_start_and_predict(load_script, monkeypatch):
+    curves = load_script("curves")
+    monkeypatch.setattr(curves, "N_ROWS", 60)
+    fit, start, predict = curves.time_once("vade", D=3, K=2, M=2)
+    assert fit > 0.0 and start > 0.0 and predict >= 0.0
+
+
+def test_search_for_the_number_of_components(load_script, monkeypatch):
+    choosing = load_script("choosing")
+    monkeypatch.setattr(choosing, "GRID", [1, 3])
+    line = choosing.search("blobs, 2 features", "GaussianMixture", 0)
+    assert choosing.pick(line) == (3, 3) and np.shape(line["scores"]) == (3, 2)
 
 
 def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_path):

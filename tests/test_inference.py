@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skgmvae import inference
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, inference, single_precision
 from skgmvae.inference import chunk_rows, double_precision, over_chunks
 from skgmvae.models import VAEEM, VaDE
 from skgmvae.training.pretraining import Architecture, make_autoencoder
@@ -148,3 +148,44 @@ def test_the_float64_copy_goes_with_the_module():
     del model
     gc.collect()
     assert reference() is None
+
+
+# ------------------------------------------------------------------------------- single precision
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
+def test_single_precision_answers_alike_without_a_float64_copy_and_leaves_fit_alone(Estimator, blobs, quick):
+    X = blobs[0] + np.array([0.0, 1e6, 0.0, 0.0])  # digits that float32 does not have
+    model = Estimator(3, **quick).fit(X)
+    expected = model.predict(X), model.predict_proba(X), model.score_samples(X), model.transform(X)
+    inference._doubles.clear()
+    with single_precision():
+        labels, *others = model.predict(X), model.predict_proba(X), model.score_samples(X), model.transform(X)
+        assert not inference._doubles
+        assert all(other.dtype == np.float32 for other in others)
+        again = Estimator(3, **quick).fit(X)
+    np.testing.assert_array_equal(labels, expected[0])
+    for single, double in zip(others, expected[1:], strict=True):
+        np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-3)
+        assert not np.array_equal(single, double)
+    np.testing.assert_array_equal(model.score_samples(X), expected[2])
+    np.testing.assert_array_equal(again.score_samples(X), expected[2])
+
+
+def test_single_precision_ends_with_its_block_and_nests(monkeypatch):
+    model, X = make_model(), draw_rows()
+    dtypes = []
+
+    def look():
+        over_chunks(model, lambda module, rows: (dtypes.append(module.means.dtype), rows)[1], X, CPU)
+
+    model.eval()
+    with pytest.raises(RuntimeError), single_precision():
+        look()
+        with single_precision():
+            look()
+        look()
+        raise RuntimeError
+    look()
+    assert dtypes == [torch.float32] * 3 + [torch.float64]

@@ -77,6 +77,34 @@ def test_more_pieces_than_components_are_merged_by_more_neighbours():
     assert adjusted_rand_score(piece // 3, start("graph", points, 2).argmax(1)) == 1.0
 
 
+def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbours(monkeypatch):
+    # two groups of three rings around one centre each: neither neighbours nor centres tell which belong together
+    angle, radius = 2 * np.pi * np.arange(900) / 150, np.repeat([1.0, 3.0, 5.0, 1.0, 3.0, 5.0], 150)
+    centre = np.repeat([[0.0, 0.0], [40.0, 0.0]], 450, axis=0)
+    points = centre + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    monkeypatch.setattr(starts, "MAX_NEIGHBORS", 10)
+    affinities = neighbor_affinities(points, 2)
+    assert connected_components(affinities)[0] == 6
+    assert affinities.nnz < 900 * 2 * 10
+    assert adjusted_rand_score(np.arange(900) // 450, start("graph", points, 2).argmax(1)) == 1.0
+
+
+@pytest.mark.parametrize("n_components, n_starts", [(1, 10), (50, 10), (51, 9), (200, 2), (1000, 1)])
+def test_many_components_get_fewer_starts(n_components, n_starts, monkeypatch):
+    asked = []
+
+    class Recorder:
+        def __init__(self, n_clusters, *, n_init, random_state):
+            asked.append((n_clusters, n_init))
+
+        def fit_predict(self, points):
+            return np.zeros(len(points), dtype=int)
+
+    monkeypatch.setattr(starts, "KMeans", Recorder)
+    start("kmeans", np.zeros((3, 2)), n_components)
+    assert asked == [(n_components, n_starts)]
+
+
 def test_affinities_are_symmetric_self_tuning_and_positive():
     points = np.random.default_rng(0).normal(size=(40, 2))
     points[0] = 1e3  # so far away that its affinities would round to zero

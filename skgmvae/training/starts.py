@@ -14,6 +14,9 @@ from sklearn.neighbors import KNeighborsRegressor, NearestNeighbors
 from sklearn.preprocessing import normalize
 
 N_NEIGHBORS = 10
+MAX_NEIGHBORS = 80  # pieces of the graph that hold more rows than this are groups of their own
+MAX_STARTS = 10  # of k-means and of a mixture, of which the best is taken …
+MAX_CENTRES = 500  # … while those of all starts are no more than these
 CLEAR_GAP = 2.0  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough
 # 'auto' on the inputs: what speaks for the graph's clusters against the mixture's
 CLEARLY_LESS_CUT = 0.5  # of the mixture's normalised cut …
@@ -28,14 +31,19 @@ def _one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
     return np.eye(n_components)[labels]
 
 
+def _n_starts(n_components: int) -> int:
+    """Fewer where there are many components: the choice of their first centres would take most of the time."""
+    return max(1, min(MAX_STARTS, MAX_CENTRES // n_components))
+
+
 def kmeans_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """One-hot labels of k-means, the best of ten starts."""
-    kmeans = KMeans(n_components, n_init=10, random_state=random_state)
+    """One-hot labels of k-means, the best of ten starts, of fewer for more than 50 components."""
+    kmeans = KMeans(n_components, n_init=_n_starts(n_components), random_state=random_state)
     return _one_hot(kmeans.fit_predict(points), n_components)
 
 
 def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Responsibilities of a full-covariance Gaussian mixture, the best of ten starts by lower bound.
+    """Responsibilities of a full-covariance Gaussian mixture, the best of as many starts by lower bound.
 
     The starts compete on at most ``MAX_MIXTURE_ROWS`` rows, drawn without replacement.
     """
@@ -43,11 +51,14 @@ def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np
     if len(points) > MAX_MIXTURE_ROWS:
         rows = points[random_state.choice(len(points), MAX_MIXTURE_ROWS, replace=False)]
     reg_covar = max(1e-6, 1e-3 * float(rows.var(0).mean()))
-    mixture = GaussianMixture(n_components, n_init=10, tol=1e-3, reg_covar=reg_covar, random_state=random_state)
+    n_starts = _n_starts(n_components)
+    mixture = GaussianMixture(
+        n_components, n_init=n_starts, tol=1e-3, max_iter=200, reg_covar=reg_covar, random_state=random_state
+    )
     with warnings.catch_warnings():
         # a mixture that stopped early is still a start
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.set_params(max_iter=200).fit(rows)
+        mixture.fit(rows)
     return mixture.predict_proba(points)
 
 
@@ -59,12 +70,14 @@ def random_responsibilities(points: np.ndarray, n_components: int, random_state:
 
 def graph_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
     """One-hot labels of spectral clustering on a self-tuning neighbour graph; of k-means for K + 1 rows or less."""
-    if len(points) <= n_components + 1:
+    if n_components == 1 or len(points) <= n_components + 1:
         return kmeans_responsibilities(points, n_components, random_state)
-    return partition(neighbor_affinities(points, n_pieces=n_components), n_components, random_state)
+    return partition(neighbor_affinities(points, n_pieces=n_components), points, n_components, random_state)
 
 
-def partition(affinities: csr_array, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+def partition(
+    affinities: csr_array, points: np.ndarray, n_components: int, random_state: np.random.RandomState
+) -> np.ndarray:
     """One-hot labels of spectral clustering.
 
     Eigenvectors of the normalised Laplacian (Ng, Jordan & Weiss 2001), rows scaled to length one, then
@@ -75,7 +88,10 @@ def partition(affinities: csr_array, n_components: int, random_state: np.random.
     Parameters
     ----------
     affinities : csr_array of shape (N, N)
-        Symmetric, of at most K connected components.
+        Symmetric. Should it fall into more than K pieces, these go where most of their rows go in the graph of
+        half of the points, which reaches farther.
+    points : ndarray of shape (N, L)
+        What it is the graph of.
     n_components : int
         K < N − 1.
     random_state : RandomState
@@ -88,6 +104,11 @@ def partition(affinities: csr_array, n_components: int, random_state: np.random.
     n_pieces, piece = connected_components(affinities, directed=False)
     if n_pieces == K:
         return _one_hot(piece, K)
+    if n_pieces > K:
+        half = random_state.permutation(N)[: N // 2]
+        votes = np.zeros((n_pieces, K))
+        np.add.at(votes, piece[half], graph_responsibilities(points[half], K, random_state))
+        return _one_hot(votes.argmax(1)[piece], K)
     degrees = affinities.sum(0)
     scale = diags_array(1.0 / np.sqrt(degrees))
     similarity = scale @ affinities @ scale
@@ -112,11 +133,11 @@ def normalized_cut(affinities: csr_array, responsibilities: np.ndarray) -> float
 
 
 def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_NEIGHBORS) -> csr_array:
-    """Symmetric affinities of a neighbour graph with at most ``n_pieces`` connected components.
+    """Symmetric affinities of a neighbour graph with at most ``n_pieces`` connected components, if that can be had.
 
     exp(−d²_ij / (s_i s_j)), s_i the distance to the last neighbour (Zelnik-Manor & Perona 2004). Neighbours
     are doubled until the graph has so few pieces, since each would take an eigenvector, and so a cluster,
-    for itself.
+    for itself; but only up to ``MAX_NEIGHBORS``: groups of more rows need not be strung together.
 
     Parameters
     ----------
@@ -139,7 +160,8 @@ def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_
     indptr = np.arange(0, N * n_neighbors + 1, n_neighbors)
     graph = csr_array((affinities.ravel(), neighbors.ravel(), indptr), shape=(N, N))
     graph = graph.maximum(graph.T).tocsr()
-    if n_neighbors < N - 1 and connected_components(graph, directed=False, return_labels=False) > n_pieces:
+    may_grow = n_neighbors < min(N - 1, MAX_NEIGHBORS)
+    if may_grow and connected_components(graph, directed=False, return_labels=False) > n_pieces:
         return neighbor_affinities(points, n_pieces, 2 * n_neighbors)
     return graph
 
@@ -225,10 +247,10 @@ def graph_or_mixture(
     responsibilities : ndarray of shape (N, K)
     """
     K, (N, L) = n_components, points.shape
-    if N <= K + 1 or N / K < L * (L + 3) / 2:
+    if K == 1 or N <= K + 1 or N / K < L * (L + 3) / 2:
         return "graph", graph_responsibilities(points, K, random_state)
     affinities = neighbor_affinities(points, n_pieces=K)
-    clusters = partition(affinities, K, random_state)
+    clusters = partition(affinities, points, K, random_state)
     responsibilities = gmm_responsibilities(points, K, random_state)
     bound = refine_mixture(points, responsibilities).lower_bound_
     from_graph = refine_mixture(points, clusters)
