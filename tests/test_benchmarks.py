@@ -108,7 +108,7 @@ def test_unknown_parameter_shows_before_any_run(run, tmp_path):
 
 def test_image_sets_need_a_folder(load_script, monkeypatch):
     monkeypatch.delenv("SKGMVAE_DATA", raising=False)
-    with pytest.raises(ValueError, match="name their parent folder by --data-dir or SKGMVAE_DATA"):
+    with pytest.raises(ValueError, match="name the parent of their folder by --data-dir or SKGMVAE_DATA"):
         load_script("data").load("mnist")
 
 
