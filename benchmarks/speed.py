@@ -29,6 +29,7 @@ LABELS = {
     ("single_precision", ""): "`predict_proba` in float32 over float64",
     ("predict_proba", ""): "`predict_proba` over its matrix products, float64",
     ("fit_memory", ""): "memory of `fit` beside float32 data, over these data",
+    ("grid_search", "vade"): "VaDE: a grid over K, M and λ with `memory` over one without",
     ("growth", "vade, slope in rows"): "VaDE: slope of log time of `fit` against log rows, 10⁴ to 10⁶",
     ("growth", "gmvae, M = 10 over M = 1"): "GMVAE: an epoch with M = 10 over one with M = 1",
     ("growth", "gmvae, K = 30 over K = 10"): "GMVAE: an epoch with K = 30 over one with K = 10",

@@ -75,7 +75,7 @@ class VAEEMClustering(DeepMixture):
         in the paper.
     batch_size : int, default=64
         Rows per component and step.
-    learning_rate : float, default=3e-3
+    learning_rate : float, default=1e-3
         Adam's largest step size; warmed up and then decayed to zero along a cosine.
     device : str, default='auto'
         'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
@@ -172,7 +172,7 @@ class VAEEMClustering(DeepMixture):
         warm_start: bool = False,
         learn_weights: bool = False,
         batch_size: int = 64,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-3,
         device: str = "auto",
         precision: str = "float32",
         memory: Any = None,

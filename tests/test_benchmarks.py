@@ -137,6 +137,22 @@ def test_report_makes_both_tables(load_script, tmp_path):
     assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
 
 
+def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to(load_script):
+    report = load_script("report")
+    lines = [line_of(ari=0.4), line_of(ari=0.6, seed=1), line_of("kmeans", ari=0.3)]
+    lines += [line_of(data="wine", ari=0.9), line_of("kmeans", data="wine", ari=0.5), line_of(data="digits", ari=0.1)]
+    lines += [line_of(params={"tol": 1.0}, ari=0.0), line_of(protocol="split", ari=0.0)]
+    (table,) = report.make_side_by_side(lines, "ARI", "all", "ari", digits=3)
+    assert table.splitlines()[0] == "| ARI | kmeans | vade |"
+    assert table.splitlines()[2:] == [
+        "| iris | 0.300 | 0.500 |",
+        "| wine | 0.500 | 0.900 |",
+        "| mean | 0.400 | 0.700 |",
+    ]
+    assert report.make_side_by_side(lines, "score", "all", "held_out_score", digits=2) == []
+    assert "| iris (all) |" in report.make_short_table(lines) and "split" not in report.make_short_table(lines)
+
+
 def test_shared_pretraining_counts_in_every_run_that_used_it(load_script):
     def run_of(model, pretraining, seed=0, memory=".joblib"):
         phases = {"pretraining": pretraining, "training": 5.0}

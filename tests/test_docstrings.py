@@ -17,7 +17,7 @@ OWN_TEXT = {
     *("tol", "max_iter", "learn_weights", "batch_size", "verbose"),
     *("lower_bound_", "lower_bounds_", "history_", "n_iter_", "net_"),
 }
-OWN_DEFAULT = {"latent_dim", "max_iter", "learn_weights"}
+OWN_DEFAULT = {"latent_dim", "max_iter", "learn_weights", "learning_rate"}
 
 
 def read_entries(cls, section):
