@@ -164,16 +164,16 @@ def start(module, case):
     return module
 
 
-def make_our_loop(model, module, case):
+def make_our_loop(model, module, case, device="cpu"):
     """The package's loop, as an estimator's fit runs it."""
-    plan = make_plan(case)
+    plan = make_plan(case, device)
     net = model.make_net(module, plan)
     return lambda: run(net, case.rows, plan)
 
 
-def make_plan(case):
+def make_plan(case, device="cpu"):
     """What both loops do."""
-    return Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, device="cpu")
+    return Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, device=device)
 
 
 def make_em_net(module, plan):
@@ -194,7 +194,7 @@ def make_shuffling_loop(bare_loss, module, case):
 
     def loop():
         for _ in range(case.n_epochs):
-            for indices in torch.randperm(len(case.rows)).tensor_split(n_batches):
+            for indices in torch.randperm(len(case.rows), device=case.rows.device).tensor_split(n_batches):
                 optimizer.zero_grad()
                 bare_loss(module, case.rows.index_select(0, indices)).backward()
                 optimizer.step()
@@ -263,7 +263,7 @@ def bare_gmvae_loss(module, x):
     features = networks.body(x)
     mean, log_variance = networks.head.mean(features), networks.head.log_variance(features)
     mean_w, log_variance_w = module.noise_head.mean(features), module.noise_head.log_variance(features)
-    noise = torch.randn(len(x), L + W)
+    noise = torch.randn(len(x), L + W, device=x.device)
     z = mean + (0.5 * log_variance).exp() * noise[:, :L]
     w = mean_w + (0.5 * log_variance_w).exp() * noise[:, L:]
     log_likelihood = -F.binary_cross_entropy_with_logits(networks.decoder(z), x, reduction="sum")

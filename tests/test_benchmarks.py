@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.io import savemat
 
 from skgmvae import VaDEClustering
@@ -272,6 +273,16 @@ def test_curves_time_fit_start_and_predict(load_script, monkeypatch):
     monkeypatch.setattr(curves, "N_ROWS", 60)
     fit, start, predict = curves.time_once("vade", D=3, K=2, M=2)
     assert fit > 0.0 and start > 0.0 and predict >= 0.0
+
+
+def test_cuda_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script, capsys):
+    cuda = load_script("cuda")
+    if not torch.cuda.is_available():
+        assert cuda.main([]) == 2 and "no CUDA device" in capsys.readouterr().err
+    small = ["--rows", "600", "--batch-size", "300", "--repeats", "1"]
+    assert cuda.main(["--device", "cpu", "--model", "vade", *small]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["rows_per_second"] > 0.0 and line["ratio"] > 0.0 and line["busy"] is None
 
 
 def test_search_for_the_number_of_components(load_script, monkeypatch):

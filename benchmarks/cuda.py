@@ -1,0 +1,90 @@
+"""Training on a CUDA device: rows per second, how busy it is, and the time over that of a hand-written loop.
+
+The networks of the MNIST benchmark on as many random rows. Both loops of a model run in turns on the device, each
+waited for; busy is the share of the package's time in which one of its kernels ran, by torch's profiler. One JSON line
+per model.
+
+    python benchmarks/cuda.py
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import time
+
+import environment
+import overhead
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+def main(argv=None) -> int:
+    """Measure the models; 2 where there is no such device."""
+    arguments = make_parser().parse_args(argv)
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("no CUDA device; --device cpu tries the script", file=sys.stderr)
+        return 2
+    facts = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
+    facts["device"] = torch.cuda.get_device_name() if arguments.device == "cuda" else arguments.device
+    for name in arguments.model:
+        line = measure(name, arguments.rows, arguments.batch_size, arguments.repeats, arguments.device)
+        print(json.dumps({"benchmark": "cuda", "case": name, **line, **facts}), flush=True)
+    return 0
+
+
+def make_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", choices=overhead.MODELS, default=list(overhead.MODELS))
+    parser.add_argument("--rows", type=int, default=60_000, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=1024, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=5, help="turns; default: %(default)s")
+    parser.add_argument("--device", default="cuda", help="default: %(default)s")
+    return parser
+
+
+def measure(name, n_rows, batch_size, repeats, device):
+    """Medians over the turns."""
+    model, case = overhead.MODELS[name], overhead.make_mnist()
+    case = case._replace(rows=torch.rand(n_rows, case.rows.shape[1]), batch_size=batch_size)
+    module = overhead.start(model.make_module(case), case)
+    ours = overhead.make_our_loop(model, copy.deepcopy(module), case, device)
+    bare = model.make_bare_loop(copy.deepcopy(module).to(device), case._replace(rows=case.rows.to(device)))
+    turns = [(timed(ours, device), timed(bare, device)) for _ in range(repeats + 1)][1:]  # the first warms up
+    return {
+        "rows_per_second": n_rows * case.n_epochs / statistics.median(seconds for seconds, _ in turns),
+        "ratio": statistics.median(our_seconds / bare_seconds for our_seconds, bare_seconds in turns),
+        "busy": share_of_kernels(ours, device),
+        "rows": n_rows,
+        "batch_size": batch_size,
+        "repeats": repeats,
+    }
+
+
+def timed(loop, device):
+    """Seconds until the device has done all of it."""
+    began = time.perf_counter()
+    loop()
+    wait_for(device)
+    return time.perf_counter() - began
+
+
+def share_of_kernels(loop, device):
+    """Share of the loop's time in which the device computed; None on a CPU."""
+    if device == "cpu":
+        return None
+    with profile(activities=[ProfilerActivity.CUDA]) as record:
+        seconds = timed(loop, device)
+    return sum(event.self_device_time_total for event in record.key_averages()) / 1e6 / seconds
+
+
+def wait_for(device):
+    """Until everything that was sent to the device is done."""
+    if device != "cpu":
+        torch.accelerator.synchronize() if hasattr(torch, "accelerator") else torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
