@@ -4,7 +4,7 @@ Handwritten digits sorted by class, the worst order for blocks; blocks of 16 row
 holds a seventh of the rows. A real buffer holds 256 blocks. One JSON line per model: the lower bound and
 the adjusted Rand index of both, over seeds, and the mean difference in standard errors.
 
-    python benchmarks/shuffling.py
+    python benchmarks/shuffling.py >> benchmarks/results/speed.jsonl
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main(argv=None) -> int:
 def make_parser():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=["vade"], help="default: %(default)s")
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=20, help="of each phase; default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")

@@ -1,5 +1,5 @@
-"""docs/speed.md from the lines that overhead.py, inference.py, growth.py, curves.py and
-larger_than_memory.py print.
+"""docs/speed.md from the lines that overhead.py, inference.py, growth.py, curves.py,
+grid_search.py, larger_than_memory.py and shuffling.py print.
 
     python benchmarks/overhead.py >> benchmarks/results/speed.jsonl
     python benchmarks/speed.py
@@ -39,6 +39,9 @@ TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0, "single_precision": 1.0}
 CURVES_NOTE = """\
 Processor seconds of a short fit (`benchmarks/curves.py` says of what) and of `predict` on its rows, while one of D, K
 and M grows; the slope is that of log time between the last two values, 1 where time is proportional to them."""
+SHUFFLING_NOTE = """\
+Digits sorted by class, the worst order for a file, in a buffer of a seventh of the rows, against the same fits with all
+rows shuffled: means over seeds (`benchmarks/shuffling.py`)."""
 LARGE_NOTE = """\
 A file of float32 rows, most of them empty, read by blocks; one epoch of pretraining and one or two of training of a
 small network. How, says `benchmarks/larger_than_memory.py`. Peak is the largest resident size of the process, mapped
@@ -85,6 +88,11 @@ def make_page(lines):
     if large:
         header = ["model", "rows", "file, GB", "peak, GB", "processor seconds", "times the file was read"]
         parts += ["## Larger than memory", LARGE_NOTE, format_table(header, [make_large_row(line) for line in large])]
+    shuffled = [line for (name, _), line in latest.items() if name == "shuffling"]
+    if shuffled:
+        header = ["model", "figure", "all rows shuffled", "by blocks", "difference ± standard error", "seeds"]
+        rows = [row for line in shuffled for row in make_shuffling_rows(line)]
+        parts += ["## Shuffling by blocks", SHUFFLING_NOTE, format_table(header, rows)]
     parts += ["## Machines", describe_machines(list(latest.values()))]
     return "\n\n".join(parts) + "\n"
 
@@ -120,6 +128,15 @@ def make_large_row(line):
         f"{line['cpu_seconds']:.0f}",
         f"{line['passes']:.1f}",
     ]
+
+
+def make_shuffling_rows(line):
+    """Both figures of a model."""
+    for name, figure in (("lower bound, nats", "lower_bound"), ("adjusted Rand index", "ari")):
+        full, blocks, difference, error = (
+            line[figure][part] for part in ("full", "blocks", "difference", "standard_error")
+        )
+        yield [line["model"], name, f"{full:.3f}", f"{blocks:.3f}", f"{difference:.3f} ± {error:.3f}", line["seeds"]]
 
 
 def describe_machines(lines):
