@@ -1,4 +1,4 @@
-"""How often cross-validated `score` finds a known number of components.
+"""How often cross-validated `score`, and the stability of the labels, find a known number of components.
 
     python benchmarks/choosing.py --seeds 5
 
@@ -24,22 +24,26 @@ from sklearn.model_selection import GridSearchCV, KFold
 
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
+from skgmvae.metrics import label_stability
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = list(range(1, 8))
 N_SAMPLES = 600
 DISTANCE = 4.0  # between the nearest two centres of the blobs, in standard deviations
+N_REPEATS = 2
 METHODS = {
     "GaussianMixture": lambda seed: GaussianMixture(n_init=5, random_state=seed),
     "VaDEClustering": lambda seed: VaDEClustering(random_state=seed),
     "VaDEClustering, latent_dim=2": lambda seed: VaDEClustering(latent_dim=2, random_state=seed),
 }
+STABILITY = "VaDEClustering, stability"
 EXPLANATION = f"""\
 {N_SAMPLES} rows drawn anew for every seed; K from {GRID[0]} to {GRID[-1]}; three shuffled folds; defaults,
 but for what is named; GaussianMixture the best of five starts. Blobs are round Gaussians whose nearest centres are
 {DISTANCE:g} standard deviations apart. "Best" is the K of the highest mean held-out score; "smallest" the smallest K
-whose score falls short of it by no more than the standard error, over the folds, of the difference. A number per seed;
-what the data were made with stands in the column K."""
+whose score falls short of it by no more than the standard error, over the folds, of the difference. Stability is that
+of `skgmvae.metrics.label_stability` with {N_REPEATS} repeats, for K from 2; "best" its largest value, "smallest" of no
+use there. A number per seed; what the data were made with stands in the column K."""
 
 
 def make_separate_blobs(n_groups, n_features, seed):
@@ -64,9 +68,9 @@ def main(argv=None) -> int:
     done = {(line["data"], line["method"], line["seed"]) for line in read_lines(arguments.out)}
     for seed in range(arguments.seeds if arguments.fits else 0):
         for data in SETS:
-            for method in METHODS:
+            for method in (*METHODS, STABILITY):
                 if (data, method, seed) not in done:
-                    line = search(data, method, seed)
+                    line = search_stable(data, seed) if method == STABILITY else search(data, method, seed)
                     append_line(arguments.out, line)
                     print(f"{data}, {method}, seed {seed}: {pick(line)}, {line['seconds']:.0f} s", flush=True)
     arguments.page.write_text(make_page(read_lines(arguments.out)))
@@ -86,7 +90,7 @@ def make_parser():
 
 def search(data, method, seed):
     """One grid: the held-out scores of every K and fold."""
-    n_groups, make = SETS[data]
+    make = SETS[data][1]
     model, folds = METHODS[method](seed), KFold(3, shuffle=True, random_state=seed)
     began = time.perf_counter()
     with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -94,13 +98,31 @@ def search(data, method, seed):
         if "memory" in model.get_params():
             model.set_params(memory=folder)
         results = GridSearchCV(model, {"n_components": GRID}, cv=folds, refit=False).fit(make(seed)).cv_results_
+    scores = [[float(score) for score in results[f"split{fold}_test_score"]] for fold in range(3)]
+    return make_line(data, method, seed, scores, time.perf_counter() - began)
+
+
+def search_stable(data, seed):
+    """One row of stabilities, that of K = 1 left out of the race."""
+    X, began = SETS[data][1](seed), time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        values = [
+            label_stability(VaDEClustering(K, random_state=seed), X, n_repeats=N_REPEATS, random_state=seed)
+            for K in GRID[1:]
+        ]
+    return make_line(data, STABILITY, seed, [[-1.0, *values]], time.perf_counter() - began)
+
+
+def make_line(data, method, seed, scores, seconds):
+    """What is kept of one search; a list of scores, one per K, for each fold."""
     return {
         "data": data,
-        "n_groups": n_groups,
+        "n_groups": SETS[data][0],
         "method": method,
         "seed": seed,
-        "scores": [[float(score) for score in results[f"split{fold}_test_score"]] for fold in range(3)],
-        "seconds": time.perf_counter() - began,
+        "scores": scores,
+        "seconds": seconds,
         "versions": environment.describe_versions(),
         "machine": environment.describe_machine(),
     }
@@ -110,6 +132,8 @@ def pick(line):
     """K of the best mean score, and the smallest K that is not clearly worse."""
     scores = np.array(line["scores"])
     best = scores.mean(0).argmax()
+    if len(scores) == 1:
+        return GRID[best], None
     shortfall = scores[:, [best]] - scores
     error = shortfall.std(0, ddof=1) / np.sqrt(len(scores))
     return GRID[best], GRID[np.flatnonzero(shortfall.mean(0) <= error)[0]]
@@ -125,12 +149,21 @@ def make_page(lines):
 def make_rows(lines):
     """A row per data set and method."""
     for data, (n_groups, _) in SETS.items():
-        for method in METHODS:
+        for method in (*METHODS, STABILITY):
             chosen = sorted((line for line in lines if (line["data"], line["method"]) == (data, method)), key=seed_of)
             if chosen:
                 picks = list(zip(*map(pick, chosen), strict=True))
-                hits = [f"{sum(n_groups == K for K in Ks)} of {len(Ks)}" for Ks in picks]
-                yield [data, n_groups, method, *(", ".join(map(str, Ks)) for Ks in picks), *hits]
+                yield [data, n_groups, method, *map(list_picks, picks), *(count_hits(Ks, n_groups) for Ks in picks)]
+
+
+def list_picks(Ks):
+    """K of every seed."""
+    return "–" if None in Ks else ", ".join(map(str, Ks))
+
+
+def count_hits(Ks, n_groups):
+    """How many are right."""
+    return "–" if None in Ks else f"{sum(n_groups == K for K in Ks)} of {len(Ks)}"
 
 
 def seed_of(line):

@@ -278,12 +278,12 @@ def test_curves_time_fit_start_and_predict(load_script, monkeypatch):
     assert fit > 0.0 and start > 0.0 and predict >= 0.0
 
 
-def test_cuda_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script, capsys):
-    cuda = load_script("cuda")
+def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script, capsys):
+    gpu = load_script("gpu")
     if not torch.cuda.is_available():
-        assert cuda.main([]) == 2 and "no CUDA device" in capsys.readouterr().err
+        assert gpu.main([]) == 2 and "no CUDA device" in capsys.readouterr().err
     small = ["--rows", "600", "--batch-size", "300", "--repeats", "1"]
-    assert cuda.main(["--device", "cpu", "--model", "vade", *small]) == 0
+    assert gpu.main(["--device", "cpu", "--model", "vade", *small]) == 0
     line = json.loads(capsys.readouterr().out)
     assert line["rows_per_second"] > 0.0 and line["ratio"] > 0.0 and line["busy"] is None
 
@@ -293,6 +293,10 @@ def test_search_for_the_number_of_components(load_script, monkeypatch):
     monkeypatch.setattr(choosing, "GRID", [1, 3])
     line = choosing.search("blobs, 2 features", "GaussianMixture", 0)
     assert choosing.pick(line) == (3, 3) and np.shape(line["scores"]) == (3, 2)
+    monkeypatch.setattr(choosing, "label_stability", lambda model, X, **options: -0.1 * model.n_components)
+    line = choosing.search_stable("moons", 0)
+    assert choosing.pick(line) == (3, None) and line["scores"] == [[-1.0, pytest.approx(-0.3)]]
+    assert list(choosing.make_rows([line])) == [["moons", 2, choosing.STABILITY, "3", "–", "0 of 1", "–"]]
 
 
 def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_path):

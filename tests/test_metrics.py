@@ -1,11 +1,16 @@
 """Clustering metrics against brute force over all matchings and values worked out by hand."""
 
 from itertools import permutations
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
 
-from skgmvae.metrics import clustering_accuracy, majority_accuracy, most_confident_accuracy
+from skgmvae.metrics import clustering_accuracy, label_stability, majority_accuracy, most_confident_accuracy
 
 LABEL_METRICS = [clustering_accuracy, majority_accuracy]
 
@@ -71,3 +76,38 @@ def test_labels_that_do_not_fit(metric, y_true, y_pred, message):
 def test_responsibilities_that_are_none(responsibilities, message):
     with pytest.raises(ValueError, match=message):
         most_confident_accuracy([0], responsibilities)
+
+
+class Boundary(ClusterMixin, BaseEstimator):
+    """Cuts a feature where its fits are told to, in turn."""
+
+    places: ClassVar[list] = []
+
+    def fit(self, X, y=None):
+        assert len(X) == 10, "a third of the rows"
+        self.place_ = self.places.pop(0)
+        return self
+
+    def predict(self, X):
+        return (np.asarray(X)[:, 0] < self.place_).astype(int)
+
+
+def test_stability_is_the_agreement_of_two_fits_on_other_rows():
+    X = np.arange(30.0).reshape(-1, 1)
+    Boundary.places = [15, 15, 20, 10]
+    rng, expected = np.random.RandomState(3), [1.0]
+    rng.permutation(30)
+    rest = np.array_split(rng.permutation(30), 3)[2]
+    expected.append(adjusted_rand_score(rest < 20, rest < 10))
+    assert label_stability(Boundary(), X, n_repeats=2, random_state=3) == pytest.approx(np.mean(expected))
+    assert not Boundary.places and not hasattr(Boundary(), "place_")
+    for rows, n_repeats in ((X[:2], 5), (X, 0)):
+        with pytest.raises(ValueError, match="three rows and one repetition are the least"):
+            label_stability(Boundary(), rows, n_repeats=n_repeats)
+
+
+def test_stability_finds_three_blobs_in_a_table():
+    pd = pytest.importorskip("pandas")
+    X, _ = make_blobs(150, centers=3, cluster_std=0.4, random_state=0)
+    stability = {K: label_stability(KMeans(K, n_init=3), pd.DataFrame(X), random_state=0) for K in (2, 3, 4)}
+    assert max(stability, key=stability.get) == 3 and stability[3] > 0.99

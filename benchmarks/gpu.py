@@ -4,7 +4,7 @@ The networks of the MNIST benchmark on as many random rows. Both loops of a mode
 waited for; busy is the share of the package's time in which one of its kernels ran, by torch's profiler. One JSON line
 per model.
 
-    python benchmarks/cuda.py
+    python benchmarks/gpu.py
 """
 
 import argparse
