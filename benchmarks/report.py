@@ -250,7 +250,7 @@ def usual_lines(lines):
 
 
 def make_side_by_side(lines, title, protocol, field, digits):
-    """A table of the means of ``field``, a row per data set and the mean over them; nothing if none has it all."""
+    """A table of the means of ``field``, a row per data set that all have; the mean over these for indices."""
     lines = [line for line in usual_lines(lines) if line["protocol"] == protocol and line[field] is not None]
     means = {key: statistics.fmean(line[field] for line in runs) for key, runs in group(lines, ("data", "model"))}
     names = sorted({model for _, model in means})
@@ -258,7 +258,8 @@ def make_side_by_side(lines, title, protocol, field, digits):
     if len(names) < 2 or not sets:
         return []
     rows = [[data, *(means[data, name] for name in names)] for data in sets]
-    rows.append(["mean", *(statistics.fmean(column) for column in list(zip(*rows, strict=True))[1:])])
+    if field == "ari":  # log-likelihoods of different tables have no common scale
+        rows.append(["mean", *(statistics.fmean(column) for column in list(zip(*rows, strict=True))[1:])])
     return [format_table([title, *names], [[row[0], *(f"{mean:.{digits}f}" for mean in row[1:])] for row in rows])]
 
 

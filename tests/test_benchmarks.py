@@ -295,8 +295,10 @@ def test_search_for_the_number_of_components(load_script, monkeypatch):
     assert choosing.pick(line) == (3, 3) and np.shape(line["scores"]) == (3, 2)
     monkeypatch.setattr(choosing, "label_stability", lambda model, X, **options: -0.1 * model.n_components)
     line = choosing.search_stable("moons", 0)
-    assert choosing.pick(line) == (3, None) and line["scores"] == [[-1.0, pytest.approx(-0.3)]]
-    assert list(choosing.make_rows([line])) == [["moons", 2, choosing.STABILITY, "3", "–", "0 of 1", "–"]]
+    assert choosing.pick(line) == (3, 3) and line["scores"] == [[-1.0, pytest.approx(-0.3)]]
+    assert list(choosing.make_rows([line])) == [["moons", 2, choosing.STABILITY, "3", "3", "0 of 1", "0 of 1"]]
+    monkeypatch.setattr(choosing, "GRID", [1, 2, 3, 4])
+    assert choosing.pick({"scores": [[-1.0, 0.96, 0.92, 0.5]]}) == (2, 3)
 
 
 def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_path):
