@@ -1,8 +1,8 @@
 """Whether shuffling by blocks costs anything: the same fits with all rows shuffled and with a file's block shuffling.
 
-Handwritten digits sorted by class, the worst order for blocks; blocks of 16 rows, 16 of them to a buffer, which thus
-holds a seventh of the rows. A real buffer holds 256 blocks. One JSON line per model: the lower bound and
-the adjusted Rand index of both, over seeds, and the mean difference in standard errors.
+Handwritten digits sorted by class, the worst order for blocks, and a buffer of 256 rows, a seventh of all, from 128
+places of the file, as many as a real buffer has, or from fewer. One JSON line per model: the lower bound and the
+adjusted Rand index of both, over seeds, and the mean difference with its standard error.
 
     python benchmarks/shuffling.py >> benchmarks/results/speed.jsonl
 """
@@ -25,7 +25,7 @@ from skgmvae import rows
 from skgmvae.training import batches
 
 MODELS = {"vade": "VaDEClustering", "gmvae": "GMVAEClustering", "vaeem": "VAEEMClustering"}
-BLOCK_ROWS, BLOCKS = 16, 16
+BUFFER_ROWS = 256
 
 
 def main(argv=None) -> int:
@@ -38,7 +38,8 @@ def main(argv=None) -> int:
     described = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
     for model in arguments.model:
         pairs = np.array([compare(model, X, y, seed, arguments) for seed in range(arguments.seeds)])
-        line = {"benchmark": "shuffling", "model": model, "epochs": arguments.epochs, "seeds": arguments.seeds}
+        line = {"benchmark": "shuffling", "case": f"{model}, {arguments.places}", "model": model}
+        line |= {"places": arguments.places, "epochs": arguments.epochs, "seeds": arguments.seeds}
         for i, figure in enumerate(("lower_bound", "ari")):
             line[figure] = summarise(*pairs[:, :, i].T)
         print(json.dumps({**line, **described}), flush=True)
@@ -49,6 +50,7 @@ def make_parser():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--places", type=int, default=128, help="blocks to a buffer; default: %(default)s")
     parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=20, help="of each phase; default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
@@ -59,7 +61,7 @@ def compare(model, X, y, seed, arguments):
     """Bound and agreement with the classes: all rows shuffled, and by blocks."""
     estimator = getattr(skgmvae, MODELS[model])(10, random_state=seed, tol=0.0)
     estimator.set_params(pretrain_iter=arguments.epochs, max_iter=arguments.epochs)
-    block_bytes = X[:BLOCK_ROWS].nbytes
+    block_bytes = X[: BUFFER_ROWS // arguments.places].nbytes
     figures = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -67,7 +69,7 @@ def compare(model, X, y, seed, arguments):
             with (
                 mock.patch.object(rows, "MAX_WHOLE_BYTES", 0),
                 mock.patch.object(rows, "BLOCK_BYTES", block_bytes),
-                mock.patch.object(batches, "BUFFER_BYTES", BLOCKS * block_bytes),
+                mock.patch.object(batches, "BUFFER_BYTES", arguments.places * block_bytes),
             ):
                 estimator.fit(Slices(X) if by_blocks else X)
             figures.append((estimator.lower_bound_, adjusted_rand_score(y, estimator.labels_)))

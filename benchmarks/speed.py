@@ -41,7 +41,8 @@ Processor seconds of a short fit (`benchmarks/curves.py` says of what) and of `p
 and M grows; the slope is that of log time between the last two values, 1 where time is proportional to them."""
 SHUFFLING_NOTE = """\
 Digits sorted by class, the worst order for a file, in a buffer of a seventh of the rows, against the same fits with all
-rows shuffled: means over seeds (`benchmarks/shuffling.py`)."""
+rows shuffled: means over seeds (`benchmarks/shuffling.py`). A buffer comes from so many places of the file: 128, as in
+use, or fewer, to see when it matters."""
 LARGE_NOTE = """\
 A file of float32 rows, most of them empty, read by blocks; one epoch of pretraining and one or two of training of a
 small network. How, says `benchmarks/larger_than_memory.py`. Peak is the largest resident size of the process, mapped
@@ -90,7 +91,7 @@ def make_page(lines):
         parts += ["## Larger than memory", LARGE_NOTE, format_table(header, [make_large_row(line) for line in large])]
     shuffled = [line for (name, _), line in latest.items() if name == "shuffling"]
     if shuffled:
-        header = ["model", "figure", "all rows shuffled", "by blocks", "difference ± standard error", "seeds"]
+        header = ["model", "places", "figure", "all rows shuffled", "by blocks", "difference ± standard error", "seeds"]
         rows = [row for line in shuffled for row in make_shuffling_rows(line)]
         parts += ["## Shuffling by blocks", SHUFFLING_NOTE, format_table(header, rows)]
     parts += ["## Machines", describe_machines(list(latest.values()))]
@@ -133,10 +134,9 @@ def make_large_row(line):
 def make_shuffling_rows(line):
     """Both figures of a model."""
     for name, figure in (("lower bound, nats", "lower_bound"), ("adjusted Rand index", "ari")):
-        full, blocks, difference, error = (
-            line[figure][part] for part in ("full", "blocks", "difference", "standard_error")
-        )
-        yield [line["model"], name, f"{full:.3f}", f"{blocks:.3f}", f"{difference:.3f} ± {error:.3f}", line["seeds"]]
+        means = [f"{line[figure][part]:.3f}" for part in ("full", "blocks")]
+        difference = f"{line[figure]['difference']:.3f} ± {line[figure]['standard_error']:.3f}"
+        yield [line["model"], line["places"], name, *means, difference, line["seeds"]]
 
 
 def describe_machines(lines):

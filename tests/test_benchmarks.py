@@ -183,13 +183,21 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
     curve |= {"fit_seconds": [1.0, 2.0, 20.0], "start_seconds": [0.5, 0.5, 3.0], "predict_seconds": [1.0, 1.0, 1.0]}
     results, out = tmp_path / "speed.jsonl", tmp_path / "speed.md"
     summary = {"full": -1.0, "blocks": -1.5, "difference": -0.5, "standard_error": 0.25}
-    shuffled = {"benchmark": "shuffling", "model": "vade", "seeds": 5, "lower_bound": summary, "ari": summary, **facts}
+    shuffled = {
+        "benchmark": "shuffling",
+        "model": "vade",
+        "places": 16,
+        "seeds": 5,
+        "lower_bound": summary,
+        "ari": summary,
+        **facts,
+    }
     lines = ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large, curve, shuffled)
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert load_script("speed").main([str(results), "--out", str(out)]) == 0
     assert "64-128-10 | 1.05 | 1.10 | 1 |" in out.read_text() and "1.30" not in out.read_text()
     assert "| vade | K | 2 → 10 → 100 | 1.00 → 20.00 | 0.50 → 3.00 | 1.00 → 1.00 | 1.00 | 0.00 |" in out.read_text()
-    assert "| vade | lower bound, nats | -1.000 | -1.500 | -0.500 ± 0.250 | 5 |" in out.read_text()
+    assert "| vade | 16 | lower bound, nats | -1.000 | -1.500 | -0.500 ± 0.250 | 5 |" in out.read_text()
     assert "| vade | 5,000 | 20.0 | 1.50 | 9 | 6.0 |" in out.read_text()
     assert "- fast, 2 cores, Linux; torch 2" in out.read_text()
 
