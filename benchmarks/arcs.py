@@ -94,8 +94,7 @@ def fit_once(setting, seed):
         "kl_component": history["kl_component"] if history else None,
         "start": getattr(model, "start_", None),
         "seconds": seconds,
-        "versions": environment.describe_versions(),
-        "machine": environment.describe_machine(),
+        **environment.describe(),
     }
 
 

@@ -124,8 +124,7 @@ def make_line(data, method, seed, scores, seconds):
         "seed": seed,
         "scores": scores,
         "seconds": seconds,
-        "versions": environment.describe_versions(),
-        "machine": environment.describe_machine(),
+        **environment.describe(),
     }
 
 

@@ -28,8 +28,7 @@ def main(argv=None) -> int:
     arguments = make_parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     environment.set_threads(arguments.threads)
-    facts = {"threads": arguments.threads, "versions": environment.describe_versions()}
-    facts["machine"] = environment.describe_machine()
+    facts = environment.describe(threads=arguments.threads)
     for name in arguments.model:
         time_once(name, **STANDARD)  # warms up
         for letter in arguments.letter:

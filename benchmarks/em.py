@@ -117,8 +117,7 @@ def compare_m_steps(arguments):
             "sampled": sampled,
             "weighted": weighted,
             "threads": arguments.threads,
-            "versions": environment.describe_versions(),
-            "machine": environment.describe_machine(),
+            **environment.describe(),
         }
         append_line(RESULTS, line)
         print(json.dumps({form: [line[form]["seconds"][-1], line[form]["bounds"][-1]] for form in FORMS}), flush=True)

@@ -12,6 +12,11 @@ import skgmvae
 PACKAGES = {"torch": "torch", "sklearn": "scikit-learn", "skorch": "skorch", "numpy": "numpy"}
 
 
+def describe(**more):
+    """Versions and machine, and what else a figure depends on."""
+    return {**more, "versions": describe_versions(), "machine": describe_machine()}
+
+
 def describe_versions():
     """Version of every package that matters, and of Python."""
     versions = {name: version(package) for name, package in PACKAGES.items()}

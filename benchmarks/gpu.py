@@ -26,8 +26,8 @@ def main(argv=None) -> int:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("no CUDA device; --device cpu tries the script", file=sys.stderr)
         return 2
-    facts = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
-    facts["device"] = torch.cuda.get_device_name() if arguments.device == "cuda" else arguments.device
+    device = torch.cuda.get_device_name() if arguments.device == "cuda" else arguments.device
+    facts = environment.describe(device=device)
     for name in arguments.model:
         line = measure(name, arguments.rows, arguments.batch_size, arguments.repeats, arguments.device)
         print(json.dumps({"benchmark": "cuda", "case": name, **line, **facts}), flush=True)

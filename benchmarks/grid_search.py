@@ -36,8 +36,7 @@ def main(argv=None) -> int:
     turns = np.array([(search(X, has_memory=True), search(X, has_memory=False)) for _ in range(arguments.repeats)])
     ratio = float(np.median(turns[:, 0] / turns[:, 1]))
     line = {"benchmark": "grid_search", "case": "vade", "ratio": ratio, "target": TARGET, "seconds": turns.tolist()}
-    facts = {"threads": arguments.threads, "versions": environment.describe_versions()}
-    print(json.dumps({**line, **facts, "machine": environment.describe_machine()}), flush=True)
+    print(json.dumps({**line, **environment.describe(threads=arguments.threads)}), flush=True)
     return int(ratio > TARGET)
 
 

@@ -46,7 +46,7 @@ def main(argv=None) -> int:
         measure, target = CASES[name]
         ratio, details = measure(arguments)
         line = {"benchmark": "growth", "case": name, "ratio": ratio, "target": target, **details}
-        described = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
+        described = environment.describe()
         print(json.dumps({**line, "threads": arguments.threads, **described}), flush=True)
         missed |= ratio > target
     return 1 if missed else 0

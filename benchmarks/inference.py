@@ -32,8 +32,7 @@ def main(argv=None) -> int:
     arguments = make_parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     environment.set_threads(arguments.threads)
-    facts = {"threads": arguments.threads, "versions": environment.describe_versions()}
-    facts["machine"] = environment.describe_machine()
+    facts = environment.describe(threads=arguments.threads)
     # first, while this process is small: a child's largest resident size begins at its parent's
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         memory = pool.submit(measure_memory, arguments.memory_rows).result()

@@ -38,7 +38,7 @@ def main(argv=None) -> int:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         X = make_file(Path(folder) / "rows.f32", arguments)
         line = fit(CountedRows(X), arguments)
-    described = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
+    described = environment.describe()
     settings = {name: value for name, value in vars(arguments).items() if name != "folder"}
     print(json.dumps({"benchmark": "larger_than_memory", **line, "settings": settings, **described}), flush=True)
     return int(line["peak_resident_bytes"] > arguments.limit * GIGABYTE)

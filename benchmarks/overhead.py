@@ -72,7 +72,7 @@ def main(argv=None) -> int:
     for model, case in itertools.product(arguments.model, arguments.case):
         line = measure(model, case, arguments.processes, arguments.repeats)
         name = {"benchmark": "overhead", "case": f"{model}, {case}"}
-        print(json.dumps({**name, **line, **describe(arguments)}), flush=True)
+        print(json.dumps({**name, **line, **environment.describe(threads=arguments.threads)}), flush=True)
         missed |= line["ratio"] > line["target"]
     return 1 if missed else 0
 
@@ -86,15 +86,6 @@ def make_parser():
     parser.add_argument("--repeats", type=int, default=11, help="turns of each loop in each; default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     return parser
-
-
-def describe(arguments):
-    """What the figures depend on."""
-    return {
-        "threads": arguments.threads,
-        "versions": environment.describe_versions(),
-        "machine": environment.describe_machine(),
-    }
 
 
 def measure(model, case, n_processes, repeats):

@@ -129,9 +129,7 @@ def run_once(task, arguments):
         "timed": not arguments.untimed,
         "peak_memory": environment.peak_memory(),
         "memory_before": memory_before,
-        "threads": arguments.threads,
-        "versions": environment.describe_versions(),
-        "machine": environment.describe_machine(),
+        **environment.describe(threads=arguments.threads),
     }
 
 

@@ -35,7 +35,7 @@ def main(argv=None) -> int:
     X, y = load_digits(return_X_y=True)
     order = np.argsort(y, kind="stable")
     X, y = X[order].astype(np.float32), y[order]
-    described = {"versions": environment.describe_versions(), "machine": environment.describe_machine()}
+    described = environment.describe()
     for model in arguments.model:
         pairs = np.array([compare(model, X, y, seed, arguments) for seed in range(arguments.seeds)])
         line = {"benchmark": "shuffling", "case": f"{model}, {arguments.places}", "model": model}

@@ -232,8 +232,8 @@ def graph_or_mixture(
 
     The graph, if a component's covariance has more parameters than there are rows per component, or if the
     graph's clusters cut far fewer affinities than the mixture's at nearly the same bound (clusters that are
-    no ellipses). Otherwise the mixture, for which the graph's clusters are one start more: it never has a
-    lower bound than one begun in the usual ways.
+    no ellipses). Otherwise the mixture, for which the graph's clusters are one start more: its bound is at least
+    that of the best begun in the usual ways.
 
     Parameters
     ----------
