@@ -1,5 +1,6 @@
 """Starts without labels: shapes, determinism, the cases each is there for, and degenerate rows."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -12,7 +13,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from skgmvae.training import starts
-from skgmvae.training.starts import STARTS, choose_start, neighbor_affinities, normalized_cut, refine_mixture
+from skgmvae.training.starts import (
+    STARTS,
+    choose_start,
+    lessen_cut,
+    neighbor_affinities,
+    normalized_cut,
+    refine_mixture,
+)
 
 
 def start(name, points, n_components, seed=0):
@@ -216,6 +224,40 @@ def test_normalized_cut_counts_what_leaves_each_cluster():
     labels = np.array([0, 0, 1, 1, 1, 2, 2, 2])
     expected = sum(affinities[np.ix_(labels == c, labels != c)].sum() / affinities[labels == c].sum() for c in range(3))
     np.testing.assert_allclose(normalized_cut(csr_array(affinities), one_hot(labels, 3)), expected)
+
+
+def test_lessened_cut_cannot_be_lessened_by_moving_one_row_more():
+    rng = np.random.default_rng(0)
+    affinities = rng.uniform(size=(30, 30)) * (rng.uniform(size=(30, 30)) < 0.3)
+    affinities = csr_array(np.triu(affinities, 1) + np.triu(affinities, 1).T)
+
+    def cut(labels):
+        return normalized_cut(affinities, one_hot(labels, 4))
+
+    for seed in range(5):
+        # the last cluster has one row, which may not leave it
+        before = np.r_[np.random.default_rng(seed).integers(3, size=29), 3]
+        after = lessen_cut(affinities, before, 4, np.random.RandomState(seed))
+        assert cut(after) < cut(before) - 0.1
+        assert len(np.unique(after)) == 4
+        for row, component in itertools.product(range(30), range(4)):
+            is_linked = affinities[[row]].toarray()[0, after == component].any()
+            if is_linked and (after == after[row]).sum() > 1:
+                other = after.copy()
+                other[row] = component
+                assert cut(other) >= cut(after) - 1e-12
+
+
+def test_without_a_gap_the_graph_takes_the_clusters_of_least_cut(monkeypatch):
+    points = np.random.default_rng(0).normal(size=(300, 4))
+    affinities = neighbor_affinities(points, 8)
+    tried = []
+    monkeypatch.setattr(
+        starts, "normalized_cut", lambda *arguments: tried.append(normalized_cut(*arguments)) or tried[-1]
+    )
+    labels = starts.partition(affinities, points, 8, np.random.RandomState(0)).argmax(1)
+    assert len(tried) == 3 and len(set(tried)) > 1
+    assert normalized_cut(affinities, one_hot(labels, 8)) < min(tried)
 
 
 def test_auto_finds_crossing_ellipses_where_the_graph_fails():
