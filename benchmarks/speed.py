@@ -1,5 +1,5 @@
 """docs/speed.md from the lines that overhead.py, inference.py, growth.py, curves.py,
-grid_search.py, larger_than_memory.py and shuffling.py print.
+grid_search.py, profile_training.py, larger_than_memory.py and shuffling.py print.
 
     python benchmarks/overhead.py >> benchmarks/results/speed.jsonl
     python benchmarks/speed.py
@@ -36,6 +36,10 @@ LABELS = {
     ("growth", "vaeem, K = 40 over K = 10"): "VAE-EM: a settled EM iteration with K = 40 over one with K = 10",
 }
 TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0, "single_precision": 1.0}
+PROFILE_NOTE = """\
+Shares, in %, of the time that PyTorch spends in its operations while the package's loop trains the networks of the
+table above, under its profiler (`benchmarks/profile_training.py`), which makes small operations seem dearer than they
+are. The likelihood is its cross-entropy alone; the rest is activations, sums, the mixture's terms and copies."""
 CURVES_NOTE = """\
 Processor seconds of a short fit (`benchmarks/curves.py` says of what) and of `predict` on its rows, while one of D, K
 and M grows; the slope is that of log time between the last two values, 1 where time is proportional to them."""
@@ -72,6 +76,11 @@ def make_page(lines):
         EXPLANATION,
         format_table(["what", "ratio", "at most", "threads"], ratios),
     ]
+    profiles = [line for (name, _), line in latest.items() if name == "profile"]
+    if profiles:
+        kinds = [kind for kind in profiles[0]["shares"] if not kind.startswith("dearest")]
+        rows = [[line["case"], *(f"{100 * line['shares'][kind]:.0f}" for kind in kinds)] for line in profiles]
+        parts += ["## What training spends its time on", PROFILE_NOTE, format_table(["model, networks", *kinds], rows)]
     curves = [line for (name, _), line in latest.items() if name == "curves"]
     if curves:
         header = [

@@ -323,3 +323,35 @@ def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_p
 def test_shuffling_compares_the_same_seeds(load_script):
     figures = load_script("shuffling").summarise(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
     assert figures == {"full": 1.5, "blocks": 3.5, "difference": 2.0, "standard_error": 1.0}
+
+
+def test_starts_are_compared_once_and_worse_parts_stay_worse(load_script, monkeypatch, tmp_path):
+    script = load_script("starts")
+    monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
+    out, page = tmp_path / "starts.jsonl", tmp_path / "page.md"
+    command = ["--data", "wine", "--seeds", "2", "--out", str(out), "--page", str(page)]
+    assert script.main(command) == script.main(command) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(lines) == 2 * len(script.METHODS)
+    cut = {line["start"]: line["cut"] for line in lines if line["seed"] == 0}
+    assert min(cut, key=cut.get) in ("graph", "K eigenvectors") and cut["graph"] < cut["mixture"]
+    assert all(line["accuracy"] > 0.9 for line in lines)
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| wine |")]
+    assert len(rows) == len(script.METHODS) and all(row.endswith("| 2 |") for row in rows)
+
+
+def test_profile_shares_add_up_and_count_the_products(load_script):
+    script = load_script("profile_training")
+    seconds = {
+        "aten::addmm": 5.0,
+        "aten::bmm": 1.0,
+        "Optimizer.step#Adam.step": 2.0,
+        "aten::mul": 1.5,
+        "aten::sum": 0.5,
+    }
+    shares = script.share_out(seconds)
+    assert (shares["matrix products"], shares["optimiser"], shares["rest"]) == (0.6, 0.2, 0.2)
+    assert list(shares["dearest of the rest"].items()) == [("aten::mul", 0.15), ("aten::sum", 0.05)]
+    shares = script.measure("vaeem", "tiny")
+    assert 0.1 < shares["matrix products"] < 1.0
+    assert sum(shares[kind] for kind in (*script.KINDS, "rest")) == pytest.approx(1.0)

@@ -117,17 +117,8 @@ def partition(
         votes = np.zeros((n_pieces, K))
         np.add.at(votes, piece[half], graph_responsibilities(points[half], K, random_state))
         return _one_hot(votes.argmax(1)[piece], K)
-    degrees = affinities.sum(0)
-    scale = diags_array(1.0 / np.sqrt(degrees))
-    similarity = scale @ affinities @ scale
-    # Lanczos' method misses copies of a multiple eigenvalue: the vectors of eigenvalue 0, one per piece,
-    # are known, and the operator sends them to the other end of the spectrum
-    known = normalize(_one_hot(piece, n_pieces) * np.sqrt(degrees)[:, None], axis=0)
-    operator = LinearOperator((N, N), matvec=lambda v: similarity @ v - 2.0 * (known @ (known.T @ v)), dtype=np.float64)
     n_vectors = min(K + max(1, K // 2), N - 1)  # one more than K at least, to see the gap
-    values, others = eigsh(operator, k=n_vectors - n_pieces, which="LA", v0=random_state.uniform(-1.0, 1.0, N))
-    laplacian = np.concatenate([np.zeros(n_pieces), 1.0 - values[::-1]])
-    vectors = np.hstack([known, others[:, ::-1]])
+    laplacian, vectors = eigenvectors(affinities, n_vectors, random_state)
     if laplacian[K] > CLEAR_GAP * laplacian[K - 1]:
         return kmeans_responsibilities(normalize(vectors[:, :K]), K, random_state)
     n_counts = min(MAX_COUNTS, _n_starts(K))
@@ -137,6 +128,23 @@ def partition(
     ]
     best = min(candidates, key=functools.partial(normalized_cut, affinities))
     return _one_hot(lessen_cut(affinities, best.argmax(1), K, random_state), K)
+
+
+def eigenvectors(
+    affinities: csr_array, n_vectors: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest eigenvalues of the normalised Laplacian, ascending, and their vectors (N, ``n_vectors``)."""
+    N = affinities.shape[0]
+    n_pieces, piece = connected_components(affinities, directed=False)
+    degrees = affinities.sum(0)
+    scale = diags_array(1.0 / np.sqrt(degrees))
+    similarity = scale @ affinities @ scale
+    # Lanczos' method misses copies of a multiple eigenvalue: the vectors of eigenvalue 0, one per piece,
+    # are known, and the operator sends them to the other end of the spectrum
+    known = normalize(_one_hot(piece, n_pieces) * np.sqrt(degrees)[:, None], axis=0)
+    operator = LinearOperator((N, N), matvec=lambda v: similarity @ v - 2.0 * (known @ (known.T @ v)), dtype=np.float64)
+    values, others = eigsh(operator, k=n_vectors - n_pieces, which="LA", v0=random_state.uniform(-1.0, 1.0, N))
+    return np.concatenate([np.zeros(n_pieces), 1.0 - values[::-1]]), np.hstack([known, others[:, ::-1]])
 
 
 def lessen_cut(
