@@ -77,8 +77,9 @@ class GMVAEClustering(DeepMixture):
     n_init : int, default=1
         Starts from the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
-        Training stops when the best lower bound of ten epochs is within this of the best before them, in nats
-        per row. (GaussianMixture's default is smaller: its bound is free of Monte Carlo noise.)
+        Training stops when the best lower bound of the last ten epochs, fewer if the last quarter of
+        ``max_iter`` has less than twenty, is within this of the best before them, in nats per row.
+        (GaussianMixture's default is smaller: its bound is free of Monte Carlo noise.)
     warm_start : bool, default=False
         Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
     learn_weights : bool, default=False

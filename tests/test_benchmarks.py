@@ -355,3 +355,19 @@ def test_profile_shares_add_up_and_count_the_products(load_script):
     shares = script.measure("vaeem", "tiny")
     assert 0.1 < shares["matrix products"] < 1.0
     assert sum(shares[kind] for kind in (*script.KINDS, "rest")) == pytest.approx(1.0)
+
+
+def test_holding_fits_every_share_once_and_leaves_the_one_in_use(load_script, monkeypatch, tmp_path):
+    script = load_script("holding")
+    monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
+    monkeypatch.setattr(script, "SHARES", (0.0, 0.75))
+    make, in_use = script.models.make, script.fitting.HELD_SHARE
+    few = {"pretrain_iter": 5, "max_iter": 8}
+    monkeypatch.setattr(script.models, "make", lambda *args, **kwargs: make(*args, **kwargs).set_params(**few))
+    out, page = tmp_path / "holding.jsonl", tmp_path / "page.md"
+    command = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--page", str(page)]
+    assert script.main(command) == script.main(command) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["share"] for line in lines] == [0.0, 0.75] and in_use == script.fitting.HELD_SHARE
+    assert lines[0]["held_out_score"] != lines[1]["held_out_score"]
+    assert "| iris | vade | held-out score |" in page.read_text()

@@ -25,6 +25,7 @@ from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
 MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
+HELD_SHARE = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
 GUIDE_ROWS = 2**17  # at a time
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
 # of standardised features, at most, where the weights are random: under the large residuals of such a decoder
@@ -139,7 +140,7 @@ def fit_from_scratch(
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
-            is_held = not net_type.can_be_guided or (plan.n_epochs // 2 > 0 and init_params != "random")
+            is_held = not net_type.can_be_guided or (_n_held(plan) > 0 and init_params != "random")
             with show_phase(f"start{which}", verbose) as show:
                 start = start_model(
                     model, autoencoder, X, init_params, rng, check_device(plan.device), for_all_rows=is_held
@@ -247,9 +248,14 @@ def _assign_all(
     return over_chunks(autoencoder, place_and_assign, X, device, out=make_table((len(X), n_components)))
 
 
+def _n_held(plan: Plan) -> int:
+    """Epochs that hold on to the start."""
+    return int(HELD_SHARE * plan.n_epochs)
+
+
 def make_guide(start: Start, plan: Plan) -> Guide | None:
-    """The start's responsibilities for the first half of the epochs; none where they are random."""
-    n_epochs = plan.n_epochs // 2
+    """The start's responsibilities for the first epochs; none where they are random."""
+    n_epochs = _n_held(plan)
     if start.name == "random" or n_epochs == 0:
         return None
     held = torch.from_numpy(make_table(tuple(start.responsibilities.shape)))
