@@ -16,7 +16,6 @@ from pathlib import Path
 
 import data as data_sets
 import environment
-import models
 import numpy as np
 import torch
 from arcs import fit
@@ -126,9 +125,15 @@ def compare_m_steps(arguments):
 def trace_fit(X, seed, memory, form, n_iterations):
     """Seconds and J after every iteration of one fit."""
     trace = Trace()
-    recipe = {**models.IMAGE_RECIPE, **models.OWN_IMAGE_RECIPES["vaeem"], "pretrain_iter": SHORT_PRETRAINING}
-    options = {"memory": memory, "m_step": form, "max_iter": n_iterations, "tol": 0.0, "callbacks": [trace]}
-    fit(VAEEMClustering(10, random_state=seed, **{**recipe, **options}), X)
+    options = {
+        "pretrain_iter": SHORT_PRETRAINING,
+        "memory": memory,
+        "m_step": form,
+        "max_iter": n_iterations,
+        "tol": 0.0,
+        "callbacks": [trace],
+    }
+    fit(VAEEMClustering.for_images(10, random_state=seed, **options), X)
     return {"iterations": n_iterations, "seconds": trace.seconds, "bounds": trace.bounds}
 
 

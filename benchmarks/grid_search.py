@@ -14,7 +14,6 @@ import warnings
 from tempfile import TemporaryDirectory
 
 import environment
-import models
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -54,7 +53,7 @@ def search(X, *, has_memory):
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         memory = folder if has_memory else None
-        vade = VaDEClustering(**models.IMAGE_RECIPE, tol=0.0, memory=memory, random_state=0)
+        vade = VaDEClustering.for_images(tol=0.0, memory=memory, random_state=0)
         began = time.process_time()
         GridSearchCV(vade, GRID, cv=KFold(2, shuffle=True, random_state=0), refit=False).fit(X)
         return time.process_time() - began

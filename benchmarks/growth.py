@@ -22,7 +22,6 @@ from unittest import mock
 
 import data as data_sets
 import environment
-import models
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -32,7 +31,7 @@ from skgmvae import VaDEClustering, VAEEMClustering
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli
 from skgmvae.training.trainer import Plan, make_net, run
 
-RECIPE = models.IMAGE_RECIPE
+RECIPE = VaDEClustering.for_images().get_params()
 NOISE_DIM = 10
 N_ROWS = 4000
 
@@ -110,17 +109,10 @@ def compare_vaeem(arguments):
     medians, details = {}, {}
     for K in (10, 40):
         clock = Stopwatch()
-        recipe = {
-            **RECIPE,
-            **models.OWN_IMAGE_RECIPES["vaeem"],
-            "init_params": "kmeans",
-            "pretrain_iter": 2,
-            "max_iter": 14,
-            "tol": 0.0,
-        }
+        recipe = {"init_params": "kmeans", "pretrain_iter": 2, "max_iter": 14, "tol": 0.0}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            VAEEMClustering(K, random_state=0, callbacks=[clock], **recipe).fit(X)
+            VAEEMClustering.for_images(K, random_state=0, callbacks=[clock], **recipe).fit(X)
         settled = [seconds for seconds, share in clock.seconds if share < 1.0]
         medians[K] = statistics.median(settled)
         details[f"K={K}"] = {"iterations": len(settled), "seconds": medians[K]}

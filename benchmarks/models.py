@@ -12,22 +12,6 @@ ESTIMATORS = {
     "vade": VaDEClustering,
     "vaeem": VAEEMClustering,
 }
-IMAGE_RECIPE = {
-    "hidden_layer_sizes": (500, 500, 2000),
-    "latent_dim": 10,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "pretrain_iter": 40,
-    "max_iter": 8,
-    "init_params": "graph",
-}
-OWN_IMAGE_RECIPES = {
-    "vaeem": {
-        "hidden_layer_sizes": (500,),
-        "pretrain_hidden_layer_sizes": (500, 500, 2000),
-        "max_iter": 30,
-    },
-}
 MAX_GMM_FEATURES = 100
 
 
@@ -41,7 +25,7 @@ def make(name, n_components, seed, *, n_features, params=None):
     n_components : int
     seed : int
     n_features : int
-        Images of more than ``MAX_GMM_FEATURES`` pixels get ``IMAGE_RECIPE`` and the model's own on top.
+        Images of more than ``MAX_GMM_FEATURES`` pixels get the settings of ``for_images``.
     params : dict, optional
         Set on top.
 
@@ -52,8 +36,9 @@ def make(name, n_components, seed, *, n_features, params=None):
     if name not in NAMES:
         raise ValueError(f"unknown model {name!r}; there are {', '.join(NAMES)}")
     if name in ESTIMATORS:
-        recipe = {**IMAGE_RECIPE, **OWN_IMAGE_RECIPES.get(name, {})} if n_features > MAX_GMM_FEATURES else {}
-        method = ESTIMATORS[name](n_components, random_state=seed, **recipe)
+        estimator = ESTIMATORS[name]
+        make_one = estimator.for_images if n_features > MAX_GMM_FEATURES else estimator
+        method = make_one(n_components, random_state=seed)
     else:
         method = BASELINES[name](n_components, seed, n_features)
     return method.set_params(**(params or {}))

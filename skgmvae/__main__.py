@@ -31,23 +31,6 @@ ESTIMATORS = {
     "vade": VaDEClustering,
     "vaeem": VAEEMClustering,
 }
-# for folders of IDX files; the bundled digits take the defaults
-IMAGE_SETTINGS = {
-    "hidden_layer_sizes": (500, 500, 2000),
-    "latent_dim": 10,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "pretrain_iter": 40,
-    "max_iter": 8,
-    "init_params": "graph",
-}
-OWN_IMAGE_SETTINGS = {
-    "vaeem": {
-        "hidden_layer_sizes": (500,),
-        "pretrain_hidden_layer_sizes": (500, 500, 2000),
-        "max_iter": 30,
-    },
-}
 MAX_GMM_FEATURES = 100  # a full covariance of more is unaffordable
 
 
@@ -59,7 +42,7 @@ class Data(NamedTuple):
     train_labels: np.ndarray
     held_out: np.ndarray
     to_pixels: Callable | None
-    settings: dict
+    are_images: bool
 
 
 class Result(NamedTuple):
@@ -140,21 +123,24 @@ def load_bundled_digits():
     def to_pixels(rows):
         return scaler.inverse_transform(rows).clip(0, X.max())
 
-    return Data("digits", scaler.transform(train), train_labels, scaler.transform(held_out), to_pixels, {})
+    return Data(
+        "digits", scaler.transform(train), train_labels, scaler.transform(held_out), to_pixels, are_images=False
+    )
 
 
 def load_images(folder):
     """Training and test split of a folder of IDX files, pixels in [0, 1]."""
     (train, labels), (held_out, _) = (load_idx(folder, split=split) for split in ("train", "test"))
-    return Data(Path(folder).resolve().name, train, labels, held_out, None, IMAGE_SETTINGS)
+    return Data(Path(folder).resolve().name, train, labels, held_out, None, are_images=True)
 
 
 def make_estimators(arguments, data):
     """The chosen estimators of this package by class name."""
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
-    settings = {"random_state": arguments.seed, "verbose": 1, **data.settings}
-    own = OWN_IMAGE_SETTINGS if data.settings else {}
-    estimators = [ESTIMATORS[name](arguments.n_components, **{**settings, **own.get(name, {})}) for name in names]
+    settings = {"random_state": arguments.seed, "verbose": 1}
+    classes = [ESTIMATORS[name] for name in names]
+    makers = [estimator.for_images if data.are_images else estimator for estimator in classes]
+    estimators = [make(arguments.n_components, **settings) for make in makers]
     return {type(estimator).__name__: estimator for estimator in estimators}
 
 

@@ -150,6 +150,12 @@ class VAEEMClustering(DeepMixture):
 
     reseeded_: list[tuple[int, int]]
 
+    _own_image_settings: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": (500,),
+        "pretrain_hidden_layer_sizes": (500, 500, 2000),
+        "max_iter": 30,
+    }
+
     def __init__(
         self,
         n_components: int = 3,
