@@ -371,3 +371,13 @@ def test_holding_fits_every_share_once_and_leaves_the_one_in_use(load_script, mo
     assert [line["share"] for line in lines] == [0.0, 0.75] and in_use == script.fitting.HELD_SHARE
     assert lines[0]["held_out_score"] != lines[1]["held_out_score"]
     assert "| iris | vade | held-out score |" in page.read_text()
+
+
+def test_run_of_the_highest_bound_is_taken_whatever_its_labels(load_script):
+    script = load_script("report")
+    runs = [line_of(seed=seed, ari=0.1 * seed, lower_bound=-float(abs(seed - 3))) for seed in range(5)]
+    few = [line_of("gmvae", seed=seed, lower_bound=1.0) for seed in range(4)]
+    baseline = [line_of("gmm", seed=seed, lower_bound=1.0, start=None) for seed in range(5)]
+    rows = list(script.make_choices([*runs, *few, *baseline]))
+    assert rows[0] == ["iris", "vade", "0.200", "0.300", "0.400", "no", 5]
+    assert rows[1:] == [["mean", "", "0.200", "0.300", "0.400", "0 of 1", ""]]
