@@ -55,9 +55,9 @@ SIDE_BY_SIDE_NOTE = """\
 Default parameters, means over seeds; each column a method. The sets that all of these methods were fitted to."""
 
 BOUND_NOTE = """\
-Each seed above is a pretraining, a start and a training of its own. Were all of a setting's run and the one of the highest
-lower bound kept, as is done without labels, it would have the adjusted Rand index under "taken", beside the mean and the
-best of them. (`n_init` compares starts of one pretraining in the same way.)"""
+Each seed above is a pretraining, a start and a training of its own. If all runs of a setting were made and, without
+labels, the one of the highest lower bound kept, its adjusted Rand index would be the one under "taken", beside the mean
+and the best of them. (`n_init` compares starts of one pretraining in the same way.)"""
 MIN_RUNS = 5  # to take one of
 PUBLISHED_NOTE = """\
 For comparison, what the papers report of their own runs. The GMVAE paper begins from random weights and gives the mean
