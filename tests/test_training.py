@@ -220,7 +220,7 @@ def test_training_holds_the_start_s_responsibilities_in_its_first_epochs():
     assert net.history[5]["kl_component"] < 0.8  # the next run is free
 
 
-@pytest.mark.parametrize("n_epochs, n_guided", [(0, 0), (1, 0), (8, 6), (51, 38)])
+@pytest.mark.parametrize("n_epochs, n_guided", [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (8, 6), (51, 38)])
 def test_guide_lasts_three_quarters_of_the_epochs(n_epochs, n_guided):
     plan, responsibilities = make_plan(n_epochs), torch.eye(3, dtype=torch.float64)
     guide = make_guide(Start("graph on the inputs", responsibilities), plan)

@@ -249,8 +249,9 @@ def _assign_all(
 
 
 def _n_held(plan: Plan) -> int:
-    """Epochs that hold on to the start."""
-    return int(HELD_SHARE * plan.n_epochs)
+    """Epochs that hold on to the start; after them, of three or more, come two at least, to be compared."""
+    n = plan.n_epochs
+    return min(int(HELD_SHARE * n), max(n // 2, n - 2))
 
 
 def make_guide(start: Start, plan: Plan) -> Guide | None:
