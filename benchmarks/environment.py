@@ -28,6 +28,13 @@ def describe_machine():
     return {"cpu": _cpu_model(), "cores": _count_cores(), "system": platform.system()}
 
 
+def put_in_words(machine, versions):
+    """What :func:`describe` found, as it stands in a page."""
+    numbers = ", ".join(f"{name} {version}" for name, version in versions.items())
+    system = f", {machine['system']}" if "system" in machine else ""
+    return f"{machine['cpu']}, {machine['cores']} cores{system}; {numbers}"
+
+
 def _cpu_model():
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -10,6 +10,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+import environment
 import published
 from run import read_lines
 
@@ -303,8 +304,7 @@ def describe_machines(lines):
     """Every combination of machine, threads and versions among the runs."""
     runs = [line for line in lines if "error" not in line]
     return "\n".join(
-        f"- {len(members)} runs: {machine['cpu']}, {machine['cores']} cores, {threads} threads; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        f"- {len(members)} runs, {threads} threads: {environment.put_in_words(machine, versions)}"
         for (machine, threads, versions), members in group(runs, ("machine", "threads", "versions"))
     )
 

@@ -12,6 +12,7 @@ import math
 import sys
 from pathlib import Path
 
+import environment
 from report import NOTE, format_table
 from run import read_lines
 
@@ -150,17 +151,7 @@ def make_shuffling_rows(line):
 
 def describe_machines(lines):
     """Every combination of machine and versions."""
-    return "\n".join(sorted({f"- {describe_machine(**line['machine'])}; {join(line['versions'])}" for line in lines}))
-
-
-def describe_machine(cpu, cores, system):
-    """In words."""
-    return f"{cpu}, {cores} cores, {system}"
-
-
-def join(versions):
-    """Names and numbers."""
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+    return "\n".join(sorted({f"- {environment.put_in_words(line['machine'], line['versions'])}" for line in lines}))
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_report_makes_both_tables(load_script, tmp_path):
     assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | – | – | 0.100 ± 0.000 |" in out.read_text()
     assert "| vade | 7 | 90.0 | 90.0 | 90.0 | – | – | 0.100 | 0.200 | – | – | – | 1 | 1 |" in out.read_text()
     assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
-    assert "4 runs: fast, 2 cores, 1 threads; torch 2" in out.read_text()
+    assert "4 runs, 1 threads: fast, 2 cores; torch 2" in out.read_text()
     assert "Published" not in out.read_text()  # nothing on iris
     assert "| mnist | GMVAE | 10 | 10 | 82.3 ± 3.8 | 88.5 |" in "".join(report.describe_published({"mnist"}))
     text = readme.read_text()
