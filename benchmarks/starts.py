@@ -22,7 +22,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
 
 from skgmvae.metrics import clustering_accuracy
-from skgmvae.training import starts
+from skgmvae.training import graphs, simple_starts
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLANATION = """\
@@ -40,22 +40,22 @@ def on_points(assign):
 
 def by_graph(points, affinities, K, random_state):
     """As ``init_params='graph'``."""
-    return starts.partition(affinities, points, K, random_state)
+    return graphs.partition(affinities, points, K, random_state)
 
 
 def on_eigenvectors(count):
     """Spectral clustering on so many eigenvectors, of K."""
 
     def assign(points, affinities, K, random_state):
-        _, vectors = starts.eigenvectors(affinities, count(K), random_state)
-        return starts.kmeans_responsibilities(normalize(vectors), K, random_state)
+        _, vectors = graphs.eigenvectors(affinities, count(K), random_state)
+        return simple_starts.kmeans_responsibilities(normalize(vectors), K, random_state)
 
     return assign
 
 
 METHODS = {
-    "k-means": on_points(starts.kmeans_responsibilities),
-    "mixture": on_points(starts.gmm_responsibilities),
+    "k-means": on_points(simple_starts.kmeans_responsibilities),
+    "mixture": on_points(simple_starts.gmm_responsibilities),
     "graph": by_graph,
     "K eigenvectors": on_eigenvectors(lambda K: K),
     "K + K/2 eigenvectors": on_eigenvectors(lambda K: K + max(1, K // 2)),
@@ -74,7 +74,7 @@ def main(argv=None) -> int:
             if not missing:
                 continue
             points = np.asarray(place(data, seed, arguments.memory), dtype=np.float64)
-            affinities = starts.neighbor_affinities(points, n_pieces=data.n_classes)
+            affinities = graphs.neighbor_affinities(points, n_pieces=data.n_classes)
             for start in missing:
                 line = {"data": name, "seed": seed, "start": start, **measure(start, points, affinities, data, seed)}
                 append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
@@ -117,7 +117,7 @@ def measure(start, points, affinities, data, seed):
     return {
         "accuracy": clustering_accuracy(data.train_labels, labels),
         "ari": float(adjusted_rand_score(data.train_labels, labels)),
-        "cut": starts.normalized_cut(affinities, np.eye(K)[labels]),
+        "cut": graphs.normalized_cut(affinities, np.eye(K)[labels]),
         "seconds": seconds,
     }
 

@@ -12,15 +12,9 @@ from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
-from skgmvae.training import starts
-from skgmvae.training.starts import (
-    STARTS,
-    choose_start,
-    lessen_cut,
-    neighbor_affinities,
-    normalized_cut,
-    refine_mixture,
-)
+from skgmvae.training import graphs, simple_starts, starts
+from skgmvae.training.graphs import lessen_cut, neighbor_affinities, normalized_cut
+from skgmvae.training.starts import STARTS, choose_start, refine_mixture
 
 
 def start(name, points, n_components, seed=0):
@@ -90,7 +84,7 @@ def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbours(m
     angle, radius = 2 * np.pi * np.arange(900) / 150, np.repeat([1.0, 3.0, 5.0, 1.0, 3.0, 5.0], 150)
     centre = np.repeat([[0.0, 0.0], [40.0, 0.0]], 450, axis=0)
     points = centre + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    monkeypatch.setattr(starts, "MAX_NEIGHBORS", 10)
+    monkeypatch.setattr(graphs, "MAX_NEIGHBORS", 10)
     affinities = neighbor_affinities(points, 2)
     assert connected_components(affinities)[0] == 6
     assert affinities.nnz < 900 * 2 * 10
@@ -108,7 +102,7 @@ def test_many_components_get_fewer_starts(n_components, n_starts, monkeypatch):
         def fit_predict(self, points):
             return np.zeros(len(points), dtype=int)
 
-    monkeypatch.setattr(starts, "KMeans", Recorder)
+    monkeypatch.setattr(simple_starts, "KMeans", Recorder)
     start("kmeans", np.zeros((3, 2)), n_components)
     assert asked == [(n_components, n_starts)]
 
@@ -253,9 +247,9 @@ def test_without_a_gap_the_graph_takes_the_clusters_of_least_cut(monkeypatch):
     affinities = neighbor_affinities(points, 8)
     tried = []
     monkeypatch.setattr(
-        starts, "normalized_cut", lambda *arguments: tried.append(normalized_cut(*arguments)) or tried[-1]
+        graphs, "normalized_cut", lambda *arguments: tried.append(normalized_cut(*arguments)) or tried[-1]
     )
-    labels = starts.partition(affinities, points, 8, np.random.RandomState(0)).argmax(1)
+    labels = graphs.partition(affinities, points, 8, np.random.RandomState(0)).argmax(1)
     assert len(tried) == 3 and len(set(tried)) > 1
     assert normalized_cut(affinities, one_hot(labels, 8)) < min(tried)
 
@@ -278,10 +272,10 @@ def test_named_start_is_taken_on_the_embedding():
 
 
 def test_mixture_that_does_not_converge_is_a_start_without_a_warning(monkeypatch):
-    class Stubborn(starts.GaussianMixture):
+    class Stubborn(simple_starts.GaussianMixture):
         def set_params(self, **params):
             return super().set_params(max_iter=1)
 
-    monkeypatch.setattr(starts, "GaussianMixture", Stubborn)
+    monkeypatch.setattr(simple_starts, "GaussianMixture", Stubborn)
     points = np.random.default_rng(0).normal(size=(60, 2))
     check_responsibilities(start("gmm", points, 3), 60, 3)

@@ -1,0 +1,56 @@
+"""Responsibilities from points by k-means, by a Gaussian mixture, and at random."""
+
+import warnings
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+MAX_STARTS = 10  # of k-means and of a mixture, of which the best is taken …
+MAX_CENTRES = 500  # … while those of all starts are no more than these
+MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
+
+
+def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
+    """Responsibilities 0 and 1 (N, K) of labels (N,)."""
+    return np.eye(n_components)[labels]
+
+
+def count_starts(n_components: int, at_most: int = MAX_STARTS) -> int:
+    """How many starts: fewer of many components, the choice of whose first centres would take most of the time."""
+    return max(1, min(at_most, MAX_CENTRES // n_components))
+
+
+def kmeans_responsibilities(
+    points: np.ndarray, n_components: int, random_state: np.random.RandomState, max_starts: int = MAX_STARTS
+) -> np.ndarray:
+    """One-hot labels of k-means, the best of ``max_starts``, of fewer where there are many components."""
+    kmeans = KMeans(n_components, n_init=count_starts(n_components, max_starts), random_state=random_state)
+    return one_hot(kmeans.fit_predict(points), n_components)
+
+
+def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Responsibilities of a full-covariance Gaussian mixture, the best of as many starts by lower bound.
+
+    The starts compete on at most ``MAX_MIXTURE_ROWS`` rows, drawn without replacement.
+    """
+    rows = points
+    if len(points) > MAX_MIXTURE_ROWS:
+        rows = points[random_state.choice(len(points), MAX_MIXTURE_ROWS, replace=False)]
+    reg_covar = max(1e-6, 1e-3 * float(rows.var(0).mean()))
+    n_starts = count_starts(n_components)
+    mixture = GaussianMixture(
+        n_components, n_init=n_starts, tol=1e-3, max_iter=200, reg_covar=reg_covar, random_state=random_state
+    )
+    with warnings.catch_warnings():
+        # a mixture that stopped early is still a start
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(rows)
+    return mixture.predict_proba(points)
+
+
+def random_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Uniform random numbers, normalised per row."""
+    draws = random_state.uniform(size=(len(points), n_components))
+    return draws / draws.sum(1, keepdims=True)
