@@ -16,7 +16,7 @@ import data as data_sets
 import environment
 import models
 import numpy as np
-from report import NOTE, format_table
+from report import NOTE, format_table, mean_and_sd
 from run import append_line, read_lines
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
@@ -29,8 +29,7 @@ EXPLANATION = """\
 Labels that the training of a mixture would begin with, on the rows it is fitted to: means over seeds, and the worst.
 Images in the embedding of an autoencoder pretrained for each seed, the other sets standardised and as they are.
 "Graph" is `init_params='graph'`; below it its parts: k-means on K or on K + K/2 eigenvectors of the same graph's
-Laplacian; the seconds do not count the search of the neighbours. The cut is the normalised cut of the labels in the
-graph, from 0 to K, for which no class is known."""
+Laplacian. The cut is the normalised cut of the labels in the graph, from 0 to K, for which no class is known."""
 
 
 def on_points(assign):
@@ -124,7 +123,7 @@ def measure(start, points, affinities, data, seed):
 
 def make_page(lines):
     """docs/starts_compared.md."""
-    header = ["data", "start", "accuracy, % ± sd", "worst", "ARI", "cut", "seconds", "seeds"]
+    header = ["data", "start", "accuracy, % ± sd", "worst", "ARI", "cut", "seeds"]
     parts = [NOTE.replace("report.py", "starts.py"), "# Starts compared", EXPLANATION]
     return "\n\n".join([*parts, format_table(header, make_rows(lines))]) + "\n"
 
@@ -135,21 +134,9 @@ def make_rows(lines):
         for start in METHODS:
             chosen = [line for line in lines if (line["data"], line["start"]) == (data, start)]
             if chosen:
-                accuracy = 100 * np.array([line["accuracy"] for line in chosen])
-                ari, cut, seconds = (np.mean([line[name] for line in chosen]) for name in ("ari", "cut", "seconds"))
-                spread = (
-                    f"{accuracy.mean():.1f} ± {accuracy.std(ddof=1):.1f}" if len(chosen) > 1 else f"{accuracy[0]:.1f}"
-                )
-                yield [
-                    data,
-                    start,
-                    spread,
-                    f"{accuracy.min():.1f}",
-                    f"{ari:.3f}",
-                    f"{cut:.3f}",
-                    f"{seconds:.1f}",
-                    len(chosen),
-                ]
+                accuracies = [100 * line["accuracy"] for line in chosen]
+                ari, cut = (f"{np.mean([line[name] for line in chosen]):.3f}" for name in ("ari", "cut"))
+                yield [data, start, mean_and_sd(accuracies), f"{min(accuracies):.1f}", ari, cut, len(chosen)]
 
 
 if __name__ == "__main__":
