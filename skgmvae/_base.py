@@ -24,6 +24,7 @@ from skgmvae._checks import (
     check_rows,
     measure_scale,
 )
+from skgmvae._images import ImageSettings
 from skgmvae._mistakes import (
     check_callbacks,
     check_memory_folder,
@@ -32,13 +33,7 @@ from skgmvae._mistakes import (
     explain_no_convergence,
     explained,
 )
-from skgmvae._parameters import (
-    IMAGE_SETTINGS,
-    SHARED_CONSTRAINTS,
-    check_same_structure,
-    choose_latent_dim,
-    find_structure,
-)
+from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, choose_latent_dim, find_structure
 from skgmvae._queries import MixtureQueries
 from skgmvae._saving import SavingMixin
 from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
@@ -54,7 +49,9 @@ from skgmvae.training.trainer import Outcome, Plan
 INTERRUPTED = "Training was interrupted; the state reached so far is kept."
 
 
-class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC):
+class DeepMixture(
+    MixtureQueries, SavingMixin, ImageSettings, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC
+):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
 
     What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
@@ -62,7 +59,6 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
 
     _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
 
-    _own_image_settings: ClassVar[dict[str, Any]] = {}
     _net_type: ClassVar[type[BoundNet]] = BoundNet
     labels_: np.ndarray
     weights_: np.ndarray
@@ -76,25 +72,6 @@ class DeepMixture(MixtureQueries, SavingMixin, CallbackSupport, ClusterMixin, De
     converged_: bool
     n_iter_: int
     net_: BoundNet
-
-    @classmethod
-    def for_images(cls, n_components: int = 3, **parameters: Any) -> Self:
-        """An estimator with the settings of the benchmarks for sets of images of the size of MNIST.
-
-        Rows are flat, pixels in [0, 1]. The settings were found on MNIST, its labels in sight.
-
-        Parameters
-        ----------
-        n_components : int, default=3
-        **parameters : dict
-            Set on top, for instance ``random_state=0``.
-
-        Returns
-        -------
-        estimator
-            Unfitted.
-        """
-        return cls(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
 
     @abstractmethod
     def _make_model(self, autoencoder: nn.Module) -> nn.Module:

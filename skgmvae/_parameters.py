@@ -31,16 +31,6 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
-# found on MNIST, its labels in sight
-IMAGE_SETTINGS: dict[str, Any] = {
-    "hidden_layer_sizes": (500, 500, 2000),
-    "latent_dim": 10,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "pretrain_iter": 40,
-    "max_iter": 8,
-    "init_params": "graph",
-}
 # of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
 # the clusters of two features must be ellipses already
 LATENT_DIMS = (4, 10)

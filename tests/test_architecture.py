@@ -15,7 +15,7 @@ FLOORS = (
     ("skgmvae.models",),
     ("skgmvae.inference", "skgmvae.persistence"),
     ("skgmvae.training",),
-    ("skgmvae._checks", "skgmvae._mistakes", "skgmvae._parameters", "skgmvae._tasks"),
+    ("skgmvae._checks", "skgmvae._images", "skgmvae._mistakes", "skgmvae._parameters", "skgmvae._tasks"),
     ("skgmvae._queries", "skgmvae._saving"),
     ("skgmvae._base",),
     ESTIMATORS,

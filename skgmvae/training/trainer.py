@@ -95,7 +95,7 @@ def run(
     """
     device = check_device(plan.device)
     n_guided = guide.n_epochs if guide is not None else 0
-    # a short run compares its halves
+    # a short run compares the halves of its free epochs
     patience = min(PATIENCE, (plan.n_epochs - n_guided) // 2)
     stop = StopWhenConverged(plan.tol, patience, n_guided) if plan.tol is not None else None
     net.lr = plan.learning_rate
