@@ -31,8 +31,7 @@ def describe_machine():
 def put_in_words(machine, versions):
     """What :func:`describe` found, as it stands in a page."""
     numbers = ", ".join(f"{name} {version}" for name, version in versions.items())
-    system = f", {machine['system']}" if "system" in machine else ""
-    return f"{machine['cpu']}, {machine['cores']} cores{system}; {numbers}"
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {numbers}"
 
 
 def _cpu_model():

@@ -37,8 +37,8 @@ def line_of(model="vade", accuracy=0.5, seed=0, **fields):
     return {
         "data": "iris", "protocol": "all", "model": model, "n_components": 3, "params": {}, "seed": seed,
         "test_accuracy": accuracy, "ari": 0.1, "nmi": 0.2, "held_out_score": None, "seconds": 1.0, "start": "graph",
-        "peak_memory": 2**20, "threads": 1, "versions": {"torch": "2"}, "machine": {"cpu": "fast", "cores": 2},
-        **fields,
+        "peak_memory": 2**20, "threads": 1, "versions": {"torch": "2"},
+        "machine": {"cpu": "fast", "cores": 2, "system": "Linux"}, **fields,
     }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_report_makes_both_tables(load_script, tmp_path):
     assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | – | – | 0.100 ± 0.000 |" in out.read_text()
     assert "| vade | 7 | 90.0 | 90.0 | 90.0 | – | – | 0.100 | 0.200 | – | – | – | 1 | 1 |" in out.read_text()
     assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
-    assert "4 runs, 1 threads: fast, 2 cores; torch 2" in out.read_text()
+    assert "4 runs, 1 threads: fast, 2 cores, Linux; torch 2" in out.read_text()
     assert "Published" not in out.read_text()  # nothing on iris
     assert "| mnist | GMVAE | 10 | 10 | 82.3 ± 3.8 | 88.5 |" in "".join(report.describe_published({"mnist"}))
     text = readme.read_text()
