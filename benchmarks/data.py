@@ -3,6 +3,9 @@
 Protocols: ``all`` fits and measures on all rows, as is usual for clustering; ``split`` holds rows out: the
 distributed test images, or a fifth of the rows of the other sets, always the same ones.
 
+The first 10,000 training images of MNIST and Fashion-MNIST are sets of their own, ``mnist-10k`` and
+``fashion-mnist-10k``, measured on all test images: for methods that need hours for all rows.
+
 Files that are not bundled are looked for in a folder with a folder per set, under the names of their distribution:
 ``mnist`` and ``fashion-mnist`` (IDX), ``svhn`` (``train_32x32.mat``, ``test_32x32.mat``), ``usps`` (LIBSVM's ``usps``
 and ``usps.t``), ``hhar`` (``HAR.mat``), ``reuters10k`` (``reuters10k.mat``) and ``stl10`` (``features.npz`` with the
@@ -24,6 +27,8 @@ from skgmvae.datasets import load_features, load_idx, load_svhn, load_usps
 IMAGES = {"mnist": load_idx, "fashion-mnist": load_idx, "svhn": load_svhn, "usps": load_usps}
 FEATURES = {"hhar": "HAR.mat", "reuters10k": "reuters10k.mat", "stl10": "features.npz"}
 N_HHAR = 10_200  # the first rows, as in the VaDE paper
+SUBSETS = {"mnist-10k": "mnist", "fashion-mnist-10k": "fashion-mnist"}
+N_SUBSET = 10_000
 PROTOCOLS = ("auto", "all", "split")
 N_SYNTHETIC = 1500
 SPLIT_SEED = 0
@@ -63,6 +68,9 @@ def load(name, *, data_dir=None, protocol="auto", seed=SPLIT_SEED):
     Data
     """
     _check(name, protocol)
+    if name in SUBSETS:
+        data = load(SUBSETS[name], data_dir=data_dir, protocol="split")
+        return data._replace(train=data.train[:N_SUBSET], train_labels=data.train_labels[:N_SUBSET])
     if name in IMAGES:
         folder = _find_folder(name, data_dir)
         return _load_images(IMAGES[name], folder, "split" if protocol == "auto" else protocol)
@@ -123,4 +131,4 @@ LOADERS = {
     "circles": lambda seed: datasets.make_circles(N_SYNTHETIC, factor=0.5, noise=0.05, random_state=seed),
     "aniso": _make_aniso,
 }
-NAMES = (*LOADERS, *IMAGES, *FEATURES)
+NAMES = (*LOADERS, *IMAGES, *SUBSETS, *FEATURES)

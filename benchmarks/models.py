@@ -1,4 +1,4 @@
-"""The methods of the benchmarks, by name."""
+"""The methods of the benchmarks, by name; ClustPy's need ClustPy, which is imported when one of them is made."""
 
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -40,7 +40,7 @@ def make(name, n_components, seed, *, n_features, params=None):
         make_one = estimator.for_images if n_features > MAX_GMM_FEATURES else estimator
         method = make_one(n_components, random_state=seed)
     else:
-        method = BASELINES[name](n_components, seed, n_features)
+        method = {**BASELINES, **PEERS}[name](n_components, seed, n_features)
     return method.set_params(**(params or {}))
 
 
@@ -63,5 +63,21 @@ def _make_pca_gmm(n_components, seed, n_features):
     return Pipeline([("pca", PCA(20, random_state=seed)), ("gmm", gmm)])
 
 
+def _make_clustpy(name, n_components, seed):
+    from clustpy import deep
+
+    # at its own defaults
+    return getattr(deep, name)(n_components, random_state=seed)
+
+
+def _make_clustpy_vade(n_components, seed, n_features):
+    return _make_clustpy("VaDE", n_components, seed)
+
+
+def _make_clustpy_dec(n_components, seed, n_features):
+    return _make_clustpy("DEC", n_components, seed)
+
+
 BASELINES = {"kmeans": _make_kmeans, "gmm": _make_gmm, "bayesian gmm": _make_bayesian_gmm, "pca+gmm": _make_pca_gmm}
-NAMES = (*ESTIMATORS, *BASELINES)
+PEERS = {"clustpy-vade": _make_clustpy_vade, "clustpy-dec": _make_clustpy_dec}
+NAMES = (*ESTIMATORS, *BASELINES, *PEERS)
