@@ -121,8 +121,16 @@ def _make_aniso(seed):
     return X @ np.array([[0.6, -0.6], [-0.4, 0.8]]), y
 
 
+def _make_unequal_digits(seed):
+    """Digits of which each class has 15 % fewer rows than the one before."""
+    X, y = datasets.load_digits(return_X_y=True)
+    kept = [np.flatnonzero(y == c)[: int(170 * 0.85**c)] for c in range(10)]
+    return X[np.concatenate(kept)], y[np.concatenate(kept)]
+
+
 LOADERS = {
     "digits": lambda seed: datasets.load_digits(return_X_y=True),
+    "digits-unequal": _make_unequal_digits,
     "iris": lambda seed: datasets.load_iris(return_X_y=True),
     "wine": lambda seed: datasets.load_wine(return_X_y=True),
     "breast_cancer": lambda seed: datasets.load_breast_cancer(return_X_y=True),

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import data as data_sets
 import environment
@@ -18,36 +19,61 @@ import models
 import numpy as np
 from report import NOTE, format_table, mean_and_sd
 from run import append_line, read_lines
+from scipy.sparse import csr_array
+from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
 
 from skgmvae.metrics import clustering_accuracy
-from skgmvae.training import graphs, simple_starts
+from skgmvae.training import blocks, graphs, simple_starts
+from skgmvae.training.fitting import N_PRINCIPAL
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLANATION = """\
 Labels that the training of a mixture would begin with, on the rows it is fitted to: means over seeds, and the worst.
 Images in the embedding of an autoencoder pretrained for each seed, the other sets standardised and as they are.
-"Graph" is `init_params='graph'`; below it its parts: k-means on K or on K + K/2 eigenvectors of the same graph's
-Laplacian. The cut is the normalised cut of the labels in the graph, from 0 to K, for which no class is known."""
+"Graph" is `init_params='graph'`; "graph, joint", for images, what `'auto'` takes, the graph of neighbours in the
+embedding and among the images' first 50 principal components, and "graph of components" the latter alone. Below them
+spectral clustering as it is usual: k-means on K or on K + K/2 eigenvectors of the graph's Laplacian. The cut is the
+labels' normalised cut, from 0 to K, and the information the mutual information of the labels of two linked rows, from 0
+to log K nats, both in the graph of the embedding: for neither is a class known."""
+
+
+class Task(NamedTuple):
+    """What a start is made from: points, the graph of their neighbours, principal components of images, K."""
+
+    points: np.ndarray
+    affinities: csr_array
+    components: np.ndarray | None
+    K: int
 
 
 def on_points(assign):
     """A start that needs no graph."""
-    return lambda points, affinities, K, random_state: assign(points, K, random_state)
+    return lambda task, random_state: assign(task.points, task.K, random_state)
 
 
-def by_graph(points, affinities, K, random_state):
+def by_graph(task, random_state):
     """As ``init_params='graph'``."""
-    return graphs.partition(affinities, points, K, random_state)
+    return graphs.partition(task.affinities, [task.points], task.K, random_state)
+
+
+def by_joint_graph(task, random_state):
+    """As ``init_params='auto'`` for images."""
+    return graphs.joint_responsibilities([task.points, task.components], task.K, random_state)
+
+
+def by_graph_of_components(task, random_state):
+    """As ``init_params='auto'`` for images without a pretraining."""
+    return graphs.graph_responsibilities(task.components, task.K, random_state)
 
 
 def on_eigenvectors(count):
     """Spectral clustering on so many eigenvectors, of K."""
 
-    def assign(points, affinities, K, random_state):
-        _, vectors = graphs.eigenvectors(affinities, count(K), random_state)
-        return simple_starts.kmeans_responsibilities(normalize(vectors), K, random_state)
+    def assign(task, random_state):
+        _, vectors = graphs.eigenvectors(task.affinities, count(task.K), random_state)
+        return simple_starts.kmeans_responsibilities(normalize(vectors), task.K, random_state)
 
     return assign
 
@@ -59,6 +85,8 @@ METHODS = {
     "K eigenvectors": on_eigenvectors(lambda K: K),
     "K + K/2 eigenvectors": on_eigenvectors(lambda K: K + max(1, K // 2)),
 }
+FOR_IMAGES = {"graph, joint": by_joint_graph, "graph of components": by_graph_of_components}
+ORDER = ("k-means", "mixture", "graph", "graph, joint", "graph of components", "K eigenvectors", "K + K/2 eigenvectors")
 
 
 def main(argv=None) -> int:
@@ -69,13 +97,16 @@ def main(argv=None) -> int:
     for name in arguments.data if arguments.fits else []:
         data = data_sets.load(name, data_dir=arguments.data_dir)
         for seed in range(arguments.seeds):
-            missing = [start for start in METHODS if (name, seed, start) not in done]
+            is_image = data.train.shape[1] > models.MAX_GMM_FEATURES
+            methods = {**METHODS, **(FOR_IMAGES if is_image else {})}
+            missing = [start for start in methods if (name, seed, start) not in done]
             if not missing:
                 continue
             points = np.asarray(place(data, seed, arguments.memory), dtype=np.float64)
-            affinities = graphs.neighbor_affinities(points, n_pieces=data.n_classes)
+            components = PCA(N_PRINCIPAL, random_state=seed).fit_transform(data.train) if is_image else None
+            task = Task(points, graphs.neighbor_affinities(points, n_pieces=data.n_classes), components, data.n_classes)
             for start in missing:
-                line = {"data": name, "seed": seed, "start": start, **measure(start, points, affinities, data, seed)}
+                line = {"data": name, "seed": seed, "start": start, **measure(methods[start], task, data, seed)}
                 append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
                 print(f"{name}, seed {seed}, {start}: {100 * line['accuracy']:.1f} %", flush=True)
     arguments.page.write_text(make_page(read_lines(arguments.out)))
@@ -107,23 +138,24 @@ def place(data, seed, memory):
     return models.make("vade", data.n_classes, seed, n_features=n_features, params=params).fit_transform(data.train)
 
 
-def measure(start, points, affinities, data, seed):
+def measure(method, task, data, seed):
     """Figures of one start."""
     K, began = data.n_classes, time.perf_counter()
-    responsibilities = METHODS[start](points, affinities, K, np.random.RandomState(seed))
+    labels = method(task, np.random.RandomState(seed)).argmax(1)
     seconds = time.perf_counter() - began
-    labels = responsibilities.argmax(1)
+    links = blocks.Links.of_rows(task.affinities)
     return {
         "accuracy": clustering_accuracy(data.train_labels, labels),
         "ari": float(adjusted_rand_score(data.train_labels, labels)),
-        "cut": graphs.normalized_cut(affinities, np.eye(K)[labels]),
+        "cut": graphs.normalized_cut(task.affinities, np.eye(K)[labels]),
+        "information": blocks.information(links.table(labels, K, links.to_clusters(labels, K))),
         "seconds": seconds,
     }
 
 
 def make_page(lines):
     """docs/starts_compared.md."""
-    header = ["data", "start", "accuracy, % ± sd", "worst", "ARI", "cut", "seeds"]
+    header = ["data", "start", "accuracy, % ± sd", "worst", "ARI", "cut", "information", "seeds"]
     parts = [NOTE.replace("report.py", "starts.py"), "# Starts compared", EXPLANATION]
     return "\n\n".join([*parts, format_table(header, make_rows(lines))]) + "\n"
 
@@ -131,12 +163,12 @@ def make_page(lines):
 def make_rows(lines):
     """A row per data set and start."""
     for data in dict.fromkeys(line["data"] for line in lines):
-        for start in METHODS:
+        for start in ORDER:
             chosen = [line for line in lines if (line["data"], line["start"]) == (data, start)]
             if chosen:
                 accuracies = [100 * line["accuracy"] for line in chosen]
-                ari, cut = (f"{np.mean([line[name] for line in chosen]):.3f}" for name in ("ari", "cut"))
-                yield [data, start, mean_and_sd(accuracies), f"{min(accuracies):.1f}", ari, cut, len(chosen)]
+                means = [f"{np.mean([line[name] for line in chosen]):.3f}" for name in ("ari", "cut", "information")]
+                yield [data, start, mean_and_sd(accuracies), f"{min(accuracies):.1f}", *means, len(chosen)]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ IMAGE_SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-3,
     "pretrain_iter": 40,
     "max_iter": 8,
-    "init_params": "graph",
 }
 
 

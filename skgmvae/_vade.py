@@ -48,9 +48,9 @@ class VaDEClustering(DeepMixture):
         learned variance per feature and standardises the features internally; densities are reported in
         the units of the data.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
-        How the mixture begins. 'graph': spectral clustering of a neighbour graph of the embedding; 'gmm': a
-        Gaussian mixture fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the
-        standardised inputs if there are at most 100 features, else the graph. The first epochs hold on to the
+        How the mixture begins. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a Gaussian mixture
+        fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardised inputs if there
+        are at most 100 features, else the graph of embedding and inputs. The first epochs hold on to the
         start (see the documentation of the start). 'random': random responsibilities.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.

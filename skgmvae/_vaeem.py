@@ -48,10 +48,10 @@ class VAEEMClustering(DeepMixture):
         variance per component and feature and standardises the features internally; densities are reported
         in the units of the data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
-        Responsibilities of the first M-step. 'graph': spectral clustering of a neighbour graph of the
-        embedding; 'gmm': a Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper;
-        'auto': the better of graph and mixture by the lower bound of a mixture begun there, both made on the
-        standardised inputs if there are at most 100 features, else on the embedding.
+        Responsibilities of the first M-step. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a
+        Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper; 'auto': graph or mixture,
+        chosen without labels on the standardised inputs if there are at most 100 features, else the graph of
+        embedding and inputs (see the documentation of the start).
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=25

@@ -1,6 +1,5 @@
 """Starts without labels: shapes, determinism, the cases each is there for, and degenerate rows."""
 
-import itertools
 import warnings
 
 import numpy as np
@@ -11,10 +10,12 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import normalize
 
-from skgmvae.training import graphs, simple_starts, starts
-from skgmvae.training.graphs import lessen_cut, neighbor_affinities, normalized_cut
-from skgmvae.training.starts import STARTS, choose_start, refine_mixture
+from skgmvae.training import blocks, graphs, simple_starts, starts
+from skgmvae.training.blocks import Links
+from skgmvae.training.graphs import neighbor_affinities, normalized_cut
+from skgmvae.training.starts import STARTS, Views, choose_start, refine_mixture
 
 
 def start(name, points, n_components, seed=0):
@@ -144,7 +145,7 @@ DEGENERATE = {
 def test_degenerate_rows_still_give_responsibilities(name, points):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # k-means on fewer distinct rows than components
-        responsibilities = choose_start(name, points, points, 3, np.random.RandomState(0))[1]
+        responsibilities = choose_start(name, Views(points, points), 3, np.random.RandomState(0))[1]
     check_responsibilities(responsibilities, len(points), 3)
 
 
@@ -187,7 +188,7 @@ def test_auto_takes_the_mixture_of_the_better_bound_on_the_inputs(winner, monkey
     assert mixture_bound(points, good) > mixture_bound(points, bad) + 0.1
     monkeypatch.setattr(starts, "partition", lambda *arguments: good if winner == "graph" else bad)
     monkeypatch.setattr(starts, "gmm_responsibilities", lambda *arguments: bad if winner == "graph" else good)
-    name, responsibilities = choose_start("auto", np.zeros((90, 1)), points, 3, np.random.RandomState(0))
+    name, responsibilities = choose_start("auto", Views(np.zeros((90, 1)), points), 3, np.random.RandomState(0))
     assert name == "gmm on the inputs"
     np.testing.assert_array_equal(responsibilities.argmax(1), y)
 
@@ -199,7 +200,7 @@ def test_auto_takes_the_graph_where_it_cuts_far_less_and_in_an_embedding():
     ):
         by_mixture = start("gmm", points, 2)
         for embedding, inputs, place in ((np.zeros((300, 1)), points, "inputs"), (points, None, "embedding")):
-            name, responsibilities = choose_start("auto", embedding, inputs, 2, np.random.RandomState(0))
+            name, responsibilities = choose_start("auto", Views(embedding, inputs), 2, np.random.RandomState(0))
             assert name == f"graph on the {place}"
             assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
             assert mixture_bound(points, responsibilities) < mixture_bound(points, by_mixture) + 1e-6
@@ -208,8 +209,10 @@ def test_auto_takes_the_graph_where_it_cuts_far_less_and_in_an_embedding():
 def test_auto_does_not_trust_covariances_of_more_parameters_than_rows():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(120, 12)) + 6.0 * np.repeat(np.eye(12)[:3], 40, axis=0)
-    assert choose_start("auto", points, points, 3, np.random.RandomState(0))[0] == "graph on the inputs"
-    assert choose_start("auto", points[:, :4], points[:, :4], 3, np.random.RandomState(0))[0] == "gmm on the inputs"
+    assert choose_start("auto", Views(points, points), 3, np.random.RandomState(0))[0] == "graph on the inputs"
+    assert (
+        choose_start("auto", Views(points[:, :4], points[:, :4]), 3, np.random.RandomState(0))[0] == "gmm on the inputs"
+    )
 
 
 def test_normalized_cut_counts_what_leaves_each_cluster():
@@ -220,38 +223,38 @@ def test_normalized_cut_counts_what_leaves_each_cluster():
     np.testing.assert_allclose(normalized_cut(csr_array(affinities), one_hot(labels, 3)), expected)
 
 
-def test_lessened_cut_cannot_be_lessened_by_moving_one_row_more():
-    rng = np.random.default_rng(0)
-    affinities = rng.uniform(size=(30, 30)) * (rng.uniform(size=(30, 30)) < 0.3)
-    affinities = csr_array(np.triu(affinities, 1) + np.triu(affinities, 1).T)
-
-    def cut(labels):
-        return normalized_cut(affinities, one_hot(labels, 4))
-
-    for seed in range(5):
-        # the last cluster has one row, which may not leave it
-        before = np.r_[np.random.default_rng(seed).integers(3, size=29), 3]
-        after = lessen_cut(affinities, before, 4, np.random.RandomState(seed))
-        assert cut(after) < cut(before) - 0.1
-        assert len(np.unique(after)) == 4
-        for row, component in itertools.product(range(30), range(4)):
-            is_linked = affinities[[row]].toarray()[0, after == component].any()
-            if is_linked and (after == after[row]).sum() > 1:
-                other = after.copy()
-                other[row] = component
-                assert cut(other) >= cut(after) - 1e-12
-
-
-def test_without_a_gap_the_graph_takes_the_clusters_of_least_cut(monkeypatch):
-    points = np.random.default_rng(0).normal(size=(300, 4))
+def test_without_a_gap_the_graph_takes_clusters_whose_links_tell_most():
+    # overlapping blobs in more rows than there are groups of rows in a search
+    points, y = make_blobs(900, n_features=4, centers=8, cluster_std=2.6, random_state=1)
     affinities = neighbor_affinities(points, 8)
-    tried = []
-    monkeypatch.setattr(
-        graphs, "normalized_cut", lambda *arguments: tried.append(normalized_cut(*arguments)) or tried[-1]
-    )
-    labels = graphs.partition(affinities, points, 8, np.random.RandomState(0)).argmax(1)
-    assert len(tried) == 2 and len(set(tried)) > 1
-    assert normalized_cut(affinities, one_hot(labels, 8)) < min(tried)
+    eigenvalues, vectors = graphs.eigenvectors(affinities, 12, np.random.RandomState(0))
+    assert eigenvalues[8] < graphs.CLEAR_GAP * eigenvalues[7]
+    links = Links.of_rows(affinities)
+
+    def information(labels):
+        return blocks.information(links.table(labels, 8, links.to_clusters(labels, 8)))
+
+    found = graphs.partition(affinities, [points], 8, np.random.RandomState(0)).argmax(1)
+    by_kmeans = [start("kmeans", normalize(vectors[:, :n]), 8).argmax(1) for n in range(8, 13)]
+    assert information(found) > max(map(information, [y, *by_kmeans]))
+    assert adjusted_rand_score(y, found) > 0.65
+
+
+def test_auto_joins_the_graphs_of_embedding_and_components_and_looks_at_no_untrained_embedding():
+    # each view keeps two of four blobs together
+    points, y = make_blobs(200, centers=[[0, 0], [0, 9], [9, 0], [9, 9]], random_state=0)
+    rng = np.random.default_rng(0)
+    one, other = (np.column_stack([points[:, i], rng.normal(size=(200, 8))]) for i in (0, 1))
+    assert max(adjusted_rand_score(y, start("graph", view, 4).argmax(1)) for view in (one, other)) < 0.8
+    name, responsibilities = choose_start("auto", Views(one, components=other), 4, np.random.RandomState(0))
+    assert name == "graph on embedding and inputs"
+    assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
+    joint = graphs.join_affinities([one, other], 4)
+    np.testing.assert_allclose(joint.toarray(), (neighbor_affinities(one, 4) + neighbor_affinities(other, 4)).toarray())
+    untrained = Views(np.zeros((200, 1)), components=points, is_trained=False)
+    name, responsibilities = choose_start("auto", untrained, 4, np.random.RandomState(0))
+    assert name == "graph on the inputs"
+    assert adjusted_rand_score(y, responsibilities.argmax(1)) == 1.0
 
 
 def test_auto_finds_crossing_ellipses_where_the_graph_fails():
@@ -259,14 +262,14 @@ def test_auto_finds_crossing_ellipses_where_the_graph_fails():
     points = np.vstack([rng.normal(0, [5.0, 0.2], (150, 2)), rng.normal(0, [0.2, 5.0], (150, 2))])
     y = np.repeat([0, 1], 150)
     by_graph = adjusted_rand_score(y, start("graph", points, 2).argmax(1))
-    name, responsibilities = choose_start("auto", points, points, 2, np.random.RandomState(0))
+    name, responsibilities = choose_start("auto", Views(points, points), 2, np.random.RandomState(0))
     assert name == "gmm on the inputs"
     assert adjusted_rand_score(y, responsibilities.argmax(1)) > max(0.8, by_graph)
 
 
 def test_named_start_is_taken_on_the_embedding():
     points, _ = blobs()
-    name, responsibilities = choose_start("kmeans", points, np.zeros((90, 2)), 3, np.random.RandomState(0))
+    name, responsibilities = choose_start("kmeans", Views(points, np.zeros((90, 2))), 3, np.random.RandomState(0))
     assert name == "kmeans"
     np.testing.assert_array_equal(responsibilities, start("kmeans", points, 3))
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_memory
 from torch import nn
 
@@ -20,11 +21,13 @@ from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
 from skgmvae.training.progress import show_phase
-from skgmvae.training.starts import choose_start, spread
+from skgmvae.training.starts import Views, choose_start, spread
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
 MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
-MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
+MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features …
+N_PRINCIPAL = 50  # … and on so many principal components of more
+PRINCIPAL_ROWS = 10_000  # rows that these are computed from
 HELD_SHARE = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
 GUIDE_ROWS = 2**17  # at a time
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
@@ -143,7 +146,14 @@ def fit_from_scratch(
             is_held = not net_type.can_be_guided or (_n_held(plan) > 0 and init_params != "random")
             with show_phase(f"start{which}", verbose) as show:
                 start = start_model(
-                    model, autoencoder, X, init_params, rng, check_device(plan.device), for_all_rows=is_held
+                    model,
+                    autoencoder,
+                    X,
+                    init_params,
+                    rng,
+                    check_device(plan.device),
+                    is_pretrained=pretraining.n_epochs > 0,
+                    for_all_rows=is_held,
                 )
                 show(start.name)
             clock.lap("start")
@@ -177,17 +187,28 @@ def start_model(
     random_state: np.random.RandomState,
     device: torch.device,
     *,
+    is_pretrained: bool = True,
     for_all_rows: bool = True,
 ) -> Start:
     """Set the parameters that the training starts from.
 
-    Without ``for_all_rows`` the responsibilities may be None where there are many rows.
+    Where the embedding is not pretrained, 'auto' does without it if it can. Without ``for_all_rows`` the
+    responsibilities may be None where there are many rows.
     """
     autoencoder.eval()
     keeps_weights = init_params == "random" and model.random_start_is_weights
     start = Start(init_params, None)
     if not keeps_weights:
-        start = _start_mixture(model, autoencoder, X, init_params, random_state, device, for_all_rows=for_all_rows)
+        start = _start_mixture(
+            model,
+            autoencoder,
+            X,
+            init_params,
+            random_state,
+            device,
+            is_pretrained=is_pretrained,
+            for_all_rows=for_all_rows,
+        )
     likelihood = model.likelihood
     if likelihood.learns_variance:
         some_rows = PickedRows(X, np.arange(0, len(X), max(1, len(X) // RESIDUAL_ROWS)))
@@ -208,21 +229,28 @@ def _start_mixture(
     random_state: np.random.RandomState,
     device: torch.device,
     *,
+    is_pretrained: bool,
     for_all_rows: bool,
 ) -> Start:
     """Moments of the mixture from responsibilities in the embedding of the rows, or of ``MAX_START_ROWS`` of them."""
     some: Any = X
     if len(X) > MAX_START_ROWS:
         some = PickedRows(X, np.sort(random_state.choice(len(X), MAX_START_ROWS, replace=False)))
-    embedding, inputs = over_chunks(autoencoder, _embed, some, device), None
+    embedding = over_chunks(autoencoder, _embed, some, device)
+    views = Views(embedding, is_trained=is_pretrained)
+    place: Callable[[Any, torch.Tensor], torch.Tensor] = _embed
     if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES:
-        inputs = over_chunks(autoencoder, _standardise, some, device)
-    name, responsibilities = choose_start(init_params, embedding, inputs, model.n_components, random_state)
+        views, place = views._replace(inputs=over_chunks(autoencoder, _standardise, some, device)), _standardise
+    elif init_params == "auto":
+        project = _principal_components(autoencoder, some, random_state, device)
+        views = views._replace(components=over_chunks(autoencoder, project, some, device))
+        place = _embed if is_pretrained else project
+    name, responsibilities = choose_start(init_params, views, model.n_components, random_state)
     start = Start(name, torch.from_numpy(responsibilities))
     model.start_from(torch.from_numpy(embedding), start.responsibilities)
     if some is X or not for_all_rows:
         return start if some is X else Start(name, None)
-    place, points = (_embed, embedding) if inputs is None else (_standardise, inputs)
+    points = over_chunks(autoencoder, place, some, device)
     assign = spread(points, responsibilities, random_state, is_random=init_params == "random")
     all_rows = _assign_all(autoencoder, X, place, assign, model.n_components, device)
     all_rows[some.indices] = responsibilities
@@ -230,6 +258,22 @@ def _start_mixture(
     if hasattr(model, "starting_responsibilities"):  # kept for its first M-step
         model.starting_responsibilities = start.responsibilities
     return start
+
+
+def _principal_components(
+    autoencoder: Autoencoder, X: Any, random_state: np.random.RandomState, device: torch.device
+) -> Callable[[Any, torch.Tensor], torch.Tensor]:
+    """A function that gives rows (n, D) their first principal components (n, ``N_PRINCIPAL``)."""
+    some = PickedRows(X, np.sort(random_state.choice(len(X), min(PRINCIPAL_ROWS, len(X)), replace=False)))
+    rows = over_chunks(autoencoder, _standardise, some, device)
+    pca = PCA(min(N_PRINCIPAL, *rows.shape), random_state=random_state).fit(rows)
+    mean, directions = torch.from_numpy(pca.mean_), torch.from_numpy(pca.components_)
+
+    def project(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
+        standardised = autoencoder.standardise(rows)
+        return (standardised - mean.to(standardised)) @ directions.to(standardised).T
+
+    return project
 
 
 def _assign_all(

@@ -2,13 +2,20 @@
 
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
 
-from skgmvae.training.graphs import graph_responsibilities, neighbor_affinities, normalized_cut, partition
+from skgmvae.training.graphs import (
+    graph_responsibilities,
+    joint_responsibilities,
+    neighbor_affinities,
+    normalized_cut,
+    partition,
+)
 from skgmvae.training.simple_starts import (
     gmm_responsibilities,
     kmeans_responsibilities,
@@ -17,7 +24,7 @@ from skgmvae.training.simple_starts import (
 )
 
 # 'auto' on the inputs: what speaks for the graph's clusters against the mixture's
-CLEARLY_LESS_CUT = 0.5  # of the mixture's normalised cut …
+CLEARLY_LESS_CUT = 0.25  # of the mixture's normalised cut …
 NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by this at most, in nats per row
 # beyond the rows that a start is made on
 N_LANDMARKS = 5_000  # of these, among which the nearest are looked for …
@@ -48,25 +55,40 @@ STARTS: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]
 }
 
 
+class Views(NamedTuple):
+    """Where a start may look for clusters.
+
+    Attributes
+    ----------
+    embedding : ndarray of shape (N, L)
+        Of the autoencoder.
+    inputs : ndarray of shape (N, D) or None
+        Standardised rows, where these are narrow enough for a mixture of their own.
+    components : ndarray of shape (N, P) or None
+        Principal components of wider ones.
+    is_trained : bool
+        Whether the embedding is one to look at.
+    """
+
+    embedding: np.ndarray
+    inputs: np.ndarray | None = None
+    components: np.ndarray | None = None
+    is_trained: bool = True
+
+
 def choose_start(
-    init_params: str,
-    embedding: np.ndarray,
-    inputs: np.ndarray | None,
-    n_components: int,
-    random_state: np.random.RandomState,
+    init_params: str, views: Views, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, np.ndarray]:
     """The start named ``init_params``, made in the embedding; for 'auto', one of graph and mixture.
 
-    With inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. In an embedding it takes the
-    graph: there a mixture's likelihood says little about clusters (on four of five MNIST embeddings it
-    preferred the mixture of lower accuracy).
+    With narrow inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. Otherwise it takes the graph, of
+    neighbours in the embedding and among the inputs' principal components: in an embedding, a mixture's likelihood says
+    little about clusters (on four of five MNIST embeddings it preferred the mixture of lower accuracy).
 
     Parameters
     ----------
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}
-    embedding : ndarray of shape (N, L)
-    inputs : ndarray of shape (N, D) or None
-        Standardised rows; None where starts on the inputs are not to be tried.
+    views : Views
     n_components : int
     random_state : RandomState
 
@@ -75,12 +97,18 @@ def choose_start(
     name : str
     responsibilities : ndarray of shape (N, K)
     """
+    embedding, inputs, components, is_trained = views
     if init_params != "auto":
         return init_params, STARTS[init_params](embedding, n_components, random_state)
-    if inputs is None:
+    if inputs is not None:
+        name, responsibilities = graph_or_mixture(inputs, n_components, random_state)
+        return f"{name} on the inputs", responsibilities
+    if components is None:
         return "graph on the embedding", graph_responsibilities(embedding, n_components, random_state)
-    name, responsibilities = graph_or_mixture(inputs, n_components, random_state)
-    return f"{name} on the inputs", responsibilities
+    if not is_trained:
+        return "graph on the inputs", graph_responsibilities(components, n_components, random_state)
+    responsibilities = joint_responsibilities([embedding, components], n_components, random_state)
+    return "graph on embedding and inputs", responsibilities
 
 
 def graph_or_mixture(
@@ -108,7 +136,7 @@ def graph_or_mixture(
     if K == 1 or N <= K + 1 or N / K < L * (L + 3) / 2:
         return "graph", graph_responsibilities(points, K, random_state)
     affinities = neighbor_affinities(points, n_pieces=K)
-    clusters = partition(affinities, points, K, random_state)
+    clusters = partition(affinities, [points], K, random_state)
     responsibilities = gmm_responsibilities(points, K, random_state)
     bound = refine_mixture(points, responsibilities).lower_bound_
     from_graph = refine_mixture(points, clusters)

@@ -1,0 +1,229 @@
+"""Clusters of a graph whose linked rows tell most about each other's cluster.
+
+Draw a link of the graph by its affinity. The mutual information of the labels of its two ends,
+Σ_ab p_ab log(p_ab / (p_a p_b)) with p_ab the share of affinity between clusters a and b, is high where links stay
+within clusters and clusters are many and of equal weight: log K at most. It is, per link and but for a constant, the
+greatest log-likelihood that a stochastic block model with degrees can give to the graph (Karrer & Newman 2011).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.cluster import KMeans
+
+TINY = np.finfo(np.float64).tiny
+LEAST_GAIN = 1e-9  # nats; a change of less is none
+MAX_STARTS = 8  # of a search …
+MAX_STARTED = 160  # … while the clusters of all starts are no more than these
+MAX_GROUPS = 400  # of rows, among which a search goes on before single rows move …
+GROUPS_PER_CLUSTER = 5  # … but at least so many
+MAX_MORE = 20  # clusters that a search begins with beyond K, but at most 2K
+MAX_SPLITS = 20  # clusters, the largest, that are split in turn while none gains …
+MAX_TRIES = 150  # … and splits in all, per start
+GROUPING_STEPS = 20  # of k-means
+
+
+@dataclass(frozen=True)
+class Links:
+    """A symmetric graph of total weight one.
+
+    Attributes
+    ----------
+    between : csr_array of shape (N, N)
+        Affinities of different nodes.
+    within : ndarray of shape (N,)
+        Of each node to itself.
+    """
+
+    between: csr_array
+    within: np.ndarray
+
+    @classmethod
+    def of_rows(cls, affinities: csr_array) -> "Links":
+        """The graph of rows, its diagonal zero."""
+        return cls(affinities / affinities.sum(), np.zeros(affinities.shape[0]))
+
+    def join(self, groups: np.ndarray, n_groups: int) -> "Links":
+        """The graph of groups of nodes; its partitions have the information of those of the nodes."""
+        members = _members(groups, n_groups)
+        joined = (members.T @ self.between @ members).toarray()
+        within = joined.diagonal() + np.bincount(groups, self.within, n_groups)
+        np.fill_diagonal(joined, 0.0)
+        return Links(csr_array(joined), within)
+
+    def to_clusters(self, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+        """Affinity of each node to every cluster (N, K), its own to itself left out."""
+        return np.asarray((self.between @ _members(labels, n_clusters)).toarray())
+
+    def table(self, labels: np.ndarray, n_clusters: int, to_clusters: np.ndarray) -> np.ndarray:
+        """Affinity between clusters (K, K), given that of the nodes to them."""
+        table = np.asarray(_members(labels, n_clusters).T @ to_clusters)
+        return table + np.diag(np.bincount(labels, self.within, n_clusters))
+
+
+def find_blocks(
+    affinities: csr_array, places: np.ndarray, n_clusters: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Labels of high mutual information, the best of several searches.
+
+    A search takes groups of rows for nodes. It begins with more than K clusters, joins those whose union costs least,
+    moves nodes (:func:`climb`), and then splits clusters and joins others as long as that gains
+    (:func:`split_and_join`). The best labels are mended row by row.
+
+    Parameters
+    ----------
+    affinities : csr_array of shape (N, N)
+        Symmetric, its diagonal zero, no row empty.
+    places : ndarray of shape (N, L)
+        Of the rows: near ones make a group. Rows of the Laplacian's eigenvectors.
+    n_clusters : int
+        K < N.
+    random_state : RandomState
+
+    Returns
+    -------
+    labels : ndarray of shape (N,)
+    """
+    links, group = Links.of_rows(affinities), np.arange(len(places))
+    n_groups = max(MAX_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
+    grouped, centres = links, places
+    if n_groups < len(places):
+        grouping = KMeans(n_groups, n_init=1, max_iter=GROUPING_STEPS, random_state=random_state).fit(places)
+        group, centres = grouping.labels_, grouping.cluster_centers_
+        grouped = links.join(group, n_groups)
+    n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(centres))
+    best, most = np.zeros(len(centres), dtype=int), -math.inf
+    for _ in range(max(1, min(MAX_STARTS, MAX_STARTED // n_clusters))):
+        many = KMeans(n_more, n_init=1, random_state=random_state).fit_predict(centres)
+        labels = join_cheapest(grouped.table(many, n_more, grouped.to_clusters(many, n_more)), n_clusters)[many]
+        labels, found = split_and_join(grouped, centres, labels, n_clusters, random_state)
+        if found > most:
+            best, most = labels, found
+    return climb(links, best[group], n_clusters, random_state)[0]
+
+
+def information(table: np.ndarray) -> float:
+    """Mutual information, in nats, of the two labels of a link, from the affinity between clusters (K, K)."""
+    return float(_entropies(table).sum() - 2.0 * _entropies(table.sum(1)).sum())
+
+
+def climb(
+    links: Links, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, float]:
+    """Labels of more information, by moving nodes to other clusters, and that information.
+
+    A random half of the nodes that would gain by a move, by the gradient, make it; should the information not rise,
+    since they also meet each other, half of that half, and so on. It ends where no node would gain.
+    """
+    to_clusters = links.to_clusters(labels, n_clusters)
+    table = links.table(labels, n_clusters, to_clusters)
+    most = information(table)
+    nodes, to = _find_moves(links, labels, to_clusters, table)
+    while len(nodes):
+        some = random_state.permutation(len(nodes))[: math.ceil(len(nodes) / 2)]
+        nodes, to = nodes[some], to[some]
+        moved = labels.copy()
+        moved[nodes] = to
+        to_clusters = links.to_clusters(moved, n_clusters)
+        table = links.table(moved, n_clusters, to_clusters)
+        found = information(table)
+        if found > most + LEAST_GAIN:
+            labels, most = moved, found
+            nodes, to = _find_moves(links, labels, to_clusters, table)
+        elif len(nodes) == 1:
+            break
+    return labels, most
+
+
+def _find_moves(
+    links: Links, labels: np.ndarray, to_clusters: np.ndarray, table: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes that would gain by a move, to first order, and where to; nobody moves to an empty cluster."""
+    shares = table.sum(1)
+    some_link = links.between.data.mean() if links.between.nnz else 1.0  # instead of none: log 0
+    gradient = np.log((table + some_link) / np.maximum(np.outer(shares, shares), TINY))
+    values = 2.0 * to_clusters @ gradient.T + np.outer(links.within, gradient.diagonal())
+    values[:, shares == 0.0] = -math.inf
+    to = values.argmax(1)
+    each = np.arange(len(labels))
+    nodes = np.flatnonzero(values[each, to] > values[each, labels])
+    return nodes, to[nodes]
+
+
+def join_cheapest(table: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Which of ``n_clusters`` each cluster goes to, when those two are joined, again and again, that cost least."""
+    joined_to = np.arange(len(table))
+    while len(table) > n_clusters:
+        a, b = divmod(int(_costs_of_joining(table).argmin()), len(table))
+        a, b = min(a, b), max(a, b)
+        table = table.copy()
+        table[a] += table[b]
+        table[:, a] += table[:, b]
+        table = np.delete(np.delete(table, b, 0), b, 1)
+        joined_to[joined_to == b] = a
+        joined_to[joined_to > b] -= 1
+    return joined_to
+
+
+def _costs_of_joining(table: np.ndarray) -> np.ndarray:
+    """Information that the union of clusters a and b loses (K, K); inf on the diagonal."""
+    entropies, own, shares = _entropies(table), table.diagonal(), table.sum(1)
+    own_entropies, share_entropies = entropies.diagonal(), _entropies(shares)
+    others = entropies.sum(1)
+    gains = np.empty_like(table)
+    for a, row in enumerate(table):
+        unions = _entropies(row + table)  # of a and b, to every cluster
+        with_others = unions.sum(1) - unions[:, a] - unions.diagonal()
+        apart = others[a] + others - own_entropies[a] - own_entropies - 2.0 * entropies[a]
+        inside = _entropies(own[a] + own + 2.0 * row) - own_entropies[a] - own_entropies - 2.0 * entropies[a]
+        sizes = _entropies(shares[a] + shares) - share_entropies[a] - share_entropies
+        gains[a] = 2.0 * (with_others - apart) + inside - 2.0 * sizes
+        gains[a, a] = -math.inf
+    return -gains
+
+
+def split_and_join(
+    links: Links, places: np.ndarray, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, float]:
+    """Labels of more information, by splitting one cluster and joining two, and that information.
+
+    Clusters are split in turn, the largest first; what gains is kept, until none of the splits gains, or enough were
+    tried.
+    """
+    K = n_clusters
+    labels, most = climb(links, labels, K, random_state)
+    waiting = _by_size(labels, K)
+    for _ in range(MAX_TRIES):
+        if not waiting:
+            break
+        nodes = np.flatnonzero(labels == waiting.pop(0))
+        if len(nodes) < 2:
+            continue
+        split = labels.copy()
+        split[nodes[KMeans(2, n_init=1, random_state=random_state).fit_predict(places[nodes]) == 1]] = K
+        split, _ = climb(links, split, K + 1, random_state)
+        split = join_cheapest(links.table(split, K + 1, links.to_clusters(split, K + 1)), K)[split]
+        split, found = climb(links, split, K, random_state)
+        if found > most + LEAST_GAIN:
+            labels, most, waiting = split, found, _by_size(split, K)
+    return labels, most
+
+
+def _by_size(labels: np.ndarray, n_clusters: int) -> list[int]:
+    """The clusters to split, the largest first."""
+    order: list[int] = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")[:MAX_SPLITS].tolist()
+    return order
+
+
+def _members(labels: np.ndarray, n_clusters: int) -> csr_array:
+    """One-hot labels (N, K)."""
+    N = len(labels)
+    return csr_array((np.ones(N), labels, np.arange(N + 1)), shape=(N, n_clusters))
+
+
+def _entropies(shares: np.ndarray) -> np.ndarray:
+    """x log x."""
+    logarithms: np.ndarray = np.log(np.maximum(shares, TINY))
+    return shares * logarithms
