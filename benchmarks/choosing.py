@@ -6,16 +6,14 @@ appends a JSON line per grid to benchmarks/results/choosing.jsonl (grids that ar
 docs/finding_k.md from them. --no-fits only writes the page.
 """
 
-import argparse
 import sys
 import time
 import warnings
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import environment
 import numpy as np
-from report import NOTE, format_table
+import pages
 from run import append_line, read_lines
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
@@ -26,7 +24,6 @@ from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.metrics import label_stability
 
-ROOT = Path(__file__).resolve().parent.parent
 GRID = list(range(1, 8))
 N_SAMPLES = 600
 DISTANCE = 4.0  # between the nearest two centres of the blobs, in standard deviations
@@ -80,13 +77,7 @@ def main(argv=None) -> int:
 
 def make_parser():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, …; default: %(default)s")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "choosing.jsonl")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "finding_k.md")
-    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
-    parser.add_argument("--no-fits", dest="fits", action="store_false", help="only write the page")
-    return parser
+    return pages.make_parser(__doc__, results="choosing.jsonl", page="finding_k.md", seeds=5, threads=2)
 
 
 def search(data, method, seed):
@@ -142,8 +133,7 @@ def pick(line):
 def make_page(lines):
     """docs/finding_k.md."""
     header = ["data", "K", "method", "best", "by the rule", "best is K", "by the rule is K"]
-    parts = [NOTE.replace("report.py", "choosing.py"), "# How often the score finds K", EXPLANATION]
-    return "\n\n".join([*parts, format_table(header, make_rows(lines))]) + "\n"
+    return pages.make_page("choosing.py", "How often the score finds K", EXPLANATION, header, make_rows(lines))
 
 
 def make_rows(lines):

@@ -6,25 +6,22 @@ appends a JSON line per data set, model, share and seed to benchmarks/results/ho
 and writes docs/holding.md from them. --no-fits only writes the page.
 """
 
-import argparse
 import itertools
 import sys
 import warnings
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import data as data_sets
 import environment
 import models
 import numpy as np
-from report import NOTE, format_table
+import pages
 from run import append_line, read_lines
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from skgmvae.training import fitting
 
-ROOT = Path(__file__).resolve().parent.parent
 SHARES = (0.0, 0.5, 0.75, 0.9)
 SETS = ("digits", "breast_cancer", "moons", "circles")
 MODELS = ("vade", "gmvae")
@@ -56,15 +53,10 @@ def main(argv=None) -> int:
 
 def make_parser():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.make_parser(__doc__, results="holding.jsonl", page="holding.md", seeds=3, threads=1)
     add = parser.add_argument
     add("--data", nargs="+", choices=data_sets.NAMES, default=SETS, metavar="NAME", help="default: " + ", ".join(SETS))
     add("--model", nargs="+", choices=MODELS, default=MODELS, help="default: both")
-    add("--seeds", type=int, default=3, help="seeds 0, 1, …; default: %(default)s")
-    add("--out", type=Path, default=ROOT / "benchmarks" / "results" / "holding.jsonl")
-    add("--page", type=Path, default=ROOT / "docs" / "holding.md")
-    add("--threads", type=int, default=1, help="default: %(default)s")
-    add("--no-fits", dest="fits", action="store_false", help="only write the page")
     return parser
 
 
@@ -90,8 +82,7 @@ def fit(data, model, seed, share, memory):
 def make_page(lines):
     """docs/holding.md."""
     header = ["data", "model", "figure", *(f"{100 * share:.0f} %" for share in SHARES), "seeds"]
-    parts = [NOTE.replace("report.py", "holding.py"), "# How long the start is held", EXPLANATION]
-    return "\n\n".join([*parts, format_table(header, make_rows(lines))]) + "\n"
+    return pages.make_page("holding.py", "How long the start is held", EXPLANATION, header, make_rows(lines))
 
 
 def make_rows(lines):

@@ -7,7 +7,6 @@ and writes docs/starts_compared.md from them. --no-fits only writes the page. Im
 an autoencoder pretrained for each seed, which ``--memory`` shares with run.py's runs; the other sets as they are.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,8 @@ import data as data_sets
 import environment
 import models
 import numpy as np
-from report import NOTE, format_table, mean_and_sd
+import pages
+from report import mean_and_sd
 from run import append_line, read_lines
 from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
@@ -28,7 +28,6 @@ from skgmvae.metrics import clustering_accuracy
 from skgmvae.training import blocks, graphs, simple_starts
 from skgmvae.training.fitting import N_PRINCIPAL
 
-ROOT = Path(__file__).resolve().parent.parent
 EXPLANATION = """\
 Labels that the training of a mixture would begin with, on the rows it is fitted to: means over seeds, and the worst.
 Images in the embedding of an autoencoder pretrained for each seed, the other sets standardised and as they are.
@@ -115,16 +114,11 @@ def main(argv=None) -> int:
 
 def make_parser():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.make_parser(__doc__, results="starts.jsonl", page="starts_compared.md", seeds=5, threads=1)
     add = parser.add_argument
     add("--data", nargs="+", choices=data_sets.NAMES, default=["digits"], metavar="NAME", help="default: digits")
     add("--data-dir", type=Path, help="folder with a folder per set (data.py names the files); default: $SKGMVAE_DATA")
-    add("--seeds", type=int, default=5, help="seeds 0, 1, …; default: %(default)s")
     add("--memory", help="folder that keeps the pretrainings")
-    add("--out", type=Path, default=ROOT / "benchmarks" / "results" / "starts.jsonl")
-    add("--page", type=Path, default=ROOT / "docs" / "starts_compared.md")
-    add("--threads", type=int, default=1, help="default: %(default)s")
-    add("--no-fits", dest="fits", action="store_false", help="only write the page")
     return parser
 
 
@@ -156,8 +150,7 @@ def measure(method, task, data, seed):
 def make_page(lines):
     """docs/starts_compared.md."""
     header = ["data", "start", "accuracy, % ± sd", "worst", "ARI", "cut", "information", "seeds"]
-    parts = [NOTE.replace("report.py", "starts.py"), "# Starts compared", EXPLANATION]
-    return "\n\n".join([*parts, format_table(header, make_rows(lines))]) + "\n"
+    return pages.make_page("starts.py", "Starts compared", EXPLANATION, header, make_rows(lines))
 
 
 def make_rows(lines):
