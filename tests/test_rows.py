@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs
+from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
@@ -21,6 +22,7 @@ from skgmvae.rows import LazyRows, PickedRows, cut, find_map, is_better_read_laz
 from skgmvae.training import batches, expectation, fitting
 from skgmvae.training.batches import Guide, ShuffledBatches, plan_buffers
 from skgmvae.training.devices import seeded
+from skgmvae.training.starts import choose_start
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 INFERENCE = ("predict", "predict_proba", "score_samples", "transform", "reconstruct")
@@ -291,6 +293,31 @@ def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
     for Estimator in ESTIMATORS:
         model = make(Estimator, quick, max_iter=2, init_params="graph").fit(X)
         assert model.start_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
+
+
+@pytest.mark.parametrize(
+    "pretrain_iter, start", [(5, "graph on embedding and inputs"), (0, "graph on the inputs")], ids=["trained", "not"]
+)
+def test_wide_rows_start_from_their_principal_components_too(pretrain_iter, start, quick, small_blocks, monkeypatch):
+    monkeypatch.setattr(fitting, "MAX_INPUT_FEATURES", D - 1)
+    monkeypatch.setattr(fitting, "N_PRINCIPAL", 3)
+    monkeypatch.setattr(fitting, "PRINCIPAL_ROWS", 100)
+    X, y = make_rows()
+    places = []
+
+    def choose(name, views, *arguments):
+        places.append(views)
+        return choose_start(name, views, *arguments)
+
+    monkeypatch.setattr(fitting, "choose_start", choose)
+    settings = {"pretrain_iter": pretrain_iter, "max_iter": 2, "init_params": "auto"}
+    model = make(VAEEMClustering, quick, **settings).fit(Guarded(X))
+    assert model.start_ == start and adjusted_rand_score(y, model.labels_) > 0.95
+    # 200 of the rows, spread along as much variance as in any three directions
+    (views,) = places
+    assert views.components.shape == (200, 3) and views.embedding.shape[0] == 200
+    most = PCA(3).fit((X - X.mean(0)) / X.std(0)).explained_variance_.sum()
+    np.testing.assert_allclose(views.components.var(0).sum(), most, rtol=0.2)
 
 
 def test_same_seed_same_result_by_blocks(quick, small_blocks):

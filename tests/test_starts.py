@@ -193,15 +193,16 @@ def test_auto_takes_the_mixture_of_the_better_bound_on_the_inputs(winner, monkey
     np.testing.assert_array_equal(responsibilities.argmax(1), y)
 
 
-def test_auto_takes_the_graph_where_it_cuts_far_less_and_in_an_embedding():
+def test_auto_takes_the_graph_where_it_cuts_far_less_and_among_components():
     for points, y in (
         make_moons(300, noise=0.06, random_state=0),
         make_circles(300, factor=0.5, noise=0.05, random_state=0),
     ):
         by_mixture = start("gmm", points, 2)
-        for embedding, inputs, place in ((np.zeros((300, 1)), points, "inputs"), (points, None, "embedding")):
-            name, responsibilities = choose_start("auto", Views(embedding, inputs), 2, np.random.RandomState(0))
-            assert name == f"graph on the {place}"
+        nothing = np.zeros((300, 1))
+        for views in (Views(nothing, points), Views(nothing, components=points, is_trained=False)):
+            name, responsibilities = choose_start("auto", views, 2, np.random.RandomState(0))
+            assert name == "graph on the inputs"
             assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
             assert mixture_bound(points, responsibilities) < mixture_bound(points, by_mixture) + 1e-6
 

@@ -27,7 +27,7 @@ from skgmvae.training.trainer import Outcome, Plan, make_net, run
 MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features …
 N_PRINCIPAL = 50  # … and on so many principal components of more
-PRINCIPAL_ROWS = 10_000  # rows that these are computed from
+PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # rows that these are computed from, fewer where these are wide
 HELD_SHARE = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
 GUIDE_ROWS = 2**17  # at a time
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
@@ -264,7 +264,8 @@ def _principal_components(
     autoencoder: Autoencoder, X: Any, random_state: np.random.RandomState, device: torch.device
 ) -> Callable[[Any, torch.Tensor], torch.Tensor]:
     """A function that gives rows (n, D) their first principal components (n, ``N_PRINCIPAL``)."""
-    some = PickedRows(X, np.sort(random_state.choice(len(X), min(PRINCIPAL_ROWS, len(X)), replace=False)))
+    n_rows = min(len(X), PRINCIPAL_ROWS, max(2 * N_PRINCIPAL, PRINCIPAL_VALUES // X.shape[1]))
+    some = PickedRows(X, np.sort(random_state.choice(len(X), n_rows, replace=False)))
     rows = over_chunks(autoencoder, _standardise, some, device)
     pca = PCA(min(N_PRINCIPAL, *rows.shape), random_state=random_state).fit(rows)
     mean, directions = torch.from_numpy(pca.mean_), torch.from_numpy(pca.components_)

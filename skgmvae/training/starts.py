@@ -104,7 +104,7 @@ def choose_start(
         name, responsibilities = graph_or_mixture(inputs, n_components, random_state)
         return f"{name} on the inputs", responsibilities
     if components is None:
-        return "graph on the embedding", graph_responsibilities(embedding, n_components, random_state)
+        raise ValueError("'auto' needs inputs or their principal components.")
     if not is_trained:
         return "graph on the inputs", graph_responsibilities(components, n_components, random_state)
     responsibilities = joint_responsibilities([embedding, components], n_components, random_state)
