@@ -105,3 +105,11 @@ def test_planted_clusters_are_found_by_single_rows_and_by_groups(max_groups, mon
     found = find_blocks(affinities, places, 5, np.random.RandomState(0))
     assert adjusted_rand_score(labels, found) > 0.97
     np.testing.assert_array_equal(found, find_blocks(affinities, places, 5, np.random.RandomState(0)))
+
+
+def test_equal_rows_are_no_reason_for_a_warning(recwarn):
+    affinities = csr_array(np.ones((600, 600)) - np.eye(600))
+    places = np.repeat(np.eye(6), 100, axis=0)
+    labels = find_blocks(affinities, places, 4, np.random.RandomState(0))
+    assert labels.shape == (600,) and set(labels) <= set(range(4))
+    assert not recwarn.list

@@ -7,11 +7,14 @@ greatest log-likelihood that a stochastic block model with degrees can give to t
 """
 
 import math
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 TINY = np.finfo(np.float64).tiny
 LEAST_GAIN = 1e-9  # nats; a change of less is none
@@ -90,13 +93,13 @@ def find_blocks(
     n_groups = max(MAX_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
     grouped, centres = links, places
     if n_groups < len(places):
-        grouping = KMeans(n_groups, n_init=1, max_iter=GROUPING_STEPS, random_state=random_state).fit(places)
+        grouping = _fit_kmeans(places, n_groups, random_state, max_iter=GROUPING_STEPS)
         group, centres = grouping.labels_, grouping.cluster_centers_
         grouped = links.join(group, n_groups)
     n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(centres))
     best, most = np.zeros(len(centres), dtype=int), -math.inf
     for _ in range(max(1, min(MAX_STARTS, MAX_STARTED // n_clusters))):
-        many = KMeans(n_more, n_init=1, random_state=random_state).fit_predict(centres)
+        many = _fit_kmeans(centres, n_more, random_state).labels_
         labels = join_cheapest(grouped.table(many, n_more, grouped.to_clusters(many, n_more)), n_clusters)[many]
         labels, found = split_and_join(grouped, centres, labels, n_clusters, random_state)
         if found > most:
@@ -202,7 +205,7 @@ def split_and_join(
         if len(nodes) < 2:
             continue
         split = labels.copy()
-        split[nodes[KMeans(2, n_init=1, random_state=random_state).fit_predict(places[nodes]) == 1]] = K
+        split[nodes[_fit_kmeans(places[nodes], 2, random_state).labels_ == 1]] = K
         split, _ = climb(links, split, K + 1, random_state)
         split = join_cheapest(links.table(split, K + 1, links.to_clusters(split, K + 1)), K)[split]
         split, found = climb(links, split, K, random_state)
@@ -215,6 +218,13 @@ def _by_size(labels: np.ndarray, n_clusters: int) -> list[int]:
     """The clusters to split, the largest first."""
     order: list[int] = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")[:MAX_SPLITS].tolist()
     return order
+
+
+def _fit_kmeans(points: np.ndarray, n_clusters: int, random_state: np.random.RandomState, **options: Any) -> KMeans:
+    """K-means from one start, which may find fewer clusters where rows are equal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return KMeans(n_clusters, n_init=1, random_state=random_state, **options).fit(points)
 
 
 def _members(labels: np.ndarray, n_clusters: int) -> csr_array:
