@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
+from sklearn.base import BaseEstimator
 
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
@@ -71,6 +74,32 @@ def test_data_sets_that_are_not_bundled_are_read_from_their_folders(load_script,
         data.load("stl10")
 
 
+def test_the_first_images_are_a_set_of_their_own(load_script, monkeypatch, tmp_path):
+    data, X = load_script("data"), np.arange(48.0).reshape(12, 4)
+    monkeypatch.setitem(data.IMAGES, "mnist", lambda folder, split: (X + (split == "test"), np.arange(12) % 3))
+    monkeypatch.setattr(data, "N_SUBSET", 5)
+    few = data.load("mnist-10k", data_dir=tmp_path, protocol="all")
+    assert few.protocol == "split" and few.train_labels.tolist() == [0, 1, 2, 0, 1]
+    np.testing.assert_array_equal(few.train, X[:5])
+    np.testing.assert_array_equal(few.test, X + 1)
+
+
+def test_peers_are_made_at_their_own_defaults(load_script, monkeypatch):
+    class Recorder(BaseEstimator):
+        def __init__(self, n_clusters=8, random_state=None):
+            self.n_clusters, self.random_state = n_clusters, random_state
+
+    deep = types.SimpleNamespace(VaDE=Recorder, DEC=Recorder)
+    monkeypatch.setitem(sys.modules, "clustpy", types.SimpleNamespace(deep=deep))
+    models = load_script("models")
+    for name in models.PEERS:
+        peer = models.make(name, 3, 7, n_features=4)
+        assert (peer.n_clusters, peer.random_state) == (3, 7)
+    monkeypatch.setitem(sys.modules, "clustpy", None)
+    with pytest.raises(ImportError, match="clustpy"):
+        models.make("clustpy-vade", 3, 7, n_features=4)
+
+
 def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     out = tmp_path / "results" / "iris.jsonl"
     arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--keep", str(tmp_path)]
@@ -85,6 +114,7 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["protocol"] == "all" and line["held_out_score"] is None
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
     assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
+    assert line["cpu_seconds"] > 0.0
     assert line["majority_by_epoch"] == [line["majority_accuracy"]]
     assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
