@@ -24,7 +24,7 @@ MAX_GROUPS = 400  # of rows, among which a search goes on before single rows mov
 GROUPS_PER_CLUSTER = 5  # … but at least so many
 MAX_MORE = 20  # clusters that a search begins with beyond K, but at most 2K
 MAX_SPLITS = 20  # clusters, the largest, that are split in turn while none gains …
-MAX_TRIES = 150  # … and splits in all, per start
+MAX_TRIED = 1500  # … and clusters in all partitions that are tried, per start
 GROUPING_STEPS = 20  # of k-means
 
 
@@ -198,7 +198,7 @@ def split_and_join(
     K = n_clusters
     labels, most = climb(links, labels, K, random_state)
     waiting = _by_size(labels, K)
-    for _ in range(MAX_TRIES):
+    for _ in range(max(MAX_SPLITS, MAX_TRIED // K)):
         if not waiting:
             break
         nodes = np.flatnonzero(labels == waiting.pop(0))
