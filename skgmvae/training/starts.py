@@ -83,7 +83,7 @@ def choose_start(
 
     With narrow inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. Otherwise it takes the graph, of
     neighbours in the embedding and among the inputs' principal components: in an embedding, a mixture's likelihood says
-    little about clusters (on four of five MNIST embeddings it preferred the mixture of lower accuracy).
+    little about clusters.
 
     Parameters
     ----------
