@@ -26,7 +26,7 @@ from sklearn.preprocessing import normalize
 
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.training import blocks, graphs, simple_starts
-from skgmvae.training.fitting import N_PRINCIPAL
+from skgmvae.training.beginning import N_PRINCIPAL
 
 EXPLANATION = """\
 Labels that the training of a mixture would begin with, on the rows it is fitted to: means over seeds, and the worst.

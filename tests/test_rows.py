@@ -19,7 +19,7 @@ from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, rows
 from skgmvae._checks import check_rows
 from skgmvae.datasets import ScaledRows
 from skgmvae.rows import LazyRows, PickedRows, cut, find_map, is_better_read_lazily, is_sliceable, make_table
-from skgmvae.training import batches, expectation, fitting
+from skgmvae.training import batches, beginning, expectation
 from skgmvae.training.batches import Guide, ShuffledBatches, plan_buffers
 from skgmvae.training.devices import seeded
 from skgmvae.training.starts import choose_start
@@ -87,7 +87,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
     monkeypatch.setattr(rows, "BLOCK_BYTES", 50 * D * 4)
     monkeypatch.setattr(batches, "BUFFER_BYTES", 200 * D * 4)
-    monkeypatch.setattr(fitting, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(beginning, "MAX_START_ROWS", 200)
     monkeypatch.setattr(expectation, "PART_VALUES", 250)
     monkeypatch.setattr("skgmvae.inference.CHUNK_VALUES", 16 * 32)  # 32 rows to a chunk of these networks
 
@@ -289,7 +289,7 @@ def test_nothing_is_read_whole(Estimator, init_params, quick, small_blocks):
 
 def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
     X, y = make_rows()
-    monkeypatch.setattr(fitting, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(beginning, "MAX_START_ROWS", 200)
     for Estimator in ESTIMATORS:
         model = make(Estimator, quick, max_iter=2, init_params="graph").fit(X)
         assert model.start_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
@@ -299,9 +299,9 @@ def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
     "pretrain_iter, start", [(5, "graph on embedding and inputs"), (0, "graph on the inputs")], ids=["trained", "not"]
 )
 def test_wide_rows_start_from_their_principal_components_too(pretrain_iter, start, quick, small_blocks, monkeypatch):
-    monkeypatch.setattr(fitting, "MAX_INPUT_FEATURES", D - 1)
-    monkeypatch.setattr(fitting, "N_PRINCIPAL", 3)
-    monkeypatch.setattr(fitting, "PRINCIPAL_ROWS", 100)
+    monkeypatch.setattr(beginning, "MAX_INPUT_FEATURES", D - 1)
+    monkeypatch.setattr(beginning, "N_PRINCIPAL", 3)
+    monkeypatch.setattr(beginning, "PRINCIPAL_ROWS", 100)
     X, y = make_rows()
     places = []
 
@@ -309,7 +309,7 @@ def test_wide_rows_start_from_their_principal_components_too(pretrain_iter, star
         places.append(views)
         return choose_start(name, views, *arguments)
 
-    monkeypatch.setattr(fitting, "choose_start", choose)
+    monkeypatch.setattr(beginning, "choose_start", choose)
     settings = {"pretrain_iter": pretrain_iter, "max_iter": 2, "init_params": "auto"}
     model = make(VAEEMClustering, quick, **settings).fit(Guarded(X))
     assert model.start_ == start and adjusted_rand_score(y, model.labels_) > 0.95

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from skgmvae.models import ELBOTerms, VaDE, vade
 from skgmvae.training import net as net_module
 from skgmvae.training.batches import Guide, ShuffledBatches, as_rows
+from skgmvae.training.beginning import Start
 from skgmvae.training.callbacks import StepSize, StopWhenConverged
 from skgmvae.training.devices import check_device, choose_autocast_dtype, seeded
-from skgmvae.training.fitting import Start, fit_from_scratch, make_guide
+from skgmvae.training.fitting import fit_from_scratch, make_guide
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
 from skgmvae.training.trainer import Outcome, Plan, make_net, run
 

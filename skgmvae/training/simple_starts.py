@@ -17,16 +17,14 @@ def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
     return np.eye(n_components)[labels]
 
 
-def count_starts(n_components: int, at_most: int = MAX_STARTS) -> int:
+def count_starts(n_components: int) -> int:
     """How many starts: fewer of many components, the choice of whose first centres would take most of the time."""
-    return max(1, min(at_most, MAX_CENTRES // n_components))
+    return max(1, min(MAX_STARTS, MAX_CENTRES // n_components))
 
 
-def kmeans_responsibilities(
-    points: np.ndarray, n_components: int, random_state: np.random.RandomState, max_starts: int = MAX_STARTS
-) -> np.ndarray:
-    """One-hot labels of k-means, the best of ``max_starts``, of fewer where there are many components."""
-    kmeans = KMeans(n_components, n_init=count_starts(n_components, max_starts), random_state=random_state)
+def kmeans_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
+    """One-hot labels of k-means, the best of ``MAX_STARTS``, of fewer where there are many components."""
+    kmeans = KMeans(n_components, n_init=count_starts(n_components), random_state=random_state)
     return one_hot(kmeans.fit_predict(points), n_components)
 
 
