@@ -25,6 +25,7 @@ from skgmvae.datasets import load_features, load_idx, load_svhn, load_usps
 
 # distributed with a test set
 IMAGES = {"mnist": load_idx, "fashion-mnist": load_idx, "svhn": load_svhn, "usps": load_usps}
+IMAGE_SHAPES = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "svhn": (3, 32, 32), "usps": (1, 16, 16)}
 FEATURES = {"hhar": "HAR.mat", "reuters10k": "reuters10k.mat", "stl10": "features.npz"}
 N_HHAR = 10_200  # the first rows, as in the VaDE paper
 SUBSETS = {"mnist-10k": "mnist", "fashion-mnist-10k": "fashion-mnist"}
@@ -42,6 +43,7 @@ class Data(NamedTuple):
     test: np.ndarray
     test_labels: np.ndarray
     protocol: str
+    image_shape: tuple[int, int, int] | None = None  # channels first
 
     @property
     def n_classes(self):
@@ -73,7 +75,8 @@ def load(name, *, data_dir=None, protocol="auto", seed=SPLIT_SEED):
         return data._replace(train=data.train[:N_SUBSET], train_labels=data.train_labels[:N_SUBSET])
     if name in IMAGES:
         folder = _find_folder(name, data_dir)
-        return _load_images(IMAGES[name], folder, "split" if protocol == "auto" else protocol)
+        images = _load_images(IMAGES[name], folder, "split" if protocol == "auto" else protocol)
+        return images._replace(image_shape=IMAGE_SHAPES[name])
     protocol = "all" if protocol == "auto" else protocol
     if name in FEATURES:
         X, y = load_features(_find_folder(name, data_dir) / FEATURES[name])

@@ -63,7 +63,8 @@ def make_parser():
 def fit(data, model, seed, share, memory):
     """Figures of one fit."""
     params = {"memory": memory}
-    estimator = models.make(model, data.n_classes, seed, n_features=data.train.shape[1], params=params)
+    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
+    estimator = models.make(model, data.n_classes, seed, **shapes, params=params)
     in_use, fitting.HELD_SHARE = fitting.HELD_SHARE, share
     try:
         with warnings.catch_warnings():

@@ -15,7 +15,7 @@ ESTIMATORS = {
 MAX_GMM_FEATURES = 100
 
 
-def make(name, n_components, seed, *, n_features, params=None):
+def make(name, n_components, seed, *, n_features, image_shape=None, params=None):
     """An unfitted method.
 
     Parameters
@@ -26,6 +26,8 @@ def make(name, n_components, seed, *, n_features, params=None):
     seed : int
     n_features : int
         Images of more than ``MAX_GMM_FEATURES`` pixels get the settings of ``for_images``.
+    image_shape : (C, H, W), optional
+        Of the rows, if they are images; told to the estimators of this package.
     params : dict, optional
         Set on top.
 
@@ -38,7 +40,7 @@ def make(name, n_components, seed, *, n_features, params=None):
     if name in ESTIMATORS:
         estimator = ESTIMATORS[name]
         make_one = estimator.for_images if n_features > MAX_GMM_FEATURES else estimator
-        method = make_one(n_components, random_state=seed)
+        method = make_one(n_components, image_shape=image_shape, random_state=seed)
     else:
         method = {**BASELINES, **PEERS}[name](n_components, seed, n_features)
     return method.set_params(**(params or {}))

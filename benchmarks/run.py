@@ -86,9 +86,15 @@ def make_tasks(arguments):
         data = data_sets.load(name, data_dir=arguments.data_dir, protocol=arguments.protocol)
         K = arguments.n_components or data.n_classes
         for model in arguments.model:
-            models.make(model, K, 0, n_features=data.train.shape[1], params=params)  # mistakes show before any run
+            make_method(data, {"model": model, "n_components": K, "seed": 0, "params": params})  # mistakes show now
             for seed in seeds:
                 yield dict(zip(KEY, (name, model, seed, data.protocol, K, params), strict=True))
+
+
+def make_method(data, task):
+    """The unfitted method of a task."""
+    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
+    return models.make(task["model"], task["n_components"], task["seed"], **shapes, params=task["params"])
 
 
 def run_alone(task, arguments):
@@ -105,10 +111,7 @@ def run_alone(task, arguments):
 def run_once(task, arguments):
     """Fit one method to one data set and measure it; save it if it is to be kept."""
     data = data_sets.load(task["data"], data_dir=arguments.data_dir, protocol=task["protocol"])
-    n_features = data.train.shape[1]
-    method = models.make(
-        task["model"], task["n_components"], task["seed"], n_features=n_features, params=task["params"]
-    )
+    method = make_method(data, task)
     trace = MajorityTrace(data.test, data.test_labels)
     if arguments.trace and task["model"] in models.ESTIMATORS:
         method.set_params(callbacks=[trace])

@@ -17,6 +17,7 @@ import environment
 import models
 import numpy as np
 import pages
+import torch
 from report import mean_and_sd
 from run import append_line, read_lines
 from scipy.sparse import csr_array
@@ -27,23 +28,26 @@ from sklearn.preprocessing import normalize
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.training import blocks, graphs, simple_starts
 from skgmvae.training.beginning import N_PRINCIPAL
+from skgmvae.training.gradients import describe_gradients
 
+ROWS_AT_A_TIME = 500
 EXPLANATION = """\
 Labels that the training of a mixture would begin with, on the rows it is fitted to: means over seeds, and the worst.
 Images in the embedding of an autoencoder pretrained for each seed, the other sets standardised and as they are.
-"Graph" is `init_params='graph'`; "graph, joint", for images, what `'auto'` takes, the graph of neighbours in the
-embedding and among the images' first 50 principal components, and "graph of components" the latter alone. Below them
-spectral clustering as it is usual: k-means on K or on K + K/2 eigenvectors of the graph's Laplacian. The cut is the
+"Graph" is `init_params='graph'`. For images, "with gradients" is what `'auto'` takes where `image_shape` is given, the
+graph of neighbours in the embedding and by image gradients, and "of gradients" the latter alone, for which nothing is
+trained; "with components" and "of components" are the same with the first 50 principal components of the pixels, which
+`'auto'` takes where it is not. Below them spectral clustering as it is usual: k-means on K or on K + K/2 eigenvectors of the graph's Laplacian. The cut is the
 labels' normalised cut, from 0 to K, and the information the mutual information of the labels of two linked rows, from 0
 to log K nats, both in the graph of the embedding: for neither is a class known."""
 
 
 class Task(NamedTuple):
-    """What a start is made from: points, the graph of their neighbours, principal components of images, K."""
+    """What a start is made from: points, the graph of their neighbours, other views of images by name, K."""
 
     points: np.ndarray
     affinities: csr_array
-    components: np.ndarray | None
+    views: dict[str, np.ndarray]
     K: int
 
 
@@ -57,14 +61,16 @@ def by_graph(task, random_state):
     return graphs.partition(task.affinities, [task.points], task.K, random_state)
 
 
-def by_joint_graph(task, random_state):
+def by_joint_graph(view):
     """As ``init_params='auto'`` for images."""
-    return graphs.joint_responsibilities([task.points, task.components], task.K, random_state)
+    return lambda task, random_state: graphs.joint_responsibilities(
+        [task.points, task.views[view]], task.K, random_state
+    )
 
 
-def by_graph_of_components(task, random_state):
+def by_graph_of(view):
     """As ``init_params='auto'`` for images without a pretraining."""
-    return graphs.graph_responsibilities(task.components, task.K, random_state)
+    return lambda task, random_state: graphs.graph_responsibilities(task.views[view], task.K, random_state)
 
 
 def on_eigenvectors(count):
@@ -84,8 +90,13 @@ METHODS = {
     "K eigenvectors": on_eigenvectors(lambda K: K),
     "K + K/2 eigenvectors": on_eigenvectors(lambda K: K + max(1, K // 2)),
 }
-FOR_IMAGES = {"graph, joint": by_joint_graph, "graph of components": by_graph_of_components}
-ORDER = ("k-means", "mixture", "graph", "graph, joint", "graph of components", "K eigenvectors", "K + K/2 eigenvectors")
+FOR_IMAGES = {
+    "graph with gradients": by_joint_graph("gradients"),
+    "graph of gradients": by_graph_of("gradients"),
+    "graph with components": by_joint_graph("components"),
+    "graph of components": by_graph_of("components"),
+}
+ORDER = ("k-means", "mixture", "graph", *FOR_IMAGES, "K eigenvectors", "K + K/2 eigenvectors")
 
 
 def main(argv=None) -> int:
@@ -96,14 +107,14 @@ def main(argv=None) -> int:
     for name in arguments.data if arguments.fits else []:
         data = data_sets.load(name, data_dir=arguments.data_dir)
         for seed in range(arguments.seeds):
-            is_image = data.train.shape[1] > models.MAX_GMM_FEATURES
+            is_image = data.image_shape is not None
             methods = {**METHODS, **(FOR_IMAGES if is_image else {})}
             missing = [start for start in methods if (name, seed, start) not in done]
             if not missing:
                 continue
             points = np.asarray(place(data, seed, arguments.memory), dtype=np.float64)
-            components = PCA(N_PRINCIPAL, random_state=seed).fit_transform(data.train) if is_image else None
-            task = Task(points, graphs.neighbor_affinities(points, n_pieces=data.n_classes), components, data.n_classes)
+            views = look(data, seed) if is_image else {}
+            task = Task(points, graphs.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
             for start in missing:
                 line = {"data": name, "seed": seed, "start": start, **measure(methods[start], task, data, seed)}
                 append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
@@ -130,6 +141,14 @@ def place(data, seed, memory):
     # without epochs of its own the model embeds as the pretrained autoencoder does
     params = {"memory": memory, "max_iter": 0, "init_params": "kmeans"}
     return models.make("vade", data.n_classes, seed, n_features=n_features, params=params).fit_transform(data.train)
+
+
+def look(data, seed):
+    """Principal components of the pixels and of the images' gradients."""
+    rows = torch.as_tensor(data.train).split(ROWS_AT_A_TIME)
+    described = np.concatenate([describe_gradients(some, data.image_shape).numpy() for some in rows])
+    views = {"components": data.train, "gradients": described}
+    return {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
 
 
 def measure(method, task, data, seed):

@@ -44,6 +44,12 @@ class Data(NamedTuple):
     to_pixels: Callable | None
     are_images: bool
 
+    @property
+    def side(self):
+        """Of square images, in pixels; None for others."""
+        side = math.isqrt(self.train.shape[1])
+        return side if side**2 == self.train.shape[1] else None
+
 
 class Result(NamedTuple):
     """One line of the table; ``score`` is None where no likelihood in the units of the data exists."""
@@ -139,6 +145,8 @@ def make_estimators(arguments, data):
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
     settings = {"random_state": arguments.seed, "verbose": 1}
     classes = [ESTIMATORS[name] for name in names]
+    if data.are_images and data.side is not None:
+        settings["image_shape"] = (1, data.side, data.side)
     makers = [estimator.for_images if data.are_images else estimator for estimator in classes]
     estimators = [make(arguments.n_components, **settings) for make in makers]
     return {type(estimator).__name__: estimator for estimator in estimators}
@@ -193,9 +201,8 @@ def print_table(results, data):
 
 def draw(estimators, data, out):
     """Write the picture, or say why there is none."""
-    n_features = data.train.shape[1]
-    if math.isqrt(n_features) ** 2 != n_features:
-        print(f"\nno picture: {n_features} pixels are no square image", file=sys.stderr)
+    if data.side is None:
+        print(f"\nno picture: {data.train.shape[1]} pixels are no square image", file=sys.stderr)
         return
     try:
         figure = make_figure(estimators, data)

@@ -215,8 +215,7 @@ class DeepMixture(
             precision=self.precision,
         )
 
-    def _architecture(self, X: np.ndarray | LazyRows) -> Architecture:
-        image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
+    def _architecture(self, X: np.ndarray | LazyRows, image_shape: Sequence[int] | None) -> Architecture:
         likelihood = check_likelihood(self.likelihood, X)
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
             location, scale = measure_scale(X) if likelihood != "bernoulli" else (np.empty(0), np.empty(0))
@@ -227,7 +226,7 @@ class DeepMixture(
             n_features=X.shape[1],
             latent_dim=choose_latent_dim(self.latent_dim, X.shape[1]),
             hidden_layer_sizes=check_hidden_layer_sizes(self._autoencoder_layer_sizes()),
-            image_shape=image_shape,
+            image_shape=image_shape if self.network == "conv" else None,
             likelihood=likelihood,
             location=tuple(map(float, location)),
             scale=tuple(map(float, scale)),
@@ -252,7 +251,8 @@ class DeepMixture(
         pretraining = replace(
             plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
         )
-        architecture = self._architecture(X)
+        image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
+        architecture = self._architecture(X, image_shape)
         fitted = fit_from_scratch(
             X,
             architecture,
@@ -260,6 +260,7 @@ class DeepMixture(
             pretraining=pretraining,
             plan=plan,
             init_params=self.init_params,
+            image_shape=image_shape,
             n_init=self.n_init,
             random_state=random_state,
             memory=self.memory,

@@ -62,8 +62,8 @@ def check_min_information(min_information: float, n_components: int) -> None:
 
 
 def check_image_shape(network: str, image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
-    """The (C, H, W) of convolutional networks; None for fully connected ones."""
-    if network == "mlp":
+    """The (C, H, W) of rows that are images; convolutional networks need it."""
+    if image_shape is None and network == "mlp":
         return None
     if image_shape is None:
         raise ValueError(
@@ -83,7 +83,9 @@ def check_image_shape(network: str, image_shape: Sequence[int] | None, n_feature
                 "looks like (height, width, channels). For images of shape (N, H, W, C) pass "
                 "X.transpose(0, 3, 1, 2).reshape(len(X), -1)."
             )
-        raise ValueError(f"network='conv' needs images of at least 4 × 4; got image_shape={shape!r}; use network='mlp'")
+        raise ValueError(
+            f"image_shape is for images of at least 4 × 4; got {shape!r}; use network='mlp' without image_shape"
+        )
     return shape
 
 

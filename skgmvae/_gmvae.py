@@ -59,7 +59,8 @@ class GMVAEClustering(DeepMixture):
     network : {'mlp', 'conv'}, default='mlp'
         Fully connected or convolutional networks.
     image_shape : (C, H, W), optional
-        Needed by ``network='conv'``; the product must be the number of features.
+        Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
+        gradients; ``network='conv'`` needs it.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardises the features internally; densities are reported in
@@ -67,8 +68,8 @@ class GMVAEClustering(DeepMixture):
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
         How the mixture begins. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a Gaussian mixture
         fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardised inputs if there
-        are at most 100 features, else the graph of embedding and inputs. The first epochs hold on to the
-        start (see the documentation of the start). 'random': the networks' random weights, as in the paper
+        are at most 100 features, else the graph of embedding and inputs, or image gradients where ``image_shape``
+        is given. The first epochs hold on to the start (see the documentation of the start). 'random': the networks' random weights, as in the paper
         (which did without pretraining too: ``pretrain_iter=0``).
     pretrain_iter : int, default=50
         Epochs of the autoencoder.

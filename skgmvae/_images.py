@@ -23,13 +23,14 @@ class ImageSettings:
     def for_images(cls, n_components: int = 3, **parameters: Any) -> Self:
         """An estimator with the settings of the benchmarks for sets of images of the size of MNIST.
 
-        Rows are flat, pixels in [0, 1]. The settings were found on MNIST, its labels in sight.
+        Rows are flat, pixels in [0, 1]. Give ``image_shape``, so that the start can look at the images as images. The
+        settings were found on MNIST, its labels in sight.
 
         Parameters
         ----------
         n_components : int, default=3
         **parameters : dict
-            Set on top, for instance ``random_state=0``.
+            Set on top, for instance ``image_shape=(1, 28, 28)``.
 
         Returns
         -------

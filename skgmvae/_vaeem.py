@@ -42,7 +42,8 @@ class VAEEMClustering(DeepMixture):
     network : {'mlp', 'conv'}, default='mlp'
         Fully connected or convolutional networks. The latter begin with random weights.
     image_shape : (C, H, W), optional
-        Needed by ``network='conv'``; the product must be the number of features.
+        Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
+        gradients; ``network='conv'`` needs it.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
         p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
         variance per component and feature and standardises the features internally; densities are reported
@@ -51,7 +52,7 @@ class VAEEMClustering(DeepMixture):
         Responsibilities of the first M-step. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a
         Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper; 'auto': graph or mixture,
         chosen without labels on the standardised inputs if there are at most 100 features, else the graph of
-        embedding and inputs (see the documentation of the start).
+        embedding and inputs, or image gradients where ``image_shape`` is given (see the documentation of the start).
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=25

@@ -113,3 +113,17 @@ def test_equal_rows_are_no_reason_for_a_warning(recwarn):
     labels = find_blocks(affinities, places, 4, np.random.RandomState(0))
     assert labels.shape == (600,) and set(labels) <= set(range(4))
     assert not recwarn.list
+
+
+def test_the_search_ends_when_the_best_was_found_several_times(monkeypatch):
+    affinities, _ = planted()
+    found, searches = iter([1.0, 3.0, 2.0, 3.0, 3.0, 1.0, 3.0]), []
+
+    def search(links, places, labels, K, random_state):
+        searches.append(next(found))
+        return np.full(len(labels), len(searches) % K), searches[-1]
+
+    monkeypatch.setattr(blocks, "split_and_join", search)
+    monkeypatch.setattr(blocks, "climb", lambda links, labels, K, random_state: (labels, 0.0))
+    labels = find_blocks(affinities, np.arange(200.0)[:, None], 3, np.random.RandomState(0))
+    assert (labels == 2).all() and len(searches) == 7

@@ -25,6 +25,7 @@ FAILURES = {
     "two sides": (check_image_shape, ("conv", (28, 28), 784), ["(28, 28)", "(channels, height, width)"]),
     "negative side": (check_image_shape, ("conv", (1, -28, -28), 784), ["(1, -28, -28)", "product of 784"]),
     "small image": (check_image_shape, ("conv", (16, 3, 4), 192), ["(16, 3, 4)", "at least 4 × 4", "network='mlp'"]),
+    "image product without convolutions": (check_image_shape, ("mlp", (1, 9, 9), 80), ["(1, 9, 9)", "product of 80"]),
     "range": (check_likelihood, ("bernoulli", np.array([[-0.5, 0.5], [0.1, 7.25]])), ["[-0.5, 7.25]", "MinMaxScaler"]),
     "zero width": (check_hidden_layer_sizes, ((64, 0),), ["positive integers", "(64, 0)"]),
     "float width": (check_hidden_layer_sizes, ([32.0],), ["positive integers", "(32.0,)"]),
@@ -46,6 +47,7 @@ def test_good_values_pass():
         check_min_information(min_information, n_components)
     assert check_image_shape("conv", [np.int64(3), 4, 5], 60) == (3, 4, 5)
     assert check_image_shape("mlp", None, 7) is None
+    assert check_image_shape("mlp", (1, 4, 5), 20) == (1, 4, 5)
     assert check_hidden_layer_sizes([np.int64(8), 4]) == (8, 4)
     assert check_hidden_layer_sizes(()) == ()
 

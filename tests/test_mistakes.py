@@ -93,7 +93,6 @@ WORKING_PARAMETERS = {
     "no pretraining": {"pretrain_iter": 0},
     "no callbacks": {"callbacks": []},
     "a named callback": {"callbacks": [("mine", Callback())]},
-    "image_shape without convolutions": {"image_shape": (1, 28, 28)},
 }
 
 

@@ -249,6 +249,8 @@ def test_auto_joins_the_graphs_of_embedding_and_components_and_looks_at_no_untra
     assert max(adjusted_rand_score(y, start("graph", view, 4).argmax(1)) for view in (one, other)) < 0.8
     name, responsibilities = choose_start("auto", Views(one, components=other), 4, np.random.RandomState(0))
     assert name == "graph on embedding and inputs"
+    of_images = Views(one, components=other, of_images=True)
+    assert choose_start("auto", of_images, 4, np.random.RandomState(0))[0] == "graph on embedding and image gradients"
     assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
     joint = graphs.join_affinities([one, other], 4)
     np.testing.assert_allclose(joint.toarray(), (neighbor_affinities(one, 4) + neighbor_affinities(other, 4)).toarray())

@@ -1,6 +1,7 @@
 """The start of a model: rows placed where clusters can be seen, responsibilities there, and first parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,12 @@ from sklearn.decomposition import PCA
 from skgmvae.inference import over_chunks
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.rows import LazyRows, PickedRows, make_table
+from skgmvae.training.gradients import describe_gradients
 from skgmvae.training.starts import Views, choose_start, spread
 
 MAX_START_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features …
-N_PRINCIPAL = 50  # … and on so many principal components of more
+N_PRINCIPAL = 50  # … and on so many principal components of more, or of the gradients of images
 PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # rows that these are computed from, fewer where these are wide
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
 # of standardised features, at most, where the weights are random: under the large residuals of such a decoder
@@ -37,13 +39,15 @@ def start_model(
     random_state: np.random.RandomState,
     device: torch.device,
     *,
+    image_shape: Sequence[int] | None = None,
     is_pretrained: bool = True,
     for_all_rows: bool = True,
 ) -> Start:
     """Set the parameters that the training starts from.
 
-    Where the embedding is not pretrained, 'auto' does without it if it can. Without ``for_all_rows`` the
-    responsibilities may be None where there are many rows.
+    Where rows are images of ``image_shape`` (C, H, W), 'auto' looks at their gradients instead of their pixels; where
+    the embedding is not pretrained, it does without it if it can. Without ``for_all_rows`` the responsibilities may be
+    None where there are many rows.
     """
     autoencoder.eval()
     keeps_weights = init_params == "random" and model.random_start_is_weights
@@ -56,6 +60,7 @@ def start_model(
             init_params,
             random_state,
             device,
+            image_shape=image_shape,
             is_pretrained=is_pretrained,
             for_all_rows=for_all_rows,
         )
@@ -79,6 +84,7 @@ def _start_mixture(
     random_state: np.random.RandomState,
     device: torch.device,
     *,
+    image_shape: Sequence[int] | None,
     is_pretrained: bool,
     for_all_rows: bool,
 ) -> Start:
@@ -88,12 +94,13 @@ def _start_mixture(
         some = PickedRows(X, np.sort(random_state.choice(len(X), MAX_START_ROWS, replace=False)))
     place: Callable[[Any, torch.Tensor], torch.Tensor] = _embed
     embedding = points = over_chunks(autoencoder, _embed, some, device)
-    views = Views(embedding, is_trained=is_pretrained)
-    if init_params == "auto" and X.shape[1] <= MAX_INPUT_FEATURES:
+    views = Views(embedding, is_trained=is_pretrained, of_images=image_shape is not None)
+    if init_params == "auto" and image_shape is None and X.shape[1] <= MAX_INPUT_FEATURES:
         place, points = _standardise, over_chunks(autoencoder, _standardise, some, device)
         views = views._replace(inputs=points)
     elif init_params == "auto":
-        project = _principal_components(autoencoder, some, random_state, device)
+        describe = _standardise if image_shape is None else partial(_describe_images, image_shape=image_shape)
+        project = _principal_components(autoencoder, some, describe, random_state, device)
         components = over_chunks(autoencoder, project, some, device)
         views = views._replace(components=components)
         if not is_pretrained:
@@ -113,18 +120,22 @@ def _start_mixture(
 
 
 def _principal_components(
-    autoencoder: Autoencoder, X: Any, random_state: np.random.RandomState, device: torch.device
+    autoencoder: Autoencoder,
+    X: Any,
+    describe: Callable[[Any, torch.Tensor], torch.Tensor],
+    random_state: np.random.RandomState,
+    device: torch.device,
 ) -> Callable[[Any, torch.Tensor], torch.Tensor]:
-    """A function that gives rows (n, D) their first principal components (n, ``N_PRINCIPAL``)."""
+    """A function that gives rows (n, D) the first principal components (n, ``N_PRINCIPAL``) of their description."""
     n_rows = min(len(X), PRINCIPAL_ROWS, max(2 * N_PRINCIPAL, PRINCIPAL_VALUES // X.shape[1]))
     some = PickedRows(X, np.sort(random_state.choice(len(X), n_rows, replace=False)))
-    rows = over_chunks(autoencoder, _standardise, some, device)
+    rows = over_chunks(autoencoder, describe, some, device)
     pca = PCA(min(N_PRINCIPAL, *rows.shape), random_state=random_state).fit(rows)
     mean, directions = torch.from_numpy(pca.mean_), torch.from_numpy(pca.components_)
 
     def project(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
-        standardised = autoencoder.standardise(rows)
-        return (standardised - mean.to(standardised)) @ directions.to(standardised).T
+        described = describe(autoencoder, rows)
+        return (described - mean.to(described)) @ directions.to(described).T
 
     return project
 
@@ -151,6 +162,10 @@ def _embed(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
 
 def _standardise(autoencoder: Any, rows: torch.Tensor) -> torch.Tensor:
     return autoencoder.standardise(rows)
+
+
+def _describe_images(autoencoder: Any, rows: torch.Tensor, image_shape: Sequence[int]) -> torch.Tensor:
+    return describe_gradients(rows.to(autoencoder.dtype), image_shape)
 
 
 def _residual_squares(model: Any, rows: torch.Tensor) -> torch.Tensor:

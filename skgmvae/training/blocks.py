@@ -18,13 +18,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 TINY = np.finfo(np.float64).tiny
 LEAST_GAIN = 1e-9  # nats; a change of less is none
-MAX_STARTS = 8  # of a search …
-MAX_STARTED = 160  # … while the clusters of all starts are no more than these
+MAX_SEARCHES = 24  # fewer, where their clusters would be more than …
+MAX_SEARCHED = 320  # … these, or where the best labels have been found …
+N_AGREEING = 4  # … so many times
 MAX_GROUPS = 400  # of rows, among which a search goes on before single rows move …
 GROUPS_PER_CLUSTER = 5  # … but at least so many
 MAX_MORE = 20  # clusters that a search begins with beyond K, but at most 2K
 MAX_SPLITS = 20  # clusters, the largest, that are split in turn while none gains …
-MAX_TRIED = 1500  # … and clusters in all partitions that are tried, per start
+MAX_TRIED = 1500  # … and clusters in all partitions that are tried, per search
 GROUPING_STEPS = 20  # of k-means
 
 
@@ -97,13 +98,16 @@ def find_blocks(
         group, centres = grouping.labels_, grouping.cluster_centers_
         grouped = links.join(group, n_groups)
     n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(centres))
-    best, most = np.zeros(len(centres), dtype=int), -math.inf
-    for _ in range(max(1, min(MAX_STARTS, MAX_STARTED // n_clusters))):
+    best, most, n_agreeing = np.zeros(len(centres), dtype=int), -math.inf, 0
+    for _ in range(max(1, min(MAX_SEARCHES, MAX_SEARCHED // n_clusters))):
         many = _fit_kmeans(centres, n_more, random_state).labels_
         labels = join_cheapest(grouped.table(many, n_more, grouped.to_clusters(many, n_more)), n_clusters)[many]
         labels, found = split_and_join(grouped, centres, labels, n_clusters, random_state)
-        if found > most:
-            best, most = labels, found
+        if found > most + LEAST_GAIN:
+            best, most, n_agreeing = labels, found, 0
+        n_agreeing += found > most - LEAST_GAIN
+        if n_agreeing == N_AGREEING:
+            break
     return climb(links, best[group], n_clusters, random_state)[0]
 
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,7 @@ def fit_from_scratch(
     pretraining: Plan,
     plan: Plan,
     init_params: str,
+    image_shape: Sequence[int] | None = None,
     n_init: int,
     random_state: np.random.RandomState,
     memory: Any = None,
@@ -93,6 +94,8 @@ def fit_from_scratch(
         From an autoencoder to the model around it.
     pretraining, plan : Plan
     init_params : str
+    image_shape : (C, H, W), optional
+        Of the rows, if they are images; whatever the networks are.
     n_init : int
     random_state : RandomState
     memory : None, str or joblib.Memory
@@ -134,6 +137,7 @@ def fit_from_scratch(
                     init_params,
                     rng,
                     check_device(plan.device),
+                    image_shape=image_shape,
                     is_pretrained=pretraining.n_epochs > 0,
                     for_all_rows=is_held,
                 )

@@ -65,7 +65,9 @@ class Views(NamedTuple):
     inputs : ndarray of shape (N, D) or None
         Standardised rows, where these are narrow enough for a mixture of their own.
     components : ndarray of shape (N, P) or None
-        Principal components of wider ones.
+        Principal components of wider ones, or of what images show.
+    of_images : bool
+        Whether the components are those of image gradients.
     is_trained : bool
         Whether the embedding is one to look at.
     """
@@ -73,6 +75,7 @@ class Views(NamedTuple):
     embedding: np.ndarray
     inputs: np.ndarray | None = None
     components: np.ndarray | None = None
+    of_images: bool = False
     is_trained: bool = True
 
 
@@ -82,8 +85,8 @@ def choose_start(
     """The start named ``init_params``, made in the embedding; for 'auto', one of graph and mixture.
 
     With narrow inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. Otherwise it takes the graph, of
-    neighbours in the embedding and among the inputs' principal components: in an embedding, a mixture's likelihood says
-    little about clusters.
+    neighbours in the embedding and among the principal components: in an embedding, a mixture's likelihood says little
+    about clusters.
 
     Parameters
     ----------
@@ -97,18 +100,19 @@ def choose_start(
     name : str
     responsibilities : ndarray of shape (N, K)
     """
-    embedding, inputs, components, is_trained = views
+    embedding, inputs, components, of_images, is_trained = views
     if init_params != "auto":
         return init_params, STARTS[init_params](embedding, n_components, random_state)
     if inputs is not None:
         name, responsibilities = graph_or_mixture(inputs, n_components, random_state)
         return f"{name} on the inputs", responsibilities
     if components is None:
-        raise ValueError("'auto' needs inputs or their principal components.")
+        raise ValueError("'auto' needs inputs or principal components.")
+    others = "image gradients" if of_images else "inputs"
     if not is_trained:
-        return "graph on the inputs", graph_responsibilities(components, n_components, random_state)
+        return f"graph on the {others}", graph_responsibilities(components, n_components, random_state)
     responsibilities = joint_responsibilities([embedding, components], n_components, random_state)
-    return "graph on embedding and inputs", responsibilities
+    return f"graph on embedding and {others}", responsibilities
 
 
 def graph_or_mixture(

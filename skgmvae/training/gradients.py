@@ -1,0 +1,55 @@
+"""What images show, in a form that a shift by a pixel or another contrast changes little."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+N_ORIENTATIONS = 8
+N_BLOCKS = 9  # along each side; a cell is two by two blocks, so that cells overlap by half
+
+
+def describe_gradients(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
+    """Histograms of the orientations of the gradients in cells of the images.
+
+    A gradient counts by its length, shared between the two orientations next to its own. The histograms of an image
+    add up to one, and roots are taken, which makes Euclidean distances those of Hellinger: descriptors in the manner of
+    SIFT (Lowe 2004) and HOG (Dalal & Triggs 2005), compared as by Arandjelović & Zisserman (2012). Of several channels
+    the one of the longest gradient decides at each pixel.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, C·H·W)
+        Pixels, channels first, in any unit.
+    image_shape : (C, H, W)
+        H and W at least 2.
+
+    Returns
+    -------
+    descriptors : Tensor of shape (n, F)
+        Of length one, or zero for an image without edges. F = 8 · 8 · 8, orientations and cells; fewer for sides below
+        9 pixels.
+    """
+    lengths, turns = _measure_gradients(rows.reshape(-1, *image_shape))
+    n_blocks = [min(N_BLOCKS, side) for side in image_shape[1:]]
+    cells = []
+    for orientation in range(N_ORIENTATIONS):
+        away = (turns - orientation).remainder(N_ORIENTATIONS)
+        shares = (1.0 - torch.minimum(away, N_ORIENTATIONS - away)).clamp_min(0.0)
+        blocks = F.adaptive_avg_pool2d(lengths * shares, n_blocks)
+        cells.append(F.avg_pool2d(blocks, 2, stride=1))
+    histograms = torch.cat(cells, 1).flatten(1)
+    totals = histograms.sum(1, keepdim=True)
+    return (histograms / torch.where(totals > 0.0, totals, 1.0)).sqrt()
+
+
+def _measure_gradients(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Length (n, 1, H, W) of the longest gradient at each pixel, and its direction in steps of the orientations."""
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")  # no edges where the image ends
+    across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+    down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    lengths, channels = torch.hypot(across, down).max(1, keepdim=True)
+    angles = torch.atan2(down.gather(1, channels), across.gather(1, channels))
+    return lengths, angles * (N_ORIENTATIONS / (2.0 * math.pi))
