@@ -52,7 +52,8 @@ class VaDEClustering(DeepMixture):
         How the mixture begins. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a Gaussian mixture
         fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardised inputs if there
         are at most 100 features, else the graph of embedding and inputs, or image gradients where ``image_shape``
-        is given. The first epochs hold on to the start (see the documentation of the start). 'random': random responsibilities.
+        is given. The first epochs hold on to the start (see the documentation of the start). 'random': random
+        responsibilities.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=50

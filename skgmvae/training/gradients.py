@@ -33,12 +33,12 @@ def describe_gradients(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
         9 pixels.
     """
     lengths, turns = _measure_gradients(rows.reshape(-1, *image_shape))
-    n_blocks = [min(N_BLOCKS, side) for side in image_shape[1:]]
+    height, width = (min(N_BLOCKS, side) for side in image_shape[1:])
     cells = []
     for orientation in range(N_ORIENTATIONS):
         away = (turns - orientation).remainder(N_ORIENTATIONS)
         shares = (1.0 - torch.minimum(away, N_ORIENTATIONS - away)).clamp_min(0.0)
-        blocks = F.adaptive_avg_pool2d(lengths * shares, n_blocks)
+        blocks = F.adaptive_avg_pool2d(lengths * shares, (height, width))
         cells.append(F.avg_pool2d(blocks, 2, stride=1))
     histograms = torch.cat(cells, 1).flatten(1)
     totals = histograms.sum(1, keepdim=True)
