@@ -52,7 +52,7 @@ breast_cancer, blobs, moons, circles and circle arcs, and the defaults for table
 also in sight, on the eight small sets; for how many epochs the start is held, on MNIST and the small sets. Figures on
 these sets are not those of data that had no part in the choice. Fashion-MNIST decided nothing; its figures were
 seen while rules of the start were compared. Rows whose starts are called "graph" alone were made with an earlier rule
-of that start."""
+of that start; those with `image_shape=None` were not told that the rows are images."""
 SIDE_BY_SIDE_NOTE = """\
 Default parameters, means over seeds; each column a method. The sets that all of these methods were fitted to."""
 
@@ -61,6 +61,11 @@ Each seed above is a pretraining, a start and a training of its own. If all runs
 labels, the one of the highest lower bound kept, its adjusted Rand index would be the one under "taken", beside the mean
 and the best of them. (`n_init` compares starts of one pretraining in the same way.)"""
 MIN_RUNS = 5  # to take one of
+EFFORT_NOTE = """\
+Seconds of all processor cores together for whole fits, nothing cached, on the data sets that ClustPy's methods (at
+their own defaults) were fitted to; beside them the share of what ClustPy's VaDE took. Known faults of the peers: both
+give labels, but neither probabilities nor samples nor scores, and their VaDE asks for values in [0, 1]."""
+PEER = "clustpy-vade"
 PUBLISHED_NOTE = """\
 For comparison, what the papers report of their own runs. The GMVAE paper begins from random weights and gives the mean
 and the best run; the VaDE paper gives the best run alone. Their pretraining, epochs and rows differ from ours."""
@@ -144,6 +149,10 @@ def make_document(lines):
     if choices:
         header = ["data", "model", "mean ARI", "taken", "best", "best is taken", "runs"]
         side_by_side += ["## Taking the run of the highest bound", BOUND_NOTE, format_table(header, choices)]
+    efforts = list(make_efforts(lines))
+    if efforts:
+        header = ["data", "model", "accuracy, % ± sd", "processor seconds", f"of {PEER}", "seeds", "parameters"]
+        side_by_side += ["## Effort beside ClustPy", EFFORT_NOTE, format_table(header, efforts)]
     papers = describe_published({line["data"] for line in lines})
     parts = [NOTE, "# Benchmarks", EXPLANATION, *side_by_side, *sections, *papers]
     return "\n\n".join([*parts, "## Machines", describe_machines(lines)]) + "\n"
@@ -167,6 +176,26 @@ def make_choices(lines):
     if gains:
         means = [f"{statistics.fmean(column):.3f}" for column in zip(*gains, strict=True)]
         yield ["mean", "", *means, f"{sum(hits)} of {len(hits)}", ""]
+
+
+def make_efforts(lines):
+    """Processor seconds (medians) of whole fits, on the data sets that the peer was fitted to."""
+    lines = [line for line in lines if line.get("cpu_seconds") is not None]
+    settings = group(lines, ("data", "model", "params"))
+    medians = {key_of_setting(key): statistics.median(run["cpu_seconds"] for run in runs) for key, runs in settings}
+    for (data, model, params), runs in settings:
+        of_peer = medians.get(key_of_setting((data, PEER, {})))
+        if of_peer is None:
+            continue
+        seconds = medians[key_of_setting((data, model, params))]
+        accuracy = mean_and_sd([100 * run["test_accuracy"] for run in runs])
+        share = f"{seconds / of_peer:.3f}"
+        yield [data, model, accuracy, f"{seconds:.0f}", share, len(runs), params_label(params)]
+
+
+def key_of_setting(values):
+    """A hashable form of the values of a group."""
+    return json.dumps(values)
 
 
 def describe_published(data_sets):

@@ -196,6 +196,18 @@ def test_shared_pretraining_counts_in_every_run_that_used_it(load_script):
     assert booked[1]["phase_seconds"] == {"pretraining": 60.0, "training": 5.0}
 
 
+def test_effort_is_compared_on_the_sets_of_the_peer(load_script):
+    report = load_script("report")
+    lines = [line_of("clustpy-vade", 0.5, cpu_seconds=200.0), line_of("vade", 0.6, cpu_seconds=30.0)]
+    lines += [line_of("vade", 0.8, seed=1, cpu_seconds=50.0), line_of("vade", seed=2, cpu_seconds=None)]
+    lines += [line_of("gmvae"), line_of("vade", data="wine", cpu_seconds=1.0)]
+    assert list(report.make_efforts(lines)) == [
+        ["iris", "clustpy-vade", "50.0", "200", "1.000", 1, "default"],
+        ["iris", "vade", "70.0 ± 14.1", "40", "0.200", 2, "default"],
+    ]
+    assert "## Effort beside ClustPy" in report.make_document(lines)
+
+
 def test_report_without_marks_or_runs(load_script, tmp_path, capsys):
     report = load_script("report")
     with pytest.raises(ValueError, match="the README lacks the lines <!-- benchmarks:begin -->"):

@@ -14,6 +14,7 @@ from skgmvae.training.simple_starts import kmeans_responsibilities, one_hot
 
 TINY = np.finfo(np.float64).tiny
 N_NEIGHBORS = 10
+BRUTE_FEATURES = 8  # from so many on all distances, on all cores, are faster than a tree
 MAX_NEIGHBORS = 80  # pieces of the graph that hold more rows than this are groups of their own
 CLEAR_GAP = 2.0  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough;
 MAX_MORE_VECTORS = 50  # without such a gap twice as many are used, or so many more
@@ -124,8 +125,9 @@ def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_
     """
     N = len(points)
     n_neighbors = min(n_neighbors, N - 1)
-    # without X, kneighbors leaves each point out of its own neighbours
-    distances, neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors()
+    algorithm = "brute" if points.shape[1] >= BRUTE_FEATURES else "auto"
+    nearest = NearestNeighbors(n_neighbors=n_neighbors, algorithm=algorithm).fit(points)
+    distances, neighbors = nearest.kneighbors()  # without an argument, each point is left out of its own neighbours
     scales = np.maximum(distances[:, -1], TINY**0.25)
     affinities = np.exp(-(distances / scales[:, None]) * (distances / scales[neighbors]))
     # rounding must not cut an edge that the graph needs to hold together
