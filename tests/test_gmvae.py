@@ -257,7 +257,7 @@ def test_settings_of_the_paper(experiment, shape):
     estimator = GMVAEClustering.from_paper(experiment, n_components=16, max_iter=0)
     assert estimator.n_components == 16 and estimator.image_shape == shape and estimator.max_iter == 0
     X = np.random.default_rng(0).uniform(size=(40, 2 if shape is None else int(np.prod(shape)))).astype(np.float32)
-    model = estimator._make_model(make_autoencoder(estimator._architecture(X)))
+    model = estimator._make_model(make_autoencoder(estimator._architecture(X, shape)))
     hidden, latent, noise = (120, 2, 2) if shape is None else (500, 200, 150)
     assert model.prior.hidden[0].weight.shape == (hidden, noise)
     assert model.prior.head.mean.weight.shape == (16 * latent, hidden)
