@@ -68,6 +68,10 @@ def test_data_sets_that_are_not_bundled_are_read_from_their_folders(load_script,
         "svhn": ((4, 3072), (2, 3072), "split"),
         "usps": ((2, 256), (1, 256), "split"),
     }
+    assert [one.image_shape for one in loaded.values()] == [None, None, None, (3, 32, 32), (1, 16, 16)]
+    run = load_script("run")
+    task = {"model": "vade", "n_components": 3, "seed": 1, "params": {}}
+    assert run.make_method(loaded["usps"], task).image_shape == (1, 16, 16)
     assert len(data.load("stl10", data_dir=tmp_path, protocol="split").test) == 3
     monkeypatch.delenv("SKGMVAE_DATA", raising=False)
     with pytest.raises(ValueError, match="stl10 is read from files; name the parent of their folder"):

@@ -62,6 +62,14 @@ def test_idx_folder_without_matplotlib(idx_folder, monkeypatch, capsys):
     assert "pip install 'skgmvae[plot]'" in printed.err and not out.exists()
 
 
+def test_square_images_are_told_to_the_estimators(idx_folder):
+    arguments, images = demo.make_parser().parse_args([]), demo.load(idx_folder)
+    shapes = [estimator.image_shape for estimator in demo.make_estimators(arguments, images).values()]
+    assert shapes == 3 * [(1, 11, 11)]
+    oblong = images._replace(train=images.train[:, :110])
+    assert demo.make_estimators(arguments, oblong)["VaDEClustering"].image_shape is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
