@@ -1,5 +1,6 @@
 """The start of a model: rows placed where clusters can be seen, responsibilities there, and first parameters."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -43,52 +44,16 @@ def start_model(
     is_pretrained: bool = True,
     for_all_rows: bool = True,
 ) -> Start:
-    """Set the parameters that the training starts from.
+    """Set the parameters that the training starts from: the mixture's by responsibilities in the embedding.
 
-    Where rows are images of ``image_shape`` (C, H, W), 'auto' looks at their gradients instead of their pixels; where
-    the embedding is not pretrained, it does without it if it can. Without ``for_all_rows`` the responsibilities may be
-    None where there are many rows.
+    These are made on ``MAX_START_ROWS`` rows at most and spread to the others. Where rows are images of ``image_shape``
+    (C, H, W), 'auto' looks at their gradients instead of their pixels; where the embedding is not pretrained, it does
+    without it if it can. Without ``for_all_rows`` the responsibilities may be None where there are many rows.
     """
     autoencoder.eval()
-    keeps_weights = init_params == "random" and model.random_start_is_weights
-    start = Start(init_params, None)
-    if not keeps_weights:
-        start = _start_mixture(
-            model,
-            autoencoder,
-            X,
-            init_params,
-            random_state,
-            device,
-            image_shape=image_shape,
-            is_pretrained=is_pretrained,
-            for_all_rows=for_all_rows,
-        )
-    likelihood = model.likelihood
-    if likelihood.learns_variance:
-        some_rows = PickedRows(X, np.arange(0, len(X), max(1, len(X) // RESIDUAL_ROWS)))
-        model.eval()
-        squares = over_chunks(model, _residual_squares, some_rows, device)
-        variance = squares.mean(0)
-        if keeps_weights:
-            variance = np.minimum(variance, RANDOM_START_VARIANCE)
-        likelihood.set_variance(torch.from_numpy(variance))
-    return start
-
-
-def _start_mixture(
-    model: Any,
-    autoencoder: Autoencoder,
-    X: np.ndarray | LazyRows,
-    init_params: str,
-    random_state: np.random.RandomState,
-    device: torch.device,
-    *,
-    image_shape: Sequence[int] | None,
-    is_pretrained: bool,
-    for_all_rows: bool,
-) -> Start:
-    """Moments of the mixture from responsibilities in the embedding of the rows, or of ``MAX_START_ROWS`` of them."""
+    if init_params == "random" and model.random_start_is_weights:
+        _start_variance(model, X, device, at_most=RANDOM_START_VARIANCE)
+        return Start(init_params, None)
     some: Any = X
     if len(X) > MAX_START_ROWS:
         some = PickedRows(X, np.sort(random_state.choice(len(X), MAX_START_ROWS, replace=False)))
@@ -108,6 +73,7 @@ def _start_mixture(
     name, responsibilities = choose_start(init_params, views, model.n_components, random_state)
     start = Start(name, torch.from_numpy(responsibilities))
     model.start_from(torch.from_numpy(embedding), start.responsibilities)
+    _start_variance(model, X, device)
     if some is X or not for_all_rows:
         return start if some is X else Start(name, None)
     assign = spread(points, responsibilities, random_state, is_random=init_params == "random")
@@ -117,6 +83,16 @@ def _start_mixture(
     if hasattr(model, "starting_responsibilities"):  # kept for its first M-step
         model.starting_responsibilities = start.responsibilities
     return start
+
+
+def _start_variance(model: Any, X: Any, device: torch.device, at_most: float = math.inf) -> None:
+    """The likelihood's variance, if it learns one: that of the residuals of some rows."""
+    if not model.likelihood.learns_variance:
+        return
+    some_rows = PickedRows(X, np.arange(0, len(X), max(1, len(X) // RESIDUAL_ROWS)))
+    model.eval()
+    squares = over_chunks(model, _residual_squares, some_rows, device)
+    model.likelihood.set_variance(torch.from_numpy(np.minimum(squares.mean(0), at_most)))
 
 
 def _principal_components(
