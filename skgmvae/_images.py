@@ -10,6 +10,7 @@ IMAGE_SETTINGS: dict[str, Any] = {
     "batch_size": 128,
     "learning_rate": 1e-3,
     "pretrain_iter": 40,
+    "precision": "auto",
     "max_iter": 8,
 }
 

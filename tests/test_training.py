@@ -17,7 +17,7 @@ from skgmvae.models import ELBOTerms, VaDE, vade
 from skgmvae.training import net as net_module
 from skgmvae.training.batches import Guide, ShuffledBatches, as_rows
 from skgmvae.training.beginning import Start
-from skgmvae.training.callbacks import StepSize, StopWhenConverged
+from skgmvae.training.callbacks import ClearFaintMoments, StepSize, StopWhenConverged
 from skgmvae.training.devices import check_device, choose_autocast_dtype, seeded
 from skgmvae.training.fitting import fit_from_scratch, make_guide
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
@@ -258,6 +258,37 @@ def test_schedule_spans_all_steps_of_the_phase():
     train(Parabola(), make_plan(5, 10, 0.8), callbacks=[watch])
     expected = [0.8 * StepSize(20, 2, anneal=True).factor(step) for step in range(20)]
     np.testing.assert_allclose(watch.step_sizes, expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_moments_never_become_denormal_and_steps_stay_adam_s(fused):
+    smallest_normal = torch.finfo(torch.float32).smallest_normal
+    first_gradient = torch.tensor([1.0, 1e-3, 1e-12, 1e-30])
+    parameters = [nn.Parameter(torch.ones(4)) for _ in range(2)]
+    ours, plain = (torch.optim.Adam([parameter], lr=0.1, fused=fused) for parameter in parameters)
+    net, callback = SimpleNamespace(optimizer_=ours), ClearFaintMoments()
+    callback.on_train_begin(net)
+    n_denormal = {ours: 0, plain: 0}
+    for step in range(1300):
+        for parameter in parameters:
+            parameter.grad = first_gradient * (step < 2)
+        callback.on_batch_begin(net)
+        for optimizer, parameter in zip((ours, plain), parameters, strict=True):
+            optimizer.step()
+            moment = optimizer.state[parameter]["exp_avg"][:3]
+            n_denormal[optimizer] += int(((moment != 0.0) & (moment.abs() < smallest_normal)).sum())
+    assert n_denormal[ours] == 0 < n_denormal[plain]
+    assert torch.equal(*parameters)
+    second_moments = [optimizer.state[p]["exp_avg_sq"] for optimizer, p in zip((ours, plain), parameters, strict=True)]
+    assert torch.equal(second_moments[0][:2], second_moments[1][:2]) and second_moments[0][0] > 0.0
+
+
+def test_faint_moments_are_cleared_while_a_model_is_trained(monkeypatch):
+    monkeypatch.setattr("skgmvae.training.callbacks.STEPS_PER_CLEARING", 2)
+    monkeypatch.setattr("skgmvae.training.callbacks.FAINT", math.inf)
+    net, _ = train(make_vade(), make_plan(n_epochs=1, batch_size=N // 2))  # two steps, the second from nothing
+    for parameter, state in net.optimizer_.state.items():
+        torch.testing.assert_close(state["exp_avg"], 0.1 * parameter.grad)
 
 
 def epochs_until_stop(bounds, tol=0.1, patience=3):
