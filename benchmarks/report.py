@@ -331,11 +331,14 @@ def short_cell(runs):
 
 
 def describe_machines(lines):
-    """Every combination of machine, threads and versions among the runs."""
-    runs = [line for line in lines if "error" not in line]
+    """Every combination of machine, threads, versions and arithmetic among the runs."""
+    # runs from before it was recorded are in float32
+    runs = [{**line, "arithmetic": line.get("arithmetic") or "float32"} for line in lines if "error" not in line]
     return "\n".join(
-        f"- {len(members)} runs, {threads} threads: {environment.put_in_words(machine, versions)}"
-        for (machine, threads, versions), members in group(runs, ("machine", "threads", "versions"))
+        f"- {len(members)} runs, {threads} threads, {arithmetic}: {environment.put_in_words(machine, versions)}"
+        for (machine, threads, versions, arithmetic), members in group(
+            runs, ("machine", "threads", "versions", "arithmetic")
+        )
     )
 
 

@@ -27,6 +27,7 @@ from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 
 from skgmvae.metrics import clustering_accuracy, majority_accuracy, most_confident_accuracy
+from skgmvae.training.devices import check_device, choose_autocast_dtype
 
 KEY = ("data", "model", "seed", "protocol", "n_components", "params")
 
@@ -131,6 +132,7 @@ def run_once(task, arguments):
         "seconds": seconds,
         "cpu_seconds": None if task["params"].get("memory") else cpu_seconds,  # of a whole fit only
         "timed": not arguments.untimed,
+        "arithmetic": name_arithmetic(method),
         "peak_memory": environment.peak_memory(),
         "memory_before": memory_before,
         **environment.describe(threads=arguments.threads),
@@ -155,6 +157,14 @@ class MajorityTrace(Callback):
         labels = torch.cat([module.log_responsibilities(rows, noise).argmax(-1) for rows in chunks]).numpy(force=True)
         module.train(was_training)
         self.accuracies.append(majority_accuracy(self.y, labels))
+
+
+def name_arithmetic(method):
+    """Of the products of networks in training; None for methods of other packages."""
+    if not isinstance(method, tuple(models.ESTIMATORS.values())):
+        return None
+    dtype = choose_autocast_dtype(method.precision, check_device(method.device))
+    return "float32" if dtype is None else str(dtype).removeprefix("torch.")
 
 
 def measure(method, data, labels, scored=True):

@@ -49,7 +49,7 @@ class VAEEMClustering(DeepMixture):
         variance per component and feature and standardises the features internally; densities are reported
         in the units of the data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}, default='auto'
-        Responsibilities of the first M-step. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a
+        Responsibilities of the first M-steps. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a
         Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper; 'auto': graph or mixture,
         chosen without labels on the standardised inputs if there are at most 100 features, else the graph of
         embedding and inputs, or image gradients where ``image_shape`` is given (see the documentation of the start).

@@ -11,7 +11,7 @@ from test_training import ARCHITECTURE, READS, D, draw_rows, make_plan
 
 from skgmvae.models import VAEEM
 from skgmvae.training import em
-from skgmvae.training.batches import draw_by_weight
+from skgmvae.training.batches import Guide, draw_by_weight
 from skgmvae.training.em import EMNet, EMSettings, MStepBatches, copy_component
 from skgmvae.training.expectation import Expectation
 from skgmvae.training.pretraining import make_autoencoder
@@ -43,10 +43,10 @@ def make_em_net(model, plan, **settings):
     return make_net(model, plan, EMNet, em=EMSettings(**settings))
 
 
-def train(model, plan, rows=None, callbacks=None, **settings):
+def train(model, plan, rows=None, callbacks=None, guide=None, **settings):
     net = make_em_net(model, plan, **settings)
     torch.manual_seed(0)
-    outcome = run(net, draw_groups() if rows is None else rows, plan, callbacks=callbacks)
+    outcome = run(net, draw_groups() if rows is None else rows, plan, callbacks=callbacks, guide=guide)
     return net, outcome
 
 
@@ -156,6 +156,21 @@ def test_em_learns_and_keeps_the_start_for_the_first_m_step(m_step, network):
     for record in net.history:
         parts = record["log_likelihood"] - record["kl_latent"] - record["kl_component"]
         assert record["lower_bound"] == pytest.approx(parts) and record["kl_noise"] == 0.0
+
+
+@pytest.mark.parametrize("n_guided", [1, 5])
+@pytest.mark.parametrize("network", ["copied", "random"])
+def test_start_is_held_for_as_many_m_steps_as_the_guide_has(network, n_guided, monkeypatch):
+    monkeypatch.setattr(em, "MIN_HELD_STEPS", 15)  # two iterations
+    watch, options = Watch(), {"hidden_layer_sizes": (8,)} if network == "random" else {}
+    plan, guide = make_plan(8, 20, 0.02), Guide(None, n_guided)
+    net, _ = train(make_model(**options), plan, callbacks=[watch], guide=guide, steps_per_iter=10, pairs_per_row=1.0)
+    n_held = max(n_guided, 2 if network == "random" else 1)
+    moved = [not torch.equal(u, watch.responsibilities[0]) for u in watch.responsibilities]
+    assert moved[:n_held] == [False] * n_held and moved[n_held]
+    shares = [record["evaluated_share"] for record in net.history]
+    assert shares[n_held - 1] == 1.0, "what was seen under the networks of before the release says nothing"
+    assert n_guided == 1 or shares[n_held - 2] == pytest.approx(1.0 / K)
 
 
 def test_history_ends_with_the_bound_of_the_trained_net():

@@ -353,9 +353,8 @@ def test_training_stops_when_the_bound_rises_by_less_than_tol(Estimator, blobs, 
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         model = Estimator(3, **{**quick, "max_iter": 50, "tol": 1e6}).fit(blobs[0])
-    # ten epochs are compared with one; where the start is held, half of the epochs that are left
-    can_be_guided = Estimator._net_type.can_be_guided
-    assert model.converged_ and model.n_iter_ == (37 + 6 + 1 if can_be_guided else 10 + 1)
+    # the start is held for 37 epochs; then half of those that are left are compared with one
+    assert model.converged_ and model.n_iter_ == 37 + 6 + 1
 
 
 @each_estimator

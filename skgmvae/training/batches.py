@@ -42,12 +42,12 @@ class Guide(NamedTuple):
 
     Attributes
     ----------
-    log_responsibilities : Tensor of shape (N, K)
-        Finite.
+    log_responsibilities : Tensor of shape (N, K) or None
+        Finite; None for a net that has a table of its own.
     n_epochs : int
     """
 
-    log_responsibilities: Tensor
+    log_responsibilities: Tensor | None
     n_epochs: int
 
 

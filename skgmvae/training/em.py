@@ -16,7 +16,7 @@ from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
 from skgmvae.training.progress import LOGGER
 
-HOLD_STEPS = 200  # optimiser steps that networks with random weights take before the first new responsibilities
+MIN_HELD_STEPS = 200  # optimiser steps that networks of random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
 PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
 MIN_STEPS = 5  # and at least so many
@@ -103,7 +103,7 @@ class EMNet(BoundNet):
     ``history`` holds for every EM iteration the terms at its E-step, with z at the means of q_c(z|x) – the
     bound is then an estimate that rises by about half a nat per latent direction in use – and
     ``evaluated_share``, the share of all pairs of row and component that the E-step looked at. The last E-step
-    of a training looks at all.
+    of a training looks at all. While the start is held, M-steps have its responsibilities and E-steps keep them.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class EMNet(BoundNet):
         As for :class:`BoundNet`.
     """
 
-    can_be_guided = False  # the first M-step has the start's responsibilities in any case
+    has_own_table = True
 
     def __init__(self, module: VAEEM, *, em: EMSettings, **options: Any) -> None:
         self.em = em
@@ -130,10 +130,7 @@ class EMNet(BoundNet):
         self.expectation_ = Expectation(X, torch.device(self.device), start)
         self.n_reseeds_ = [0] * self.module_.n_components
         self.is_first_iteration_, self.is_first_training_ = True, start is not None
-        # random networks explain every row alike, and would undo the start
-        holds = start is not None and not self.module_.copies_autoencoder
-        n_planned = self.max_epochs * len(self.get_iterator(X))
-        self.n_held_steps_ = min(HOLD_STEPS, n_planned // 2) if holds else 0
+        self.n_held_ = self._count_held_iterations(len(self.get_iterator(X))) if start is not None else 0
         if start is None:
             self._e_step()
 
@@ -141,7 +138,7 @@ class EMNet(BoundNet):
         """What the M-step does in closed form, and components that have lost their rows."""
         super().on_epoch_begin(net, **kwargs)
         # not in the first iteration: a block of a stream may happen to lack a component's rows
-        if not self.is_first_iteration_ and self.n_held_steps_ <= 0:
+        if not self.is_first_iteration_ and self.n_held_ <= 0:
             reseed_empty_components(self)
         self.is_first_iteration_ = False
         if self.module_.weight_logits.requires_grad:
@@ -156,8 +153,10 @@ class EMNet(BoundNet):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """The E-step; its terms are the epoch's record."""
         super().on_epoch_end(net, **kwargs)
-        self.n_held_steps_ -= len(self.get_iterator(self.expectation_.rows))
-        self._record(self._e_step(self.em.pairs_per_row, hold=self.n_held_steps_ > 0))
+        self.n_held_ -= 1
+        if self.n_held_ == 0:
+            self.expectation_.may_be_partial = False  # the rows are looked at as they were under other networks
+        self._record(self._e_step(self.em.pairs_per_row, hold=self.n_held_ > 0))
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """A whole E-step where the last was not; what is known of the rows is not kept."""
@@ -171,6 +170,14 @@ class EMNet(BoundNet):
         # a tensor outside the module would be pickled with its device
         del self.expectation_
         self.__dict__.pop("shares_", None)
+
+    def _count_held_iterations(self, n_steps: int) -> int:
+        """Iterations, of ``n_steps`` each, whose M-steps have the start's responsibilities."""
+        n_guided = self.guide_.n_epochs if self.guide_ is not None else 1
+        if self.module_.copies_autoencoder:
+            return n_guided
+        # random networks explain every row alike, and would undo even a random start
+        return max(n_guided, math.ceil(min(MIN_HELD_STEPS, self.max_epochs * n_steps // 2) / n_steps))
 
     def _number_by_size(self) -> None:
         """Largest component first, the optimiser's memory included.

@@ -128,7 +128,7 @@ def fit_from_scratch(
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
-            is_held = not net_type.can_be_guided or (_n_held(plan) > 0 and init_params != "random")
+            is_held = net_type.has_own_table or (_n_held(plan) > 0 and init_params != "random")
             with show_phase(f"start{which}", verbose) as show:
                 start = start_model(
                     model,
@@ -144,7 +144,7 @@ def fit_from_scratch(
                 show(start.name)
             clock.lap("start")
             net = make_net(model, plan, net_type, **(net_options or {}))
-            guide = make_guide(start, plan) if net_type.can_be_guided else None
+            guide = make_guide(start, plan, has_own_table=net_type.has_own_table)
             start = start._replace(responsibilities=None)  # they may be large
             phase = f"training{which}"
             outcome = run(net, as_rows(X), plan, guide=guide, phase=phase, verbose=verbose, callbacks=callbacks)
@@ -171,11 +171,13 @@ def _n_held(plan: Plan) -> int:
     return min(int(HELD_SHARE * n), max(n // 2, n - 2))
 
 
-def make_guide(start: Start, plan: Plan) -> Guide | None:
+def make_guide(start: Start, plan: Plan, *, has_own_table: bool = False) -> Guide | None:
     """The start's responsibilities for the first epochs; none where they are random."""
     n_epochs = _n_held(plan)
     if start.name == "random" or n_epochs == 0:
         return None
+    if has_own_table:
+        return Guide(None, n_epochs)
     held = torch.from_numpy(make_table(tuple(start.responsibilities.shape)))
     for log_part, part in zip(held.split(GUIDE_ROWS), start.responsibilities.split(GUIDE_ROWS), strict=True):
         torch.log(part.float().clamp_min(torch.finfo(torch.float32).tiny), out=log_part)

@@ -44,7 +44,7 @@ class BoundNet(NeuralNet):
         As for :class:`skorch.NeuralNet`.
     """
 
-    can_be_guided = True  # whether a start's responsibilities can be held through ``guide_``
+    has_own_table = False  # of responsibilities, in which it finds the start's
 
     def __init__(self, module: nn.Module, *, min_information: float = 0.0, learning_rate: float = 1e-3, **options: Any):
         self.min_information = min_information
@@ -60,7 +60,7 @@ class BoundNet(NeuralNet):
             "verbose": 0,
         }
         super().__init__(module, **{**fixed, **options})
-        self.guide_: Guide | None = None  # responsibilities to hold in the first epochs of the next run
+        self.guide_: Guide | None = None  # what to hold on to in the first epochs of the next run
         self.awaited_: tuple[str, ...] = BATCH_HOOKS  # of these, what some callback does something at
         self.interrupted_ = False
         self.diverged_: list[str] = []  # terms of the epoch's first row that is not finite

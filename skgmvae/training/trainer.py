@@ -106,7 +106,8 @@ def run(
         net.module_.n_mc_samples, net.module_.min_information = plan.n_mc_samples, plan.min_information
     net.move_to(device)
     rows = place_rows(rows, device)
-    if guide is not None:
+    net.guide_ = guide
+    if guide is not None and guide.log_responsibilities is not None:
         place = rows.device if isinstance(rows, Tensor) else torch.device("cpu")
         net.guide_ = guide._replace(log_responsibilities=guide.log_responsibilities.to(place))
     # one epoch of a net's iterator has as many steps as it has batches
