@@ -227,6 +227,7 @@ def test_guide_lasts_three_quarters_of_the_epochs(n_epochs, n_guided):
     guide = make_guide(Start("graph on the inputs", responsibilities), plan)
     assert (guide.n_epochs if guide else 0) == n_guided
     assert guide is None or guide.log_responsibilities.isfinite().all()
+    assert guide is None or torch.equal(guide.log_responsibilities.exp(), torch.eye(3)), "no tiny shares, no denormals"
     assert make_guide(Start("random", responsibilities), plan) is None
     own = make_guide(Start("graph on the inputs", responsibilities), plan, has_own_table=True)
     assert (own.n_epochs if own else 0) == n_guided and (own is None or own.log_responsibilities is None)

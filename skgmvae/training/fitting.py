@@ -23,6 +23,8 @@ from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
 HELD_SHARE = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
 GUIDE_ROWS = 2**17  # at a time
+LEAST_LOG = -30.0  # a share of less than e^-30 is none …
+LOG_OF_NONE = -200.0  # … and e^-200 is 0: tiny shares make denormal gradients, with which products take many times longer
 
 
 class Stopwatch:
@@ -180,7 +182,8 @@ def make_guide(start: Start, plan: Plan, *, has_own_table: bool = False) -> Guid
         return Guide(None, n_epochs)
     held = torch.from_numpy(make_table(tuple(start.responsibilities.shape)))
     for log_part, part in zip(held.split(GUIDE_ROWS), start.responsibilities.split(GUIDE_ROWS), strict=True):
-        torch.log(part.float().clamp_min(torch.finfo(torch.float32).tiny), out=log_part)
+        torch.log(part.float(), out=log_part)
+        log_part.masked_fill_(log_part < LEAST_LOG, LOG_OF_NONE)
     return Guide(held, n_epochs)
 
 
