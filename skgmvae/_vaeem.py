@@ -154,6 +154,7 @@ class VAEEMClustering(DeepMixture):
     _own_image_settings: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": (500,),
         "pretrain_hidden_layer_sizes": (500, 500, 2000),
+        "pretrain_iter": 0,  # the start is found without an embedding, the networks begin with random weights
         "max_iter": 30,
     }
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 from torch.overrides import TorchFunctionMode
 
-from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE
+from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE, vaeem
 from skgmvae.models.networks import make_conv_body, make_conv_decoder, make_mlp, make_mlp_body
 
 K, L, N = 3, 2, 6
@@ -174,7 +174,7 @@ class GuardlessIndexing(TorchFunctionMode):
 
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES.values(), ids=IMAGE_SHAPES)
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, likelihood, image_shape):
+def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, likelihood, image_shape, monkeypatch):
     if image_shape is not None and torch.backends.cuda.is_built() and not torch.cuda.is_available():
         pytest.skip("a CUDA build without a driver cannot choose a convolution")
     model = make_model(likelihood, 64, image_shape=image_shape, n_mc_samples=2, min_information=0.5)
@@ -191,6 +191,8 @@ def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, l
             setattr(module, name, to_fake_cuda(buffer))
 
     with fake, GuardlessIndexing(), torch.no_grad():
+        # sizes that depend on values, which a tensor without values lacks
+        monkeypatch.setattr(vaeem, "_lay_out", lambda labels, K: (labels, [(4, labels)]))
         x = torch.empty(N, 64, device="cuda")
         noise = torch.empty(5, *model.noise_shape, device="cuda")
         components = torch.empty(4, dtype=torch.long, device="cuda")

@@ -8,7 +8,7 @@ from test_models import K, L, N, draw_noise, draw_rows, make_autoencoder, make_v
 from torch.distributions import Bernoulli, Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 from skgmvae.models import VAEEM, Gaussian, VaDE
-from skgmvae.models.stacked import make_stacked_conv_body, make_stacked_conv_decoder
+from skgmvae.models.stacked import StackedLinear, make_stacked_conv_body, make_stacked_conv_decoder
 
 D = 5
 
@@ -214,6 +214,24 @@ def test_generates_from_the_exact_law_of_each_component():
             assert ((drawn.mean(0) - exact.mean[c]).abs() < 4.5 * (variance / n_draws).sqrt()).all()
             error = ((variance.outer(variance) + covariance.square()) / n_draws).sqrt()
             assert ((drawn.T.cov() - covariance).abs() < 4.5 * error).all()
+
+
+def test_every_row_is_drawn_from_its_component_and_passes_one_decoder(monkeypatch):
+    model = make_random()
+    with torch.no_grad():
+        for layer in model.decoder.children():
+            if isinstance(layer, StackedLinear):
+                layer.weight.zero_()  # a component's rows are its last bias
+                layer.bias.copy_(torch.arange(1.0, K + 1).unsqueeze(1).expand_as(layer.bias))
+    n_decoded, decode = [], model.decode
+    monkeypatch.setattr(model, "decode", lambda z: (n_decoded.append(z[..., 0].numel()), decode(z))[1])
+    components = torch.randperm(300 * K, generator=torch.Generator().manual_seed(0)) % K
+    _, means = model.generate(components, torch.Generator().manual_seed(0))
+    expected = model.likelihood.mean(torch.arange(1.0, K + 1).repeat_interleave(D).reshape(K, D))
+    torch.testing.assert_close(means, expected[components].to(means.dtype))
+    assert sum(n_decoded) == 300 * K and max(n_decoded) <= 64 * K
+    model.generate(torch.zeros(130, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert sum(n_decoded) == (300 + 130) * K
 
 
 def test_reconstruction_is_that_of_the_most_probable_component():

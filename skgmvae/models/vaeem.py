@@ -33,7 +33,7 @@ from skgmvae.models.stacked import (
 from skgmvae.models.starting import StartingMoments, log_starting_weights, measure_start
 
 FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) where the networks begin with random weights
-GENERATED_ROWS = 64  # rows that pass all K decoders together when sampling
+GENERATED_ROWS = 64  # rows of each component that pass the decoders together when sampling
 
 
 class VAEEM(nn.Module):
@@ -238,16 +238,22 @@ class VAEEM(nn.Module):
         return torch.logsumexp(self.log_weights() + log_mean_exp(log_likelihood + log_ratio, 0), -1)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws of x | c and their means E[x|z], each of shape (N, D)."""
+        """Draws of x | c and their means E[x|z], each of shape (N, D).
+
+        Each component's rows stand in its column of a table, as high as the most rows of one component: rows of all
+        components alike pass one decoder each, those of a single one all K.
+        """
         reference = self.head.mean.weight
-        shape = (len(components), self.latent_dim)
-        z = torch.randn(shape, generator=generator, dtype=reference.dtype, device=reference.device)
+        place, chunks = _lay_out(components, self.n_components)
         all_draws, all_means = [], []
-        for latent, chosen in zip(z.split(GENERATED_ROWS), components.split(GENERATED_ROWS), strict=True):
-            output = self.decode(latent.unsqueeze(1).expand(-1, self.n_components, -1))
-            all_draws.append(_take(self.likelihood.draw(output, generator), chosen))
-            all_means.append(_take(self.likelihood.mean(output), chosen))
-        return torch.cat(all_draws), torch.cat(all_means)
+        for height, rows in chunks:
+            shape = (height, self.n_components, self.latent_dim)
+            z = torch.randn(shape, generator=generator, dtype=reference.dtype, device=reference.device)
+            output, at = self.decode(z), (place[rows], components[rows])
+            all_draws.append(self.likelihood.draw(output, generator)[at])
+            all_means.append(self.likelihood.mean(output)[at])
+        back = torch.cat([rows for _, rows in chunks]).argsort()
+        return torch.cat(all_draws)[back], torch.cat(all_means)[back]
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor) -> Tensor:
@@ -315,6 +321,19 @@ def _sum_over_components(terms: tuple[Tensor, Tensor], shares: Tensor) -> ELBOTe
     log_likelihood, kl_latent = ((shares * term).sum(-1) for term in terms)
     zero = torch.zeros_like(log_likelihood)
     return ELBOTerms(log_likelihood, kl_latent, zero, zero)
+
+
+def _lay_out(components: Tensor, n_components: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    """Where each row stands in the column of its component, (N,), and the tables, as (height, rows in it)."""
+    counts = torch.bincount(components, minlength=n_components)
+    by_component = components.argsort(stable=True)
+    place = torch.empty_like(by_component)
+    first = (counts.cumsum(0) - counts)[components[by_component]]
+    place[by_component] = torch.arange(len(components), device=components.device) - first
+    n_tables = torch.bincount(place // GENERATED_ROWS)
+    rows = (place // GENERATED_ROWS).argsort(stable=True).split(n_tables.tolist())
+    place = place % GENERATED_ROWS
+    return place, [(int(place[part].max()) + 1, part) for part in rows]
 
 
 def _take(values: Tensor, components: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ from skgmvae.training.trainer import Outcome, Plan, make_net, run
 
 HELD_SHARE = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
 GUIDE_ROWS = 2**17  # at a time
-LEAST_LOG = -30.0  # a share of less than e^-30 is none …
-LOG_OF_NONE = -200.0  # … and e^-200 is 0: tiny shares make denormal gradients, with which products take many times longer
+# a share of less than e^-30 is none, and e^-200 is 0: tiny shares make denormal gradients, which slow all products down
+LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
 
 
 class Stopwatch:
