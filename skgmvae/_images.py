@@ -25,7 +25,8 @@ class ImageSettings:
         """An estimator with the settings of the benchmarks for sets of images of the size of MNIST.
 
         Rows are flat, pixels in [0, 1]. Give ``image_shape``, so that the start can look at the images as images. The
-        settings were found on MNIST, its labels in sight.
+        settings were found on MNIST, its labels in sight. The networks' products are in bfloat16 on machines that are
+        fast in it, so that figures differ a little between machines; ``precision='float32'`` is the way out.
 
         Parameters
         ----------
