@@ -127,3 +127,22 @@ def test_the_search_ends_when_the_best_was_found_several_times(monkeypatch):
     monkeypatch.setattr(blocks, "climb", lambda links, labels, K, random_state: (labels, 0.0))
     labels = find_blocks(affinities, np.arange(200.0)[:, None], 3, np.random.RandomState(0))
     assert (labels == 2).all() and len(searches) == 7
+
+
+def test_of_several_groupings_the_one_of_the_most_information_is_kept(monkeypatch):
+    affinities, labels = planted()
+    monkeypatch.setattr(blocks, "MAX_GROUPS", 50)
+    monkeypatch.setattr(blocks, "climb", lambda links, found, *_: (found, information(table_of(links, found, 5))))
+    rng, n_searches = np.random.default_rng(0), []
+    hidden = iter([rng.integers(5, size=50), None, rng.integers(5, size=50), rng.integers(5, size=50)])
+
+    def search(links, places, n_clusters, n_tries, random_state):
+        n_searches.append(n_tries)
+        found = next(hidden)
+        return places.round().astype(int).ravel() if found is None else found
+
+    monkeypatch.setattr(blocks, "_search", search)
+    places = labels[:, None] + rng.uniform(-0.3, 0.3, (len(labels), 1))
+    found = find_blocks(affinities, places, 5, np.random.RandomState(0))
+    np.testing.assert_array_equal(found, labels)
+    assert n_searches == [blocks.MAX_SEARCHES // blocks.N_GROUPINGS] * blocks.N_GROUPINGS

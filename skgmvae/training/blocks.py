@@ -21,7 +21,8 @@ LEAST_GAIN = 1e-9  # nats; a change of less is none
 MAX_SEARCHES = 24  # fewer, where their clusters would be more than …
 MAX_SEARCHED = 320  # … these, or where the best labels have been found …
 N_AGREEING = 4  # … so many times
-MAX_GROUPS = 400  # of rows, among which a search goes on before single rows move …
+N_GROUPINGS = 4  # of rows, which share the searches; …
+MAX_GROUPS = 400  # … into so many, among which a search goes on before single rows move …
 GROUPS_PER_CLUSTER = 5  # … but at least so many
 MAX_MORE = 20  # clusters that a search begins with beyond K, but at most 2K
 MAX_SPLITS = 20  # clusters, the largest, that are split in turn while none gains …
@@ -74,7 +75,8 @@ def find_blocks(
 
     A search takes groups of rows for nodes. It begins with more than K clusters, joins those whose union costs least,
     moves nodes (:func:`climb`), and then splits clusters and joins others as long as that gains
-    (:func:`split_and_join`). The best labels are mended row by row.
+    (:func:`split_and_join`). The best labels are mended row by row. A group across the border of two clusters can hide
+    the best partition from every search: rows are grouped in several ways, whose best labels, mended, are compared.
 
     Parameters
     ----------
@@ -90,25 +92,40 @@ def find_blocks(
     -------
     labels : ndarray of shape (N,)
     """
-    links, group = Links.of_rows(affinities), np.arange(len(places))
+    links = Links.of_rows(affinities)
+    n_searches = max(1, min(MAX_SEARCHES, MAX_SEARCHED // n_clusters))
     n_groups = max(MAX_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
-    grouped, centres = links, places
-    if n_groups < len(places):
+    if n_groups >= len(places):
+        return climb(links, _search(links, places, n_clusters, n_searches, random_state), n_clusters, random_state)[0]
+    best, most = np.zeros(len(places), dtype=int), -math.inf
+    n_groupings = min(N_GROUPINGS, n_searches)
+    for _ in range(n_groupings):
         grouping = _fit_kmeans(places, n_groups, random_state, max_iter=GROUPING_STEPS)
         group, centres = grouping.labels_, grouping.cluster_centers_
         grouped = links.join(group, n_groups)
-    n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(centres))
-    best, most, n_agreeing = np.zeros(len(centres), dtype=int), -math.inf, 0
-    for _ in range(max(1, min(MAX_SEARCHES, MAX_SEARCHED // n_clusters))):
-        many = _fit_kmeans(centres, n_more, random_state).labels_
-        labels = join_cheapest(grouped.table(many, n_more, grouped.to_clusters(many, n_more)), n_clusters)[many]
-        labels, found = split_and_join(grouped, centres, labels, n_clusters, random_state)
+        labels = _search(grouped, centres, n_clusters, n_searches // n_groupings, random_state)[group]
+        labels, found = climb(links, labels, n_clusters, random_state)
+        if found > most:
+            best, most = labels, found
+    return best
+
+
+def _search(
+    links: Links, places: np.ndarray, n_clusters: int, n_searches: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """The best labels of the nodes in so many searches, or fewer, should the best have been found again and again."""
+    n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(places))
+    best, most, n_agreeing = np.zeros(len(places), dtype=int), -math.inf, 0
+    for _ in range(n_searches):
+        many = _fit_kmeans(places, n_more, random_state).labels_
+        labels = join_cheapest(links.table(many, n_more, links.to_clusters(many, n_more)), n_clusters)[many]
+        labels, found = split_and_join(links, places, labels, n_clusters, random_state)
         if found > most + LEAST_GAIN:
             best, most, n_agreeing = labels, found, 0
         n_agreeing += found > most - LEAST_GAIN
         if n_agreeing == N_AGREEING:
             break
-    return climb(links, best[group], n_clusters, random_state)[0]
+    return best
 
 
 def information(table: np.ndarray) -> float:
