@@ -118,7 +118,7 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["protocol"] == "all" and line["held_out_score"] is None
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
     assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
-    assert line["cpu_seconds"] > 0.0
+    assert line["cpu_seconds"] > 0.0 and line["arithmetic"] == "float32"
     assert line["majority_by_epoch"] == [line["majority_accuracy"]]
     assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
@@ -150,7 +150,9 @@ def test_image_sets_need_a_folder(load_script, monkeypatch):
 def test_report_makes_both_tables(load_script, tmp_path):
     report = load_script("report")
     lines = [line_of(accuracy=0.5), line_of(accuracy=0.7, seed=1), line_of("kmeans", 0.25, start=None)]
-    lines += [line_of(accuracy=0.9, n_components=7, timed=False)]  # a row of its own, and none in the README
+    lines += [
+        line_of(accuracy=0.9, n_components=7, timed=False, arithmetic="bfloat16")
+    ]  # a row of its own, and none in the README
     failed = {"error": "ValueError: no"} | {
         name: lines[0][name] for name in ("data", "protocol", "model", "n_components")
     }
@@ -164,9 +166,12 @@ def test_report_makes_both_tables(load_script, tmp_path):
     assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | – | – | 0.100 ± 0.000 |" in out.read_text()
     assert "| vade | 7 | 90.0 | 90.0 | 90.0 | – | – | 0.100 | 0.200 | – | – | – | 1 | 1 |" in out.read_text()
     assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
-    assert "4 runs, 1 threads: fast, 2 cores, Linux; torch 2" in out.read_text()
+    assert "3 runs, 1 threads: fast, 2 cores, Linux; torch 2" in out.read_text()
+    assert "1 runs, 1 threads, products in bfloat16: fast, 2 cores" in out.read_text()
     assert "Published" not in out.read_text()  # nothing on iris
-    assert "| mnist | GMVAE | 10 | 10 | 82.3 ± 3.8 | 88.5 |" in "".join(report.describe_published({"mnist"}))
+    published = "".join(report.describe_published({"mnist"}))
+    assert "| mnist | GMVAE | 10 | 10 | 82.3 ± 3.8 | 88.5 |" in published
+    assert "| mnist | VaDE | 10 | 1 | 71.6 ± 4.4 | – | 20 seeds" in published
     text = readme.read_text()
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
     assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
