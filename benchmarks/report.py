@@ -52,7 +52,9 @@ breast_cancer, blobs, moons, circles and circle arcs, and the defaults for table
 also in sight, on the eight small sets; for how many epochs the start is held, on MNIST and the small sets. Figures on
 these sets are not those of data that had no part in the choice. Fashion-MNIST decided nothing; its figures were
 seen while rules of the start were compared. Rows whose starts are called "graph" alone were made with an earlier rule
-of that start; those with `image_shape=None` were not told that the rows are images."""
+of that start; those with `image_shape=None` were not told that the rows are images. Fits of images have the products of
+networks in bfloat16 where the machine is fast in it, as `for_images` has it, or, with `precision='float32'` and
+`image_shape=None`, in float32."""
 SIDE_BY_SIDE_NOTE = """\
 Default parameters, means over seeds; each column a method. The sets that all of these methods were fitted to."""
 
