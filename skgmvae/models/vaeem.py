@@ -82,7 +82,7 @@ class VAEEM(nn.Module):
         self.n_networks = K  # that every row passes
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
-        self.starting_responsibilities: Tensor | None = None  # (N, K), for the first M-step
+        self.starting_responsibilities: Tensor | None = None  # (N, K), for the first M-steps
         self.reseeded: list[tuple[int, int]] = []  # (EM iteration, component)
         self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
         self.likelihood = autoencoder.likelihood.repeat(K)
@@ -267,7 +267,7 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Keep the responsibilities for the first M-step; whiten each component's embedding.
+        """Keep the responsibilities for the first M-steps; whiten each component's embedding.
 
         The second for networks copied from the autoencoder: see ``_whiten``. The components then begin
         as a full-covariance Gaussian mixture in the embedding.

@@ -80,7 +80,7 @@ def start_model(
     all_rows = _assign_all(autoencoder, X, place, assign, model.n_components, device)
     all_rows[some.indices] = responsibilities
     start = Start(name, torch.from_numpy(all_rows))
-    if hasattr(model, "starting_responsibilities"):  # kept for its first M-step
+    if hasattr(model, "starting_responsibilities"):  # kept for its first M-steps
         model.starting_responsibilities = start.responsibilities
     return start
 
