@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 import skgmvae
 
 PACKAGES = {"torch": "torch", "sklearn": "scikit-learn", "skorch": "skorch", "numpy": "numpy"}
@@ -24,14 +26,16 @@ def describe_versions():
 
 
 def describe_machine():
-    """Processor and the cores this process may use."""
-    return {"cpu": _cpu_model(), "cores": _count_cores(), "system": platform.system()}
+    """Processor and the cores this process may use, and the GPU if there is one."""
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {"cpu": _cpu_model(), "cores": _count_cores(), "system": platform.system(), **gpu}
 
 
 def put_in_words(machine, versions):
     """What :func:`describe` found, as it stands in a page."""
     numbers = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {numbers}"
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+    return f"{machine['cpu']}, {machine['cores']} cores{gpu}, {machine['system']}; {numbers}"
 
 
 def _cpu_model():

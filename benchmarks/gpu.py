@@ -1,10 +1,10 @@
 """Training on a CUDA device: rows per second, how busy it is, and the time over that of a hand-written loop.
 
 The networks of the MNIST benchmark on as many random rows. Both loops of a model run in turns on the device, each
-waited for; busy is the share of the package's time in which one of its kernels ran, by torch's profiler. One JSON line
-per model.
+waited for; busy is the share of the package's time in which one of its kernels ran, by torch's profiler. Where there is
+a folder of data, a whole fit to MNIST follows, from raw rows to labels. One JSON line per model and measurement.
 
-    python benchmarks/gpu.py
+    python benchmarks/gpu.py --data-dir FOLDER
 """
 
 import argparse
@@ -13,11 +13,18 @@ import json
 import statistics
 import sys
 import time
+import warnings
+from pathlib import Path
 
+import data as data_sets
 import environment
+import models
 import overhead
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch.profiler import ProfilerActivity, profile
+
+from skgmvae.metrics import clustering_accuracy
 
 
 def main(argv=None) -> int:
@@ -29,8 +36,13 @@ def main(argv=None) -> int:
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else arguments.device
     facts = environment.describe(device=device)
     for name in arguments.model:
-        line = measure(name, arguments.rows, arguments.batch_size, arguments.repeats, arguments.device)
+        line = measure(name, arguments)
         print(json.dumps({"benchmark": "cuda", "case": name, **line, **facts}), flush=True)
+    if arguments.data_dir is not None:
+        data = data_sets.load("mnist", data_dir=arguments.data_dir)
+        for name in arguments.model:
+            line = fit(name, data, arguments.device)
+            print(json.dumps({"benchmark": "cuda_fit", "case": name, **line, **facts}), flush=True)
     return 0
 
 
@@ -40,27 +52,45 @@ def make_parser():
     parser.add_argument("--model", nargs="+", choices=overhead.MODELS, default=list(overhead.MODELS))
     parser.add_argument("--rows", type=int, default=60_000, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=1024, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=10, help="of a turn; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="turns; default: %(default)s")
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
+    parser.add_argument("--data-dir", type=Path, help="folder with a folder mnist; default: no whole fits")
     return parser
 
 
-def measure(name, n_rows, batch_size, repeats, device):
+def measure(name, arguments):
     """Medians over the turns."""
     model, case = overhead.MODELS[name], overhead.make_mnist()
-    case = case._replace(rows=torch.rand(n_rows, case.rows.shape[1]), batch_size=batch_size)
+    n_rows, device = arguments.rows, arguments.device
+    rows = torch.rand(n_rows, case.rows.shape[1])
+    case = case._replace(rows=rows, batch_size=arguments.batch_size, n_epochs=arguments.epochs)
     module = overhead.start(model.make_module(case), case)
     ours = overhead.make_our_loop(model, copy.deepcopy(module), case, device)
     bare = model.make_bare_loop(copy.deepcopy(module).to(device), case._replace(rows=case.rows.to(device)))
-    turns = [(timed(ours, device), timed(bare, device)) for _ in range(repeats + 1)][1:]  # the first warms up
+    turns = [(timed(ours, device), timed(bare, device)) for _ in range(arguments.repeats + 1)][1:]  # the first warms up
     return {
         "rows_per_second": n_rows * case.n_epochs / statistics.median(seconds for seconds, _ in turns),
         "ratio": statistics.median(our_seconds / bare_seconds for our_seconds, bare_seconds in turns),
         "busy": share_of_kernels(ours, device),
         "rows": n_rows,
-        "batch_size": batch_size,
-        "repeats": repeats,
+        "batch_size": arguments.batch_size,
+        "epochs": arguments.epochs,
+        "repeats": arguments.repeats,
     }
+
+
+def fit(name, data, device, seed=0):
+    """Seconds of a whole fit with the settings of the benchmarks, and its accuracy on held-out rows."""
+    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
+    method = models.make(name, data.n_classes, seed, **shapes, params={"device": device})
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        method.fit(data.train)
+    seconds = time.perf_counter() - began
+    accuracy = clustering_accuracy(data.test_labels, method.predict(data.test))
+    return {"seconds": seconds, "phase_seconds": method.phase_seconds_, "test_accuracy": accuracy}
 
 
 def timed(loop, device):

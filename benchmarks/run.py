@@ -100,8 +100,10 @@ def make_method(data, task):
 
 def run_alone(task, arguments):
     """:func:`run_once` in a fresh process."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
+    # a process that has imported skorch can have begun with CUDA, which its forks cannot use
+    context = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "forkserver")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(run_once, task, arguments).result()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skgmvae.rows import cut
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
+CHUNK_VALUES_OFF_CPU = 2**24  # other devices gain by larger products: 128 MiB
 
 _is_single: ContextVar[bool] = ContextVar("is_single", default=False)
 # float64 copies of fitted modules, outside the estimators so that they are neither pickled nor compared
@@ -78,10 +79,15 @@ def _at_inference(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
-    """Rows per chunk such that the widest layer of ``n_copies`` draws per row stays in cache or near it."""
+    """Rows per chunk such that the widest layer of ``n_copies`` draws per row stays in a processor's cache or near it.
+
+    Many more on other devices, which work on a chunk at once.
+    """
     widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
     n_networks = getattr(module, "n_networks", 1)  # stacked, all of which see every row
     values_per_row = widest * n_copies * n_networks
+    if next(module.parameters()).device.type != "cpu":
+        return max(1, min(65536, CHUNK_VALUES_OFF_CPU // values_per_row))
     return max(16 // n_networks, 1, min(8192, CHUNK_VALUES // values_per_row))
 
 
@@ -118,7 +124,7 @@ def over_chunks(
     model = _at_inference(module, device)
     target = next(model.parameters()).device
     dtype = None if _is_single.get() else np.float64  # float64 rows are centred before they are rounded
-    for first, chunk in cut(X, chunk_rows(module, n_copies)):
+    for first, chunk in cut(X, chunk_rows(model, n_copies)):
         rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
         result = method(model, rows).numpy(force=True)
         if out is None:

@@ -341,10 +341,12 @@ def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script,
     gpu = load_script("gpu")
     if not torch.cuda.is_available():
         assert gpu.main([]) == 2 and "no CUDA device" in capsys.readouterr().err
-    small = ["--rows", "600", "--batch-size", "300", "--repeats", "1"]
+    small = ["--rows", "600", "--batch-size", "300", "--epochs", "1", "--repeats", "1"]
     assert gpu.main(["--device", "cpu", "--model", "vade", *small]) == 0
     line = json.loads(capsys.readouterr().out)
     assert line["rows_per_second"] > 0.0 and line["ratio"] > 0.0 and line["busy"] is None
+    line = gpu.fit("vade", gpu.data_sets.load("iris"), "cpu")
+    assert line["seconds"] >= sum(line["phase_seconds"].values()) and line["test_accuracy"] > 0.5
 
 
 def test_search_for_the_number_of_components(load_script, monkeypatch):

@@ -1,5 +1,7 @@
 """The models: one contract test for all of them, then each against brute force and exact cases."""
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -205,18 +207,22 @@ def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, l
 def test_cuda_gives_the_same_densities_as_the_cpu(make_model):
     model, x = make_model(n_mc_samples=2, min_information=0.5), draw_rows(N, 5)
     noise, order = draw_noise(5, *model.noise_shape), torch.tensor([2, 0, 1])
-    responsibilities = draw_noise(N, K).softmax(-1)
+    embedding, responsibilities = draw_noise(N, L), draw_noise(N, K).softmax(-1)
+    with torch.no_grad():
+        model.start_from(embedding, responsibilities)
     results = []
     for device in ("cpu", "cuda"):
-        model.to(device)
+        there = copy.deepcopy(model).to(device)
         rows, renumbered = x.to(device), order.to(device)
         with torch.no_grad():
-            model.start_from(draw_noise(N, L).to(device), responsibilities.to(device))
-            model.reorder(renumbered)
-            model.generate(renumbered, torch.Generator(device))
-            density = model.log_prob(rows, noise.to(device)).cpu()
-            results.append([model.log_responsibilities(rows, noise.to(device)).cpu(), density])
-        total(model(rows)).sum().backward()
+            there.reorder(renumbered)
+            there.generate(renumbered, torch.Generator(device))
+            density = there.log_prob(rows, noise.to(device)).cpu()
+            results.append([there.log_responsibilities(rows, noise.to(device)).cpu(), density])
+        total(there(rows)).sum().backward()
+        with torch.no_grad():
+            there.start_from(embedding.to(device), responsibilities.to(device))
+        assert there.log_prob(rows, noise.to(device)).isfinite().all()
     torch.testing.assert_close(results[0], results[1])
 
 

@@ -89,7 +89,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(batches, "BUFFER_BYTES", 200 * D * 4)
     monkeypatch.setattr(beginning, "MAX_START_ROWS", 200)
     monkeypatch.setattr(expectation, "PART_VALUES", 250)
-    monkeypatch.setattr("skgmvae.inference.CHUNK_VALUES", 16 * 32)  # 32 rows to a chunk of these networks
+    for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
+        monkeypatch.setattr(f"skgmvae.inference.{name}", 16 * 32)  # 32 rows to a chunk of these networks
 
 
 def make(Estimator, quick, **settings):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
 
 from skgmvae.models import ELBOTerms, VaDE, vade
@@ -503,6 +504,15 @@ def test_unknown_device_is_named():
         check_device("gpu")
     assert check_device("cpu") == CPU
     assert check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_rows_that_are_on_the_cuda_device_stay_there():
+    with FakeTensorMode():
+        rows = torch.empty(N, D, device="cuda")
+        held = torch.empty(N, 3, device="cuda")
+        for name in ("cuda", "cuda:0"):
+            batches = ShuffledBatches(rows, 10, torch.device(name), Guide(held, 1))
+            assert [(x.shape, x.device.type, u.device.type) for x, u in batches] == [((10, D), "cuda", "cuda")] * 4
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")

@@ -1,6 +1,7 @@
 """Features and labels in MATLAB's or NumPy's files, as deep clusterers' benchmarks are passed around."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def read_arrays(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+        with warnings.catch_warnings():
+            # sparse matrices will come as sparse arrays, and either is as good here
+            warnings.filterwarnings("ignore", message=".*`spmatrix`", category=DeprecationWarning)
+            arrays = loadmat(path)
+        return {name: value for name, value in arrays.items() if not name.startswith("__")}
     except NotImplementedError as error:
         raise ValueError(f"{path} is of MATLAB's version 7.3; save it with the option -v7, or as .npz") from error
     except (ValueError, OSError, MatReadError) as error:

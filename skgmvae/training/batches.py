@@ -63,8 +63,8 @@ class Batches(Protocol):
 
 def send(rows: Tensor, device: torch.device) -> Tensor:
     """The rows on ``device``: pinned on the way to CUDA, in float32 on Apple's device, which has no float64."""
-    if rows.device == device:
-        return rows
+    if rows.device.type == device.type and device.index in (None, rows.device.index):
+        return rows  # "cuda" is "cuda:0", say, though not equal to it
     if device.type == "cuda":
         return rows.pin_memory().to(device, non_blocking=True)
     return rows.to(device, torch.float32 if device.type == "mps" else rows.dtype)
