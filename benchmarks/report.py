@@ -54,7 +54,8 @@ these sets are not those of data that had no part in the choice. Fashion-MNIST d
 seen while rules of the start were compared. Rows whose starts are called "graph" alone were made with an earlier rule
 of that start; those with `image_shape=None` were not told that the rows are images. Fits of images have the products of
 networks in bfloat16 where the machine is fast in it, as `for_images` has it, or, with `precision='float32'` and
-`image_shape=None`, in float32."""
+`image_shape=None`, in float32. Runs that had a GPU are among [those below](#machines); none of them is timed here, and
+their peak counts CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
 Default parameters, means over seeds; each column a method. The sets that all of these methods were fitted to."""
 
@@ -182,8 +183,8 @@ def make_choices(lines):
 
 
 def make_efforts(lines):
-    """Processor seconds (medians) of whole fits, on the data sets that the peer was fitted to."""
-    lines = [line for line in lines if line.get("cpu_seconds") is not None]
+    """Processor seconds (medians) of whole fits without a GPU, on the data sets that the peer was fitted to."""
+    lines = [line for line in lines if line.get("cpu_seconds") is not None and "gpu" not in line["machine"]]
     settings = group(lines, ("data", "model", "params"))
     medians = {key_of_setting(key): statistics.median(run["cpu_seconds"] for run in runs) for key, runs in settings}
     for (data, model, params), runs in settings:
