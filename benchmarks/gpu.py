@@ -1,8 +1,9 @@
 """Training on a CUDA device: rows per second, how busy it is, and the time over that of a hand-written loop.
 
 The networks of the MNIST benchmark on as many random rows. Both loops of a model run in turns on the device, each
-waited for; busy is the share of the package's time in which one of its kernels ran, by torch's profiler. Where there is
-a folder of data, a whole fit to MNIST follows, from raw rows to labels. One JSON line per model and measurement.
+waited for; the package's brings rows and networks there and back, as a fit does once, the other finds them there. Busy
+is the share of the package's time in which one of its kernels ran, by torch's profiler. Where there is a folder of
+data, a whole fit to MNIST follows, from raw rows to labels. One JSON line per model and measurement.
 
     python benchmarks/gpu.py --data-dir FOLDER
 """

@@ -155,16 +155,17 @@ def start(module, case):
     return module
 
 
-def make_our_loop(model, module, case, device="cpu"):
+def make_our_loop(model, module, case, device="cpu", precision="float32"):
     """The package's loop, as an estimator's fit runs it."""
-    plan = make_plan(case, device)
+    plan = make_plan(case, device, precision)
     net = model.make_net(module, plan)
     return lambda: run(net, case.rows, plan)
 
 
-def make_plan(case, device="cpu"):
+def make_plan(case, device="cpu", precision="float32"):
     """What both loops do."""
-    return Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, device=device)
+    places = {"device": device, "precision": precision}
+    return Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, **places)
 
 
 def make_em_net(module, plan):

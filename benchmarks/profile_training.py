@@ -30,7 +30,9 @@ def main(argv=None) -> int:
     arguments = make_parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     for model, case in itertools.product(arguments.model, arguments.case):
-        line = {"benchmark": "profile", "case": f"{model}, {case}", "shares": measure(model, case)}
+        is_low = arguments.precision != "float32"
+        name = f"{model}, {case}{f', {arguments.precision}' * is_low}"
+        line = {"benchmark": "profile", "case": name, "shares": measure(model, case, arguments.precision)}
         print(json.dumps({**line, **environment.describe(threads=arguments.threads)}), flush=True)
     return 0
 
@@ -42,14 +44,15 @@ def make_parser():
     parser.add_argument(
         "--model", nargs="+", choices=overhead.MODELS, default=list(overhead.MODELS), help="default: all"
     )
+    parser.add_argument("--precision", default="float32", help="as the estimators'; default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     return parser
 
 
-def measure(model, case):
+def measure(model, case, precision="float32"):
     """Share of every kind, and of the five dearest operations among the others, of the time within PyTorch."""
     model, case = overhead.MODELS[model], overhead.CASES[case]()
-    loop = overhead.make_our_loop(model, overhead.start(model.make_module(case), case), case)
+    loop = overhead.make_our_loop(model, overhead.start(model.make_module(case), case), case, precision=precision)
     loop()  # warms up
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         loop()

@@ -1,5 +1,5 @@
 """docs/speed.md from the lines that overhead.py, inference.py, growth.py, curves.py,
-grid_search.py, profile_training.py, larger_than_memory.py and shuffling.py print.
+grid_search.py, profile_training.py, larger_than_memory.py, shuffling.py and gpu.py print.
 
     python benchmarks/overhead.py >> benchmarks/results/speed.jsonl
     python benchmarks/speed.py
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import environment
-from report import NOTE, format_table
+from report import NOTE, describe_phases, format_table
 from run import read_lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +48,11 @@ SHUFFLING_NOTE = """\
 Digits sorted by class, the worst order for a file, in a buffer of a seventh of the rows, against the same fits with all
 rows shuffled: means over seeds (`benchmarks/shuffling.py`). A buffer comes from so many places of the file: 128, as in
 use, or fewer, to see when it matters."""
+GPU_NOTE = """\
+`benchmarks/gpu.py` on a machine that has one: rows that training passes per second, the share of the time in which the
+device computes, and the time over that of a hand-written loop, which finds rows and networks on the device, where a
+fit brings them there and back. Below, a whole fit to MNIST, from raw rows to labels, with the settings of
+`for_images`; its start is the processor's work."""
 LARGE_NOTE = """\
 A file of float32 rows, most of them empty, read by blocks; one epoch of pretraining and one or two of training of a
 small network. How, says `benchmarks/larger_than_memory.py`. Peak is the largest resident size of the process, mapped
@@ -104,6 +109,14 @@ def make_page(lines):
         header = ["model", "places", "figure", "all rows shuffled", "by blocks", "difference ± standard error", "seeds"]
         rows = [row for line in shuffled for row in make_shuffling_rows(line)]
         parts += ["## Shuffling by blocks", SHUFFLING_NOTE, format_table(header, rows)]
+    on_gpu = [line for (name, _), line in latest.items() if name == "cuda"]
+    if on_gpu:
+        header = ["model", "device", "batch size", "rows per second", "busy, %", "over a hand-written loop"]
+        parts += ["## On a GPU", GPU_NOTE, format_table(header, map(make_gpu_row, on_gpu))]
+    fits = [line for (name, _), line in latest.items() if name == "cuda_fit"]
+    if fits:
+        header = ["model", "device", "seconds", "of them", "accuracy, %"]
+        parts.append(format_table(header, map(make_fit_row, fits)))
     parts += ["## Machines", describe_machines(list(latest.values()))]
     return "\n\n".join(parts) + "\n"
 
@@ -139,6 +152,18 @@ def make_large_row(line):
         f"{line['cpu_seconds']:.0f}",
         f"{line['passes']:.1f}",
     ]
+
+
+def make_gpu_row(line):
+    """A training loop on a device."""
+    measured = (f"{line['rows_per_second']:,.0f}", f"{100 * line['busy']:.0f}", f"{line['ratio']:.2f}")
+    return [line["case"], line["device"], line["batch_size"], *measured]
+
+
+def make_fit_row(line):
+    """A whole fit on a device."""
+    seconds = (f"{line['seconds']:.1f}", describe_phases([line]))
+    return [line["case"], line["device"], *seconds, f"{100 * line['test_accuracy']:.1f}"]
 
 
 def make_shuffling_rows(line):

@@ -18,6 +18,8 @@ from skgmvae.models.networks import (
     mirror_convolutions,
 )
 
+MAX_HEIGHT = 64  # of a table of rows that pass the networks together
+
 
 class StackedLinear(nn.Module):
     """K linear layers: (N, K, in) to (N, K, out), one batched product.
@@ -150,3 +152,36 @@ def make_stacked_conv_decoder(n_stacked: int, latent_dim: int, image_shape: Sequ
 def stacked_layer(layers: nn.Sequential, index: int) -> StackedLinear:
     """The linear layer at ``index``."""
     return cast(StackedLinear, layers[index])
+
+
+def lay_out(networks: Tensor, n_stacked: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    """Tables (height, K) of rows that each network gets a column of, as high as the most rows of one network.
+
+    Parameters
+    ----------
+    networks : Tensor of shape (N,)
+        The network of each row.
+    n_stacked : int
+
+    Returns
+    -------
+    place : Tensor of shape (N,)
+        Where each row stands in its column.
+    tables : list of (int, Tensor)
+        Height, and the rows in it.
+    """
+    counts = torch.bincount(networks, minlength=n_stacked)
+    by_network = networks.argsort(stable=True)
+    place = torch.empty_like(by_network)
+    first = (counts.cumsum(0) - counts)[networks[by_network]]
+    place[by_network] = torch.arange(len(networks), device=networks.device) - first
+    n_tables = torch.bincount(place // MAX_HEIGHT)
+    rows = (place // MAX_HEIGHT).argsort(stable=True).split(n_tables.tolist())
+    place = place % MAX_HEIGHT
+    return place, [(int(place[part].max()) + 1, part) for part in rows]
+
+
+def take_own(values: Tensor, networks: Tensor) -> Tensor:
+    """What network ``networks[n]`` has for row n: (N, D) from (N, K, D)."""
+    index = networks.reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
+    return values.gather(1, index).squeeze(1)

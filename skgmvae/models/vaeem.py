@@ -24,16 +24,17 @@ from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     copy_linear_layers,
+    lay_out,
     make_stacked_body,
     make_stacked_conv_body,
     make_stacked_conv_decoder,
     make_stacked_mlp,
     stacked_layer,
+    take_own,
 )
 from skgmvae.models.starting import StartingMoments, log_starting_weights, measure_start
 
 FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) where the networks begin with random weights
-GENERATED_ROWS = 64  # rows of each component that pass the decoders together when sampling
 
 
 class VAEEM(nn.Module):
@@ -223,7 +224,7 @@ class VAEEM(nn.Module):
         mean, log_variance = self.encode(standardised)
         output = self.decode(mean)
         elbo = self.likelihood.log_prob(standardised, output) - kl_standard_normal(mean, log_variance)
-        return _take(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
+        return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
 
     def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
         """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / q_c(z_cs|x), shape (N,).
@@ -244,7 +245,7 @@ class VAEEM(nn.Module):
         components alike pass one decoder each, those of a single one all K.
         """
         reference = self.head.mean.weight
-        place, chunks = _lay_out(components, self.n_components)
+        place, chunks = lay_out(components, self.n_components)
         all_draws, all_means = [], []
         for height, rows in chunks:
             shape = (height, self.n_components, self.latent_dim)
@@ -261,7 +262,7 @@ class VAEEM(nn.Module):
         standardised = self._stack(x)
         mean, log_variance = self.encode(standardised)
         z = reparameterise(mean, log_variance, noise_like(mean, 1))
-        return _take((standardised - self.decode(z)).square(), self.embed(x).argmax(-1))
+        return take_own((standardised - self.decode(z)).square(), self.embed(x).argmax(-1))
 
     # -------------------------------------------------------------------------------- start, renumbering
 
@@ -321,22 +322,3 @@ def _sum_over_components(terms: tuple[Tensor, Tensor], shares: Tensor) -> ELBOTe
     log_likelihood, kl_latent = ((shares * term).sum(-1) for term in terms)
     zero = torch.zeros_like(log_likelihood)
     return ELBOTerms(log_likelihood, kl_latent, zero, zero)
-
-
-def _lay_out(components: Tensor, n_components: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:
-    """Where each row stands in the column of its component, (N,), and the tables, as (height, rows in it)."""
-    counts = torch.bincount(components, minlength=n_components)
-    by_component = components.argsort(stable=True)
-    place = torch.empty_like(by_component)
-    first = (counts.cumsum(0) - counts)[components[by_component]]
-    place[by_component] = torch.arange(len(components), device=components.device) - first
-    n_tables = torch.bincount(place // GENERATED_ROWS)
-    rows = (place // GENERATED_ROWS).argsort(stable=True).split(n_tables.tolist())
-    place = place % GENERATED_ROWS
-    return place, [(int(place[part].max()) + 1, part) for part in rows]
-
-
-def _take(values: Tensor, components: Tensor) -> Tensor:
-    """Row n of component ``components[n]``: (N, D) from (N, K, D)."""
-    index = components.reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
-    return values.gather(1, index).squeeze(1)
