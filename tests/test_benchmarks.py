@@ -349,6 +349,24 @@ def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script,
     assert line["seconds"] >= sum(line["phase_seconds"].values()) and line["test_accuracy"] > 0.5
 
 
+def test_restarts_share_a_pretraining_and_are_compared_by_their_bounds(load_script):
+    restarts = load_script("restarts")
+    X = make_circle_arcs(60, random_state=0)[0]
+    seeds = [(1, 2), (1, 3), (4, 2)]
+    fits = [VaDEClustering(2, tol=1000.0, random_state=restarts.Seeds(*pair)).fit(X) for pair in seeds]
+    losses = [fit.pretrain_history_ for fit in fits]
+    assert losses[0] == losses[1] != losses[2]
+    assert fits[0].lower_bound_ != fits[1].lower_bound_
+    lines = [
+        {"data": "moons", "model": "vade", "pretraining": p, "start_seed": s, "ari": ari, "lower_bound": bound}
+        for p, s, ari, bound in [(0, 0, 0.5, -1.0), (0, 1, 0.7, -2.0), (1, 0, 0.9, -0.5), (1, 1, 0.7, -3.0)]
+    ]
+    assert restarts.choose(lines, "pretraining") == pytest.approx((0.7, 0.8, 1, 2))  # 0.5 and 0.9 of 0.7 and 0.9
+    row, means = restarts.make_rows(lines)
+    assert row == ["moons", "vade", "0.700", "0.700", "0.800", "1 of 2", "0.800", "0.800", "2 of 2", 4]
+    assert means == ["mean", "", *row[2:]]
+
+
 def test_search_for_the_number_of_components(load_script, monkeypatch):
     choosing = load_script("choosing")
     monkeypatch.setattr(choosing, "GRID", [1, 3])
