@@ -42,8 +42,9 @@ Shares, in %, of the time that PyTorch spends in its operations while the packag
 table above, under its profiler (`benchmarks/profile_training.py`), which makes small operations seem dearer than they
 are. The likelihood is its cross-entropy alone; the rest is activations, sums, the mixture's terms and copies."""
 CURVES_NOTE = """\
-Processor seconds of a short fit (`benchmarks/curves.py` says of what) and of `predict` on its rows, while one of D, K
-and M grows; the slope is that of log time between the last two values, 1 where time is proportional to them."""
+Processor seconds of a short fit (`benchmarks/curves.py` says of what) and of `predict` on its rows, while one of rows
+N, features D, components K and draws M grows; the slope is that of log time between the last two values, 1 where time
+is proportional to them. The memory is what the fit adds to the largest resident size, beside data in float32."""
 SHUFFLING_NOTE = """\
 Digits sorted by class, the worst order for a file, in a buffer of a seventh of the rows, against the same fits with all
 rows shuffled: means over seeds (`benchmarks/shuffling.py`). A buffer comes from so many places of the file: 128, as in
@@ -98,8 +99,13 @@ def make_page(lines):
             "predict, s",
             "slope of fit",
             "slope of predict",
+            "memory of fit, MiB",
         ]
-        parts += ["## Features, components, draws", CURVES_NOTE, format_table(header, map(make_curve_row, curves))]
+        parts += [
+            "## Rows, features, components, draws",
+            CURVES_NOTE,
+            format_table(header, map(make_curve_row, curves)),
+        ]
     large = [line for (name, _), line in latest.items() if name == "larger_than_memory"]
     if large:
         header = ["model", "rows", "file, GB", "peak, GB", "processor seconds", "times the file was read"]
@@ -132,9 +138,10 @@ def make_curve_row(line):
     """One curve: its ends, and its slope where it is steepest at last."""
     names = ("fit_seconds", "start_seconds", "predict_seconds")
     fit, start, predict = (f"{line[name][0]:.2f} → {line[name][-1]:.2f}" for name in names)
-    values = " → ".join(map(str, line["values"]))
+    values = " → ".join(f"{value:,}" for value in line["values"])
     slopes = [f"{last_slope(line['values'], line[name]):.2f}" for name in ("fit_seconds", "predict_seconds")]
-    return [line["model"], line["letter"], values, fit, start, predict, *slopes]
+    memory = " → ".join(f"{line['fit_memory'][end] / 2**20:.0f}" for end in (0, -1))
+    return [line["model"], line["letter"], values, fit, start, predict, *slopes, memory]
 
 
 def last_slope(values, seconds):

@@ -232,6 +232,7 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
     large |= {"peak_resident_bytes": 1.5e9, "passes": 6.0, **facts}
     curve = {"benchmark": "curves", "case": "vade, K", "model": "vade", "letter": "K", "values": [2, 10, 100], **facts}
     curve |= {"fit_seconds": [1.0, 2.0, 20.0], "start_seconds": [0.5, 0.5, 3.0], "predict_seconds": [1.0, 1.0, 1.0]}
+    curve["fit_memory"] = [2**20, 0, 2**21]
     results, out = tmp_path / "speed.jsonl", tmp_path / "speed.md"
     summary = {"full": -1.0, "blocks": -1.5, "difference": -0.5, "standard_error": 0.25}
     shuffled = {
@@ -247,7 +248,10 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert load_script("speed").main([str(results), "--out", str(out)]) == 0
     assert "64-128-10 | 1.05 | 1.10 | 1 |" in out.read_text() and "1.30" not in out.read_text()
-    assert "| vade | K | 2 → 10 → 100 | 1.00 → 20.00 | 0.50 → 3.00 | 1.00 → 1.00 | 1.00 | 0.00 |" in out.read_text()
+    assert (
+        "| vade | K | 2 → 10 → 100 | 1.00 → 20.00 | 0.50 → 3.00 | 1.00 → 1.00 | 1.00 | 0.00 | 1 → 2 |"
+        in out.read_text()
+    )
     assert "| vade | 16 | lower bound, nats | -1.000 | -1.500 | -0.500 ± 0.250 | 5 |" in out.read_text()
     assert "| vade | 5,000 | 20.0 | 1.50 | 9 | 6.0 |" in out.read_text()
     assert "- fast, 2 cores, Linux; torch 2" in out.read_text()
@@ -330,11 +334,12 @@ def test_smallest_number_of_components_is_not_clearly_worse_than_the_best(load_s
     assert "| blobs, 2 features | 3 | GaussianMixture | 3, 3 | 3, 2 | 2 of 2 | 1 of 2 |" in page.read_text()
 
 
-def test_curves_time_fit_start_and_predict(load_script, monkeypatch):
+def test_curves_time_fit_start_and_predict(load_script):
     curves = load_script("curves")
-    monkeypatch.setattr(curves, "N_ROWS", 60)
-    fit, start, predict = curves.time_once("vade", D=3, K=2, M=2)
-    assert fit > 0.0 and start > 0.0 and predict >= 0.0
+    fit, start, predict, memory = curves.fit_once("vade", N=60, D=3, K=2, M=2)
+    assert fit > 0.0 and start > 0.0 and predict >= 0.0 and memory >= 0
+    X = curves.make_rows(20_001, 3)
+    assert X.dtype == np.float32 and X[-1].any()
 
 
 def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script, capsys):
