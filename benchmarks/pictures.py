@@ -36,12 +36,12 @@ def load(path):
 
 
 def draw_samples(arguments):
-    """A row of samples per component."""
+    """A row per component of what its samples have for means."""
     from skgmvae.plotting import ComponentSamplesDisplay
 
     for path in arguments.files:
         estimator, name = load(path)
-        display = ComponentSamplesDisplay.from_estimator(estimator, n_samples=10, random_state=0)
+        display = ComponentSamplesDisplay.from_estimator(estimator, n_samples=10, expected=True, random_state=0)
         display.figure_.savefig(arguments.out / f"samples_{name}.png", dpi=80, bbox_inches="tight")
 
 

@@ -242,7 +242,13 @@ class GMVAEClustering(DeepMixture):
         """Means and covariances in the latent space depend on w: there are none to list."""
 
     def sample(
-        self, n_samples: int = 1, *, component: int | None = None, w: Any = None, random_state: Any = None
+        self,
+        n_samples: int = 1,
+        *,
+        component: int | None = None,
+        w: Any = None,
+        expected: bool = False,
+        random_state: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the fitted distribution, or from part of it.
 
@@ -255,6 +261,8 @@ class GMVAEClustering(DeepMixture):
             Hold the style variable at this value instead of drawing it: with ``w=0`` all variation within a
             component is that of its Gaussian (the paper's Fig. 5a). With one value per row, rows are in the
             order of the components.
+        expected : bool, default=False
+            Return E[x | z] of every draw of z instead of a draw of x given z: images without the likelihood's noise.
         random_state : int, RandomState or None, default=None
             None takes the estimator's ``random_state``: with an integer there, each call draws the same.
 
@@ -273,7 +281,7 @@ class GMVAEClustering(DeepMixture):
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
-        return self._generate(labels, seed, **latents)[0], labels
+        return self._generate(labels, seed, **latents)[int(expected)], labels
 
     def traverse(self, w: Any, *, component: int) -> np.ndarray:
         """E[x | z = μ_c(w)]: how the centre of a component changes with the style w (the paper's Fig. 5b).

@@ -161,7 +161,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return float(-2.0 * self.score_samples(X).sum() + 2.0 * self._n_parameters())
 
     def sample(
-        self, n_samples: int = 1, *, component: int | None = None, random_state: Any = None
+        self, n_samples: int = 1, *, component: int | None = None, expected: bool = False, random_state: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the fitted distribution.
 
@@ -170,6 +170,8 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         n_samples : int, default=1
         component : int, optional
             Draw from this component alone.
+        expected : bool, default=False
+            Return E[x | z] of every draw of z instead of a draw of x given z: images without the likelihood's noise.
         random_state : int, RandomState or None, default=None
             None takes the estimator's ``random_state``: with an integer there, each call draws the same.
 
@@ -186,7 +188,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             If ``n_samples`` is below one or ``component`` is not one of the components.
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
-        return self._generate(labels, seed)[0], labels
+        return self._generate(labels, seed)[int(expected)], labels
 
     def _draw_components(self, n_samples: int, component: int | None, random_state: Any) -> tuple[np.ndarray, int]:
         """A component for each of ``n_samples`` rows, sorted, and a seed for the rows themselves."""

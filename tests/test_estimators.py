@@ -203,6 +203,10 @@ def test_samples_look_like_the_data(fitted, blobs):
     assert (np.diff(components) >= 0).all()  # sorted, as GaussianMixture's
     # the density of what it draws is that of the data, give or take
     assert abs(fitted.score(drawn) - fitted.score(X)) < 3.0
+    means, same_components = fitted.sample(500, expected=True, random_state=0)
+    np.testing.assert_array_equal(same_components, components)
+    noise = drawn - means  # of the likelihood alone: the latent draws are the same
+    assert (noise.std(0) < 0.5 * drawn.std(0)).all() and (abs(noise.mean(0)) < 0.25 * noise.std(0)).all()
     one, labels = fitted.sample(30, component=2, random_state=0)
     assert (labels == 2).all() and (fitted.predict(one) == 2).mean() > 0.8
     for seed in (None, 5, np.random.RandomState(5)):

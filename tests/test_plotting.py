@@ -44,7 +44,7 @@ def draw(fitted, blobs):
     """Each display of one estimator by its name."""
     X = blobs[0]
     makers = {
-        "samples": lambda ax: ComponentSamplesDisplay.from_estimator(fitted, image_shape=(2, 2), ax=ax),
+        "samples": lambda ax: ComponentSamplesDisplay.from_estimator(fitted, expected=True, image_shape=(2, 2), ax=ax),
         "traversal": lambda ax: StyleTraversalDisplay.from_estimator(fitted, image_shape=(2, 2), ax=ax),
         "history": lambda ax: HistoryDisplay.from_estimator(fitted, ax=ax),
         "latent": lambda ax: LatentSpaceDisplay.from_estimator(fitted, X, ax=ax),

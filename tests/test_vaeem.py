@@ -234,6 +234,14 @@ def test_every_row_is_drawn_from_its_component_and_passes_one_decoder(monkeypatc
     assert sum(n_decoded) == (300 + 130) * K
 
 
+def test_a_seed_draws_the_same_latent_points_under_every_component():
+    model = make_random()
+    z = torch.randn(70, L, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for c in range(K):
+        _, means = model.generate(torch.full((70,), c), torch.Generator().manual_seed(0))
+        torch.testing.assert_close(means, model.likelihood.mean(run_single(model.decoder, c, z)))
+
+
 def test_reconstruction_is_that_of_the_most_probable_component():
     model, x = make_random(), draw_rows(N, D)
     labels = model.log_responsibilities(x).argmax(-1)

@@ -244,16 +244,19 @@ class VAEEM(nn.Module):
         Each component's rows stand in its column of a table, as high as the most rows of one component: rows of all
         components alike pass one decoder each, those of a single one all K.
         """
-        reference = self.head.mean.weight
-        place, chunks = lay_out(components, self.n_components)
+        weight = self.head.mean.weight
+        shape = (len(components), self.latent_dim)  # row by row: each component has the same draws for a seed
+        z = torch.randn(shape, generator=generator, dtype=weight.dtype, device=weight.device)
+        place, tables = lay_out(components, self.n_components)
         all_draws, all_means = [], []
-        for height, rows in chunks:
-            shape = (height, self.n_components, self.latent_dim)
-            z = torch.randn(shape, generator=generator, dtype=reference.dtype, device=reference.device)
-            output, at = self.decode(z), (place[rows], components[rows])
+        for height, rows in tables:
+            at = place[rows], components[rows]
+            table = z.new_zeros(height, self.n_components, self.latent_dim)
+            table[at] = z[rows]
+            output = self.decode(table)
             all_draws.append(self.likelihood.draw(output, generator)[at])
             all_means.append(self.likelihood.mean(output)[at])
-        back = torch.cat([rows for _, rows in chunks]).argsort()
+        back = torch.cat([rows for _, rows in tables]).argsort()
         return torch.cat(all_draws)[back], torch.cat(all_means)[back]
 
     @torch.no_grad()

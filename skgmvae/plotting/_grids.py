@@ -62,6 +62,7 @@ class ComponentSamplesDisplay:
         estimator: Any,
         *,
         n_samples: int = 10,
+        expected: bool = False,
         image_shape: Sequence[int] | None = None,
         inverse_transform: Transform | None = None,
         random_state: Any = None,
@@ -72,10 +73,12 @@ class ComponentSamplesDisplay:
 
         Parameters
         ----------
-        estimator : estimator with ``sample(n_samples, component=, random_state=)``
+        estimator : estimator with ``sample(n_samples, component=, expected=, random_state=)``
             Fitted.
         n_samples : int, default=10
             Images per component.
+        expected : bool, default=False
+            Show E[x | z] of every draw of z, without the likelihood's noise.
         image_shape : (H, W) or (C, H, W), default=None
             None: the estimator's ``image_shape``, or else square grey images.
         inverse_transform : callable, default=None
@@ -93,7 +96,8 @@ class ComponentSamplesDisplay:
         """
         check_is_fitted(estimator)
         K = len(estimator.weights_)
-        draws = [estimator.sample(n_samples, component=c, random_state=random_state)[0] for c in range(K)]
+        options = {"expected": expected, "random_state": random_state}
+        draws = [estimator.sample(n_samples, component=c, **options)[0] for c in range(K)]
         samples = np.concatenate(draws)
         if inverse_transform is not None:
             samples = inverse_transform(samples)
