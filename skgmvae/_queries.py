@@ -188,7 +188,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             If ``n_samples`` is below one or ``component`` is not one of the components.
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
-        return self._generate(labels, seed)[int(expected)], labels
+        return self._generate(labels, seed)[1 if expected else 0], labels
 
     def _draw_components(self, n_samples: int, component: int | None, random_state: Any) -> tuple[np.ndarray, int]:
         """A component for each of ``n_samples`` rows, sorted, and a seed for the rows themselves."""
