@@ -281,7 +281,7 @@ class GMVAEClustering(DeepMixture):
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
-        return self._generate(labels, seed, **latents)[1 if expected else 0], labels
+        return self._generate(labels, seed, expected=expected, **latents), labels
 
     def traverse(self, w: Any, *, component: int) -> np.ndarray:
         """E[x | z = μ_c(w)]: how the centre of a component changes with the style w (the paper's Fig. 5b).

@@ -1,7 +1,7 @@
 """What a fitted mixture answers: labels, probabilities, likelihoods, samples, embeddings."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any
 
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._checks import check_rows
 from skgmvae._mistakes import explained
-from skgmvae.inference import double_precision, over_chunks
+from skgmvae.inference import chunk_rows, double_precision, over_chunks
 from skgmvae.rows import LazyRows
 from skgmvae.training.devices import MAX_SEED, check_device
 
@@ -188,7 +188,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             If ``n_samples`` is below one or ``component`` is not one of the components.
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
-        return self._generate(labels, seed)[1 if expected else 0], labels
+        return self._generate(labels, seed, expected=expected), labels
 
     def _draw_components(self, n_samples: int, component: int | None, random_state: Any) -> tuple[np.ndarray, int]:
         """A component for each of ``n_samples`` rows, sorted, and a seed for the rows themselves."""
@@ -205,14 +205,27 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             counts = np.bincount([component], minlength=K) * n_samples
         return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
-    def _generate(self, labels: np.ndarray, seed: int, **latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of x | c and their means E[x|z], one row per label, with these ``latents`` held fixed."""
+    def _generate(self, labels: np.ndarray, seed: int, *, expected: bool, **latents: np.ndarray) -> np.ndarray:
+        """Draws of x | c, or their means E[x|z], one row per label, with these ``latents`` held fixed."""
+        rows = np.empty((len(labels), self.n_features_in_))
+        for part, drawn in self._generate_chunks(labels, seed, **latents):
+            rows[part] = drawn[1 if expected else 0].numpy(force=True)
+        return rows
+
+    def _generate_chunks(
+        self, labels: np.ndarray, seed: int, **latents: np.ndarray
+    ) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
+        """Which of the labels, and for these draws of x | c and E[x|z]; chunks of sorted labels have all of them."""
         model, device = self._double()
         generator = torch.Generator(device).manual_seed(seed)
-        fixed = {name: torch.from_numpy(values).to(device) for name, values in latents.items()}
-        with torch.inference_mode():
-            rows = model.generate(torch.from_numpy(labels).to(device), generator, **fixed)
-        return rows[0].numpy(force=True), rows[1].numpy(force=True)
+        n_networks = getattr(model, "n_networks", 1)  # of which a row passes its own
+        n_chunks = math.ceil(len(labels) / (chunk_rows(model) * n_networks))
+        for first in range(n_chunks):
+            part = slice(first, None, n_chunks)
+            fixed = {name: torch.from_numpy(values[part]).to(device) for name, values in latents.items()}
+            with torch.inference_mode():
+                drawn = model.generate(torch.from_numpy(labels[part]).to(device), generator, **fixed)
+            yield part, drawn
 
     def _check_component(self, component: Any) -> None:
         K = self.net_.module_.n_components
@@ -227,8 +240,11 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _component_means(self) -> np.ndarray:
         """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""
         K = self.net_.module_.n_components
-        _, means = self._generate(np.repeat(np.arange(K), N_MEAN_DRAWS), self._noise_seed)
-        return means.reshape(K, N_MEAN_DRAWS, -1).mean(1)
+        labels = np.repeat(np.arange(K), N_MEAN_DRAWS)
+        sums = torch.zeros(K, self.n_features_in_, dtype=torch.float64)
+        for part, (_, means) in self._generate_chunks(labels, self._noise_seed):
+            sums.index_add_(0, torch.from_numpy(labels[part]), means.cpu())
+        return sums.numpy() / N_MEAN_DRAWS
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed the rows: the mean of q(z|x).

@@ -23,6 +23,7 @@ from sklearn.utils import estimator_checks as checks
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.inference import double_precision
 from skgmvae.models import ELBOTerms
 
 # a new estimator joins here
@@ -213,6 +214,24 @@ def test_samples_look_like_the_data(fitted, blobs):
         again, _ = fitted.sample(30, random_state=seed)
         same, _ = fitted.sample(30, random_state=np.random.RandomState(5) if seed is not None else None)
         np.testing.assert_array_equal(again, same)
+
+
+def test_many_samples_are_drawn_a_few_at_a_time(fitted, monkeypatch):
+    monkeypatch.setattr("skgmvae.inference.CHUNK_VALUES", 1)
+    monkeypatch.setattr(fitted, "device", "cpu")
+    model = double_precision(fitted.net_.module_, torch.device("cpu"))
+    sizes, generate = [], model.generate
+
+    def generate_some(components, *args, **kwargs):
+        sizes.append(components.bincount(minlength=3).tolist())
+        return generate(components, *args, **kwargs)
+
+    monkeypatch.setattr(model, "generate", generate_some)
+    drawn, labels = fitted.sample(200, random_state=0)
+    assert (np.diff(labels) >= 0).all() and (fitted.predict(drawn) == labels).mean() > 0.8
+    sizes = np.array(sizes)
+    assert sizes.sum(0).tolist() == np.bincount(labels).tolist()
+    assert len(sizes) > 10 and np.ptp(sizes, axis=0).max() <= 1  # each with its part of every component
 
 
 @pytest.mark.parametrize("n_samples", [0, -3, 2.5])
@@ -562,7 +581,7 @@ def test_vaeem_unit_gaussian_has_variance_one_in_the_units_of_the_data(blobs, qu
     likelihood = model.net_.module_.likelihood
     assert not likelihood.log_variance.any() and (likelihood.scale == 1.0).all()
     drawn, _ = model.sample(4000, component=0, random_state=0)
-    _, means = model._generate(np.zeros(4000, dtype=np.int64), 0)
+    means, _ = model.sample(4000, component=0, expected=True, random_state=0)
     assert drawn.var(0).min() > 0.9 and means.var(0).max() < drawn.var(0).max()
 
 
