@@ -8,8 +8,10 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 from test_training import ARCHITECTURE, READS, D, draw_rows, make_plan
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skgmvae.models import VAEEM
+from skgmvae.models.stacked import StackedLinear
 from skgmvae.training import em
 from skgmvae.training.batches import Guide, draw_by_weight
 from skgmvae.training.em import EMNet, EMSettings, MStepBatches, copy_component
@@ -301,6 +303,29 @@ def make_expectation(n_open=0):
     expectation = Expectation(torch.zeros(100, D), CPU, u)
     expectation.may_be_partial = True
     return expectation
+
+
+def test_an_e_step_casts_each_weight_once(monkeypatch):
+    class CountCasts(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            if operator is torch.ops.aten._to_copy.default and (kwargs or {}).get("dtype") is torch.bfloat16:
+                shapes.append(tuple(args[0].shape))
+            return operator(*args, **(kwargs or {}))
+
+    monkeypatch.setattr("skgmvae.training.expectation.chunk_rows", lambda model: 10)
+    model, shapes = make_model().eval(), []
+    plain = Expectation(draw_groups(), CPU)
+    plain.update(model)
+    model.autocast_dtype = torch.bfloat16
+    expectation = Expectation(draw_groups(), CPU)
+    with CountCasts():
+        expectation.update(model)
+    weights = [tuple(layer.weight.shape) for layer in model.modules() if isinstance(layer, StackedLinear)]
+    networks = [shape for shape in shapes if shape in weights]
+    assert shapes.count((K, 10, D)) == N // 10  # as many chunks
+    assert networks and len(networks) == len(set(networks))
+    torch.testing.assert_close(expectation.log_likelihood, plain.log_likelihood, rtol=0.02, atol=0.2)
+    assert not torch.equal(expectation.log_likelihood, plain.log_likelihood)
 
 
 def test_settled_rows_come_in_rotation_and_open_ones_first():

@@ -229,10 +229,13 @@ def test_cuda_gives_the_same_densities_as_the_cpu(make_model):
 # --------------------------------------------------------------------------------------- likelihoods
 
 
-def test_bernoulli_equals_torch_distributions():
-    output, x = draw_noise(2, N, 4, seed=1), draw_rows(N, 4, "bernoulli")
+@pytest.mark.parametrize("has_gradient", [True, False])
+def test_bernoulli_equals_torch_distributions(has_gradient):
+    output, x = draw_noise(2, N, 4, seed=1) * torch.tensor([1.0, 10.0, 30.0, 100.0]), draw_rows(N, 4, "bernoulli")
     reference = torch.distributions.Bernoulli(logits=output)
-    torch.testing.assert_close(Bernoulli().log_prob(x, output), reference.log_prob(x.expand_as(output)).sum(-1))
+    with torch.set_grad_enabled(has_gradient):
+        log_prob = Bernoulli().log_prob(x, output)
+    torch.testing.assert_close(log_prob, reference.log_prob(x.expand_as(output)).sum(-1), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(Bernoulli().mean(output), reference.mean)
 
 

@@ -124,6 +124,14 @@ class VAEEM(nn.Module):
         """Context in which the networks run; everything outside it keeps full precision."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(x.device.type, self.autocast_dtype)
 
+    def casts_kept(self) -> AbstractContextManager:
+        """Context of several passes through networks whose weights do not change: each is cast once.
+
+        Casts are forgotten where the outermost of these contexts ends; this one casts nothing itself.
+        """
+        device = self.head.mean.weight.device
+        return nullcontext() if self.autocast_dtype is None else torch.autocast(device.type, enabled=False)
+
     def _stack(self, x: Tensor) -> Tensor:
         """Network input (N, K, D) for rows (N, D), the same for all components, or (N, K, D), one for each."""
         standardised = self.likelihood.standardise(x, self.dtype)

@@ -128,9 +128,10 @@ class Expectation:
         """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk."""
         if not len(self.log_likelihood):
             self.log_likelihood, self.kl_latent = (self._make_table(model.n_components) for _ in range(2))
-        for part, x in self._chunks(chosen, chunk_rows(model)):
-            terms = model.component_terms(x, sampled=False)
-            self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
+        with model.casts_kept():
+            for part, x in self._chunks(chosen, chunk_rows(model)):
+                terms = model.component_terms(x, sampled=False)
+                self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
 
     def _chunks(self, chosen: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices of ``size`` of the chosen rows at a time, and these rows; lazy ones in the order of the file."""
