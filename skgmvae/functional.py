@@ -22,13 +22,12 @@ def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor, precision: Tensor 
     if precision is None:
         precision = torch.exp(-log_variance)
     squares = (x - mean).square() * precision
-    # each summed by itself: the variance may have fewer axes, and then sums of sums are smaller than the sum of terms
-    return -0.5 * (squares.sum(-1) + log_variance.sum(-1) + squares.shape[-1] * LOG_2PI)
+    return -0.5 * (squares + log_variance + LOG_2PI).sum(-1)
 
 
 def log_standard_normal(x: Tensor) -> Tensor:
     """Σ_d log N(x_d; 0, 1), shape ``(...)`` from ``(..., D)``."""
-    return -0.5 * (x.square().sum(-1) + x.shape[-1] * LOG_2PI)
+    return -0.5 * (x.square() + LOG_2PI).sum(-1)
 
 
 def entropy_normal(log_variance: Tensor) -> Tensor:
@@ -50,7 +49,7 @@ def kl_normal(
     if precision_p is None:
         precision_p = torch.exp(-log_variance_p)
     squares = ((mean_q - mean_p).square() + torch.exp(log_variance_q)) * precision_p
-    return 0.5 * (squares.sum(-1) + log_variance_p.sum(-1) - (log_variance_q.sum(-1) + squares.shape[-1]))
+    return 0.5 * (squares + log_variance_p - log_variance_q - 1.0).sum(-1)
 
 
 def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What happens around the epochs: schedule, convergence, the divergence guard, moments that do no good."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -64,14 +65,17 @@ class ClearFaintMoments(Callback):
         """Begin at step 0."""
         self.step_ = 0
 
-    @torch.no_grad()
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
         """Look at all moments, once in many steps."""
         self.step_ += 1
         if self.step_ % STEPS_PER_CLEARING == 0:
-            for state in net.optimizer_.state.values():
-                for name in ("exp_avg", "exp_avg_sq"):
-                    state[name].copy_(nn.functional.hardshrink(state[name], FAINT))
+            self._clear(net.optimizer_.state.values())
+
+    @torch.no_grad()
+    def _clear(self, states: Iterable[dict[str, Tensor]]) -> None:
+        for state in states:
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name].copy_(nn.functional.hardshrink(state[name], FAINT))
 
 
 class StopWhenConverged(Callback):
