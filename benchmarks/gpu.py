@@ -83,8 +83,7 @@ def measure(name, arguments):
 
 def fit(name, data, device, seed=0):
     """Seconds of a whole fit with the settings of the benchmarks, and its accuracy on held-out rows."""
-    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
-    method = models.make(name, data.n_classes, seed, **shapes, params={"device": device})
+    method = models.make_for(name, data, seed, params={"device": device})
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

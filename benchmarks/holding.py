@@ -54,17 +54,12 @@ def main(argv=None) -> int:
 def make_parser():
     """Command line."""
     parser = pages.make_parser(__doc__, results="holding.jsonl", page="holding.md", seeds=3, threads=1)
-    add = parser.add_argument
-    add("--data", nargs="+", choices=data_sets.NAMES, default=SETS, metavar="NAME", help="default: " + ", ".join(SETS))
-    add("--model", nargs="+", choices=MODELS, default=MODELS, help="default: all")
-    return parser
+    return pages.add_sets_and_models(parser, SETS, MODELS)
 
 
 def fit(data, model, seed, share, memory):
     """Figures of one fit."""
-    params = {"memory": memory}
-    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
-    estimator = models.make(model, data.n_classes, seed, **shapes, params=params)
+    estimator = models.make_for(model, data, seed, params={"memory": memory})
     in_use, fitting.HELD_SHARE = fitting.HELD_SHARE, share
     try:
         with warnings.catch_warnings():

@@ -46,6 +46,12 @@ def make(name, n_components, seed, *, n_features, image_shape=None, params=None)
     return method.set_params(**(params or {}))
 
 
+def make_for(name, data, seed, *, n_components=None, params=None):
+    """The same for the rows of a data set; None components: as many as it has classes."""
+    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
+    return make(name, n_components or data.n_classes, seed, **shapes, params=params)
+
+
 def _make_kmeans(n_components, seed, n_features):
     return KMeans(n_components, n_init=10, random_state=seed)
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import data as data_sets
 from report import NOTE, format_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,14 @@ def make_parser(description, *, results, page, seeds, threads):
     add("--page", type=Path, default=ROOT / "docs" / page, help=f"default: docs/{page}")
     add("--threads", type=int, default=threads, help="default: %(default)s")
     add("--no-fits", dest="fits", action="store_false", help="only write the page")
+    return parser
+
+
+def add_sets_and_models(parser, sets, names):
+    """``parser``, by which to choose among data sets, these unless others are named, and among models."""
+    add = parser.add_argument
+    add("--data", nargs="+", choices=data_sets.NAMES, default=sets, metavar="NAME", help="default: " + ", ".join(sets))
+    add("--model", nargs="+", choices=names, default=names, help="default: all")
     return parser
 
 

@@ -68,17 +68,13 @@ def main(argv=None) -> int:
 def make_parser():
     """Command line."""
     parser = pages.make_parser(__doc__, results="restarts.jsonl", page="restarts.md", seeds=5, threads=1)
-    add = parser.add_argument
-    add("--data", nargs="+", choices=data_sets.NAMES, default=SETS, metavar="NAME", help="default: " + ", ".join(SETS))
-    add("--model", nargs="+", choices=MODELS, default=MODELS, help="default: all")
-    return parser
+    return pages.add_sets_and_models(parser, SETS, MODELS)
 
 
 def fit(name, model, pretraining, start_seed):
     """Figures of one fit."""
     data = data_sets.load(name, protocol="all")
-    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
-    estimator = models.make(model, data.n_classes, Seeds(pretraining, start_seed), **shapes)
+    estimator = models.make_for(model, data, Seeds(pretraining, start_seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(data.train)

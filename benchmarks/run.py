@@ -94,16 +94,14 @@ def make_tasks(arguments):
 
 def make_method(data, task):
     """The unfitted method of a task."""
-    shapes = {"n_features": data.train.shape[1], "image_shape": data.image_shape}
-    return models.make(task["model"], task["n_components"], task["seed"], **shapes, params=task["params"])
+    return models.make_for(task["model"], data, task["seed"], n_components=task["n_components"], params=task["params"])
 
 
 def run_alone(task, arguments):
     """:func:`run_once` in a fresh process."""
     # a process that has imported skorch can have begun with CUDA, which its forks cannot use
     context = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "forkserver")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
+    context.set_forkserver_preload(["skgmvae", "sklearn.mixture", "sklearn.cluster"])  # imported once for all runs
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(run_once, task, arguments).result()
