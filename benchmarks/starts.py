@@ -27,8 +27,8 @@ from sklearn.preprocessing import normalize
 
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.training import blocks, graphs, simple_starts
-from skgmvae.training.beginning import N_PRINCIPAL
 from skgmvae.training.gradients import describe_gradients
+from skgmvae.training.places import N_PRINCIPAL
 
 ROWS_AT_A_TIME = 500
 EXPLANATION = """\

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from skgmvae._checks import (
+    check_contrastive,
     check_enough_rows,
     check_hidden_layer_sizes,
     check_image_shape,
@@ -252,6 +253,7 @@ class DeepMixture(
             plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
         )
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
+        check_contrastive(self.init_params, image_shape)
         architecture = self._architecture(X, image_shape)
         fitted = fit_from_scratch(
             X,

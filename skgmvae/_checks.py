@@ -89,6 +89,15 @@ def check_image_shape(network: str, image_shape: Sequence[int] | None, n_feature
     return shape
 
 
+def check_contrastive(init_params: str, image_shape: Sequence[int] | None) -> None:
+    """Raise if rows that are not known to be images are to be distorted."""
+    if init_params == "contrastive" and image_shape is None:
+        raise ValueError(
+            "init_params='contrastive' distorts images and needs image_shape=(channels, height, width); got None. "
+            "For rows that are no images use init_params='auto'."
+        )
+
+
 def check_likelihood(likelihood: str, X: np.ndarray | LazyRows) -> str:
     """A likelihood that fits the values; for 'auto', Bernoulli if all lie in [0, 1], else Gaussian."""
     if likelihood in ("gaussian", "unit_gaussian"):

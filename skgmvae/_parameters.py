@@ -15,7 +15,7 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
     "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
-    "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "random"})],
+    "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"})],
     "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],

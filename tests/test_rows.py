@@ -20,6 +20,7 @@ from skgmvae._checks import check_rows
 from skgmvae.datasets import ScaledRows
 from skgmvae.rows import LazyRows, PickedRows, cut, find_map, is_better_read_lazily, is_sliceable, make_table
 from skgmvae.training import batches, beginning, expectation
+from skgmvae.training import places as start_places
 from skgmvae.training.batches import Guide, ShuffledBatches, plan_buffers
 from skgmvae.training.devices import seeded
 from skgmvae.training.starts import choose_start
@@ -87,7 +88,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
     monkeypatch.setattr(rows, "BLOCK_BYTES", 50 * D * 4)
     monkeypatch.setattr(batches, "BUFFER_BYTES", 200 * D * 4)
-    monkeypatch.setattr(beginning, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(start_places, "MAX_START_ROWS", 200)
     monkeypatch.setattr(expectation, "PART_VALUES", 250)
     for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
         monkeypatch.setattr(f"skgmvae.inference.{name}", 16 * 32)  # 32 rows to a chunk of these networks
@@ -290,7 +291,7 @@ def test_nothing_is_read_whole(Estimator, init_params, quick, small_blocks):
 
 def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
     X, y = make_rows()
-    monkeypatch.setattr(beginning, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(start_places, "MAX_START_ROWS", 200)
     for Estimator in ESTIMATORS:
         model = make(Estimator, quick, max_iter=2, init_params="graph").fit(X)
         assert model.start_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
@@ -301,8 +302,8 @@ def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
 )
 def test_wide_rows_start_from_their_principal_components_too(pretrain_iter, start, quick, small_blocks, monkeypatch):
     monkeypatch.setattr(beginning, "MAX_INPUT_FEATURES", D - 1)
-    monkeypatch.setattr(beginning, "N_PRINCIPAL", 3)
-    monkeypatch.setattr(beginning, "PRINCIPAL_ROWS", 100)
+    monkeypatch.setattr(start_places, "N_PRINCIPAL", 3)
+    monkeypatch.setattr(start_places, "PRINCIPAL_ROWS", 100)
     X, y = make_rows()
     places = []
 

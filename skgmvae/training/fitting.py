@@ -15,6 +15,7 @@ from torch import nn
 from skgmvae.rows import LazyRows, make_table
 from skgmvae.training.batches import Guide, as_rows
 from skgmvae.training.beginning import Start, start_model
+from skgmvae.training.contrast import learn_features, make_encoder
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
@@ -101,7 +102,7 @@ def fit_from_scratch(
     n_init : int
     random_state : RandomState
     memory : None, str or joblib.Memory
-        Caches the pretraining.
+        Caches the pretraining, and the features of a contrastive start.
     verbose : int
     callbacks : list of skorch callbacks or None
         For the training phase.
@@ -119,6 +120,11 @@ def fit_from_scratch(
     pretraining_seed = int(random_state.randint(MAX_SEED))
     cached = check_memory(memory).cache(pretrain, ignore=["verbose"])
     weights, reconstruction = cached(X, architecture, pretraining, pretraining_seed, verbose=verbose)
+    encoder = None
+    if init_params == "contrastive" and image_shape is not None:
+        learn = check_memory(memory).cache(learn_features, ignore=["verbose"])
+        options = {"device": plan.device, "precision": plan.precision, "seed": pretraining_seed}
+        encoder = make_encoder(image_shape, learn(X, tuple(image_shape), **options, verbose=verbose))
     clock.lap("pretraining")
 
     best: Fitted | None = None
@@ -140,6 +146,7 @@ def fit_from_scratch(
                     rng,
                     check_device(plan.device),
                     image_shape=image_shape,
+                    encoder=encoder,
                     is_pretrained=pretraining.n_epochs > 0,
                     for_all_rows=is_held,
                 )

@@ -16,7 +16,7 @@ TINY = np.finfo(np.float64).tiny
 N_NEIGHBORS = 10
 BRUTE_FEATURES = 8  # from so many on all distances, on all cores, are faster than a tree
 MAX_NEIGHBORS = 80  # pieces of the graph that hold more rows than this are groups of their own
-CLEAR_GAP = 2.0  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough;
+CLEAR_GAP = 2.5  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough;
 MAX_MORE_VECTORS = 50  # without such a gap twice as many are used, or so many more
 
 
@@ -106,6 +106,13 @@ def normalized_cut(affinities: csr_array, responsibilities: np.ndarray) -> float
     return float(np.sum(1.0 - kept / np.maximum(volumes, TINY)))  # an empty cluster keeps nothing
 
 
+def find_neighbors(points: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to the nearest other points, and their indices, each (N, ``n_neighbors``), or one less than N."""
+    algorithm = "brute" if points.shape[1] >= BRUTE_FEATURES else "auto"
+    nearest = NearestNeighbors(n_neighbors=min(n_neighbors, len(points) - 1), algorithm=algorithm).fit(points)
+    return nearest.kneighbors()  # without an argument, each point is left out of its own neighbours
+
+
 def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_NEIGHBORS) -> csr_array:
     """Symmetric affinities of a neighbour graph with at most ``n_pieces`` connected components, if that can be had.
 
@@ -125,9 +132,7 @@ def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_
     """
     N = len(points)
     n_neighbors = min(n_neighbors, N - 1)
-    algorithm = "brute" if points.shape[1] >= BRUTE_FEATURES else "auto"
-    nearest = NearestNeighbors(n_neighbors=n_neighbors, algorithm=algorithm).fit(points)
-    distances, neighbors = nearest.kneighbors()  # without an argument, each point is left out of its own neighbours
+    distances, neighbors = find_neighbors(points, n_neighbors)
     scales = np.maximum(distances[:, -1], TINY**0.25)
     affinities = np.exp(-(distances / scales[:, None]) * (distances / scales[neighbors]))
     # rounding must not cut an edge that the graph needs to hold together

@@ -66,6 +66,8 @@ class Views(NamedTuple):
         Standardised rows, where these are narrow enough for a mixture of their own.
     components : ndarray of shape (N, P) or None
         Principal components of wider ones, or of what images show.
+    learned : ndarray of shape (N, F) or None
+        Features learned by contrast.
     of_images : bool
         Whether the components are those of image gradients.
     is_trained : bool
@@ -75,6 +77,7 @@ class Views(NamedTuple):
     embedding: np.ndarray
     inputs: np.ndarray | None = None
     components: np.ndarray | None = None
+    learned: np.ndarray | None = None
     of_images: bool = False
     is_trained: bool = True
 
@@ -84,13 +87,15 @@ def choose_start(
 ) -> tuple[str, np.ndarray]:
     """The start named ``init_params``, made in the embedding; for 'auto', one of graph and mixture.
 
+    'contrastive' is the graph, of neighbours among learned features.
+
     With narrow inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. Otherwise it takes the graph, of
     neighbours in the embedding and among the principal components: in an embedding, a mixture's likelihood says little
     about clusters.
 
     Parameters
     ----------
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'random'}
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}
     views : Views
     n_components : int
     random_state : RandomState
@@ -100,7 +105,11 @@ def choose_start(
     name : str
     responsibilities : ndarray of shape (N, K)
     """
-    embedding, inputs, components, of_images, is_trained = views
+    embedding, inputs, components, learned, of_images, is_trained = views
+    if init_params == "contrastive":
+        if learned is None:
+            raise ValueError("'contrastive' needs learned features.")
+        return "graph on contrastive features", graph_responsibilities(learned, n_components, random_state)
     if init_params != "auto":
         return init_params, STARTS[init_params](embedding, n_components, random_state)
     if inputs is not None:

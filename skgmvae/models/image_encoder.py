@@ -1,0 +1,75 @@
+"""A network that looks at images, for features to compare them by."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FILTERS = (32, 64, 128)  # of the first convolution and of the residual blocks, each of stride 2
+N_PROJECTED = 64
+MAX_SIDE = 32  # pixels; larger images are averaged down to it
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with batch norm around a shortcut (He et al. 2016), which halve the sides."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, 2, bias=False), nn.BatchNorm2d(out_channels)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From (n, C, H, W) to (n, C', H/2, W/2)."""
+        return F.relu(self.residual(images) + self.shortcut(images))
+
+
+class ImageEncoder(nn.Module):
+    """A small residual network; batch norm after the first convolution makes the unit of the pixels irrelevant.
+
+    Parameters
+    ----------
+    image_shape : (C, H, W)
+    """
+
+    def __init__(self, image_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+        first, *others = FILTERS
+        self.body = nn.Sequential(
+            nn.Conv2d(image_shape[0], first, 5, 2, 2, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            *(ResidualBlock(*sizes) for sizes in zip(FILTERS, others, strict=False)),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        width = FILTERS[-1]
+        self.hidden = nn.Linear(width, width)
+        self.output = nn.Linear(width, N_PROJECTED)
+
+    def as_images(self, rows: Tensor) -> Tensor:
+        """Rows (n, C·H·W) as images (n, C, h, w) of ``MAX_SIDE`` at most, in the network's arithmetic."""
+        images = rows.to(self.output.weight.dtype).view(-1, *self.image_shape)
+        _, height, width = self.image_shape
+        if max(height, width) <= MAX_SIDE:
+            return images
+        return F.adaptive_avg_pool2d(images, (min(height, MAX_SIDE), min(width, MAX_SIDE)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Projections (n, P) of images (n, C, h, w), for training; the features are better to cluster by."""
+        features = self.body(images.contiguous(memory_format=torch.channels_last))
+        return self.output(F.relu(self.hidden(features)))
+
+    def embed(self, rows: Tensor) -> Tensor:
+        """Features (n, F) of rows, of length one."""
+        images = self.as_images(rows).contiguous(memory_format=torch.channels_last)
+        return F.normalize(self.body(images), dim=1)

@@ -1,0 +1,113 @@
+"""Features of images learned by contrast: an image and one of its neighbours, both distorted, against all others."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from skgmvae.models.image_encoder import ImageEncoder
+from skgmvae.rows import LazyRows, cut, make_table
+from skgmvae.training.batches import Rows, as_rows, place_rows, take_rows
+from skgmvae.training.devices import check_device, choose_autocast_dtype, seeded
+from skgmvae.training.distortions import distort
+from skgmvae.training.graphs import N_NEIGHBORS, find_neighbors
+from skgmvae.training.places import gradients, principal_components, some_rows
+from skgmvae.training.progress import show_phase
+
+N_STEPS = 2400
+BATCH_SIZE = 256  # pairs
+STEP_SIZE = 4e-3  # the greatest of one cycle
+TEMPERATURE = 0.5
+ROWS_AT_A_TIME = 4096
+
+
+def contrastive_loss(projections: Tensor) -> Tensor:
+    """Mean cross-entropy, in nats, of finding each row's partner among all others by cosine similarity.
+
+    Rows i and n + i of ``projections`` (2n, P) are partners (NT-Xent, Chen et al. 2020).
+    """
+    n = len(projections) // 2
+    directions = F.normalize(projections, dim=1)
+    similarities = (directions @ directions.T / TEMPERATURE).fill_diagonal_(-torch.inf)
+    return F.cross_entropy(similarities, torch.arange(2 * n, device=projections.device).roll(n))
+
+
+def make_encoder(image_shape: Sequence[int], weights: dict[str, np.ndarray]) -> ImageEncoder:
+    """The encoder with the weights of :func:`learn_features`, in evaluation mode."""
+    encoder = ImageEncoder(image_shape)
+    encoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    return encoder.eval()
+
+
+def learn_features(
+    X: np.ndarray | LazyRows, image_shape: Sequence[int], device: str, precision: str, seed: int, verbose: int = 0
+) -> dict[str, np.ndarray]:
+    """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` that finds neighbours again.
+
+    Partners are an image and one of its nearest by gradients, drawn anew at each step, each
+    :func:`~skgmvae.training.distortions.distort`-ed: what is learned are the features that neighbours share whatever
+    the distortion (Chen et al. 2020; neighbours as partners: Dwibedi et al. 2021). As many steps for any number of
+    rows, of which ``MAX_START_ROWS`` are used at most.
+
+    A pure function of plain values, for :class:`joblib.Memory`.
+
+    Parameters
+    ----------
+    X : ndarray or LazyRows of shape (N, D)
+    image_shape : (C, H, W)
+    device, precision : str
+        As the estimator's parameters.
+    seed : int
+    verbose : int, default=0
+
+    Returns
+    -------
+    weights : dict of str to ndarray
+    """
+    target, random_state = check_device(device), np.random.RandomState(seed)
+    dtype = choose_autocast_dtype(precision, target)
+    X = some_rows(X, random_state)
+    with seeded(seed, target), show_phase("features", verbose) as show:
+        encoder = ImageEncoder(image_shape).to(target)
+        place = principal_components(gradients(encoder, image_shape), X, random_state, target)
+        neighbors = torch.from_numpy(find_neighbors(place.of(X, target), N_NEIGHBORS)[1])
+        optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=N_STEPS)
+        rows: Any = place_rows(_hold(X), target)
+        for indices in _draw_pairs(neighbors):
+            images = distort(encoder.as_images(take_rows(rows, indices, target)))
+            with torch.autocast(target.type, dtype, enabled=dtype is not None):
+                projections = encoder(images)
+            optimizer.zero_grad()
+            loss = contrastive_loss(projections.float())
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        show(f"contrastive loss {float(loss.detach()):.4g}")
+    return {name: tensor.numpy(force=True) for name, tensor in encoder.state_dict().items()}
+
+
+def _draw_pairs(neighbors: Tensor) -> Iterator[Tensor]:
+    """Row indices (2n,) of the partners of a step, for every step: each row once, then in another order."""
+    N, n_neighbors = neighbors.shape
+    n_pairs = min(BATCH_SIZE, N)
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(N_STEPS):
+        if len(order) < n_pairs:
+            order = torch.randperm(N)
+        drawn, order = order[:n_pairs], order[n_pairs:]
+        yield torch.cat([drawn, neighbors[drawn, torch.randint(n_neighbors, (n_pairs,))]])
+
+
+def _hold(X: Any) -> Rows:
+    """The rows in memory, or, where they are many and read a block at a time, in a temporary file."""
+    if isinstance(X, np.ndarray):
+        rows = X
+    else:
+        rows = make_table(X.shape)
+        for first, block in cut(X, ROWS_AT_A_TIME):
+            rows[first : first + len(block)] = block
+    return as_rows(rows)

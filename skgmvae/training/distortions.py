@@ -1,0 +1,44 @@
+"""Images as they might have been: a little turned, scaled, slanted, shifted, brighter or darker, partly hidden."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MAX_TURN = 0.2  # radians
+MAX_SCALING = 0.2
+MAX_STRETCH = 0.1  # of width against height
+MAX_SLANT = 0.15
+MAX_SHIFT = 0.1  # of a side
+MAX_BRIGHTENING = 0.3
+MAX_HIDDEN = 2.0 / 7.0  # of a side
+
+
+def distort(images: Tensor) -> Tensor:
+    """Each image (n, C, H, W) with distortions of its own, all drawn uniformly; its border goes on outside."""
+    n = len(images)
+    turn, scaling, stretch, slant, across, down, brightening = _draw(images, 7, n).unbind()
+    cosine, sine = (MAX_TURN * turn).cos(), (MAX_TURN * turn).sin()
+    scale, stretched = 1.0 + MAX_SCALING * scaling, 1.0 + MAX_STRETCH * stretch
+    # the map from places in the result to those in the image, whose sides are 2 long
+    width = torch.stack([scale * stretched * cosine, MAX_SLANT * slant - sine, 2.0 * MAX_SHIFT * across], 1)
+    height = torch.stack([sine, scale / stretched * cosine, 2.0 * MAX_SHIFT * down], 1)
+    grid = F.affine_grid(torch.stack([width, height], 1), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return hide(moved * (1.0 + MAX_BRIGHTENING * brightening)[:, None, None, None])
+
+
+def hide(images: Tensor) -> Tensor:
+    """Each image with a rectangle of its mean per channel, of sides up to ``MAX_HIDDEN`` of the image's."""
+    inside = []
+    for side in images.shape[2:]:
+        centre, half = _draw(images, 2, len(images), 1).unbind()
+        middles = torch.arange(0.5, side, device=images.device) / side
+        inside.append(((1.0 + centre) / 2.0 - middles).abs() <= (1.0 + half) / 4.0 * MAX_HIDDEN)
+    rows, columns = inside
+    hidden = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
+
+
+def _draw(like: Tensor, *shape: int) -> Tensor:
+    """Uniform numbers in [-1, 1)."""
+    return 2.0 * torch.rand(*shape, dtype=like.dtype, device=like.device) - 1.0
