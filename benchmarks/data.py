@@ -4,7 +4,8 @@ Protocols: ``all`` fits and measures on all rows, as is usual for clustering; ``
 distributed test images, or a fifth of the rows of the other sets, always the same ones.
 
 The first 10,000 training images of MNIST and Fashion-MNIST are sets of their own, ``mnist-10k`` and
-``fashion-mnist-10k``, measured on all test images: for methods that need hours for all rows.
+``fashion-mnist-10k``, measured on all test images: for methods that need hours for all rows. ``digits`` are
+standardised, as the other tables are; ``digits-images`` are the same with pixels in [0, 1], known to be images.
 
 Files that are not bundled are looked for in a folder with a folder per set, under the names of their distribution:
 ``mnist`` and ``fashion-mnist`` (IDX), ``svhn`` (``train_32x32.mat``, ``test_32x32.mat``), ``usps`` (LIBSVM's ``usps``
@@ -26,6 +27,7 @@ from skgmvae.datasets import load_features, load_idx, load_svhn, load_usps
 # distributed with a test set
 IMAGES = {"mnist": load_idx, "fashion-mnist": load_idx, "svhn": load_svhn, "usps": load_usps}
 IMAGE_SHAPES = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "svhn": (3, 32, 32), "usps": (1, 16, 16)}
+DIGITS_SHAPE = (1, 8, 8)
 FEATURES = {"hhar": "HAR.mat", "reuters10k": "reuters10k.mat", "stl10": "features.npz"}
 N_HHAR = 10_200  # the first rows, as in the VaDE paper
 SUBSETS = {"mnist-10k": "mnist", "fashion-mnist-10k": "fashion-mnist"}
@@ -82,6 +84,9 @@ def load(name, *, data_dir=None, protocol="auto", seed=SPLIT_SEED):
         X, y = load_features(_find_folder(name, data_dir) / FEATURES[name])
         n_rows = N_HHAR if name == "hhar" else len(X)
         return _split(X[:n_rows], y[:n_rows], protocol, seed)
+    if name == "digits-images":
+        X, y = datasets.load_digits(return_X_y=True)
+        return _split((X / 16.0).astype(np.float32), y, protocol, seed)._replace(image_shape=DIGITS_SHAPE)
     return _standardise(_split(*LOADERS[name](seed), protocol, seed))
 
 
@@ -142,4 +147,4 @@ LOADERS = {
     "circles": lambda seed: datasets.make_circles(N_SYNTHETIC, factor=0.5, noise=0.05, random_state=seed),
     "aniso": _make_aniso,
 }
-NAMES = (*LOADERS, *IMAGES, *SUBSETS, *FEATURES)
+NAMES = (*LOADERS, "digits-images", *IMAGES, *SUBSETS, *FEATURES)

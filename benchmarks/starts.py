@@ -24,9 +24,11 @@ from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
+from sklearn.utils.validation import check_memory
 
 from skgmvae.metrics import clustering_accuracy
-from skgmvae.training import blocks, graphs, simple_starts
+from skgmvae.training import blocks, graphs, places, simple_starts
+from skgmvae.training.contrast import learn_features, make_encoder
 from skgmvae.training.gradients import describe_gradients
 from skgmvae.training.places import N_PRINCIPAL
 
@@ -37,9 +39,10 @@ Images in the embedding of an autoencoder pretrained for each seed, the other se
 is `init_params='graph'`. For images, "with gradients" is what `'auto'` takes where `image_shape` is given, the graph of
 neighbours in the embedding and by image gradients, and "of gradients" the latter alone, for which nothing is trained;
 "with components" and "of components" are the same with the first 50 principal components of the pixels, which `'auto'`
-takes where it is not. Below them spectral clustering as it is usual: k-means on K or on K + K/2 eigenvectors of the
-graph's Laplacian. The cut is the labels' normalised cut, from 0 to K, and the information the mutual information of the
-labels of two linked rows, from 0 to log K nats, both in the graph of the embedding: for neither is a class known."""
+takes where it is not; "of contrastive features" is `init_params='contrastive'`. Below them spectral clustering as it is
+usual: k-means on K or on K + K/2 eigenvectors of the graph's Laplacian. The cut is the labels' normalised cut, from 0
+to K, and the information the mutual information of the labels of two linked rows, from 0 to log K nats, both in the
+graph of the embedding: for neither is a class known."""
 
 
 class Task(NamedTuple):
@@ -95,6 +98,7 @@ FOR_IMAGES = {
     "graph of gradients": by_graph_of("gradients"),
     "graph with components": by_joint_graph("components"),
     "graph of components": by_graph_of("components"),
+    "graph of contrastive features": by_graph_of("contrastive"),
 }
 ORDER = ("k-means", "mixture", "graph", *FOR_IMAGES, "K eigenvectors", "K + K/2 eigenvectors")
 
@@ -113,7 +117,7 @@ def main(argv=None) -> int:
             if not missing:
                 continue
             points = np.asarray(place(data, seed, arguments.memory), dtype=np.float64)
-            views = look(data, seed) if is_image else {}
+            views = look(data, seed, arguments.memory) if is_image else {}
             task = Task(points, graphs.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
             for start in missing:
                 line = {"data": name, "seed": seed, "start": start, **measure(methods[start], task, data, seed)}
@@ -143,12 +147,16 @@ def place(data, seed, memory):
     return models.make("vade", data.n_classes, seed, n_features=n_features, params=params).fit_transform(data.train)
 
 
-def look(data, seed):
-    """Principal components of the pixels and of the images' gradients."""
+def look(data, seed, memory):
+    """Principal components of the pixels and of the images' gradients, and features learned by contrast."""
     rows = torch.as_tensor(data.train).split(ROWS_AT_A_TIME)
     described = np.concatenate([describe_gradients(some, data.image_shape).numpy() for some in rows])
     views = {"components": data.train, "gradients": described}
-    return {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
+    seen = {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
+    learn = check_memory(memory).cache(learn_features, ignore=["verbose"])
+    weights = learn(data.train, data.image_shape, device="cpu", precision="auto", seed=seed)
+    learned = places.features(make_encoder(data.image_shape, weights)).of(data.train, torch.device("cpu"))
+    return {**seen, "contrastive": learned}
 
 
 def measure(method, task, data, seed):
