@@ -46,16 +46,18 @@ themselves; peak MiB is the largest resident size of the run's process. Runs of 
 pretraining through `memory` all count the seconds that it took (the median over seeds where the run that made it is
 not among those kept).
 
-No seed, epoch or start was chosen by labels within a run. The settings were: the networks, epochs and batch size
-for images were found on MNIST with its labels in sight, the rules of the start on MNIST, digits, iris, wine,
-breast_cancer, blobs, moons, circles and circle arcs, and the defaults for tables by the held-out score, labels
-also in sight, on the eight small sets; for how many epochs the start is held, on MNIST and the small sets. Figures on
-these sets are not those of data that had no part in the choice. Fashion-MNIST decided nothing; its figures were
-seen while rules of the start were compared. Rows whose starts are called "graph" alone were made with an earlier rule
-of that start; those with `image_shape=None` were not told that the rows are images. Fits of images have the products of
-networks in bfloat16 where the machine is fast in it, as `for_images` has it, or, with `precision='float32'` and
-`image_shape=None`, in float32. Runs that had a GPU are among [those below](#machines); none of them is timed here, and
-their peak counts CUDA's libraries."""
+No seed, epoch or start was chosen by labels within a run. The settings were: the networks, epochs and batch size for
+images were found on MNIST with its labels in sight, the rules of the start on MNIST, digits, iris, wine, breast_cancer,
+blobs, moons, circles and circle arcs, the features of the contrastive start on MNIST and digits (its distortions on
+drawn bars too), and the defaults for tables by the held-out score, labels also in sight, on the eight small sets; for
+how many epochs the start is held, on MNIST and the small sets. Figures on these sets are not those of data that had no
+part in the choice. Fashion-MNIST decided nothing; its figures were seen while starts were compared. Where
+`init_params='contrastive'`, features were learned from distorted images, which is to say with augmentation; nowhere
+else. Rows whose starts are called "graph" alone were made with an earlier rule of that start; those with
+`image_shape=None` were not told that the rows are images. Fits of images have the products of networks in bfloat16
+where the machine is fast in it, as `for_images` has it, or, with `precision='float32'` and `image_shape=None`, in
+float32. Runs that had a GPU are among [those below](#machines); none of them is timed here, and their peak counts
+CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
 Default parameters, means over seeds; each column a method. The sets that all of these methods were fitted to."""
 
@@ -64,6 +66,7 @@ Each seed above is a pretraining, a start and a training of its own. If all runs
 labels, the one of the highest lower bound kept, its adjusted Rand index would be the one under "taken", beside the mean
 and the best of them. (`n_init` compares starts of one pretraining in the same way.)"""
 MIN_RUNS = 5  # to take one of
+SHORT_STARTS = {"": {}, ", contrastive start": {"init_params": "contrastive"}}  # rows of the short table
 EFFORT_NOTE = """\
 Seconds of all processor cores together for whole fits, nothing cached, on the data sets that ClustPy's methods (at
 their own defaults) were fitted to; beside them the share of what ClustPy's VaDE took. Known faults of the peers: both
@@ -291,22 +294,31 @@ def params_label(params):
 
 
 def make_short_table(lines):
-    """Mean accuracy of every data set (rows) under every model (columns) at the default parameters and usual K.
+    """Mean accuracy of every data set and start (rows) under every model (columns), else at the defaults and usual K.
 
     On all rows, where that was measured.
     """
-    lines = usual_lines(lines)
-    names = sorted({line["model"] for line in lines})
+    names = sorted({line["model"] for line in usual_lines(lines)})
+    rows = [row for note, params in SHORT_STARTS.items() for row in make_short_rows(usual_lines(lines, params), note)]
+    table = [[name, *(short_cell(cells.get(model)) for model in names)] for name, cells in sorted(rows)]
+    return format_table(["accuracy, % (mean ± sd over seeds)", *names], table)
+
+
+def make_short_rows(lines, note):
+    """Name of a row and its runs by model, for every data set."""
     cells = {setting: members for setting, members in group(lines, ("data", "protocol", "model"))}
-    sets = sorted({setting[:2] for setting in cells})
-    sets = [(data, rows) for data, rows in sets if rows == "all" or (data, "all") not in sets]
-    rows = [[f"{data} ({rows})", *(short_cell(cells.get((data, rows, name))) for name in names)] for data, rows in sets]
-    return format_table(["accuracy, % (mean ± sd over seeds)", *names], rows)
+    sets = {setting[:2] for setting in cells}
+    for data, rows in sets:
+        if rows == "all" or (data, "all") not in sets:
+            yield (
+                f"{data} ({rows}){note}",
+                {model: runs for (*where, model), runs in cells.items() if where == [data, rows]},
+            )
 
 
-def usual_lines(lines):
-    """Runs at the default parameters and with the number of components that a data set has most often."""
-    lines = [line for line in lines if not line["params"] and "error" not in line]
+def usual_lines(lines, params=None):
+    """Runs with ``params``, default none, and with the number of components that a data set has most often."""
+    lines = [line for line in lines if line["params"] == (params or {}) and "error" not in line]
     usual = {
         data: statistics.mode(line["n_components"] for line in members) for (data,), members in group(lines, ("data",))
     }

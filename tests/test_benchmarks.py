@@ -191,6 +191,9 @@ def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to(load_script
     ]
     assert report.make_side_by_side(lines, "score", "all", "held_out_score", digits=2) == []
     assert "| iris (all) |" in report.make_short_table(lines) and "split" not in report.make_short_table(lines)
+    lines += [line_of(params={"init_params": "contrastive"}), line_of(params={"init_params": "graph"})]
+    _, _, *rows = report.make_short_table(lines).splitlines()
+    assert [row.split(" |")[0] for row in rows if "iris" in row] == ["| iris (all)", "| iris (all), contrastive start"]
 
 
 def test_shared_pretraining_counts_in_every_run_that_used_it(load_script):

@@ -219,6 +219,16 @@ def test_the_start_is_the_graph_of_the_features(starts):
     assert adjusted_rand_score(y, starts[0].responsibilities.argmax(1)) > 0.9
 
 
+def test_learning_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(contrast, "N_STEPS", 3)
+    X = draw_bars()[0]
+    learn_features(X, SHAPE, "cpu", "float32", seed=0, verbose=2)
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 1 and shown.startswith("features  contrastive loss ")
+    learn_features(X, SHAPE, "cpu", "float32", seed=0, verbose=1)
+    assert "3/3" in capsys.readouterr().err
+
+
 def test_starts_share_the_features_and_so_do_numbers_of_components(tmp_path, monkeypatch):
     monkeypatch.setattr(contrast, "N_STEPS", 3)
     calls = []

@@ -55,6 +55,9 @@ class ImageEncoder(nn.Module):
         width = FILTERS[-1]
         self.hidden = nn.Linear(width, width)
         self.output = nn.Linear(width, N_PROJECTED)
+        for parameter in self.parameters():
+            if parameter.dim() == 4:  # channels last, as the images: a third less time on a processor
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
     def as_images(self, rows: Tensor) -> Tensor:
         """Rows (n, C·H·W) as images (n, C, h, w) of ``MAX_SIDE`` at most, in the network's arithmetic."""
@@ -66,10 +69,10 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Projections (n, P) of images (n, C, h, w), for training; the features are better to cluster by."""
-        features = self.body(images.contiguous(memory_format=torch.channels_last))
+        features = self.body(images.to(memory_format=torch.channels_last))
         return self.output(F.relu(self.hidden(features)))
 
     def embed(self, rows: Tensor) -> Tensor:
         """Features (n, F) of rows, of length one."""
-        images = self.as_images(rows).contiguous(memory_format=torch.channels_last)
+        images = self.as_images(rows).to(memory_format=torch.channels_last)
         return F.normalize(self.body(images), dim=1)

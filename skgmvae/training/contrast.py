@@ -70,14 +70,14 @@ def learn_features(
     target, random_state = check_device(device), np.random.RandomState(seed)
     dtype = choose_autocast_dtype(precision, target)
     X = some_rows(X, random_state)
-    with seeded(seed, target), show_phase("features", verbose) as show:
+    with seeded(seed, target), show_phase("features", verbose, N_STEPS, "step") as show:
         encoder = ImageEncoder(image_shape).to(target)
         place = principal_components(gradients(encoder, image_shape), X, random_state, target)
         neighbors = torch.from_numpy(find_neighbors(place.of(X, target), N_NEIGHBORS)[1])
         optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=N_STEPS)
         rows: Any = place_rows(_hold(X), target)
-        for indices in _draw_pairs(neighbors):
+        for number, indices in enumerate(_draw_pairs(neighbors), start=1):
             images = distort(encoder.as_images(take_rows(rows, indices, target)))
             with torch.autocast(target.type, dtype, enabled=dtype is not None):
                 projections = encoder(images)
@@ -86,7 +86,7 @@ def learn_features(
             loss.backward()
             optimizer.step()
             schedule.step()
-        show(f"contrastive loss {float(loss.detach()):.4g}")
+            show(f"contrastive loss {float(loss.detach()):.4g}" if number == N_STEPS else "")
     return {name: tensor.numpy(force=True) for name, tensor in encoder.state_dict().items()}
 
 

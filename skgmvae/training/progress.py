@@ -84,16 +84,16 @@ def _format_terms(record: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def show_phase(phase: str, verbose: int) -> Iterator[Callable[[str], None]]:
-    """Show a phase that has no epochs; what it yields is called with the result."""
+def show_phase(phase: str, verbose: int, n_parts: int = 1, unit: str = "start") -> Iterator[Callable[[str], None]]:
+    """Show a phase that has no epochs; what it yields is called after each part, after the last with the result."""
     began = time.perf_counter()
-    bar = open_bar(phase, 1, "start") if verbose == 1 else None
+    bar = open_bar(phase, n_parts, unit) if verbose == 1 else None
 
     def show(result: str) -> None:
         if bar is not None:
             bar.set_postfix_str(result, refresh=False)
             bar.update()
-        elif verbose:
+        elif verbose and result:
             report(f"{phase}  {result}, {time.perf_counter() - began:.1f} s")
 
     try:
