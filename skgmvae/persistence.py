@@ -28,11 +28,11 @@ SKOPS_TYPES = (
     "skgmvae.training.em.EMSettings",
     "skgmvae.training.net.BoundNet",
     "skgmvae.training.objective.LowerBound",
+    "skgmvae.training.optimizer.LeanAdam",
     "skgmvae.training.pretraining.Architecture",
     "skorch.dataset.Dataset",
     "skorch.history.History",
     "skorch.setter.optimizer_setter",
-    "torch.optim.adam.Adam",
     "torch.utils.data.dataloader.DataLoader",
 )
 

@@ -15,6 +15,7 @@ from skgmvae.inference import forget_double
 from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.training.batches import Batches, Guide, Rows, ShuffledBatches
 from skgmvae.training.objective import LowerBound
+from skgmvae.training.optimizer import LeanAdam
 
 BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # not called unless awaited: every step counts
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
@@ -52,8 +53,7 @@ class BoundNet(NeuralNet):
         fixed: dict[str, Any] = {
             "criterion": LowerBound,
             "criterion__min_information": min_information,
-            "optimizer": torch.optim.Adam,
-            "optimizer__fused": True,
+            "optimizer": LeanAdam,
             "lr": learning_rate,
             "iterator_train": ShuffledBatches,
             "train_split": None,
