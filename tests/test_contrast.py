@@ -25,7 +25,8 @@ EXTENTS = ("MAX_TURN", "MAX_SCALING", "MAX_STRETCH", "MAX_SLANT", "MAX_SHIFT", "
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    monkeypatch.setattr(contrast, "N_STEPS", 60)
+    monkeypatch.setattr(contrast, "MIN_STEPS", 3)
+    monkeypatch.setattr(contrast, "MAX_STEPS", 3)
     monkeypatch.setattr(contrast, "BATCH_SIZE", 64)
 
 
@@ -33,7 +34,7 @@ def few_steps(monkeypatch):
 def learned():
     """Weights of an encoder that has learned the bars."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contrast, "N_STEPS", 200)
+        patch.setattr(contrast, "MIN_STEPS", 200)
         patch.setattr(contrast, "BATCH_SIZE", 64)
         return learn_features(draw_bars()[0].astype(np.float32), SHAPE, "cpu", "float32", seed=0)
 
@@ -63,10 +64,10 @@ def test_loss_is_that_of_finding_the_partner_among_all_others():
     assert contrastive_loss(3.0 * rows).item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_partners_are_neighbours_and_every_row_comes_once_before_the_next_time(few_steps):
+def test_partners_are_neighbours_and_every_row_comes_once_before_the_next_time():
     neighbors = (torch.arange(200)[:, None] + torch.tensor([1, 2, 3])) % 200
-    pairs = list(contrast._draw_pairs(neighbors))
-    assert len(pairs) == contrast.N_STEPS and all(len(pair) == 128 for pair in pairs)
+    pairs = list(contrast._draw_pairs(neighbors, 64, 60))
+    assert len(pairs) == 60 and all(len(pair) == 128 for pair in pairs)
     for first in range(0, 60, 3):  # three batches of 64 fit into 200 rows
         drawn = torch.cat([pair[:64] for pair in pairs[first : first + 3]])
         assert len(drawn.unique()) == 192
@@ -170,8 +171,7 @@ def test_neighbours_are_found_again_in_the_features_but_not_before_they_are_lear
     assert purity(make_encoder(SHAPE, learned)) > 0.95 > 0.8 > purity(ImageEncoder(SHAPE))
 
 
-def test_learning_is_a_pure_function_and_computed_once(few_steps, tmp_path, monkeypatch):
-    monkeypatch.setattr(contrast, "N_STEPS", 3)
+def test_learning_is_a_pure_function_and_computed_once(few_steps, tmp_path):
     cached = joblib.Memory(tmp_path, verbose=0).cache(learn_features, ignore=["verbose"])
     X, _ = draw_bars()
     torch.manual_seed(123)
@@ -219,8 +219,17 @@ def test_the_start_is_the_graph_of_the_features(starts):
     assert adjusted_rand_score(y, starts[0].responsibilities.argmax(1)) > 0.9
 
 
-def test_learning_is_shown(monkeypatch, capsys):
-    monkeypatch.setattr(contrast, "N_STEPS", 3)
+@pytest.mark.parametrize("least, n_passes, most, n_steps", [(1, 40, 9, 9), (1, 3, 9, 6), (7, 3, 9, 7)])
+def test_many_rows_are_learned_in_so_many_steps_and_few_in_so_many_passes(least, n_passes, most, n_steps, monkeypatch):
+    for name, value in {"MIN_STEPS": least, "N_PASSES": n_passes, "MAX_STEPS": most, "BATCH_SIZE": 64}.items():
+        monkeypatch.setattr(contrast, name, value)
+    calls = []
+    monkeypatch.setattr(contrast, "contrastive_loss", lambda rows: calls.append(len(rows)) or contrastive_loss(rows))
+    learn_features(draw_bars()[0], SHAPE, "cpu", "float32", seed=0)  # 150 rows, two steps a pass
+    assert calls == n_steps * [128]
+
+
+def test_learning_is_shown(few_steps, capsys):
     X = draw_bars()[0]
     learn_features(X, SHAPE, "cpu", "float32", seed=0, verbose=2)
     shown = capsys.readouterr().out
@@ -229,8 +238,7 @@ def test_learning_is_shown(monkeypatch, capsys):
     assert "3/3" in capsys.readouterr().err
 
 
-def test_starts_share_the_features_and_so_do_numbers_of_components(tmp_path, monkeypatch):
-    monkeypatch.setattr(contrast, "N_STEPS", 3)
+def test_starts_share_the_features_and_so_do_numbers_of_components(few_steps, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(contrast, "contrastive_loss", lambda rows: calls.append(1) or contrastive_loss(rows))
     X, _ = draw_bars()
@@ -251,7 +259,6 @@ def test_many_rows_get_their_start_from_some(starts, monkeypatch):
 
 def test_features_are_learned_from_some_rows_of_a_file(few_steps, monkeypatch):
     monkeypatch.setattr(places, "MAX_START_ROWS", 100)
-    monkeypatch.setattr(contrast, "N_STEPS", 3)
     X = (255 * draw_bars()[0]).astype(np.uint8)
     from_file = learn_features(LazyRows(X), SHAPE, "cpu", "float32", seed=0)
     drawn = np.sort(np.random.RandomState(0).choice(150, 100, replace=False))

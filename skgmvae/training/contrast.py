@@ -17,7 +17,8 @@ from skgmvae.training.graphs import N_NEIGHBORS, find_neighbors
 from skgmvae.training.places import gradients, principal_components, some_rows
 from skgmvae.training.progress import show_phase
 
-N_STEPS = 2400
+MIN_STEPS, MAX_STEPS = 300, 2400
+N_PASSES = 40  # between these; neighbours of few rows would be learned by heart, and clusters fall apart
 BATCH_SIZE = 256  # pairs
 STEP_SIZE = 4e-3  # the greatest of one cycle
 TEMPERATURE = 0.5
@@ -49,8 +50,8 @@ def learn_features(
 
     Partners are an image and one of its nearest by gradients, drawn anew at each step, each
     :func:`~skgmvae.training.distortions.distort`-ed: what is learned are the features that neighbours share whatever
-    the distortion (Chen et al. 2020; neighbours as partners: Dwibedi et al. 2021). As many steps for any number of
-    rows, of which ``MAX_START_ROWS`` are used at most.
+    the distortion (Chen et al. 2020; neighbours as partners: Dwibedi et al. 2021). ``N_PASSES`` over the rows, but
+    ``MAX_STEPS`` and ``MAX_START_ROWS`` at most.
 
     A pure function of plain values, for :class:`joblib.Memory`.
 
@@ -70,14 +71,16 @@ def learn_features(
     target, random_state = check_device(device), np.random.RandomState(seed)
     dtype = choose_autocast_dtype(precision, target)
     X = some_rows(X, random_state)
-    with seeded(seed, target), show_phase("features", verbose, N_STEPS, "step") as show:
+    n_pairs = min(BATCH_SIZE, len(X))
+    n_steps = max(MIN_STEPS, min(MAX_STEPS, N_PASSES * (len(X) // n_pairs)))
+    with seeded(seed, target), show_phase("features", verbose, n_steps, "step") as show:
         encoder = ImageEncoder(image_shape).to(target)
         place = principal_components(gradients(encoder, image_shape), X, random_state, target)
         neighbors = torch.from_numpy(find_neighbors(place.of(X, target), N_NEIGHBORS)[1])
         optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=N_STEPS)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=n_steps)
         rows: Any = place_rows(_hold(X), target)
-        for number, indices in enumerate(_draw_pairs(neighbors), start=1):
+        for number, indices in enumerate(_draw_pairs(neighbors, n_pairs, n_steps), start=1):
             images = distort(encoder.as_images(take_rows(rows, indices, target)))
             with torch.autocast(target.type, dtype, enabled=dtype is not None):
                 projections = encoder(images)
@@ -86,16 +89,15 @@ def learn_features(
             loss.backward()
             optimizer.step()
             schedule.step()
-            show(f"contrastive loss {float(loss.detach()):.4g}" if number == N_STEPS else "")
+            show(f"contrastive loss {float(loss.detach()):.4g}" if number == n_steps else "")
     return {name: tensor.numpy(force=True) for name, tensor in encoder.state_dict().items()}
 
 
-def _draw_pairs(neighbors: Tensor) -> Iterator[Tensor]:
+def _draw_pairs(neighbors: Tensor, n_pairs: int, n_steps: int) -> Iterator[Tensor]:
     """Row indices (2n,) of the partners of a step, for every step: each row once, then in another order."""
     N, n_neighbors = neighbors.shape
-    n_pairs = min(BATCH_SIZE, N)
     order = torch.empty(0, dtype=torch.int64)
-    for _ in range(N_STEPS):
+    for _ in range(n_steps):
         if len(order) < n_pairs:
             order = torch.randperm(N)
         drawn, order = order[:n_pairs], order[n_pairs:]
