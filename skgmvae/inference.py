@@ -84,6 +84,7 @@ def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
     Many more on other devices, which work on a chunk at once.
     """
     widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
+    widest = getattr(module, "widest_layer", widest)  # of convolutions, whose weights do not tell
     n_networks = getattr(module, "n_networks", 1)  # stacked, all of which see every row
     values_per_row = widest * n_copies * n_networks
     if next(module.parameters()).device.type != "cpu":

@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from test_gradients import draw_bars
 
 from skgmvae import VaDEClustering, VAEEMClustering
+from skgmvae.inference import CHUNK_VALUES, chunk_rows
 from skgmvae.models.image_encoder import MAX_SIDE, ImageEncoder
 from skgmvae.rows import LazyRows
 from skgmvae.training import contrast, distortions, fitting, places
@@ -149,6 +150,16 @@ def test_the_unit_of_the_pixels_is_irrelevant():
     encoder, rows = ImageEncoder(SHAPE), draw_images(30, 256)
     torch.testing.assert_close(encoder.embed(255.0 * rows), encoder.embed(rows), atol=1e-4, rtol=0)
     torch.testing.assert_close(encoder.embed(rows).norm(dim=1), torch.ones(30))
+
+
+def test_chunks_are_of_the_size_of_the_widest_layer():
+    encoder = ImageEncoder((1, 28, 28))
+    layers = []
+    for layer in encoder.body:
+        layer.register_forward_hook(lambda module, inputs, output: layers.append(output[0].numel()))
+    encoder.embed(draw_images(3, 784))
+    assert encoder.widest_layer == max(layers) == 32 * 14 * 14
+    assert chunk_rows(encoder) == CHUNK_VALUES // max(layers)
 
 
 def test_large_images_are_averaged_down():

@@ -1,6 +1,8 @@
 """A network that looks at images, for features to compare them by."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +45,14 @@ class ImageEncoder(nn.Module):
     def __init__(self, image_shape: Sequence[int]) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
-        first, *others = FILTERS
+        first = FILTERS[0]
+        pooled = [min(side, MAX_SIDE) for side in image_shape[1:]]
+        self.widest_layer = max(math.prod(image_shape), first * math.prod(math.ceil(side / 2) for side in pooled))
         self.body = nn.Sequential(
             nn.Conv2d(image_shape[0], first, 5, 2, 2, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(),
-            *(ResidualBlock(*sizes) for sizes in zip(FILTERS, others, strict=False)),
+            *(ResidualBlock(*sizes) for sizes in pairwise(FILTERS)),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )

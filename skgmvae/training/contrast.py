@@ -1,6 +1,7 @@
 """Features of images learned by contrast: an image and one of its neighbours, both distorted, against all others."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def learn_features(
         rows: Any = place_rows(_hold(X), target)
         for number, indices in enumerate(_draw_pairs(neighbors, n_pairs, n_steps), start=1):
             images = distort(encoder.as_images(take_rows(rows, indices, target)))
-            with torch.autocast(target.type, dtype, enabled=dtype is not None):
+            with nullcontext() if dtype is None else torch.autocast(target.type, dtype):
                 projections = encoder(images)
             optimizer.zero_grad()
             loss = contrastive_loss(projections.float())

@@ -23,7 +23,12 @@ def distort(images: Tensor) -> Tensor:
     width = torch.stack([scale * stretched * cosine, MAX_SLANT * slant - sine, 2.0 * MAX_SHIFT * across], 1)
     height = torch.stack([sine, scale / stretched * cosine, 2.0 * MAX_SHIFT * down], 1)
     grid = F.affine_grid(torch.stack([width, height], 1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    # to the middles of the outermost pixels: padding by the border, which not every device knows
+    inside = [
+        axis.clamp(1.0 / side - 1.0, 1.0 - 1.0 / side)
+        for axis, side in zip(grid.unbind(3), images.shape[:1:-1], strict=True)
+    ]
+    moved = F.grid_sample(images, torch.stack(inside, 3), align_corners=False)
     return hide(moved * (1.0 + MAX_BRIGHTENING * brightening)[:, None, None, None])
 
 
