@@ -59,7 +59,8 @@ where the machine is fast in it, as `for_images` has it, or, with `precision='fl
 float32. Runs that had a GPU are among [those below](#machines); none of them is timed here, and their peak counts
 CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
-Default parameters, means over seeds; each column a method. The sets that all of these methods were fitted to."""
+Default parameters, means over seeds; each column a method. The methods that most sets have in common, and the sets that
+all of these were fitted to."""
 
 BOUND_NOTE = """\
 Each seed above is a pretraining, a start and a training of its own. If all runs of a setting were made and, without
@@ -326,11 +327,15 @@ def usual_lines(lines, params=None):
 
 
 def make_side_by_side(lines, title, protocol, field, digits):
-    """A table of the means of ``field``, a row per data set that all have; the mean over these for indices."""
+    """A table of the means of ``field``; the mean over these for indices.
+
+    Of the methods that most data sets have in common, a row per data set that all of them have.
+    """
     lines = [line for line in usual_lines(lines) if line["protocol"] == protocol and line[field] is not None]
     means = {key: statistics.fmean(line[field] for line in runs) for key, runs in group(lines, ("data", "model"))}
-    names = sorted({model for _, model in means})
-    sets = [data for data in sorted({data for data, _ in means}) if all((data, name) in means for name in names)]
+    of_set = {data: frozenset(model for where, model in means if where == data) for data, _ in means}
+    names = sorted(statistics.mode(of_set[data] for data in sorted(of_set))) if of_set else []
+    sets = [data for data in sorted(of_set) if of_set[data].issuperset(names)]
     if len(names) < 2 or not sets:
         return []
     rows = [[data, *(means[data, name] for name in names)] for data in sets]

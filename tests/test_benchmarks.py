@@ -181,6 +181,7 @@ def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to(load_script
     report = load_script("report")
     lines = [line_of(ari=0.4), line_of(ari=0.6, seed=1), line_of("kmeans", ari=0.3)]
     lines += [line_of(data="wine", ari=0.9), line_of("kmeans", data="wine", ari=0.5), line_of(data="digits", ari=0.1)]
+    lines += [line_of("dec", data="digits", ari=0.2)]
     lines += [line_of(params={"tol": 1.0}, ari=0.0), line_of(protocol="split", ari=0.0)]
     (table,) = report.make_side_by_side(lines, "ARI", "all", "ari", digits=3)
     assert table.splitlines()[0] == "| ARI | kmeans | vade |"
