@@ -4,6 +4,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 
@@ -78,8 +79,20 @@ def _make_clustpy(name, n_components, seed):
     return getattr(deep, name)(n_components, random_state=seed)
 
 
+class ToUnitInterval(MinMaxScaler):
+    """Each feature scaled to [0, 1], where a value of the table lies outside."""
+
+    def fit(self, X, y=None):
+        """Learn the ranges."""
+        super().fit(X)
+        if X.min() >= 0.0 and X.max() <= 1.0:
+            self.scale_[:], self.min_[:] = 1.0, 0.0
+        return self
+
+
 def _make_clustpy_vade(n_components, seed, n_features):
-    return _make_clustpy("VaDE", n_components, seed)
+    # its default loss, the binary cross-entropy, takes no other values
+    return Pipeline([("scale", ToUnitInterval()), ("vade", _make_clustpy("VaDE", n_components, seed))])
 
 
 def _make_clustpy_dec(n_components, seed, n_features):

@@ -71,7 +71,8 @@ SHORT_STARTS = {"": {}, ", contrastive start": {"init_params": "contrastive"}}  
 EFFORT_NOTE = """\
 Seconds of all processor cores together for whole fits, nothing cached, on the data sets that ClustPy's methods (at
 their own defaults) were fitted to; beside them the share of what ClustPy's VaDE took. Known faults of the peers: both
-give labels, but neither probabilities nor samples nor scores, and their VaDE asks for values in [0, 1]."""
+give labels, but neither probabilities nor samples nor scores, and their VaDE asks for values in [0, 1]: where a table
+has others, its features are scaled to that range first."""
 PEER = "clustpy-vade"
 PUBLISHED_NOTE = """\
 For comparison, what papers and others report. The GMVAE paper begins from random weights and gives the mean and the

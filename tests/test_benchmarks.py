@@ -96,9 +96,12 @@ def test_peers_are_made_at_their_own_defaults(load_script, monkeypatch):
     deep = types.SimpleNamespace(VaDE=Recorder, DEC=Recorder)
     monkeypatch.setitem(sys.modules, "clustpy", types.SimpleNamespace(deep=deep))
     models = load_script("models")
-    for name in models.PEERS:
-        peer = models.make(name, 3, 7, n_features=4)
+    vade = models.make("clustpy-vade", 3, 7, n_features=4)
+    for peer in (models.make("clustpy-dec", 3, 7, n_features=4), vade[-1]):
         assert (peer.n_clusters, peer.random_state) == (3, 7)
+    images, table = np.array([[0.0, 0.2], [0.5, 0.6]]), np.array([[-1.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(vade[0].fit_transform(images), images)
+    np.testing.assert_array_equal(vade[0].fit_transform(table), [[0.0, 0.0], [1.0, 1.0]])
     monkeypatch.setitem(sys.modules, "clustpy", None)
     with pytest.raises(ImportError, match="clustpy"):
         models.make("clustpy-vade", 3, 7, n_features=4)
