@@ -24,11 +24,10 @@ from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
-from sklearn.utils.validation import check_memory
 
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.training import blocks, graphs, places, simple_starts
-from skgmvae.training.contrast import learn_features, make_encoder
+from skgmvae.training.contrast import learn_encoder
 from skgmvae.training.gradients import describe_gradients
 from skgmvae.training.places import N_PRINCIPAL
 
@@ -153,9 +152,8 @@ def look(data, seed, memory):
     described = np.concatenate([describe_gradients(some, data.image_shape).numpy() for some in rows])
     views = {"components": data.train, "gradients": described}
     seen = {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
-    learn = check_memory(memory).cache(learn_features, ignore=["verbose"])
-    weights = learn(data.train, data.image_shape, device="cpu", precision="auto", seed=seed)
-    learned = places.features(make_encoder(data.image_shape, weights)).of(data.train, torch.device("cpu"))
+    encoder = learn_encoder(data.train, data.image_shape, memory=memory, device="cpu", precision="auto", seed=seed)
+    learned = places.features(encoder).of(data.train, torch.device("cpu"))
     return {**seen, "contrastive": learned}
 
 

@@ -219,7 +219,7 @@ def starts(learned, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(fitting, "start_model", record)
-    monkeypatch.setattr(fitting, "learn_features", lambda *args, **options: learned)
+    monkeypatch.setattr(contrast, "learn_features", lambda *args, **options: learned)
     return made
 
 

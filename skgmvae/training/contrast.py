@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_memory
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,6 +36,14 @@ def contrastive_loss(projections: Tensor) -> Tensor:
     directions = F.normalize(projections, dim=1)
     similarities = (directions @ directions.T / TEMPERATURE).fill_diagonal_(-torch.inf)
     return F.cross_entropy(similarities, torch.arange(2 * n, device=projections.device).roll(n))
+
+
+def learn_encoder(
+    X: np.ndarray | LazyRows, image_shape: Sequence[int], *, memory: Any = None, verbose: int = 0, **options: Any
+) -> ImageEncoder:
+    """The encoder of :func:`learn_features`, to which the options go; ``memory`` caches its weights."""
+    learn = check_memory(memory).cache(learn_features, ignore=["verbose"])
+    return make_encoder(image_shape, learn(X, tuple(image_shape), **options, verbose=verbose))
 
 
 def make_encoder(image_shape: Sequence[int], weights: dict[str, np.ndarray]) -> ImageEncoder:

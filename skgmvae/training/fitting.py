@@ -15,7 +15,7 @@ from torch import nn
 from skgmvae.rows import LazyRows, make_table
 from skgmvae.training.batches import Guide, as_rows
 from skgmvae.training.beginning import Start, start_model
-from skgmvae.training.contrast import learn_features, make_encoder
+from skgmvae.training.contrast import learn_encoder
 from skgmvae.training.devices import MAX_SEED, check_device, seeded
 from skgmvae.training.net import BoundNet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
@@ -122,9 +122,8 @@ def fit_from_scratch(
     weights, reconstruction = cached(X, architecture, pretraining, pretraining_seed, verbose=verbose)
     encoder = None
     if init_params == "contrastive" and image_shape is not None:
-        learn = check_memory(memory).cache(learn_features, ignore=["verbose"])
         options = {"device": plan.device, "precision": plan.precision, "seed": pretraining_seed}
-        encoder = make_encoder(image_shape, learn(X, tuple(image_shape), **options, verbose=verbose))
+        encoder = learn_encoder(X, image_shape, memory=memory, verbose=verbose, **options)
     clock.lap("pretraining")
 
     best: Fitted | None = None
