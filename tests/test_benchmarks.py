@@ -39,7 +39,8 @@ def line_of(model="vade", accuracy=0.5, seed=0, **fields):
     """A run as run.py writes it."""
     return {
         "data": "iris", "protocol": "all", "model": model, "n_components": 3, "params": {}, "seed": seed,
-        "test_accuracy": accuracy, "ari": 0.1, "nmi": 0.2, "held_out_score": None, "seconds": 1.0, "start": "graph",
+        "test_accuracy": accuracy, "train_accuracy": accuracy / 2, "ari": 0.1, "nmi": 0.2, "held_out_score": None,
+        "seconds": 1.0, "start": "graph",
         "peak_memory": 2**20, "threads": 1, "versions": {"torch": "2"},
         "machine": {"cpu": "fast", "cores": 2, "system": "Linux"}, **fields,
     }  # fmt: skip
@@ -166,8 +167,8 @@ def test_report_makes_both_tables(load_script, tmp_path):
     for _ in range(2):  # the second time replaces the first's
         assert report.main([str(results), "--out", str(out), "--readme", str(readme)]) == 0
     # mean and sample sd of 50 and 70; the failure of seed 0 was made good
-    assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | – | – | 0.100 ± 0.000 |" in out.read_text()
-    assert "| vade | 7 | 90.0 | 90.0 | 90.0 | – | – | 0.100 | 0.200 | – | – | – | 1 | 1 |" in out.read_text()
+    assert "| vade | 3 | 60.0 ± 14.1 | 50.0 | 70.0 | 30.0 ± 7.1 | – | – | 0.100 ± 0.000 |" in out.read_text()
+    assert "| vade | 7 | 90.0 | 90.0 | 90.0 | 45.0 | – | – | 0.100 | 0.200 | – | – | – | 1 | 1 |" in out.read_text()
     assert "| 2 (1 failed) | graph 2 | default |" in out.read_text()
     assert "3 runs, 1 threads: fast, 2 cores, Linux; torch 2" in out.read_text()
     assert "1 runs, 1 threads, products in bfloat16: fast, 2 cores" in out.read_text()
