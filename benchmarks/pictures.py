@@ -2,7 +2,7 @@
 
 python benchmarks/pictures.py samples kept/mnist-vaeem-10-0.safetensors     # of estimators kept by run.py --keep
 python benchmarks/pictures.py traversal kept/mnist-gmvae-10-0.safetensors
-python benchmarks/pictures.py accuracy benchmarks/results/mnist.jsonl       # of runs made with run.py --trace
+python benchmarks/pictures.py accuracy benchmarks/results/runs/mnist.jsonl  # of runs made with run.py --trace
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -16,6 +17,7 @@ from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+DOCS = BENCHMARKS.parent / "docs"
 TINY = ["pretrain_iter=1", "max_iter=1", "hidden_layer_sizes=(8,)", "latent_dim=2", "init_params=random"]
 
 
@@ -179,6 +181,32 @@ def test_report_makes_both_tables(load_script, tmp_path):
     text = readme.read_text()
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
     assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
+
+
+PAGES = {
+    "choosing": "finding_k.md",
+    "holding": "holding.md",
+    "restarts": "restarts.md",
+    "starts": "starts_compared.md",
+}
+
+
+@pytest.mark.parametrize("script, page", PAGES.items())
+def test_pages_are_what_their_scripts_write_of_the_results_kept(script, page, load_script, monkeypatch, tmp_path):
+    module = load_script(script)
+    monkeypatch.setattr(module.environment, "set_threads", lambda n_threads: None)
+    assert module.main(["--no-fits", "--page", str(tmp_path / page)]) == 0
+    assert (tmp_path / page).read_text() == (DOCS / page).read_text()
+
+
+def test_tables_are_what_their_scripts_write_of_the_results_kept(load_script, tmp_path):
+    report, speed, readme = load_script("report"), load_script("speed"), DOCS.parent / "README.md"
+    shutil.copy(readme, tmp_path)
+    assert report.main(["--out", str(tmp_path / "benchmarks.md"), "--readme", str(tmp_path / "README.md")]) == 0
+    assert speed.main(["--out", str(tmp_path / "speed.md")]) == 0
+    assert (tmp_path / "README.md").read_text() == readme.read_text()
+    for page in ("benchmarks.md", "speed.md"):
+        assert (tmp_path / page).read_text() == (DOCS / page).read_text()
 
 
 def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to(load_script):
