@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae._checks import check_rows
 from skgmvae._mistakes import explained
 from skgmvae.inference import chunk_rows, double_precision, over_chunks
+from skgmvae.models.importance import count_draws, draw_noise
 from skgmvae.rows import LazyRows
 from skgmvae.training.devices import MAX_SEED, check_device
 
-N_IMPORTANCE_SAMPLES = 32  # S of score_samples
 N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) is no closed form
 N_MEAN_DRAWS = 128  # draws per component behind means_
 
@@ -88,11 +88,11 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def score_samples(self, X: Any) -> np.ndarray:
         """Importance-weighted estimate of log p(x), in nats and in the units of the data.
 
-        A stochastic lower bound on the log-likelihood: its expectation is below log p(x) and approaches it
-        as the approximate posterior approaches the exact one. The random numbers are drawn at ``fit``, the
-        same for all rows and calls. It does not depend on the λ or the number of Monte Carlo samples of
-        the training, so models with different values of them can be compared. With a Bernoulli likelihood
-        and values strictly between 0 and 1 it is no normalised density.
+        A stochastic lower bound on the log-likelihood: its expectation is below log p(x), and approaches it as the
+        proposals, which follow earlier draws, approach the exact posterior. The random numbers are drawn at
+        ``fit``, the same for all rows and calls. It does not depend on the λ or the number of Monte Carlo samples
+        of the training, so models with different values of them can be compared. With a Bernoulli likelihood and
+        values strictly between 0 and 1 it is no normalised density.
 
         Parameters
         ----------
@@ -103,12 +103,14 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         log_prob : ndarray of shape (n_samples,)
         """
         X = self._check_rows(X)
-        noise = self._noise(N_IMPORTANCE_SAMPLES)
-        return self._over_chunks(
-            lambda model, rows: model.log_prob(rows, noise.to(next(model.parameters()))),
-            X,
-            n_copies=N_IMPORTANCE_SAMPLES,
-        )
+        (width,), n_draws = self.net_.module_.noise_shape, count_draws(self.n_features_in_)
+        rounds = [draw_noise(S, width, self._noise_seed + number) for number, S in enumerate(n_draws)]
+
+        def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
+            parameter = next(model.parameters())
+            return model.log_prob(rows, *(noise.to(parameter) for noise in rounds))
+
+        return self._over_chunks(log_prob, X, n_copies=max(n_draws))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of :meth:`score_samples` over the rows; higher is better.

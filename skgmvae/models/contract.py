@@ -67,8 +67,8 @@ class Model(Protocol):
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
         """log q(c|x), shape (N, K); models that know it exactly do not look at the noise."""
 
-    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Importance-weighted estimate of log p(x), shape (N,)."""
+    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
+        """Importance-weighted estimate of log p(x), shape (N,), from the noise of each round of draws."""
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

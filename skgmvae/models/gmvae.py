@@ -16,6 +16,7 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
+from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.networks import GaussianHead
 from skgmvae.models.starting import log_starting_weights, measure_start
@@ -174,14 +175,21 @@ class GMVAE(nn.Module):
             log_posteriors.append(torch.log_softmax(_log_joint(z, log_weights, *self.prior(w)), -1))
         return log_mean_exp(torch.stack(log_posteriors), 0)
 
-    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / (q(z_s|x) q(w_s|x)), shape (N,)."""
+    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
+        """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / r(z_s,w_s|x), shape (N,).
+
+        See :func:`~skgmvae.models.importance.log_evidence`.
+        """
         standardised = self.autoencoder.standardise(x)
-        q_z, q_w = self.encode(standardised)
-        z, w = self._draw(q_z, q_w, noise.unsqueeze(1))
-        log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1) + log_standard_normal(w)
-        log_posterior = log_normal(z, *q_z) + log_normal(w, *q_w)
-        return log_mean_exp(self.autoencoder.log_likelihood(standardised, z) + log_prior - log_posterior, 0)
+
+        def log_joint(latents: Tensor) -> Tensor:
+            z, w = latents.split([self.latent_dim, self.noise_dim], -1)
+            log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1)
+            return self.autoencoder.log_likelihood(standardised, z) + log_prior + log_standard_normal(w)
+
+        (z_mean, z_log_variance), (w_mean, w_log_variance) = self.encode(standardised)
+        mean, log_variance = torch.cat([z_mean, w_mean], -1), torch.cat([z_log_variance, w_log_variance], -1)
+        return log_evidence(log_joint, mean, log_variance, rounds)
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None

@@ -7,8 +7,6 @@ from skgmvae.functional import (
     entropy_normal,
     expected_log_normal,
     kl_categorical,
-    log_mean_exp,
-    log_normal,
     log_normal_full,
     mean_over_draws,
     noise_like,
@@ -18,6 +16,7 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
+from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.starting import log_starting_weights, measure_start
 
@@ -144,14 +143,16 @@ class VaDE(nn.Module):
         g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardise(x)))
         return torch.log_softmax(self.log_weights() + g, -1)
 
-    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(x|z_s) p(z_s) / q(z_s|x), shape (N,), from noise (S, L) shared by all rows."""
+    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
+        """log (1/S) Σ_s p(x|z_s) p(z_s) / r(z_s|x), shape (N,): see :func:`~skgmvae.models.importance.log_evidence`."""
         standardised = self.autoencoder.standardise(x)
-        mean, log_variance = self.autoencoder.encode(standardised)
-        z = reparameterise(mean, log_variance, noise.unsqueeze(1))
-        log_prior = torch.logsumexp(self.log_weights() + log_normal_full(z, self.means, self.precision_factor()), -1)
-        log_posterior = log_normal(z, mean, log_variance)
-        return log_mean_exp(self.autoencoder.log_likelihood(standardised, z) + log_prior - log_posterior, 0)
+
+        def log_joint(z: Tensor) -> Tensor:
+            log_normals = log_normal_full(z, self.means, self.precision_factor())
+            log_prior = torch.logsumexp(self.log_weights() + log_normals, -1)
+            return self.autoencoder.log_likelihood(standardised, z) + log_prior
+
+        return log_evidence(log_joint, *self.autoencoder.encode(standardised), rounds)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each of shape (N, D)."""

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from skgmvae.functional import (
     kl_categorical,
     kl_standard_normal,
-    log_mean_exp,
-    log_normal,
     log_standard_normal,
     mean_over_draws,
     noise_like,
@@ -21,6 +19,7 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.importance import log_evidence
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     copy_linear_layers,
@@ -234,17 +233,19 @@ class VAEEM(nn.Module):
         elbo = self.likelihood.log_prob(standardised, output) - kl_standard_normal(mean, log_variance)
         return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
 
-    def log_prob(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / q_c(z_cs|x), shape (N,).
+    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
+        """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / r_c(z_cs|x), shape (N,).
 
-        The noise (S, L) is shared by rows and components.
+        The noise (S, L) of each round is shared by rows and components; see
+        :func:`~skgmvae.models.importance.log_evidence`.
         """
         standardised = self._stack(x)
-        mean, log_variance = self.encode(standardised)
-        z = reparameterise(mean, log_variance, noise.reshape(-1, 1, 1, self.latent_dim))
-        log_likelihood = self.likelihood.log_prob(standardised, self.decode(z))
-        log_ratio = log_standard_normal(z) - log_normal(z, mean, log_variance)
-        return torch.logsumexp(self.log_weights() + log_mean_exp(log_likelihood + log_ratio, 0), -1)
+
+        def log_joint(z: Tensor) -> Tensor:
+            return self.likelihood.log_prob(standardised, self.decode(z)) + log_standard_normal(z)
+
+        by_component = log_evidence(log_joint, *self.encode(standardised), rounds)
+        return torch.logsumexp(self.log_weights() + by_component, -1)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each of shape (N, D).
