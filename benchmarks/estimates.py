@@ -25,10 +25,10 @@ MODELS = list(models.ESTIMATORS)
 DRAWS = {"32, one round": (32,), "128, one round": (128,), "2,048, one round": (2048,), "128, in use": ROUNDS}
 N_NOISES = 5
 EXPLANATION = f"""\
-`score` of held-out rows, nats per row, by the number of draws and whether earlier rounds of them move the proposal
-(in use: {" + ".join(map(str, ROUNDS))}). All are lower bounds in expectation: the higher, the nearer. Means over seeds,
-each a fit at the defaults, and over {N_NOISES} draws of the noise; after ± the standard deviation over the latter, which
-is the error of the score of one fit."""
+`score` of held-out rows, nats per row, by the number of draws and whether earlier rounds move the proposal (in use:
+{" + ".join(map(str, ROUNDS))}). All are lower bounds in expectation: the higher, the nearer. Means over seeds, each a
+fit at the defaults, and over {N_NOISES} draws of the noise; after ± the standard deviation over the latter, which is
+the error of the score of one fit."""
 
 
 def main(argv=None) -> int:

@@ -91,8 +91,8 @@ class ToUnitInterval(MinMaxScaler):
 
 
 def _make_clustpy_vade(n_components, seed, n_features):
-    # its default loss, the binary cross-entropy, takes no other values
-    return Pipeline([("scale", ToUnitInterval()), ("vade", _make_clustpy("VaDE", n_components, seed))])
+    # its default loss, the binary cross-entropy, takes no other values, not even by a rounding
+    return Pipeline([("scale", ToUnitInterval(clip=True)), ("vade", _make_clustpy("VaDE", n_components, seed))])
 
 
 def _make_clustpy_dec(n_components, seed, n_features):

@@ -176,7 +176,8 @@ class DeepMixture(
         try:
             self._validate_params()
             check_no_booleans(self.get_params(deep=False), self._parameter_constraints)
-            with arithmetic(single=False):  # whatever the caller has chosen for questions
+            # whatever the caller has chosen for questions
+            with arithmetic(single=False), torch.inference_mode(False), torch.enable_grad():
                 yield
         except BaseException:
             vars(self).clear()

@@ -105,6 +105,8 @@ def test_peers_are_made_at_their_own_defaults(load_script, monkeypatch):
     images, table = np.array([[0.0, 0.2], [0.5, 0.6]]), np.array([[-1.0, 0.0], [3.0, 4.0]])
     np.testing.assert_array_equal(vade[0].fit_transform(images), images)
     np.testing.assert_array_equal(vade[0].fit_transform(table), [[0.0, 0.0], [1.0, 1.0]])
+    wide = np.random.default_rng(0).normal(size=(9, 500))  # some are above 1 by a rounding before they are clipped
+    assert vade[0].fit_transform(wide).max() == 1.0
     monkeypatch.setitem(sys.modules, "clustpy", None)
     with pytest.raises(ImportError, match="clustpy"):
         models.make("clustpy-vade", 3, 7, n_features=4)
@@ -185,6 +187,7 @@ def test_report_makes_both_tables(load_script, tmp_path):
 
 PAGES = {
     "choosing": "finding_k.md",
+    "estimates": "estimates.md",
     "holding": "holding.md",
     "restarts": "restarts.md",
     "starts": "starts_compared.md",
@@ -493,3 +496,19 @@ def test_run_of_the_highest_bound_is_taken_whatever_its_labels(load_script):
     rows = list(script.make_choices([*runs, *few, *baseline]))
     assert rows[0] == ["iris", "vade", "0.200", "0.300", "0.400", "no", 5]
     assert rows[1:] == [["mean", "", "0.200", "0.300", "0.400", "0 of 1", ""]]
+
+
+def test_estimates_compare_draws_and_rounds_of_one_fit(load_script, monkeypatch, tmp_path):
+    estimates = load_script("estimates")
+    monkeypatch.setattr(estimates.environment, "set_threads", lambda n_threads: None)
+    monkeypatch.setattr(estimates, "DRAWS", {"one": (2,), "two": (2, 4)})
+    in_use = estimates._queries.count_draws
+    page, out = tmp_path / "page.md", tmp_path / "estimates.jsonl"
+    arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--page", str(page)]
+    assert estimates.main(arguments) == estimates.main(arguments) == 0
+    assert estimates._queries.count_draws is in_use
+    (line,) = map(json.loads, out.read_text().splitlines())
+    one, two = line["scores"]["one"], line["scores"]["two"]
+    assert len(set(one)) == len(set(two)) == estimates.N_NOISES
+    mean, sd = np.mean(one), np.std(one, ddof=1)
+    assert f"| iris | vade | {mean:.2f} ± {sd:.2f} | " in page.read_text()

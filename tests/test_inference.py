@@ -189,3 +189,30 @@ def test_single_precision_ends_with_its_block_and_nests(monkeypatch):
         raise RuntimeError
     look()
     assert dtypes == [torch.float32] * 3 + [torch.float64]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
+@pytest.mark.parametrize("without_gradients", [torch.no_grad, torch.inference_mode])
+def test_fits_where_the_caller_has_turned_gradients_off(without_gradients, Estimator, blobs, quick):
+    X = blobs[0]
+    expected = Estimator(3, **quick).fit(X).score_samples(X)
+    with without_gradients():
+        model = Estimator(3, **quick).fit(X)
+        assert not torch.is_grad_enabled()
+        np.testing.assert_array_equal(model.score_samples(X), expected)
+    model.partial_fit(X)  # nothing of the model is tied to the context
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
+def test_rows_far_from_all_others_have_probabilities_and_scores(Estimator, blobs, quick):
+    X = blobs[0]
+    model = Estimator(3, **quick).fit(X)
+    distances = np.array([1e2, 1e4, 1e10, 1e30])
+    far = distances[:, None] * X.std(0) + X.mean(0)
+    np.testing.assert_allclose(model.predict_proba(far).sum(1), 1.0)
+    assert np.isfinite(model.transform(far)).all()
+    # as the square of the distance, for any Gaussian likelihood: not as an exponential of it
+    slopes = np.diff(np.log(-model.score_samples(far))) / np.diff(np.log(distances))
+    np.testing.assert_allclose(slopes, 2.0, atol=0.3)

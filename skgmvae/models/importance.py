@@ -32,10 +32,10 @@ def log_evidence(
 ) -> Tensor:
     """Estimate of log ∫ p(x, z) dz: log (1/S) Σ_s p(x, z_s) / r(z_s) with the draws z_s of the last round.
 
-    r is q(z|x) = N(mean, diag exp(log_variance)) in the first round, then a Gaussian with the moments of the draws so
-    far weighed by (p(x, z) / r(z))^½, but nowhere narrower than q (adaptive importance sampling, Cappé et al. 2004).
-    Whatever r is, the estimate of p(x) is unbiased, and that of log p(x) a lower bound in expectation, as the last
-    round's noise is independent of r.
+    r is q(z|x) = N(mean, diag exp(log_variance)) in the first round, and in the others a Gaussian with the moments of
+    the round before, its draws weighed by the root of p(x, z) / r(z), a little wider and nowhere narrower than q
+    (adaptive importance sampling, Cappé et al. 2004). As the noise of the last round is independent of its r, the
+    estimate of p(x) is unbiased whatever r is, and that of log p(x) a lower bound in expectation.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ def log_evidence(
         z = reparameterise(mean, log_variance, noise.reshape(len(noise), *[1] * (mean.dim() - 1), -1))
         log_weights = log_joint(z) - log_normal(z, mean, log_variance)
         if number < len(rounds):
+            log_weights = log_weights.clamp_min(torch.finfo(log_weights.dtype).min)  # of several zeros make equals
             weights = torch.softmax(TEMPER * log_weights, 0).unsqueeze(-1)
             mean = (weights * z).sum(0)
             variance = (weights * (z - mean).square()).sum(0)

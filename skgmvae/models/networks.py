@@ -12,6 +12,12 @@ PAPER_CONVOLUTIONS = {
     32: ((64, 4, 2, 1), (128, 4, 2, 1), (246, 4, 2, 1)),
 }
 DENSE_AFTER_CONVOLUTIONS = 500
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for rows far from all that were seen
+
+
+def bound_log_variance(head: nn.Module, log_variance: Tensor) -> Tensor:
+    """A head's log-variance; after training bounded, as it grows with a row, and its exponential beyond all numbers."""
+    return log_variance if head.training else log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
 class GaussianHead(nn.Module):
@@ -30,7 +36,7 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, log_variance), each of shape (N, out_features)."""
-        return self.mean(features), self.log_variance(features)
+        return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
 def scale_for_relu(module: nn.Module) -> None:

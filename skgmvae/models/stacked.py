@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skgmvae.models.networks import (
     DENSE_AFTER_CONVOLUTIONS,
+    bound_log_variance,
     choose_convolutions,
     convolution_sides,
     mirror_convolutions,
@@ -64,7 +65,7 @@ class StackedGaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, log_variance), each of shape (N, K, out_features)."""
-        return self.mean(features), self.log_variance(features)
+        return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
 def make_stacked_body(n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
