@@ -178,7 +178,7 @@ class GMVAE(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / r(z_s,w_s|x), shape (N,).
 
-        See :func:`~skgmvae.models.importance.log_evidence`.
+        The draws follow earlier ones (``models.importance``).
         """
         standardised = self.autoencoder.standardise(x)
 

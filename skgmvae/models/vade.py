@@ -144,7 +144,10 @@ class VaDE(nn.Module):
         return torch.log_softmax(self.log_weights() + g, -1)
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(x|z_s) p(z_s) / r(z_s|x), shape (N,): see :func:`~skgmvae.models.importance.log_evidence`."""
+        """log (1/S) Σ_s p(x|z_s) p(z_s) / r(z_s|x), shape (N,).
+
+        The draws follow earlier ones (``models.importance``).
+        """
         standardised = self.autoencoder.standardise(x)
 
         def log_joint(z: Tensor) -> Tensor:

@@ -236,8 +236,8 @@ class VAEEM(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / r_c(z_cs|x), shape (N,).
 
-        The noise (S, L) of each round is shared by rows and components; see
-        :func:`~skgmvae.models.importance.log_evidence`.
+        The noise (S, L) of each round is shared by rows and components; the draws follow earlier ones
+        (``models.importance``).
         """
         standardised = self._stack(x)
 
