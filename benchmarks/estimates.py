@@ -6,6 +6,7 @@ appends a JSON line per data set, model and seed to benchmarks/results/estimates
 writes docs/estimates.md from them. --no-fits only writes the page.
 """
 
+import itertools
 import statistics
 import sys
 import warnings
@@ -14,7 +15,7 @@ import data as data_sets
 import environment
 import models
 import pages
-from run import append_line, read_lines
+from run import read_lines
 from sklearn.exceptions import ConvergenceWarning
 
 from skgmvae import _queries
@@ -36,14 +37,8 @@ def main(argv=None) -> int:
     """Fit and score what is missing, then write the page."""
     arguments = make_parser().parse_args(argv)
     environment.set_threads(arguments.threads)
-    done = {(line["data"], line["model"], line["seed"]) for line in read_lines(arguments.out)}
-    for name in arguments.data if arguments.fits else []:
-        for model in arguments.model:
-            for seed in range(arguments.seeds):
-                if (name, model, seed) not in done:
-                    line = {"data": name, "model": model, "seed": seed, "scores": measure(name, model, seed)}
-                    append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
-                    print(f"{name}, {model}, seed {seed}", flush=True)
+    keys = itertools.product(arguments.data, arguments.model, range(arguments.seeds if arguments.fits else 0))
+    pages.append_missing(arguments, ("data", "model", "seed"), keys, measure)
     arguments.page.write_text(make_page(read_lines(arguments.out)))
     return 0
 
@@ -70,7 +65,7 @@ def measure(name, model, seed):
                 scores[label].append(estimator.score(data.test))
     finally:
         _queries.count_draws = in_use
-    return scores
+    return {"scores": scores}
 
 
 def make_page(lines):

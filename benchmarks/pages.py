@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 
 import data as data_sets
+import environment
 from report import NOTE, format_table
+from run import append_line, read_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +42,16 @@ def add_sets_and_models(parser, sets, names):
     add("--data", nargs="+", choices=data_sets.NAMES, default=sets, metavar="NAME", help="default: " + ", ".join(sets))
     add("--model", nargs="+", choices=names, default=names, help="default: all")
     return parser
+
+
+def append_missing(arguments, names, keys, measure):
+    """For each key that the results lack a line: its values by ``names``, and the figures of ``measure(*key)``."""
+    done = {tuple(line[name] for name in names) for line in read_lines(arguments.out)}
+    for key in keys:
+        if key not in done:
+            line = {**dict(zip(names, key, strict=True)), **measure(*key)}
+            append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
+            print(", ".join(map(str, key)), flush=True)
 
 
 def make_page(script, title, explanation, header, rows):

@@ -18,7 +18,7 @@ import environment
 import models
 import numpy as np
 import pages
-from run import append_line, read_lines
+from run import read_lines
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
@@ -54,13 +54,9 @@ def main(argv=None) -> int:
     """Fit what is missing, then write the page."""
     arguments = make_parser().parse_args(argv)
     environment.set_threads(arguments.threads)
-    done = {key_of(line) for line in read_lines(arguments.out)}
     seeds = range(arguments.seeds if arguments.fits else 0)
-    for key in itertools.product(arguments.data, arguments.model, seeds, seeds):
-        if key not in done:
-            line = {**dict(zip(KEY, key, strict=True)), **fit(*key)}
-            append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
-            print(f"{', '.join(map(str, key))}: ARI {line['ari']:.3f}, bound {line['lower_bound']:.3f}", flush=True)
+    keys = itertools.product(arguments.data, arguments.model, seeds, seeds)
+    pages.append_missing(arguments, KEY, keys, fit)
     arguments.page.write_text(make_page(read_lines(arguments.out)))
     return 0
 
@@ -111,11 +107,6 @@ def choose(fits, shared):
     best = [max(line["ari"] for line in group) for group in groups]
     hits = sum(math.isclose(a, b) for a, b in zip(taken, best, strict=True))
     return statistics.fmean(taken), statistics.fmean(best), hits, len(groups)
-
-
-def key_of(line):
-    """What makes two fits the same."""
-    return tuple(line[name] for name in KEY)
 
 
 if __name__ == "__main__":
