@@ -141,7 +141,7 @@ def make_page(lines):
                 "KL(p(c|z,w) ‖ π) per epoch, a line per seed; dotted: λ.",
                 "![Data, densities and latent space](images/arcs_densities.png)",
                 "Data; density of the GMVAE from the shared start and of GaussianMixture, both with K = 5, seed 0; "
-                "and the GMVAE's embedding (two principal components), coloured by component.",
+                "and the GMVAE's embedding (two principal components), colored by component.",
             ]
         )
         + "\n"
@@ -193,8 +193,8 @@ def draw_densities(path):
         ax.contourf(side, side, density, levels=20, cmap="Greys")
         ax.set_title(f"density of {name}")
     embedding = gmvae.transform(X[::4])
-    centred = embedding - embedding.mean(0)
-    plane = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    centered = embedding - embedding.mean(0)
+    plane = centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
     axes[3].scatter(*plane.T, s=1, c=gmvae.labels_[::4], cmap="tab10")
     axes[3].set_title("embedding of GMVAE")
     for ax in axes[:3]:

@@ -26,7 +26,7 @@ from skgmvae.metrics import label_stability
 
 GRID = list(range(1, 8))
 N_SAMPLES = 600
-DISTANCE = 4.0  # between the nearest two centres of the blobs, in standard deviations
+DISTANCE = 4.0  # between the nearest two centers of the blobs, in standard deviations
 N_REPEATS = 2
 NEARLY = 0.05  # of stabilities
 METHODS = {
@@ -37,7 +37,7 @@ METHODS = {
 STABILITY = "VaDEClustering, stability"
 EXPLANATION = f"""\
 {N_SAMPLES} rows drawn anew for every seed; K from {GRID[0]} to {GRID[-1]}; three shuffled folds; defaults,
-but for what is named; GaussianMixture the best of five starts. Blobs are round Gaussians whose nearest centres are
+but for what is named; GaussianMixture the best of five starts. Blobs are round Gaussians whose nearest centers are
 {DISTANCE:g} standard deviations apart. "Best" is the K of the highest mean held-out score; the rule takes the
 smallest K whose score falls short of it by no more than the standard error, over the folds, of the difference.
 Stability is that of `skgmvae.metrics.label_stability` with {N_REPEATS} repeats, for K from 2; there the rule takes the
@@ -45,10 +45,10 @@ largest K within {NEARLY:g} of the best. A number per seed; what the data were m
 
 
 def make_separate_blobs(n_groups, n_features, seed):
-    """Round Gaussians whose nearest centres are ``DISTANCE`` apart."""
-    centres = np.random.RandomState(seed).normal(size=(n_groups, n_features))
-    gaps = np.linalg.norm(centres[:, None] - centres, axis=-1)[~np.eye(n_groups, dtype=bool)]
-    return make_blobs(N_SAMPLES, centers=DISTANCE / gaps.min() * centres, random_state=seed)[0]
+    """Round Gaussians whose nearest centers are ``DISTANCE`` apart."""
+    centers = np.random.RandomState(seed).normal(size=(n_groups, n_features))
+    gaps = np.linalg.norm(centers[:, None] - centers, axis=-1)[~np.eye(n_groups, dtype=bool)]
+    return make_blobs(N_SAMPLES, centers=DISTANCE / gaps.min() * centers, random_state=seed)[0]
 
 
 SETS = {

@@ -58,11 +58,11 @@ def make_parser():
 def make_rows(n_rows, n_features):
     """Ten round groups, in float32."""
     rng = np.random.default_rng(0)
-    centres = 3.0 * rng.normal(size=(N_GROUPS, n_features))
+    centers = 3.0 * rng.normal(size=(N_GROUPS, n_features))
     X = np.empty((n_rows, n_features), np.float32)
     for first in range(0, n_rows, 10_000):  # the numbers of all rows at once would be the peak of the memory
         part = X[first : first + 10_000]
-        part[:] = centres[rng.integers(N_GROUPS, size=len(part))] + rng.normal(size=part.shape)
+        part[:] = centers[rng.integers(N_GROUPS, size=len(part))] + rng.normal(size=part.shape)
     return X
 
 

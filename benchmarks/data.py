@@ -5,7 +5,7 @@ distributed test images, or a fifth of the rows of the other sets, always the sa
 
 The first 10,000 training images of MNIST and Fashion-MNIST are sets of their own, ``mnist-10k`` and
 ``fashion-mnist-10k``, measured on all test images: for methods that need hours for all rows. ``digits`` are
-standardised, as the other tables are; ``digits-images`` are the same with pixels in [0, 1], known to be images.
+standardized, as the other tables are; ``digits-images`` are the same with pixels in [0, 1], known to be images.
 
 Files that are not bundled are looked for in a folder with a folder per set, under the names of their distribution:
 ``mnist`` and ``fashion-mnist`` (IDX), ``svhn`` (``train_32x32.mat``, ``test_32x32.mat``), ``usps`` (LIBSVM's ``usps``
@@ -87,7 +87,7 @@ def load(name, *, data_dir=None, protocol="auto", seed=SPLIT_SEED):
     if name == "digits-images":
         X, y = datasets.load_digits(return_X_y=True)
         return _split((X / 16.0).astype(np.float32), y, protocol, seed)._replace(image_shape=DIGITS_SHAPE)
-    return _standardise(_split(*LOADERS[name](seed), protocol, seed))
+    return _standardize(_split(*LOADERS[name](seed), protocol, seed))
 
 
 def _check(name, protocol):
@@ -119,7 +119,7 @@ def _split(X, y, protocol, seed):
     return Data(train, train_labels, test, test_labels, protocol)
 
 
-def _standardise(data):
+def _standardize(data):
     scaler = StandardScaler().fit(data.train)
     return data._replace(train=scaler.transform(data.train), test=scaler.transform(data.test))
 

@@ -19,7 +19,7 @@ import environment
 import numpy as np
 import torch
 from arcs import fit
-from pictures import COLOURS
+from pictures import COLORS
 from report import NOTE, format_table, mean_and_sd
 from run import append_line, read_lines
 from sklearn.metrics import adjusted_rand_score
@@ -170,7 +170,7 @@ def draw_toy(arguments):
     axes[0].scatter(*X[::2].T, s=2, color="black")
     axes[0].set_title("data")
     for ax, (iteration, (points, components)) in zip(axes[1:], keeper.snapshots.items(), strict=True):
-        ax.scatter(*points.T, s=2, c=np.array(COLOURS)[components])
+        ax.scatter(*points.T, s=2, c=np.array(COLORS)[components])
         ax.set_title(f"{iteration} iterations")
     for ax in axes:
         ax.set(aspect="equal", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2))
@@ -230,10 +230,10 @@ def draw_traces(lines):
     from matplotlib import pyplot
 
     figure, ax = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
-    for form, colour in zip(FORMS, COLOURS, strict=False):
+    for form, color in zip(FORMS, COLORS, strict=False):
         for number, line in enumerate(lines):
             label = form if number == 0 else None
-            ax.plot(line[form]["seconds"], line[form]["bounds"], color=colour, label=label, marker=".", linewidth=1)
+            ax.plot(line[form]["seconds"], line[form]["bounds"], color=color, label=label, marker=".", linewidth=1)
     ax.set(xlabel="processor seconds of training", ylabel="J, nats per row")
     ax.set_ylim(bottom=np.percentile([bound for line in lines for bound in line["sampled"]["bounds"]], 10))
     ax.legend(title="M-step")

@@ -122,13 +122,13 @@ def compare_vaeem(arguments):
 def make_groups(n_rows):
     """Ten groups, each a curved sheet with noise, in 16 dimensions."""
     rng = np.random.default_rng(0)
-    centres, sheets = 2.0 * rng.normal(size=(10, 16)), 0.6 * rng.normal(size=(10, 4, 16))
+    centers, sheets = 2.0 * rng.normal(size=(10, 16)), 0.6 * rng.normal(size=(10, 4, 16))
     X = np.empty((n_rows, 16), np.float32)
     for first in range(0, n_rows, 100_000):
         part = X[first : first + 100_000]
         groups = rng.integers(10, size=len(part))
         z = rng.normal(size=(len(part), 4))
-        part[:] = centres[groups] + np.einsum("nl,nld->nd", z, sheets[groups]) + 0.3 * rng.normal(size=part.shape)
+        part[:] = centers[groups] + np.einsum("nl,nld->nd", z, sheets[groups]) + 0.3 * rng.normal(size=part.shape)
     return X
 
 

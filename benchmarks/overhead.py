@@ -1,7 +1,7 @@
 """Time of skgmvae's training loop over that of a hand-written torch loop with the same loss.
 
 Both train copies of one module on the same rows for the same number of steps, in turns (A B A B …), so
-that a busy machine slows both. The ratio is the median over pairs of neighbouring turns, which a drift of the
+that a busy machine slows both. The ratio is the median over pairs of neighboring turns, which a drift of the
 machine's speed hardly moves, of processor times, which other processes disturb less than wall-clock times; that of
 these stands beside it. Where a process has its arrays in memory moves its ratio by a few hundredths: the pairs are
 those of several processes. One JSON line per case.
@@ -297,7 +297,7 @@ MODELS = {
 
 
 def check_equal_loss(model, module, case):
-    """Raise unless both loops minimise the same function."""
+    """Raise unless both loops minimize the same function."""
     net = model.make_net(module, make_plan(case))
     batch = case.rows[: case.batch_size]
     if isinstance(net, EMNet):

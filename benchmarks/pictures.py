@@ -14,7 +14,7 @@ from report import group
 from run import read_lines
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 
 
 def main(argv=None) -> int:
@@ -56,23 +56,23 @@ def draw_traversals(arguments):
 
 
 def draw_accuracies(arguments):
-    """Accuracy against epoch: a line per run, a panel per way to train, a colour per number of components."""
+    """Accuracy against epoch: a line per run, a panel per way to train, a color per number of components."""
     from matplotlib import pyplot
 
     lines = [line for path in arguments.files for line in read_lines(path) if line.get("majority_by_epoch")]
     for line in lines:
         line["way"] = describe_way(line["model"], line["params"])
     ways = group(lines, ("way",))
-    colours = dict(zip(sorted({line["n_components"] for line in lines}), COLOURS, strict=False))
+    colors = dict(zip(sorted({line["n_components"] for line in lines}), COLORS, strict=False))
     size = (3.2 * len(ways) + 1.0, 3.4)
     figure, axes = pyplot.subplots(1, len(ways), figsize=size, layout="constrained", squeeze=False)
-    handles = {}  # one of the lines of each colour
+    handles = {}  # one of the lines of each color
     for ax, ((way,), members) in zip(axes[0], ways, strict=True):
         for line in members:
             values = [100 * accuracy for accuracy in line["majority_by_epoch"]]
             label = f"K = {line['n_components']}"
             epochs = range(1, len(values) + 1)
-            (handles[label],) = ax.plot(epochs, values, color=colours[line["n_components"]], label=label, marker=".")
+            (handles[label],) = ax.plot(epochs, values, color=colors[line["n_components"]], label=label, marker=".")
         ax.set(xlabel="epoch", title=way)
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("majority accuracy on held-out rows, %")

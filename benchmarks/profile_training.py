@@ -1,4 +1,4 @@
-"""What the processor time of training goes into: matrix products, the optimiser, random numbers, and the rest.
+"""What the processor time of training goes into: matrix products, the optimizer, random numbers, and the rest.
 
 The package's loops of overhead.py under PyTorch's profiler, which adds about a microsecond to every operation: the
 shares of what is not a matrix product are an upper bound, most of all on the tiny networks. A line per case:
@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
-    "optimiser": ("aten::_fused_adam_", "Optimizer.step", "Optimizer.zero_grad"),
+    "optimizer": ("aten::_fused_adam_", "Optimizer.step", "Optimizer.zero_grad"),
     "likelihood": ("aten::binary_cross_entropy_with_logits", "aten::softplus", "aten::log_sigmoid_forward"),
     "random numbers": ("aten::normal_", "aten::randperm", "aten::multinomial", "aten::uniform_", "aten::exponential_"),
     "rows fetched": ("aten::index_select", "aten::index", "aten::gather"),

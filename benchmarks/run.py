@@ -43,7 +43,7 @@ def main(argv=None) -> int:
         line = run_alone(task, arguments)
         n_failed += "error" in line
         append_line(arguments.out, line)
-        print(f"{number}/{len(waiting)} {summarise(line)}", flush=True)
+        print(f"{number}/{len(waiting)} {summarize(line)}", flush=True)
     return 1 if n_failed else 0
 
 
@@ -215,7 +215,7 @@ def append_line(path, line):
         file.write(json.dumps(line) + "\n")
 
 
-def summarise(line):
+def summarize(line):
     """One line for the terminal."""
     name = f"{line['data']} {line['model']} seed {line['seed']}"
     if "error" in line:

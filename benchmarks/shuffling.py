@@ -41,7 +41,7 @@ def main(argv=None) -> int:
         line = {"benchmark": "shuffling", "case": f"{model}, {arguments.places}", "model": model}
         line |= {"places": arguments.places, "epochs": arguments.epochs, "seeds": arguments.seeds}
         for i, figure in enumerate(("lower_bound", "ari")):
-            line[figure] = summarise(*pairs[:, :, i].T)
+            line[figure] = summarize(*pairs[:, :, i].T)
         print(json.dumps({**line, **described}), flush=True)
     return 0
 
@@ -86,7 +86,7 @@ class Slices:
         return self.X[part]
 
 
-def summarise(full, blocks):
+def summarize(full, blocks):
     """Means, and the mean difference with its standard error."""
     differences = blocks - full
     return {

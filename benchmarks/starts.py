@@ -34,18 +34,18 @@ from skgmvae.training.places import N_PRINCIPAL
 ROWS_AT_A_TIME = 500
 EXPLANATION = """\
 Labels that the training of a mixture would begin with, on the rows it is fitted to: means over seeds, and the worst.
-Images in the embedding of an autoencoder pretrained for each seed, the other sets standardised and as they are. "Graph"
+Images in the embedding of an autoencoder pretrained for each seed, the other sets standardized and as they are. "Graph"
 is `init_params='graph'`. For images, "with gradients" is what `'auto'` takes where `image_shape` is given, the graph of
-neighbours in the embedding and by image gradients, and "of gradients" the latter alone, for which nothing is trained;
+neighbors in the embedding and by image gradients, and "of gradients" the latter alone, for which nothing is trained;
 "with components" and "of components" are the same with the first 50 principal components of the pixels, which `'auto'`
 takes where it is not; "of contrastive features" is `init_params='contrastive'`. Below them spectral clustering as it is
-usual: k-means on K or on K + K/2 eigenvectors of the graph's Laplacian. The cut is the labels' normalised cut, from 0
+usual: k-means on K or on K + K/2 eigenvectors of the graph's Laplacian. The cut is the labels' normalized cut, from 0
 to K, and the information the mutual information of the labels of two linked rows, from 0 to log K nats, both in the
 graph of the embedding: for neither is a class known."""
 
 
 class Task(NamedTuple):
-    """What a start is made from: points, the graph of their neighbours, other views of images by name, K."""
+    """What a start is made from: points, the graph of their neighbors, other views of images by name, K."""
 
     points: np.ndarray
     affinities: csr_array

@@ -121,7 +121,7 @@ def load(folder):
 
 
 def load_bundled_digits():
-    """Standardised digits, a fifth of them held out."""
+    """Standardized digits, a fifth of them held out."""
     X, y = load_digits(return_X_y=True)
     train, held_out, train_labels, _ = train_test_split(X, y, test_size=0.2, random_state=0, stratify=y)
     scaler = StandardScaler().fit(train)

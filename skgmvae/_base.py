@@ -84,7 +84,7 @@ class DeepMixture(
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Pretrain an autoencoder, start a mixture in its embedding, and maximise the lower bound.
+        """Pretrain an autoencoder, start a mixture in its embedding, and maximize the lower bound.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class DeepMixture(
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One pass over a block of a stream.
 
-        The first block also pretrains the autoencoder, sets the standardisation and starts the mixture, so
+        The first block also pretrains the autoencoder, sets the standardization and starts the mixture, so
         it should be as large and as varied as can be. The order of the components is settled with it.
 
         Parameters

@@ -63,11 +63,11 @@ class GMVAEClustering(DeepMixture):
         gradients; ``network='conv'`` needs it.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
-        learned variance per feature and standardises the features internally; densities are reported in
+        learned variance per feature and standardizes the features internally; densities are reported in
         the units of the data.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        How the mixture begins. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a Gaussian mixture
-        fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardised inputs if there
+        How the mixture begins. 'graph': clusters of a neighbor graph of the embedding; 'gmm': a Gaussian mixture
+        fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardized inputs if there
         are at most 100 features, else the graph of embedding and inputs, or image gradients where ``image_shape``
         is given; 'contrastive', for images of ``image_shape``: the graph of features learned by contrast from
         distorted images, better clusters for minutes more. The first epochs hold on to the start (see the
@@ -286,7 +286,7 @@ class GMVAEClustering(DeepMixture):
         return self._generate(labels, seed, expected=expected, **latents), labels
 
     def traverse(self, w: Any, *, component: int) -> np.ndarray:
-        """E[x | z = μ_c(w)]: how the centre of a component changes with the style w (the paper's Fig. 5b).
+        """E[x | z = μ_c(w)]: how the center of a component changes with the style w (the paper's Fig. 5b).
 
         Parameters
         ----------

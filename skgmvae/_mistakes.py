@@ -43,7 +43,7 @@ def _explain(X: Any, message: str) -> str | None:
         n_features = int(np.prod(shape[1:]))
         return (
             f"{message} X has shape {shape}; make every row a flat image with X.reshape(len(X), -1), which has "
-            f"{n_features} features, and set network='conv' and image_shape if its neighbourhoods are to count."
+            f"{n_features} features, and set network='conv' and image_shape if its neighborhoods are to count."
         )
     remedies = [remedy for text, remedy in REMEDIES.items() if text in message]
     return f"{message.rstrip('.')}. {remedies[0]}" if remedies else None

@@ -92,7 +92,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         proposals, which follow earlier draws, approach the exact posterior. The random numbers are drawn at
         ``fit``, the same for all rows and calls. It does not depend on the λ or the number of Monte Carlo samples
         of the training, so models with different values of them can be compared. With a Bernoulli likelihood and
-        values strictly between 0 and 1 it is no normalised density.
+        values strictly between 0 and 1 it is no normalized density.
 
         Parameters
         ----------

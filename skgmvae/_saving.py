@@ -46,8 +46,8 @@ class SavingMixin:
     def save(self, path: str | os.PathLike) -> None:
         """Write the fitted estimator to one file, without pickle.
 
-        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimiser's memory are not saved: the loaded
-        estimator has None in their place, and training that goes on begins with a fresh optimiser.
+        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimizer's memory are not saved: the loaded
+        estimator has None in their place, and training that goes on begins with a fresh optimizer.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ from skgmvae.training.em import EMNet, EMSettings
 
 
 class VAEEMClustering(DeepMixture):
-    """One variational autoencoder per component, trained by expectation-maximisation (VAE-EM).
+    """One variational autoencoder per component, trained by expectation-maximization (VAE-EM).
 
     A component c is drawn from π, z from N(0, I), and the row x from the decoder network of that component,
     which has an encoder of its own too. Fitting runs in three phases: a plain autoencoder is trained; a start
@@ -46,12 +46,12 @@ class VAEEMClustering(DeepMixture):
         gradients; ``network='conv'`` needs it.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
         p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
-        variance per component and feature and standardises the features internally; densities are reported
+        variance per component and feature and standardizes the features internally; densities are reported
         in the units of the data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        Responsibilities of the first M-steps. 'graph': clusters of a neighbour graph of the embedding; 'gmm': a
+        Responsibilities of the first M-steps. 'graph': clusters of a neighbor graph of the embedding; 'gmm': a
         Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper; 'auto': graph or mixture,
-        chosen without labels on the standardised inputs if there are at most 100 features, else the graph of
+        chosen without labels on the standardized inputs if there are at most 100 features, else the graph of
         embedding and inputs, or image gradients where ``image_shape`` is given; 'contrastive', for images of
         ``image_shape``: the graph of features learned by contrast from distorted images, better clusters for minutes
         more (see the documentation of the start).
@@ -60,7 +60,7 @@ class VAEEMClustering(DeepMixture):
     max_iter : int, default=25
         EM iterations; 0 keeps the start.
     steps_per_iter : int, optional
-        Optimiser steps per M-step. None: as many as draw every row twice on average, and
+        Optimizer steps per M-step. None: as many as draw every row twice on average, and
         at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
         'sampled': each step takes ``batch_size`` rows for every component, drawn in proportion to its

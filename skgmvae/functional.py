@@ -127,8 +127,8 @@ def expected_log_normal(
     squares = whiten(mean_q, mean, precision_factor).square().sum(-1)
     # tr(AᵀA diag σ²) = Σ_j σ²_j Σ_i A²_ij
     trace = log_variance_q.exp() @ precision_factor.square().sum(-2).T
-    normaliser = log_determinant - 0.5 * mean.shape[-1] * LOG_2PI
-    return torch.add(normaliser, squares + trace, alpha=-0.5)
+    normalizer = log_determinant - 0.5 * mean.shape[-1] * LOG_2PI
+    return torch.add(normalizer, squares + trace, alpha=-0.5)
 
 
 def kl_categorical(log_q: Tensor, log_p: Tensor, q: Tensor | None = None) -> Tensor:
@@ -146,7 +146,7 @@ def log_mean_exp(x: Tensor, dim: int) -> Tensor:
     return torch.logsumexp(x, dim) - math.log(x.shape[dim])
 
 
-def reparameterise(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     """mean + exp(½ log_variance) · noise; the noise may have axes of draws in front."""
     return torch.addcmul(mean, torch.exp(0.5 * log_variance), noise)
 
@@ -244,6 +244,6 @@ def weighted_moments(z: Tensor, responsibilities: Tensor) -> tuple[Tensor, Tenso
     means = torch.where(occupied, responsibilities.T @ z / safe_counts.unsqueeze(-1), z.mean(0))
     covariances = z.new_empty(K, L, L)
     for c in range(K):  # K passes over (N, L) instead of an (N, K, L) tensor
-        centred = z - means[c]
-        covariances[c] = (centred * responsibilities[:, c : c + 1]).T @ centred / safe_counts[c]
+        centered = z - means[c]
+        covariances[c] = (centered * responsibilities[:, c : c + 1]).T @ centered / safe_counts[c]
     return counts, means, covariances

@@ -33,7 +33,7 @@ def double_precision(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def forget_double(module: nn.Module) -> None:
-    """Drop the float64 copy: fused optimiser steps change parameters without counting a version."""
+    """Drop the float64 copy: fused optimizer steps change parameters without counting a version."""
     _doubles.pop(module, None)
 
 
@@ -73,7 +73,7 @@ def _at_inference(module: nn.Module, device: torch.device) -> nn.Module:
     """The model to ask: a float64 copy, or, in the context of :func:`single_precision`, as it was trained."""
     if not _is_single.get():
         return double_precision(module, device)
-    # constants of the standardisation are float64, which Apple's device does not have
+    # constants of the standardization are float64, which Apple's device does not have
     stays = device.type in ("cpu", "mps") and not module.training
     return module if stays else copy.deepcopy(module).to(device).eval()
 
@@ -124,7 +124,7 @@ def over_chunks(
     """
     model = _at_inference(module, device)
     target = next(model.parameters()).device
-    dtype = None if _is_single.get() else np.float64  # float64 rows are centred before they are rounded
+    dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
     for first, chunk in cut(X, chunk_rows(model, n_copies)):
         rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
         result = method(model, rows).numpy(force=True)

@@ -23,7 +23,7 @@ TINY = ["pretrain_iter=1", "max_iter=1", "hidden_layer_sizes=(8,)", "latent_dim=
 
 @pytest.fixture
 def load_script(monkeypatch):
-    """Import a script of the benchmarks by name, as it imports its neighbours."""
+    """Import a script of the benchmarks by name, as it imports its neighbors."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module
 
@@ -308,7 +308,7 @@ def test_hand_written_loop_has_the_loss_of_ours(load_script, name):
     assert all(min(seconds) >= 0.0 for turn in overhead.take_turns(name, "tiny", 1) for seconds in turn)
 
 
-def test_accuracy_has_a_panel_per_way_to_train_and_a_colour_per_number_of_components(
+def test_accuracy_has_a_panel_per_way_to_train_and_a_color_per_number_of_components(
     load_script, monkeypatch, tmp_path
 ):
     pytest.importorskip("matplotlib").use("Agg")
@@ -436,7 +436,7 @@ def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_p
 
 
 def test_shuffling_compares_the_same_seeds(load_script):
-    figures = load_script("shuffling").summarise(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
+    figures = load_script("shuffling").summarize(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
     assert figures == {"full": 1.5, "blocks": 3.5, "difference": 2.0, "standard_error": 1.0}
 
 
@@ -465,7 +465,7 @@ def test_profile_shares_add_up_and_count_the_products(load_script):
         "aten::sum": 0.5,
     }
     shares = script.share_out(seconds)
-    assert (shares["matrix products"], shares["optimiser"], shares["rest"]) == (0.6, 0.2, 0.2)
+    assert (shares["matrix products"], shares["optimizer"], shares["rest"]) == (0.6, 0.2, 0.2)
     assert list(shares["dearest of the rest"].items()) == [("aten::mul", 0.15), ("aten::sum", 0.05)]
     shares = script.measure("vaeem", "tiny")
     assert 0.1 < shares["matrix products"] < 1.0

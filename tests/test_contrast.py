@@ -65,7 +65,7 @@ def test_loss_is_that_of_finding_the_partner_among_all_others():
     assert contrastive_loss(3.0 * rows).item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_partners_are_neighbours_and_every_row_comes_once_before_the_next_time():
+def test_partners_are_neighbors_and_every_row_comes_once_before_the_next_time():
     neighbors = (torch.arange(200)[:, None] + torch.tensor([1, 2, 3])) % 200
     pairs = list(contrast._draw_pairs(neighbors, 64, 60))
     assert len(pairs) == 60 and all(len(pair) == 128 for pair in pairs)
@@ -136,8 +136,8 @@ def test_what_is_hidden_is_a_rectangle_of_bounded_sides():
 def test_the_border_goes_on_outside(monkeypatch):
     only(monkeypatch, MAX_SHIFT=0.25, MAX_SCALING=0.3, MAX_TURN=0.3)
     columns = torch.linspace(0.2, 0.9, 16).expand(50, 1, 16, 16)
-    grey = torch.full((50, 1, 16, 16), 0.4)
-    torch.testing.assert_close(distort(grey), grey)
+    gray = torch.full((50, 1, 16, 16), 0.4)
+    torch.testing.assert_close(distort(gray), gray)
     moved = distort(columns)
     assert moved.min() >= 0.2 - 1e-6 and moved.max() <= 0.9 + 1e-6
 
@@ -170,7 +170,7 @@ def test_large_images_are_averaged_down():
     torch.testing.assert_close(images, rows.view(2, 3, 32, 2, 20).mean(3))
 
 
-def test_neighbours_are_found_again_in_the_features_but_not_before_they_are_learned(learned):
+def test_neighbors_are_found_again_in_the_features_but_not_before_they_are_learned(learned):
     X, y = draw_bars()
 
     def purity(encoder):

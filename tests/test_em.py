@@ -268,9 +268,9 @@ def test_partial_e_steps_end_in_the_responsibilities_of_a_whole_one(monkeypatch)
     keep = Expectation._keep
     monkeypatch.setattr(Expectation, "_keep", lambda self, u, chosen: (kept.append(u), keep(self, u, chosen))[1])
     n_rows, n_components = 600, 6
-    centres = 8.0 * draw_rows(n_components, D, 5)
+    centers = 8.0 * draw_rows(n_components, D, 5)
     start = torch.arange(n_rows) % n_components
-    rows = draw_rows(n_rows) + centres[start]
+    rows = draw_rows(n_rows) + centers[start]
     model = make_model(n_components, start=start, rows=rows)
     net, _ = train(model, make_plan(12, 50, 5e-3), rows, pairs_per_row=1.5, steps_per_iter=4)
     shares = [record["evaluated_share"] for record in net.history]
@@ -389,7 +389,7 @@ def test_the_worst_explained_half_of_the_donor_goes_to_the_new_seed():
     assert not Expectation(torch.zeros(1, D), CPU, torch.eye(K)[[0]]).give_worst_half(0, 2)
 
 
-def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimiser():
+def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
     net, _ = train(make_model(), make_plan(2, 10))
     others = {name: p.detach().clone() for name, p in net.module_.named_parameters()}
     copy_component(net, donor=0, component=2)

@@ -187,7 +187,7 @@ def test_density_is_in_the_units_of_the_data(Estimator, blobs, quick):
     X, _ = blobs
     factors = np.array([2.0, 0.5, 10.0, 1e-3])
     plain, scaled = Estimator(3, **quick).fit(X), Estimator(3, **quick).fit(X * factors)
-    # the internal standardisation is the same to rounding, the density differs by the Jacobian
+    # the internal standardization is the same to rounding, the density differs by the Jacobian
     np.testing.assert_allclose(
         scaled.score_samples(X * factors), plain.score_samples(X) - np.log(factors).sum(), rtol=1e-3, atol=1e-2
     )

@@ -114,7 +114,7 @@ def test_sharpen_puts_the_divergence_on_the_floor_and_nowhere_else(min_informati
 
 
 @pytest.mark.parametrize("min_information", [0.0, 0.2, 0.6, 1.0])
-def test_sharpen_maximises_the_hinged_objective_over_the_simplex(min_information):
+def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information):
     g = torch.cat([draw(4, 3, seed=2, scale=scale) for scale in (1e-2, 0.3, 1.0, 3.0)])
 
     def hinged_objective(q):

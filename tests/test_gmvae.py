@@ -194,8 +194,8 @@ def test_generated_rows_follow_w():
     with torch.no_grad():
         for w in (torch.zeros(1, W, dtype=torch.float64), torch.full((1, W), 1.5, dtype=torch.float64)):
             z_given_c = split_prior(model, w)
-            at_centre = 2.0 * model.autoencoder.decoder(torch.cat([component.mean for component in z_given_c]))
-            torch.testing.assert_close(model.traverse(torch.arange(K), w.expand(K, W)), at_centre)
+            at_center = 2.0 * model.autoencoder.decoder(torch.cat([component.mean for component in z_given_c]))
+            torch.testing.assert_close(model.traverse(torch.arange(K), w.expand(K, W)), at_center)
             held = w.expand(len(components), W)
             _, means = model.generate(components, torch.Generator().manual_seed(0), held)
             torch.manual_seed(0)
@@ -220,8 +220,8 @@ def test_sample_with_the_style_held(fitted):
     np.testing.assert_array_equal(fitted.sample(30, component=1, w=[0.0, 0.0], random_state=0)[0], X)
     np.testing.assert_array_equal(fitted.sample(30, component=1, w=np.zeros((30, 2)), random_state=0)[0], X)
     assert not np.array_equal(fitted.sample(30, component=1, w=2.0, random_state=0)[0], X)
-    centres = fitted.traverse(np.linspace([-2, 0], [2, 0], 5), component=1)
-    assert centres.shape == (5, fitted.n_features_in_) and np.unique(centres, axis=0).shape[0] == 5
+    centers = fitted.traverse(np.linspace([-2, 0], [2, 0], 5), component=1)
+    assert centers.shape == (5, fitted.n_features_in_) and np.unique(centers, axis=0).shape[0] == 5
 
 
 @pytest.mark.parametrize("w", [[0.0, 0.0, 0.0], np.zeros((4, 2)), [np.nan, 0.0], np.inf])
@@ -243,7 +243,7 @@ def test_finds_arcs_where_a_gaussian_mixture_does_not():
 def test_random_start_keeps_the_random_weights(blobs, quick):
     settings = {**quick, "pretrain_iter": 0, "max_iter": 0, "init_params": "random"}
     model = GMVAEClustering(4, **settings).fit(blobs[0]).net_.module_
-    bound = 1.0 / np.sqrt(model.prior.hidden[0].out_features)  # torch's own initialisation is uniform
+    bound = 1.0 / np.sqrt(model.prior.hidden[0].out_features)  # torch's own initialization is uniform
     bias = model.prior.head.mean.bias.detach()
     assert bias.abs().max() <= bound and bias.abs().max() > 0.5 * bound
     assert (model.autoencoder.likelihood.log_variance <= np.log(0.1) + 1e-6).all()

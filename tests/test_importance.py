@@ -79,8 +79,8 @@ def test_axes_between_draws_and_dimensions_have_proposals_of_their_own():
     means = torch.randn(4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     log_variances, rounds = means.flip(0) / 2.0, make_rounds((8, 8), 2, seed=0)
 
-    def make_log_joint(centre):
-        return lambda z: -(z - centre).square().sum(-1)
+    def make_log_joint(center):
+        return lambda z: -(z - center).square().sum(-1)
 
     together = log_evidence(make_log_joint(means + 1.0), means, log_variances, rounds)
     assert together.shape == (4, 3)

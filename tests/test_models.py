@@ -102,7 +102,7 @@ def test_terms_of_the_bound_are_per_row_and_reach_every_parameter(make_model, li
 
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES.values(), ids=IMAGE_SHAPES)
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_inference_is_deterministic_normalised_and_row_by_row(make_model, likelihood, image_shape):
+def test_inference_is_deterministic_normalized_and_row_by_row(make_model, likelihood, image_shape):
     model = make_model(likelihood, 64, image_shape=image_shape).eval()
     x, noise = draw_rows(N, 64, likelihood), draw_noise(5, *model.noise_shape)
     state = torch.get_rng_state()
@@ -253,10 +253,10 @@ def test_gaussian_is_the_density_in_the_units_of_the_data():
     x = torch.from_numpy(location + scale * draw_noise(4, 2, seed=2).numpy())
     reference = scipy.stats.norm(location + scale * output.numpy(), scale * np.exp(0.5 * log_variance))
 
-    log_prob = likelihood.log_prob(likelihood.standardise(x, torch.float64), output)
+    log_prob = likelihood.log_prob(likelihood.standardize(x, torch.float64), output)
     np.testing.assert_allclose(log_prob, reference.logpdf(x.numpy()).sum(-1))
     np.testing.assert_allclose(likelihood.mean(output), reference.mean())
-    float32 = likelihood.log_prob(likelihood.standardise(x, torch.float32), output.float())
+    float32 = likelihood.log_prob(likelihood.standardize(x, torch.float32), output.float())
     np.testing.assert_allclose(float32, log_prob, rtol=1e-5)
 
 
@@ -266,7 +266,7 @@ def test_gaussian_integrates_to_one_over_the_data():
 
     def density(x):
         row = torch.tensor([[x]], dtype=torch.float64)
-        return likelihood.log_prob(likelihood.standardise(row, torch.float64), output).exp().item()
+        return likelihood.log_prob(likelihood.standardize(row, torch.float64), output).exp().item()
 
     assert scipy.integrate.quad(density, -20.0, 30.0, epsabs=1e-12)[0] == pytest.approx(1.0, abs=1e-10)
 
@@ -365,7 +365,7 @@ def let_components_overlap(model):
 
 def compute_expected_log_prior(model, x):
     """g and H by torch.distributions: g_c = E_q[log N_c] = −KL(q ‖ N_c) − H(q)."""
-    mean, log_variance = model.autoencoder.encode(model.autoencoder.standardise(x))
+    mean, log_variance = model.autoencoder.encode(model.autoencoder.standardize(x))
     q = MultivariateNormal(mean.unsqueeze(1), torch.diag_embed(log_variance.exp()).unsqueeze(1))
     factor = model.precision_factor()
     components = MultivariateNormal(model.means, precision_matrix=(factor.mT @ factor).expand(K, L, L))

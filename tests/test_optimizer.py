@@ -1,4 +1,4 @@
-"""The optimiser's steps are torch's."""
+"""The optimizer's steps are torch's."""
 
 import copy
 import pickle

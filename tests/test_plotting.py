@@ -270,7 +270,7 @@ def test_traversal_needs_a_style_and_one_of_its_axes(fitted):
         StyleTraversalDisplay.from_estimator(VaDEClustering())
 
 
-def test_grid_has_a_labelled_row_per_component():
+def test_grid_has_a_labeled_row_per_component():
     samples = np.arange(12.0).reshape(3, 4)
     display = ComponentSamplesDisplay(samples, [5, 2, 5], (2, 2)).plot()
     mosaic = display.ax_.images[0].get_array().filled(-1.0)
@@ -281,7 +281,7 @@ def test_grid_has_a_labelled_row_per_component():
     assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["2", "5"]
 
 
-def test_colour_images_are_drawn_in_colour():
+def test_color_images_are_drawn_in_color():
     display = ComponentSamplesDisplay(np.ones((1, 12)), [0], (3, 2, 2)).plot()
     assert display.ax_.images[0].get_array().shape == (3, 3, 3)
 

@@ -28,7 +28,7 @@ from skgmvae.training.starts import choose_start
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 INFERENCE = ("predict", "predict_proba", "score_samples", "transform", "reconstruct")
 N, D = 600, 4
-CENTRES = 20.0 + np.array([[0, 60, 0, 60], [60, 0, 0, 60], [90, 90, 120, 0]])
+CENTERS = 20.0 + np.array([[0, 60, 0, 60], [60, 0, 0, 60], [90, 90, 120, 0]])
 MAX_ROWS = 66  # at once, in these tests
 each_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -53,7 +53,7 @@ class Guarded:
 
 def make_rows(dtype=np.float32):
     """Three groups of small whole numbers, which every type holds exactly, sorted by group."""
-    X, y = make_blobs([300, 200, 100], D, centers=CENTRES, cluster_std=3.0, shuffle=False, random_state=0)
+    X, y = make_blobs([300, 200, 100], D, centers=CENTERS, cluster_std=3.0, shuffle=False, random_state=0)
     return X.round().clip(0, 255).astype(dtype), y
 
 

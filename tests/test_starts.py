@@ -71,7 +71,7 @@ def test_graph_takes_every_disconnected_blob_and_splits_one_where_components_are
         assert all(len(np.unique(y[eight == c])) == 1 for c in range(8)), "a component across two blobs"
 
 
-def test_more_pieces_than_components_are_merged_by_more_neighbours():
+def test_more_pieces_than_components_are_merged_by_more_neighbors():
     # two groups of three pieces of 15 rows each
     centers = np.array([[0, 0], [60, 0], [0, 60], [900, 0], [960, 0], [900, 60]])
     points, piece = make_blobs([15] * 6, centers=centers, random_state=0)
@@ -80,11 +80,11 @@ def test_more_pieces_than_components_are_merged_by_more_neighbours():
     assert adjusted_rand_score(piece // 3, start("graph", points, 2).argmax(1)) == 1.0
 
 
-def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbours(monkeypatch):
-    # two groups of three rings around one centre each: neither neighbours nor centres tell which belong together
+def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbors(monkeypatch):
+    # two groups of three rings around one center each: neither neighbors nor centers tell which belong together
     angle, radius = 2 * np.pi * np.arange(900) / 150, np.repeat([1.0, 3.0, 5.0, 1.0, 3.0, 5.0], 150)
-    centre = np.repeat([[0.0, 0.0], [40.0, 0.0]], 450, axis=0)
-    points = centre + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    center = np.repeat([[0.0, 0.0], [40.0, 0.0]], 450, axis=0)
+    points = center + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     monkeypatch.setattr(graphs, "MAX_NEIGHBORS", 10)
     affinities = neighbor_affinities(points, 2)
     assert connected_components(affinities)[0] == 6

@@ -54,20 +54,20 @@ def parameters_of(module):
 
 
 class Parabola(nn.Module):
-    """log p(x) = −‖x − centre‖² / 2; ``kl_latent`` is ``disturb(i)`` in the i-th forward pass, i = 0, 1, …"""
+    """log p(x) = −‖x − center‖² / 2; ``kl_latent`` is ``disturb(i)`` in the i-th forward pass, i = 0, 1, …"""
 
     def __init__(self, disturb=None):
         super().__init__()
-        self.centre = nn.Parameter(torch.ones(D))
+        self.center = nn.Parameter(torch.ones(D))
         self.disturb = disturb
         self.n_calls = 0
 
     def forward(self, x):
-        log_likelihood = -0.5 * (x - self.centre).square().sum(-1)
+        log_likelihood = -0.5 * (x - self.center).square().sum(-1)
         zero = torch.zeros_like(log_likelihood)
         disturbance = self.disturb(self.n_calls) if self.disturb else 0.0
         self.n_calls += 1
-        return ELBOTerms(log_likelihood, zero + disturbance * self.centre.sum(), zero, zero)
+        return ELBOTerms(log_likelihood, zero + disturbance * self.center.sum(), zero, zero)
 
 
 class Columns(nn.Module):
@@ -342,7 +342,7 @@ def test_diverged_epoch_is_undone_and_training_goes_on_with_a_smaller_step():
     torch.testing.assert_close(watch.states[3], watch.states[2], rtol=0, atol=0)
     assert watch.step_sizes == pytest.approx([0.08] * 12 + [0.02] * 12)
     assert net.history[-1]["lower_bound"] > net.history[1]["lower_bound"], "it learns no more"
-    # the moments of the optimiser held nan too; Adam's first step anew is one of the full size
+    # the moments of the optimizer held nan too; Adam's first step anew is one of the full size
     moved = (watch.states[5] - watch.states[4]).abs()
     assert torch.isfinite(moved).all() and moved.max() > 0.01
 
@@ -377,8 +377,8 @@ def test_interruption_within_an_epoch_keeps_the_state_and_is_told():
     watch = Watch()
     net, outcome = train(Parabola(interrupt), make_plan(6, learning_rate=0.08), callbacks=[watch])
     assert outcome == Outcome(converged=False, interrupted=True)
-    assert len(watch.states) == 3 and torch.isfinite(net.module_.centre).all()
-    assert not torch.equal(net.module_.centre, watch.states[0]), "nothing of the two epochs is kept"
+    assert len(watch.states) == 3 and torch.isfinite(net.module_.center).all()
+    assert not torch.equal(net.module_.center, watch.states[0]), "nothing of the two epochs is kept"
     assert not net.module_.training
     assert net.optimizer_.state
 
@@ -390,7 +390,7 @@ def test_interrupted_epoch_leaves_no_incomplete_record():
 
 def test_interruption_after_a_divergence_keeps_the_last_finite_state():
     net, _ = train(Parabola(lambda i: math.nan if i == 8 else interrupt(i)), make_plan(6))
-    assert torch.isfinite(net.module_.centre).all()
+    assert torch.isfinite(net.module_.center).all()
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_schedule_of_a_user_takes_effect():
 def test_gradients_are_announced_so_that_they_can_be_clipped():
     # Adam itself does not mind the gradient's scale: look at the gradient that it was given
     net, _ = train(Parabola(), make_plan(1, N), callbacks=[GradientNormClipping(1e-3)])
-    assert net.module_.centre.grad.norm() <= 1.001e-3
+    assert net.module_.center.grad.norm() <= 1.001e-3
 
 
 # ------------------------------------------------------------------------------------------------ copies

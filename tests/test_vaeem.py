@@ -117,7 +117,7 @@ def test_responsibilities_are_those_of_a_sum_over_components():
 
 
 @pytest.mark.parametrize("min_information", [0.0, 0.5])
-def test_e_step_maximises_the_bound_of_every_row(min_information):
+def test_e_step_maximizes_the_bound_of_every_row(min_information):
     model, elbos = make_vaeem(min_information=min_information).double(), draw_noise(200, K)
 
     def bound(u):
@@ -310,7 +310,7 @@ def test_unit_gaussian_is_half_the_squared_error_in_the_units_of_the_data():
     x, output = draw_rows(N, D).unsqueeze(1), draw_noise(N, K, D)
     errors = (x - likelihood.mean(output)).square().sum(-1)
     expected = -0.5 * errors - 0.5 * D * math.log(2.0 * math.pi)
-    torch.testing.assert_close(likelihood.log_prob(likelihood.standardise(x, torch.float64), output), expected)
+    torch.testing.assert_close(likelihood.log_prob(likelihood.standardize(x, torch.float64), output), expected)
     assert not likelihood.scaled_log_variance.requires_grad
 
 

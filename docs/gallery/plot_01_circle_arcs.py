@@ -24,11 +24,11 @@ gmvae = GMVAEClustering(n_components=5, random_state=0).fit(X)
 # clusters, but not for a density that follows the arcs: :doc:`/arcs` has more rows, several seeds, densities and
 # held-out scores.
 
-colours = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
+colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained", sharex=True, sharey=True)
 for ax, model in zip(axes, (gmm, gmvae), strict=True):
     labels = model.predict(X)
-    ax.scatter(*X.T, c=labels, cmap=colours, s=5)
+    ax.scatter(*X.T, c=labels, cmap=colors, s=5)
     ax.set_title(f"{type(model).__name__}: {adjusted_rand_score(arcs, labels):.2f}")
     ax.set(xlabel="first feature", aspect="equal")
 axes[0].set_ylabel("second feature")

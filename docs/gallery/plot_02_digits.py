@@ -28,7 +28,7 @@ print(f"accuracy {clustering_accuracy(digits, vade.labels_):.3f}")
 
 
 def to_pixels(rows):
-    """Grey levels of the data, 0 to 16."""
+    """Gray levels of the data, 0 to 16."""
     return rows.clip(0, 16)
 
 

@@ -29,8 +29,8 @@ fits = {
 # floor once components differ. How this goes over several seeds and with more rows is measured in :doc:`/arcs`.
 
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
-for (floor, model), colour in zip(fits.items(), ("#0072b2", "#d55e00"), strict=True):
-    ax.plot(np.arange(1, 41), model.history_["kl_component"], color=colour, label=f"trained with λ = {floor:g}")
+for (floor, model), color in zip(fits.items(), ("#0072b2", "#d55e00"), strict=True):
+    ax.plot(np.arange(1, 41), model.history_["kl_component"], color=color, label=f"trained with λ = {floor:g}")
 ax.axhline(1.0, color="black", linestyle=":", label="the floor λ = 1")
 ax.axhline(np.log(10), color="0.5", linestyle="--", label="log K, the most possible")
 ax.set(xlabel="epoch", ylabel="kl_component, nats per row")

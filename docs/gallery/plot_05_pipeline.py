@@ -27,10 +27,10 @@ projected = pipeline[:-1].transform(X)
 certainty = pipeline.predict_proba(X).max(axis=1)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained", sharey=True)
-two_colours = ListedColormap(["#0072b2", "#e69f00"])
+two_colors = ListedColormap(["#0072b2", "#e69f00"])
 malignant = diagnosis == 0
 for ax, classes, title in ((left, labels, "clusters"), (right, malignant, "orange: malignant, unknown to the fit")):
-    ax.scatter(*projected[:, :2].T, c=classes, cmap=two_colours, s=12)
+    ax.scatter(*projected[:, :2].T, c=classes, cmap=two_colors, s=12)
     ax.set(xlabel="first principal component", title=title)
 unsure = certainty < 0.9
 left.scatter(*projected[unsure, :2].T, facecolors="none", edgecolors="black", s=40, label="responsibility below 0.9")

@@ -35,8 +35,8 @@ values = vade.score_samples(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
 figure, ax = plt.subplots(figsize=(7.5, 5), layout="constrained")
 shading = ax.contourf(x, y, values.clip(-12.0), levels=np.linspace(-12.0, 3.0, 11), cmap="Greys")
 ax.contour(x, y, values, levels=[threshold], colors="#d55e00", linestyles="-", linewidths=1.5)
-for rows, name, colour, marker in ((good, "good", "#0072b2", "o"), (anywhere, "anywhere", "#e69f00", "D")):
-    ax.scatter(*rows.T, s=18, color=colour, marker=marker, edgecolors="white", linewidths=0.5, label=name)
+for rows, name, color, marker in ((good, "good", "#0072b2", "o"), (anywhere, "anywhere", "#e69f00", "D")):
+    ax.scatter(*rows.T, s=18, color=color, marker=marker, edgecolors="white", linewidths=0.5, label=name)
 ax.set(xlabel="first feature", ylabel="second feature")
 figure.legend(loc="outside lower center", ncols=2, frameon=False)
 figure.colorbar(shading, label="log p(x), nats")

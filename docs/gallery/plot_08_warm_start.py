@@ -24,7 +24,7 @@ for _ in range(3):
 n_epochs = len(warm.history_["lower_bound"])
 
 # %%
-# Ten blocks of 1,000 rows. The first call pretrains the autoencoder, standardises and starts the mixture with its
+# Ten blocks of 1,000 rows. The first call pretrains the autoencoder, standardizes and starts the mixture with its
 # block; each further call is one pass over its own, with a constant step size.
 
 stream = VaDEClustering(n_components=5, random_state=0)

@@ -35,17 +35,17 @@ mixtures = {
 
 # %%
 # Rows are shapes and columns mixtures; the number is the adjusted Rand index (1: the clusters are those of the data).
-# ``init_params="auto"`` begins moons, circles and arcs with the clusters of a neighbour graph and the blobs with those
+# ``init_params="auto"`` begins moons, circles and arcs with the clusters of a neighbor graph and the blobs with those
 # of a mixture, by rules that see no labels (:doc:`/start`). With so few rows the training may then give some of the
 # start up again: a higher likelihood is not always a better cluster.
 
-colours = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
+colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
 figure, axes = plt.subplots(5, 4, figsize=(8, 10), layout="constrained")
 for row, (name, (X, y)) in zip(axes, shapes.items(), strict=True):
     K = len(np.unique(y))
     for ax, Mixture in zip(row, mixtures.values(), strict=True):
         labels = Mixture(n_components=K, random_state=0).fit_predict(X)
-        ax.scatter(*X.T, c=labels, cmap=colours, vmin=0, vmax=4, s=5)
+        ax.scatter(*X.T, c=labels, cmap=colors, vmin=0, vmax=4, s=5)
         ax.set_xlabel(f"{max(adjusted_rand_score(y, labels), 0.0):.2f}")  # chance may be a little below zero
         ax.set(xticks=[], yticks=[])
     row[0].set_ylabel(name)

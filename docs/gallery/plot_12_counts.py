@@ -45,8 +45,8 @@ print(f"accuracy {clustering_accuracy(cell_type, labels):.3f}")
 
 embedding = PCA(n_components=2).fit_transform(pipeline.transform(counts))
 figure, ax = plt.subplots(figsize=(6.2, 4.4), layout="constrained")
-for component, (colour, marker) in enumerate(zip(("#0072b2", "#e69f00", "#009e73"), "os^", strict=True)):
-    ax.scatter(*embedding[labels == component].T, s=12, color=colour, marker=marker, label=f"component {component}")
+for component, (color, marker) in enumerate(zip(("#0072b2", "#e69f00", "#009e73"), "os^", strict=True)):
+    ax.scatter(*embedding[labels == component].T, s=12, color=color, marker=marker, label=f"component {component}")
 ax.set(xlabel="first principal component of the embedding", ylabel="second")
 ax.legend(frameon=False)
 plt.show()

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-ARC_DISTANCE = 1.6  # from the origin to the centres of the arcs' circles
-ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its centre
+ARC_DISTANCE = 1.6  # from the origin to the centers of the arcs' circles
+ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its center
 
 
 def make_circle_arcs(
@@ -46,5 +46,5 @@ def make_circle_arcs(
     turn = 2.0 * np.pi * y / n_arcs
     angle = turn + ARC_TURN + np.pi * rng.uniform(-0.5, 0.5, n_samples)
     radius = 1.0 + noise * rng.standard_normal(n_samples)
-    centres = ARC_DISTANCE * np.column_stack([np.cos(turn), np.sin(turn)])
-    return centres + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]), y
+    centers = ARC_DISTANCE * np.column_stack([np.cos(turn), np.sin(turn)])
+    return centers + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]), y

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from skgmvae.functional import noise_like, reparameterise
+from skgmvae.functional import noise_like, reparameterize
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.networks import (
@@ -68,9 +68,9 @@ class Autoencoder(nn.Module):
         """Arithmetic of the networks."""
         return self.head.mean.weight.dtype
 
-    def standardise(self, x: Tensor) -> Tensor:
+    def standardize(self, x: Tensor) -> Tensor:
         """Network input for rows in the units of the data."""
-        return self.likelihood.standardise(x, self.dtype)
+        return self.likelihood.standardize(x, self.dtype)
 
     def networks_precision(self, x: Tensor) -> AbstractContextManager:
         """Context in which the networks run; everything outside it keeps full precision."""
@@ -78,14 +78,14 @@ class Autoencoder(nn.Module):
             return nullcontext()  # a disabled autocast is not free
         return torch.autocast(x.device.type, dtype=self.autocast_dtype)
 
-    def features(self, standardised: Tensor) -> Tensor:
+    def features(self, standardized: Tensor) -> Tensor:
         """The encoder's last hidden layer, shape (N, body_width)."""
-        with self.networks_precision(standardised):
-            return self.body(standardised).to(standardised.dtype)
+        with self.networks_precision(standardized):
+            return self.body(standardized).to(standardized.dtype)
 
-    def encode(self, standardised: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (N, L)."""
-        return self.head(self.features(standardised))
+        return self.head(self.features(standardized))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder output (..., D) for latent points (..., L)."""
@@ -93,13 +93,13 @@ class Autoencoder(nn.Module):
             output = self.decoder(z.flatten(0, -2)).to(z.dtype)
         return output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
 
-    def log_likelihood(self, standardised: Tensor, z: Tensor) -> Tensor:
+    def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), shape (..., N), of rows (N, D) at latent points (..., N, L)."""
-        return self.likelihood.log_prob(standardised, self.decode(z))
+        return self.likelihood.log_prob(standardized, self.decode(z))
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding, shape (N, L)."""
-        return self.head.mean(self.features(self.standardise(x)))
+        return self.head.mean(self.features(self.standardize(x)))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
@@ -107,9 +107,9 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> ELBOTerms:
         """The reconstruction term alone, at the posterior mean."""
-        standardised = self.standardise(x)
-        z = self.head.mean(self.features(standardised))
-        log_likelihood = self.log_likelihood(standardised, z)
+        standardized = self.standardize(x)
+        z = self.head.mean(self.features(standardized))
+        log_likelihood = self.log_likelihood(standardized, z)
         zero = torch.zeros_like(log_likelihood)
         return ELBOTerms(log_likelihood, zero, zero, zero)
 
@@ -121,8 +121,8 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor) -> Tensor:
-        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
-        standardised = self.standardise(x)
-        mean, log_variance = self.encode(standardised)
-        z = reparameterise(mean, log_variance, noise_like(mean, 1))
-        return (standardised - self.decode(z)).square()
+        """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
+        standardized = self.standardize(x)
+        mean, log_variance = self.encode(standardized)
+        z = reparameterize(mean, log_variance, noise_like(mean, 1))
+        return (standardized - self.decode(z)).square()

@@ -39,7 +39,7 @@ def join_terms(parts: Iterable[ELBOTerms]) -> ELBOTerms:
 class Model(Protocol):
     """A deep mixture: a plain :class:`torch.nn.Module` with these methods.
 
-    ``x`` is in the units of the data; standardisation is part of the model. ``N`` rows, ``D`` features,
+    ``x`` is in the units of the data; standardization is part of the model. ``N`` rows, ``D`` features,
     ``L`` latent dimensions, ``K`` components, ``S`` draws per row; ``noise`` is standard normal, of shape
     ``(S, *noise_shape)``, shared by all rows.
     """
@@ -74,7 +74,7 @@ class Model(Protocol):
         """log π, shape (K,)."""
 
     def residual_squares(self, x: Tensor) -> Tensor:
-        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
+        """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows drawn from the given components (shape (N,)), and their means E[x|z]; both of shape (N, D)."""

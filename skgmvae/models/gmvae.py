@@ -12,7 +12,7 @@ from skgmvae.functional import (
     log_standard_normal,
     mean_over_draws,
     noise_like,
-    reparameterise,
+    reparameterize,
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
@@ -115,30 +115,30 @@ class GMVAE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor) -> Tensor:
-        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
+        """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
         return self.autoencoder.residual_squares(x)
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
         return torch.log_softmax(self.weight_logits, -1)
 
-    def encode(self, standardised: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def encode(self, standardized: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W)."""
-        features = self.autoencoder.features(standardised)
+        features = self.autoencoder.features(standardized)
         return self.autoencoder.head(features), self.noise_head(features)
 
     def _draw(self, q_z: tuple[Tensor, Tensor], q_w: tuple[Tensor, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
         """z, shape (..., N, L), and w, shape (..., N, W), from noise that broadcasts to (..., N, L + W)."""
         noise_z, noise_w = noise.split((self.latent_dim, self.noise_dim), -1)
-        return reparameterise(*q_z, noise_z), reparameterise(*q_w, noise_w)
+        return reparameterize(*q_z, noise_z), reparameterize(*q_w, noise_w)
 
     def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
         """The terms of Eq. 4, expectations over q(z|x) q(w|x) estimated with M joint draws.
 
         Given ``log_responsibilities`` (N, K), they stand in the place of log p(c|z,w).
         """
-        standardised = self.autoencoder.standardise(x)
-        q_z, q_w = self.encode(standardised)
+        standardized = self.autoencoder.standardize(x)
+        q_z, q_w = self.encode(standardized)
         M = self.n_mc_samples
         z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.noise_dim))
         prior_mean, prior_log_variance = self.prior(w)
@@ -151,7 +151,7 @@ class GMVAE(nn.Module):
         kl_component = kl_categorical(log_posterior, log_weights, posterior)  # Eq. 6
         divergences = kl_normal(q_z[0].unsqueeze(-2), q_z[1].unsqueeze(-2), *prior)
         return ELBOTerms(
-            log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardised, z), M),
+            log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardized, z), M),
             kl_latent=mean_over_draws((posterior * divergences).sum(-1), M),  # Eq. 5
             kl_noise=kl_standard_normal(*q_w),
             kl_component=mean_over_draws(kl_component, M if log_responsibilities is None else 1),
@@ -167,7 +167,7 @@ class GMVAE(nn.Module):
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
         """log (1/S) Σ_s p(c|z_s,w_s), shape (N, K), from noise (S, L + W) shared by all rows."""
-        q = self.encode(self.autoencoder.standardise(x))
+        q = self.encode(self.autoencoder.standardize(x))
         # draw by draw: the means of all draws at once would be S·N·K·L numbers
         log_weights, log_posteriors = self.log_weights(), []
         for one in noise:
@@ -180,14 +180,14 @@ class GMVAE(nn.Module):
 
         The draws follow earlier ones (``models.importance``).
         """
-        standardised = self.autoencoder.standardise(x)
+        standardized = self.autoencoder.standardize(x)
 
         def log_joint(latents: Tensor) -> Tensor:
             z, w = latents.split([self.latent_dim, self.noise_dim], -1)
             log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1)
-            return self.autoencoder.log_likelihood(standardised, z) + log_prior + log_standard_normal(w)
+            return self.autoencoder.log_likelihood(standardized, z) + log_prior + log_standard_normal(w)
 
-        (z_mean, z_log_variance), (w_mean, w_log_variance) = self.encode(standardised)
+        (z_mean, z_log_variance), (w_mean, w_log_variance) = self.encode(standardized)
         mean, log_variance = torch.cat([z_mean, w_mean], -1), torch.cat([z_log_variance, w_log_variance], -1)
         return log_evidence(log_joint, mean, log_variance, rounds)
 
@@ -198,7 +198,7 @@ class GMVAE(nn.Module):
         if w is None:
             w = self.weight_logits.new_empty(len(components), self.noise_dim).normal_(generator=generator)
         mean, log_variance = self._prior_of(components, w)
-        z = reparameterise(mean, log_variance, torch.empty_like(mean).normal_(generator=generator))
+        z = reparameterize(mean, log_variance, torch.empty_like(mean).normal_(generator=generator))
         output = self.autoencoder.decode(z)
         likelihood = self.autoencoder.likelihood
         return likelihood.draw(output, generator), likelihood.mean(output)

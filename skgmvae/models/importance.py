@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from skgmvae.functional import log_mean_exp, log_normal, reparameterise
+from skgmvae.functional import log_mean_exp, log_normal, reparameterize
 
 ROUNDS = (16, 16, 32, 64)  # draws per row; each round but the last moves the proposal of the next
 MANY_FEATURES = 100  # above it, half as many: the networks are large as a rule
@@ -52,7 +52,7 @@ def log_evidence(
     """
     least = log_variance
     for number, noise in enumerate(rounds, start=1):
-        z = reparameterise(mean, log_variance, noise.reshape(len(noise), *[1] * (mean.dim() - 1), -1))
+        z = reparameterize(mean, log_variance, noise.reshape(len(noise), *[1] * (mean.dim() - 1), -1))
         log_weights = log_joint(z) - log_normal(z, mean, log_variance)
         if number < len(rounds):
             log_weights = log_weights.clamp_min(torch.finfo(log_weights.dtype).min)  # of several zeros make equals

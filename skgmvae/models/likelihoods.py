@@ -4,17 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skgmvae.functional import log_normal, reparameterise
+from skgmvae.functional import log_normal, reparameterize
 
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
-LOG_VARIANCE_PACE = 10.0  # an optimiser step moves the log-variance so much further than a weight
+LOG_VARIANCE_PACE = 10.0  # an optimizer step moves the log-variance so much further than a weight
 
 
 class Bernoulli(nn.Module):
     """x_d | z ~ Bernoulli(sigmoid(output_d)), for values in [0, 1].
 
-    For values strictly between 0 and 1 this is the cross-entropy of the literature, not a normalised
+    For values strictly between 0 and 1 this is the cross-entropy of the literature, not a normalized
     density.
     """
 
@@ -24,12 +24,12 @@ class Bernoulli(nn.Module):
         """The same for stacked outputs (..., N, K, D); there is nothing to repeat."""
         return self
 
-    def standardise(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+    def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input for the rows ``x``."""
         return x.to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x | z), shape (..., N), of standardised rows (N, D) under outputs (..., N, D)."""
+        """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
         x = x if x.shape == output.shape else x.expand_as(output)
         if torch.is_grad_enabled():
             return -F.binary_cross_entropy_with_logits(output, x, reduction="none").sum(-1)
@@ -51,8 +51,8 @@ class Gaussian(nn.Module):
     Parameters
     ----------
     location, scale : Tensor of shape (D,)
-        Constants of the internal standardisation. Kept in float64, so that features with a large
-        offset lose no digits before they are centred.
+        Constants of the internal standardization. Kept in float64, so that features with a large
+        offset lose no digits before they are centered.
     learns_variance : bool, default=True
         Otherwise the variance stays scale².
     n_copies : int, optional
@@ -82,23 +82,23 @@ class Gaussian(nn.Module):
 
     @property
     def log_variance(self) -> Tensor:
-        """log of the variance per standardised feature, shape (D,) or (K, D), floored at ``MIN_LOG_VARIANCE``."""
+        """log of the variance per standardized feature, shape (D,) or (K, D), floored at ``MIN_LOG_VARIANCE``."""
         return (LOG_VARIANCE_PACE * self.scaled_log_variance).clamp_min(MIN_LOG_VARIANCE)
 
     def set_variance(self, variance: Tensor) -> None:
-        """Begin with this variance per standardised feature (D,), and learn it from here on."""
+        """Begin with this variance per standardized feature (D,), and learn it from here on."""
         with torch.no_grad():
             log_variance = variance.log().clamp_min(MIN_LOG_VARIANCE)
             self.scaled_log_variance.copy_(log_variance / LOG_VARIANCE_PACE)
         self.scaled_log_variance.requires_grad_(True)
 
-    def standardise(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+    def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input for the rows ``x``: (x − location) / scale."""
         return ((x - self.location) / self.scale).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x | z), shape (..., N), of standardised rows (N, D) under outputs (..., N, D)."""
-        # the density in the units of the data: the Jacobian of the standardisation is 1 / Π scale
+        """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
+        # the density in the units of the data: the Jacobian of the standardization is 1 / Π scale
         return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
 
     def mean(self, output: Tensor) -> Tensor:
@@ -108,4 +108,4 @@ class Gaussian(nn.Module):
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
-        return self.mean(reparameterise(output, self.log_variance, noise))
+        return self.mean(reparameterize(output, self.log_variance, noise))

@@ -94,7 +94,7 @@ def copy_linear_layers(stacked: Iterable[nn.Module], single: Iterable[nn.Module]
 
 
 def _norm(n_stacked: int, channels: int) -> nn.GroupNorm:
-    """Normalisation over one row of one component.
+    """Normalization over one row of one component.
 
     Batch norm would mix into a component the rows that do not belong to it, and its running averages
     lag behind in the few steps between two E-steps.
@@ -103,7 +103,7 @@ def _norm(n_stacked: int, channels: int) -> nn.GroupNorm:
 
 
 def _dense(n_stacked: int, fan_in: int, fan_out: int) -> list[nn.Module]:
-    """(N, K, fan_in) to (N, K, fan_out), normalised, with ReLU."""
+    """(N, K, fan_in) to (N, K, fan_out), normalized, with ReLU."""
     norm = [nn.Flatten(), _norm(n_stacked, fan_out), nn.ReLU(), nn.Unflatten(1, (n_stacked, fan_out))]
     return [StackedLinear(n_stacked, fan_in, fan_out), *norm]
 

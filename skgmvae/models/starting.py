@@ -32,7 +32,7 @@ class StartingMoments(NamedTuple):
 
 
 def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float = 1e-6) -> StartingMoments:
-    """Maximisers of the bound for given responsibilities and q(z|x) = N(embedding, v I).
+    """Maximizers of the bound for given responsibilities and q(z|x) = N(embedding, v I).
 
     Each covariance is that of the embedding of its rows plus v I. It is then drawn towards the pooled one
     by as much as L + 1 rows weigh, so that a component of few rows begins with a proper density, and

@@ -10,7 +10,7 @@ from skgmvae.functional import (
     log_normal_full,
     mean_over_draws,
     noise_like,
-    reparameterise,
+    reparameterize,
     scale_gradient,
     sharpen,
 )
@@ -77,7 +77,7 @@ class VaDE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor) -> Tensor:
-        """Squared residuals of the standardised rows at one draw of z each, shape (N, D)."""
+        """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
         return self.autoencoder.residual_squares(x)
 
     def log_weights(self) -> Tensor:
@@ -108,14 +108,14 @@ class VaDE(nn.Module):
     def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
         """Terms of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)).
 
-        q(c|x) is the exact maximiser given q(z|x), so no gradient need pass through it (Danskin); for
+        q(c|x) is the exact maximizer given q(z|x), so no gradient need pass through it (Danskin); for
         λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)). Given
         ``log_responsibilities`` (N, K), q(c|x) is held at them.
         """
-        standardised = self.autoencoder.standardise(x)
-        mean, log_variance = self.autoencoder.encode(standardised)
-        z = reparameterise(mean, log_variance, noise_like(mean, self.n_mc_samples))
-        log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardised, z), self.n_mc_samples)
+        standardized = self.autoencoder.standardize(x)
+        mean, log_variance = self.autoencoder.encode(standardized)
+        z = reparameterize(mean, log_variance, noise_like(mean, self.n_mc_samples))
+        log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardized, z), self.n_mc_samples)
         g = self._expected_log_prior(mean, log_variance)
         log_weights = self.log_weights()
         log_q, temperature = log_responsibilities, None
@@ -140,7 +140,7 @@ class VaDE(nn.Module):
 
     def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """log q(c|x) = log softmax_c (log π_c + g_c), shape (N, K); exact, without noise."""
-        g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardise(x)))
+        g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardize(x)))
         return torch.log_softmax(self.log_weights() + g, -1)
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
@@ -148,14 +148,14 @@ class VaDE(nn.Module):
 
         The draws follow earlier ones (``models.importance``).
         """
-        standardised = self.autoencoder.standardise(x)
+        standardized = self.autoencoder.standardize(x)
 
         def log_joint(z: Tensor) -> Tensor:
             log_normals = log_normal_full(z, self.means, self.precision_factor())
             log_prior = torch.logsumexp(self.log_weights() + log_normals, -1)
-            return self.autoencoder.log_likelihood(standardised, z) + log_prior
+            return self.autoencoder.log_likelihood(standardized, z) + log_prior
 
-        return log_evidence(log_joint, *self.autoencoder.encode(standardised), rounds)
+        return log_evidence(log_joint, *self.autoencoder.encode(standardized), rounds)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each of shape (N, D)."""

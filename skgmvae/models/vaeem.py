@@ -13,7 +13,7 @@ from skgmvae.functional import (
     log_standard_normal,
     mean_over_draws,
     noise_like,
-    reparameterise,
+    reparameterize,
     scale_gradient,
     sharpen,
 )
@@ -47,7 +47,7 @@ class VAEEM(nn.Module):
     Parameters
     ----------
     autoencoder : Autoencoder
-        Gives the likelihood and its standardisation; it is not kept.
+        Gives the likelihood and its standardization; it is not kept.
     n_components : int
         K.
     hidden_layer_sizes : sequence of int, optional
@@ -133,14 +133,14 @@ class VAEEM(nn.Module):
 
     def _stack(self, x: Tensor) -> Tensor:
         """Network input (N, K, D) for rows (N, D), the same for all components, or (N, K, D), one for each."""
-        standardised = self.likelihood.standardise(x, self.dtype)
-        return standardised.unsqueeze(1).expand(-1, self.n_components, -1) if x.dim() == 2 else standardised
+        standardized = self.likelihood.standardize(x, self.dtype)
+        return standardized.unsqueeze(1).expand(-1, self.n_components, -1) if x.dim() == 2 else standardized
 
-    def encode(self, standardised: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
-        with self._networks_precision(standardised):
-            features = self.body(standardised)
-        return self.head(features.to(standardised.dtype))
+        with self._networks_precision(standardized):
+            features = self.body(standardized)
+        return self.head(features.to(standardized.dtype))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
@@ -167,17 +167,17 @@ class VAEEM(nn.Module):
         kl_latent : Tensor of shape (N, K)
             KL(q_c(z|x) ‖ N(0, I)).
         """
-        standardised = self._stack(x)
-        mean, log_variance = self.encode(standardised)
+        standardized = self._stack(x)
+        mean, log_variance = self.encode(standardized)
         n_draws = self.n_mc_samples if sampled else 1
-        z = reparameterise(mean, log_variance, noise_like(mean, n_draws)) if sampled else mean
-        log_likelihood = mean_over_draws(self.likelihood.log_prob(standardised, self.decode(z)), n_draws)
+        z = reparameterize(mean, log_variance, noise_like(mean, n_draws)) if sampled else mean
+        log_likelihood = mean_over_draws(self.likelihood.log_prob(standardized, self.decode(z)), n_draws)
         return log_likelihood, kl_standard_normal(mean, log_variance)
 
     def assign(self, elbo: Tensor) -> tuple[Tensor, Tensor | None]:
         """The E-step for given ELBO_c (N, K): log u (N, K) and the temperature that λ asked for.
 
-        u maximises Σ_c u_c ELBO_c − max(λ, KL(u ‖ π)); no gradient passes through it.
+        u maximizes Σ_c u_c ELBO_c − max(λ, KL(u ‖ π)); no gradient passes through it.
         """
         return sharpen(elbo, self.log_weights(), self.min_information)
 
@@ -227,10 +227,10 @@ class VAEEM(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z, c] at the most probable c and the mean of q_c(z|x), shape (N, D)."""
-        standardised = self._stack(x)
-        mean, log_variance = self.encode(standardised)
+        standardized = self._stack(x)
+        mean, log_variance = self.encode(standardized)
         output = self.decode(mean)
-        elbo = self.likelihood.log_prob(standardised, output) - kl_standard_normal(mean, log_variance)
+        elbo = self.likelihood.log_prob(standardized, output) - kl_standard_normal(mean, log_variance)
         return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
@@ -239,12 +239,12 @@ class VAEEM(nn.Module):
         The noise (S, L) of each round is shared by rows and components; the draws follow earlier ones
         (``models.importance``).
         """
-        standardised = self._stack(x)
+        standardized = self._stack(x)
 
         def log_joint(z: Tensor) -> Tensor:
-            return self.likelihood.log_prob(standardised, self.decode(z)) + log_standard_normal(z)
+            return self.likelihood.log_prob(standardized, self.decode(z)) + log_standard_normal(z)
 
-        by_component = log_evidence(log_joint, *self.encode(standardised), rounds)
+        by_component = log_evidence(log_joint, *self.encode(standardized), rounds)
         return torch.logsumexp(self.log_weights() + by_component, -1)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -270,11 +270,11 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor) -> Tensor:
-        """Squared residuals of the standardised rows at one draw of z of the most probable component, (N, D)."""
-        standardised = self._stack(x)
-        mean, log_variance = self.encode(standardised)
-        z = reparameterise(mean, log_variance, noise_like(mean, 1))
-        return take_own((standardised - self.decode(z)).square(), self.embed(x).argmax(-1))
+        """Squared residuals of the standardized rows at one draw of z of the most probable component, (N, D)."""
+        standardized = self._stack(x)
+        mean, log_variance = self.encode(standardized)
+        z = reparameterize(mean, log_variance, noise_like(mean, 1))
+        return take_own((standardized - self.decode(z)).square(), self.embed(x).argmax(-1))
 
     # -------------------------------------------------------------------------------- start, renumbering
 

@@ -1,4 +1,4 @@
-"""What the displays share: axes to draw on, colours, and labels that do not overlap."""
+"""What the displays share: axes to draw on, colors, and labels that do not overlap."""
 
 import math
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's, which colour-blind readers can tell apart; their yellow is too pale for lines and points
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
-MARKERS = ("o", "^", "s", "v", "D", "P", "X")  # one for each time that the colours have been used up
+# Okabe & Ito's, which color-blind readers can tell apart; their yellow is too pale for lines and points
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
+MARKERS = ("o", "^", "s", "v", "D", "P", "X")  # one for each time that the colors have been used up
 LABEL_POINTS = 12.0  # height of a tick's label, with its distance from the next
 CHARACTER_POINTS = 7.0  # width of one of its characters
 # a key above the axes, where it cannot cover anything
@@ -51,9 +51,9 @@ def figure_of(ax: "Axes") -> "Figure":
 
 
 def style_of(component: int) -> tuple[str, str]:
-    """Colour and marker of a component."""
-    n_colours = len(COLOURS)
-    return COLOURS[component % n_colours], MARKERS[component // n_colours % len(MARKERS)]
+    """Color and marker of a component."""
+    n_colors = len(COLORS)
+    return COLORS[component % n_colors], MARKERS[component // n_colors % len(MARKERS)]
 
 
 def set_ticks(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae.plotting._axes import COLOURS, KEY_ABOVE, figure_of, import_pyplot, make_axes, set_ticks
+from skgmvae.plotting._axes import COLORS, KEY_ABOVE, figure_of, import_pyplot, make_axes, set_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,11 +101,11 @@ class ConfidenceDisplay:
         self.shares_ = self._measure_shares()
         K, n_bands = self.shares_.shape
         ax = make_axes(ax, _figure_size(K))
-        # light where the assignment is unsure, dark where it is sure; also in grey, and to colour-blind readers
-        colours = import_pyplot().get_cmap("cividis_r")(np.linspace(0.05, 0.95, n_bands))
+        # light where the assignment is unsure, dark where it is sure; also in gray, and to color-blind readers
+        colors = import_pyplot().get_cmap("cividis_r")(np.linspace(0.05, 0.95, n_bands))
         bottom = np.zeros(K)
         for band, label in enumerate(self._band_names()):
-            options = {"color": colours[band], "width": 0.85, "label": label, **bar_kwargs}
+            options = {"color": colors[band], "width": 0.85, "label": label, **bar_kwargs}
             ax.bar(np.arange(K), self.shares_[:, band], bottom=bottom, **options)
             bottom += self.shares_[:, band]
         ax.set_ylim(0.0, 1.0)
@@ -215,12 +215,12 @@ class ComponentSizesDisplay:
         if self.weights is not None and np.shape(self.weights) != (K,):
             raise ValueError(f"weights must have shape ({K},), one per component; got {np.shape(self.weights)}")
         ax = make_axes(ax, _figure_size(K))
-        ax.bar(np.arange(K), counts / n_rows, **{"color": COLOURS[0], "width": 0.85, "label": "rows", **bar_kwargs})
+        ax.bar(np.arange(K), counts / n_rows, **{"color": COLORS[0], "width": 0.85, "label": "rows", **bar_kwargs})
         if self.weights is not None:
             marks: dict[str, Any] = {
                 "marker": "D",
                 "markersize": 5,
-                "markerfacecolor": COLOURS[1],
+                "markerfacecolor": COLORS[1],
                 "markeredgecolor": "black",
             }
             ax.plot(np.arange(K), np.asarray(self.weights), linestyle="none", label="weight π", **marks)

@@ -32,7 +32,7 @@ class ComponentSamplesDisplay:
     labels : array-like of shape (n_samples,)
         Component of each sample; rows of the grid follow the sorted labels.
     image_shape : (H, W) or (C, H, W)
-        Shape of an image; one channel (grey) or three (RGB in [0, 1]).
+        Shape of an image; one channel (gray) or three (RGB in [0, 1]).
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class ComponentSamplesDisplay:
         expected : bool, default=False
             Show E[x | z] of every draw of z, without the likelihood's noise.
         image_shape : (H, W) or (C, H, W), default=None
-            None: the estimator's ``image_shape``, or else square grey images.
+            None: the estimator's ``image_shape``, or else square gray images.
         inverse_transform : callable, default=None
             From the estimator's units to pixels, for instance ``scaler.inverse_transform``.
         random_state : int or None, default=None
@@ -205,7 +205,7 @@ class StyleTraversalDisplay:
         ax: "Axes | None" = None,
         **imshow_kwargs: Any,
     ) -> Self:
-        """Decode the centre μ_c(w) of every component at points w on a line through zero.
+        """Decode the center μ_c(w) of every component at points w on a line through zero.
 
         Parameters
         ----------
@@ -216,7 +216,7 @@ class StyleTraversalDisplay:
         values : array-like of shape (n_points,), default=None
             Positions along it, in standard deviations of w; None: nine from −3 to 3.
         image_shape : (H, W) or (C, H, W), default=None
-            None: the estimator's ``image_shape``, or else square grey images.
+            None: the estimator's ``image_shape``, or else square gray images.
         inverse_transform : callable, default=None
             From the estimator's units to pixels, for instance ``scaler.inverse_transform``.
         ax : matplotlib Axes, default=None
@@ -266,7 +266,7 @@ class StyleTraversalDisplay:
         self.ax_, self.figure_ = grid.ax_, grid.figure_
         height, width = grid.ax_.get_images()[-1].get_size()
         names = [f"{value:.2g}" for value in values]
-        set_ticks(self.ax_, _cell_centres(len(values), width), names, vertical=False, aspect=width / height)
+        set_ticks(self.ax_, _cell_centers(len(values), width), names, vertical=False, aspect=width / height)
         self.ax_.tick_params(bottom=False)
         self.ax_.set_xlabel("w, along its direction")
         return self
@@ -298,7 +298,7 @@ def _figure_size(n_rows: int, shape: tuple[int, ...]) -> tuple[float, float]:
     return height * shape[1] / shape[0] + 0.9, height + 0.3
 
 
-def _cell_centres(n_cells: int, length: int) -> np.ndarray:
+def _cell_centers(n_cells: int, length: int) -> np.ndarray:
     """Where the images of a mosaic's rows or columns have their middle, in its pixels."""
     cell = length / n_cells
     return cell * np.arange(n_cells) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
@@ -306,7 +306,7 @@ def _cell_centres(n_cells: int, length: int) -> np.ndarray:
 
 def _label_rows(ax: "Axes", components: np.ndarray, shape: tuple[int, ...]) -> None:
     height, width, *_ = shape
-    set_ticks(ax, _cell_centres(len(components), height), components, vertical=True, aspect=width / height)
+    set_ticks(ax, _cell_centers(len(components), height), components, vertical=True, aspect=width / height)
     ax.set_ylabel("component")
     ax.set_xticks([])
     ax.tick_params(left=False)

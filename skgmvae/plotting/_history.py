@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae.plotting._axes import COLOURS, figure_of, import_pyplot
+from skgmvae.plotting._axes import COLORS, figure_of, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LINE_STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # lines cross, and may be printed in grey
+LINE_STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # lines cross, and may be printed in gray
 
 
 class HistoryDisplay:
@@ -77,9 +77,9 @@ class HistoryDisplay:
         """
         above, below = _make_pair(ax)
         shown = [name for name, values in self.history.items() if name != "kl_noise" or np.any(values)]
-        for name, colour, style in zip(shown, COLOURS, LINE_STYLES, strict=False):
+        for name, color, style in zip(shown, COLORS, LINE_STYLES, strict=False):
             values = self.history[name]
-            options = {"color": colour, "linestyle": style, "label": name, **line_kwargs}
+            options = {"color": color, "linestyle": style, "label": name, **line_kwargs}
             (below if name.startswith("kl_") else above).plot(np.arange(1, len(values) + 1), values, **options)
         if self.min_information > 0.0:
             below.axhline(self.min_information, color="black", linestyle=":", label="min_information")

@@ -1,4 +1,4 @@
-"""The embedding of rows, coloured by component."""
+"""The embedding of rows, colored by component."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -30,7 +30,7 @@ class Gaussians(NamedTuple):
 
 
 class LatentSpaceDisplay:
-    """Embedded rows in two dimensions, coloured and numbered by component.
+    """Embedded rows in two dimensions, colored and numbered by component.
 
     Use :meth:`from_estimator`, or pass points from elsewhere. The axes show the middle 99 % of the rows in each
     direction, since a few far away would leave no room for the others, and say how many are outside;
@@ -43,7 +43,7 @@ class LatentSpaceDisplay:
     labels : array-like of shape (n_samples,)
         Component of each.
     means : array-like of shape (n_components, 2), default=None
-        Centres of the components.
+        Centers of the components.
     covariances : array-like of shape (n_components, 2, 2), default=None
         Drawn around ``means`` as ellipses of two standard deviations.
     axis_labels : (str, str), default=('z 1', 'z 2')
@@ -156,8 +156,8 @@ class LatentSpaceDisplay:
         area = min(max(POINT_AREA / max(len(points), 1), MIN_POINT_AREA), MAX_POINT_AREA)
         options = {"s": area, "alpha": 0.6, "linewidths": 0.0, "rasterized": len(points) > 5_000, **scatter_kwargs}
         for component in np.unique(labels):
-            colour, marker = style_of(int(component))
-            ax.scatter(*points[labels == component].T, **{"color": colour, "marker": marker, **options})
+            color, marker = style_of(int(component))
+            ax.scatter(*points[labels == component].T, **{"color": color, "marker": marker, **options})
         if self.means is not None and self.covariances is not None:
             _draw_ellipses(ax, np.asarray(self.means), np.asarray(self.covariances))
         self._number_components(ax, points, labels)

@@ -162,7 +162,7 @@ class ShuffledBatches:
     rows : Tensor or LazyRows of shape (N, D)
     batch_size : int
         Batches have at least this many rows and fewer than twice as many (N, if that is less), so none is
-        too small for batch normalisation; about so many where the rows are lazy.
+        too small for batch normalization; about so many where the rows are lazy.
     device : torch.device, optional
         Where the batches go; rows that live elsewhere are sent in pinned blocks.
     guide : Guide, optional

@@ -16,7 +16,7 @@ from skgmvae.training.starts import Views, choose_start, spread
 
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
-# of standardised features, at most, where the weights are random: under the large residuals of such a decoder
+# of standardized features, at most, where the weights are random: under the large residuals of such a decoder
 # the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
 RANDOM_START_VARIANCE = 0.1
 

@@ -101,9 +101,9 @@ def find_blocks(
     n_groupings = min(N_GROUPINGS, n_searches)
     for _ in range(n_groupings):
         grouping = _fit_kmeans(places, n_groups, random_state, max_iter=GROUPING_STEPS)
-        group, centres = grouping.labels_, grouping.cluster_centers_
+        group, centers = grouping.labels_, grouping.cluster_centers_
         grouped = links.join(group, n_groups)
-        labels = _search(grouped, centres, n_clusters, n_searches // n_groupings, random_state)[group]
+        labels = _search(grouped, centers, n_clusters, n_searches // n_groupings, random_state)[group]
         labels, found = climb(links, labels, n_clusters, random_state)
         if found > most:
             best, most = labels, found

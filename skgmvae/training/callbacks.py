@@ -20,7 +20,7 @@ class StepSize(Callback):
     Parameters
     ----------
     n_steps : int
-        Optimiser steps planned.
+        Optimizer steps planned.
     n_warmup : int
         Steps of the warm-up; at most a tenth of ``n_steps`` is used.
     anneal : bool

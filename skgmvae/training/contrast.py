@@ -1,4 +1,4 @@
-"""Features of images learned by contrast: an image and one of its neighbours, both distorted, against all others."""
+"""Features of images learned by contrast: an image and one of its neighbors, both distorted, against all others."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from skgmvae.training.places import gradients, principal_components, some_rows
 from skgmvae.training.progress import show_phase
 
 MIN_STEPS, MAX_STEPS = 300, 2400
-N_PASSES = 40  # between these; neighbours of few rows would be learned by heart, and clusters fall apart
+N_PASSES = 40  # between these; neighbors of few rows would be learned by heart, and clusters fall apart
 BATCH_SIZE = 256  # pairs
 STEP_SIZE = 4e-3  # the greatest of one cycle
 TEMPERATURE = 0.5
@@ -56,11 +56,11 @@ def make_encoder(image_shape: Sequence[int], weights: dict[str, np.ndarray]) -> 
 def learn_features(
     X: np.ndarray | LazyRows, image_shape: Sequence[int], device: str, precision: str, seed: int, verbose: int = 0
 ) -> dict[str, np.ndarray]:
-    """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` that finds neighbours again.
+    """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` that finds neighbors again.
 
     Partners are an image and one of its nearest by gradients, drawn anew at each step, each
-    :func:`~skgmvae.training.distortions.distort`-ed: what is learned are the features that neighbours share whatever
-    the distortion (Chen et al. 2020; neighbours as partners: Dwibedi et al. 2021). ``N_PASSES`` over the rows, but
+    :func:`~skgmvae.training.distortions.distort`-ed: what is learned are the features that neighbors share whatever
+    the distortion (Chen et al. 2020; neighbors as partners: Dwibedi et al. 2021). ``N_PASSES`` over the rows, but
     ``MAX_STEPS`` and ``MAX_START_ROWS`` at most.
 
     A pure function of plain values, for :class:`joblib.Memory`.

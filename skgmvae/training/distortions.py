@@ -36,9 +36,9 @@ def hide(images: Tensor) -> Tensor:
     """Each image with a rectangle of its mean per channel, of sides up to ``MAX_HIDDEN`` of the image's."""
     inside = []
     for side in images.shape[2:]:
-        centre, half = _draw(images, 2, len(images), 1).unbind()
+        center, half = _draw(images, 2, len(images), 1).unbind()
         middles = torch.arange(0.5, side, device=images.device) / side
-        inside.append(((1.0 + centre) / 2.0 - middles).abs() <= (1.0 + half) / 4.0 * MAX_HIDDEN)
+        inside.append(((1.0 + center) / 2.0 - middles).abs() <= (1.0 + half) / 4.0 * MAX_HIDDEN)
     rows, columns = inside
     hidden = (rows[:, :, None] & columns[:, None, :])[:, None]
     return torch.where(hidden, images.mean((2, 3), keepdim=True), images)

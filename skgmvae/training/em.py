@@ -1,4 +1,4 @@
-"""Expectation-maximisation through skorch: one epoch is an M-step of many optimiser steps, then an E-step."""
+"""Expectation-maximization through skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from skgmvae.training.expectation import Expectation
 from skgmvae.training.net import BoundNet
 from skgmvae.training.progress import LOGGER
 
-MIN_HELD_STEPS = 200  # optimiser steps that networks of random weights take before the first new responsibilities
+MIN_HELD_STEPS = 200  # optimizer steps that networks of random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
 PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
 MIN_STEPS = 5  # and at least so many
@@ -180,7 +180,7 @@ class EMNet(BoundNet):
         return max(n_guided, math.ceil(min(MIN_HELD_STEPS, self.max_epochs * n_steps // 2) / n_steps))
 
     def _number_by_size(self) -> None:
-        """Largest component first, the optimiser's memory included.
+        """Largest component first, the optimizer's memory included.
 
         The estimator's own numbering, by a pass over all rows in float64, then finds nothing to do as a rule and
         need not make another.
@@ -234,7 +234,7 @@ def reseed_empty_components(net: EMNet) -> None:
 
 
 def copy_component(net: EMNet, donor: int, component: int) -> None:
-    """Give ``component`` the weights of ``donor``, a little changed, and no memory in the optimiser."""
+    """Give ``component`` the weights of ``donor``, a little changed, and no memory in the optimizer."""
     blocks = net.module_.blocks
     for group in net.optimizer_.param_groups:
         for parameter in group["params"]:

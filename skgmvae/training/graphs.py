@@ -1,4 +1,4 @@
-"""Responsibilities from the clusters of a graph of nearest neighbours."""
+"""Responsibilities from the clusters of a graph of nearest neighbors."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ MAX_MORE_VECTORS = 50  # without such a gap twice as many are used, or so many m
 
 
 def graph_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """One-hot labels of the clusters of a self-tuning neighbour graph; of k-means for K + 1 rows or less."""
+    """One-hot labels of the clusters of a self-tuning neighbor graph; of k-means for K + 1 rows or less."""
     return joint_responsibilities([points], n_components, random_state)
 
 
@@ -47,7 +47,7 @@ def partition(
 ) -> np.ndarray:
     """One-hot labels of the clusters of a graph.
 
-    Eigenvectors of the normalised Laplacian (Ng, Jordan & Weiss 2001), rows scaled to length one. Where the first K
+    Eigenvectors of the normalized Laplacian (Ng, Jordan & Weiss 2001), rows scaled to length one. Where the first K
     eigenvalues stand clearly apart from the next, k-means on K eigenvectors. Without a gap these often leave two
     clusters in one: then :func:`~skgmvae.training.blocks.find_blocks`, by twice as many.
 
@@ -85,7 +85,7 @@ def partition(
 def eigenvectors(
     affinities: csr_array, n_vectors: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest eigenvalues of the normalised Laplacian, ascending, and their vectors (N, ``n_vectors``)."""
+    """The lowest eigenvalues of the normalized Laplacian, ascending, and their vectors (N, ``n_vectors``)."""
     N = affinities.shape[0]
     n_pieces, piece = connected_components(affinities, directed=False)
     degrees = affinities.sum(0)
@@ -110,13 +110,13 @@ def find_neighbors(points: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np
     """Distances to the nearest other points, and their indices, each (N, ``n_neighbors``), or one less than N."""
     algorithm = "brute" if points.shape[1] >= BRUTE_FEATURES else "auto"
     nearest = NearestNeighbors(n_neighbors=min(n_neighbors, len(points) - 1), algorithm=algorithm).fit(points)
-    return nearest.kneighbors()  # without an argument, each point is left out of its own neighbours
+    return nearest.kneighbors()  # without an argument, each point is left out of its own neighbors
 
 
 def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_NEIGHBORS) -> csr_array:
-    """Symmetric affinities of a neighbour graph with at most ``n_pieces`` connected components, if that can be had.
+    """Symmetric affinities of a neighbor graph with at most ``n_pieces`` connected components, if that can be had.
 
-    exp(−d²_ij / (s_i s_j)), s_i the distance to the last neighbour (Zelnik-Manor & Perona 2004). Neighbours
+    exp(−d²_ij / (s_i s_j)), s_i the distance to the last neighbor (Zelnik-Manor & Perona 2004). Neighbors
     are doubled until the graph has so few pieces, since each would take an eigenvector, and so a cluster,
     for itself; but only up to ``MAX_NEIGHBORS``: groups of more rows need not be strung together.
 

@@ -81,7 +81,7 @@ class BoundNet(NeuralNet):
         return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.guide_ if training else None)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """One optimiser step on the mean bound of ``batch``."""
+        """One optimizer step on the mean bound of ``batch``."""
         for group in self.optimizer_.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None  # as zero_grad does, which keeps a profiler's record of it as well
@@ -175,7 +175,7 @@ class BoundNet(NeuralNet):
         self.initialize_callbacks()
 
     def move_to(self, device: torch.device) -> None:
-        """Move the module and the optimiser's state; parameters keep their identity."""
+        """Move the module and the optimizer's state; parameters keep their identity."""
         self.device = str(device)
         self.module_.to(device)
         for state in self.optimizer_.state.values():

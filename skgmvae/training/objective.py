@@ -23,7 +23,7 @@ class LowerBound(nn.Module):
         return terms.log_likelihood - self._penalties(terms)
 
     def forward(self, terms: ELBOTerms) -> Tensor:
-        """The loss to minimise, a scalar."""
+        """The loss to minimize, a scalar."""
         return (self._penalties(terms) - terms.log_likelihood).mean()
 
     def _penalties(self, terms: ELBOTerms) -> Tensor:

@@ -59,7 +59,7 @@ def embedding(autoencoder: Autoencoder) -> Place:
 
 def inputs(autoencoder: Autoencoder) -> Place:
     """The rows as the networks see them."""
-    return Place(autoencoder, lambda module, rows: module.standardise(rows))
+    return Place(autoencoder, lambda module, rows: module.standardize(rows))
 
 
 def gradients(module: nn.Module, image_shape: Sequence[int]) -> Place:

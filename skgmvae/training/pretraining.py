@@ -23,7 +23,7 @@ class Architecture:
     image_shape : tuple of int or None
     likelihood : {'bernoulli', 'gaussian', 'unit_gaussian'}
     location, scale : tuple of float
-        Constants of the Gaussian likelihood's standardisation; empty for Bernoulli, ones for 'unit_gaussian'.
+        Constants of the Gaussian likelihood's standardization; empty for Bernoulli, ones for 'unit_gaussian'.
     """
 
     n_features: int

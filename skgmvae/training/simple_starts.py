@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 MAX_STARTS = 10  # of k-means and of a mixture, of which the best is taken …
-MAX_CENTRES = 500  # … while those of all starts are no more than these
+MAX_CENTERS = 500  # … while those of all starts are no more than these
 MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
 
 
@@ -18,8 +18,8 @@ def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
 
 
 def count_starts(n_components: int) -> int:
-    """How many starts: fewer of many components, the choice of whose first centres would take most of the time."""
-    return max(1, min(MAX_STARTS, MAX_CENTRES // n_components))
+    """How many starts: fewer of many components, the choice of whose first centers would take most of the time."""
+    return max(1, min(MAX_STARTS, MAX_CENTERS // n_components))
 
 
 def kmeans_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
@@ -49,6 +49,6 @@ def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np
 
 
 def random_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Uniform random numbers, normalised per row."""
+    """Uniform random numbers, normalized per row."""
     draws = random_state.uniform(size=(len(points), n_components))
     return draws / draws.sum(1, keepdims=True)

@@ -24,7 +24,7 @@ from skgmvae.training.simple_starts import (
 )
 
 # 'auto' on the inputs: what speaks for the graph's clusters against the mixture's
-CLEARLY_LESS_CUT = 0.25  # of the mixture's normalised cut …
+CLEARLY_LESS_CUT = 0.25  # of the mixture's normalized cut …
 NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by this at most, in nats per row
 # beyond the rows that a start is made on
 N_LANDMARKS = 5_000  # of these, among which the nearest are looked for …
@@ -36,7 +36,7 @@ def spread(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function that gives further points (n, L) their responsibilities (n, K).
 
-    The mean over the nearest among ``N_LANDMARKS`` of the points: neighbours rather than Gaussians, since the
+    The mean over the nearest among ``N_LANDMARKS`` of the points: neighbors rather than Gaussians, since the
     clusters of a graph need not be ellipses. With ``is_random``, random ones like those of the points.
     """
     K = responsibilities.shape[1]
@@ -63,7 +63,7 @@ class Views(NamedTuple):
     embedding : ndarray of shape (N, L)
         Of the autoencoder.
     inputs : ndarray of shape (N, D) or None
-        Standardised rows, where these are narrow enough for a mixture of their own.
+        Standardized rows, where these are narrow enough for a mixture of their own.
     components : ndarray of shape (N, P) or None
         Principal components of wider ones, or of what images show.
     learned : ndarray of shape (N, F) or None
@@ -87,10 +87,10 @@ def choose_start(
 ) -> tuple[str, np.ndarray]:
     """The start named ``init_params``, made in the embedding; for 'auto', one of graph and mixture.
 
-    'contrastive' is the graph, of neighbours among learned features.
+    'contrastive' is the graph, of neighbors among learned features.
 
     With narrow inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. Otherwise it takes the graph, of
-    neighbours in the embedding and among the principal components: in an embedding, a mixture's likelihood says little
+    neighbors in the embedding and among the principal components: in an embedding, a mixture's likelihood says little
     about clusters.
 
     Parameters
@@ -175,8 +175,8 @@ def refine_mixture(points: np.ndarray, responsibilities: np.ndarray, n_iter: int
     reg_covar = max(1e-6, 1e-3 * float(points.var(0).mean()))
     precisions = np.empty((K, L, L))
     for c in range(K):
-        centred = points - means[c]
-        covariance = (responsibilities[:, c, None] * centred).T @ centred / counts[c]
+        centered = points - means[c]
+        covariance = (responsibilities[:, c, None] * centered).T @ centered / counts[c]
         precisions[c] = np.linalg.inv(covariance + reg_covar * np.eye(L))
     mixture = GaussianMixture(
         K,

@@ -59,7 +59,7 @@ class Outcome:
 
 
 def make_net(module: nn.Module, plan: Plan, net_type: type[BoundNet] = BoundNet, **options: Any) -> BoundNet:
-    """An initialised net for ``module`` on the plan's device; ``options`` are those of ``net_type`` alone."""
+    """An initialized net for ``module`` on the plan's device; ``options`` are those of ``net_type`` alone."""
     device = check_device(plan.device)
     net = net_type(
         module,

@@ -26,8 +26,8 @@ def cluster(X: np.ndarray, y: np.ndarray) -> dict[str, float]:
     drawn, components = vade.sample(10, component=1, random_state=0)
     held: np.ndarray = gmvae.sample(10, w=0.0)[0] + gmvae.traverse([[0.0, 0.0, 0.0]], component=0)
     bounds: list[float] = vade.lower_bounds_ + vaeem.history_["lower_bound"]
-    centres: np.ndarray = vade.latent_means_ @ np.eye(2)
-    print(labels.shape, probabilities.shape, drawn.shape, components.dtype, held.size, bounds[-1], centres)
+    centers: np.ndarray = vade.latent_means_ @ np.eye(2)
+    print(labels.shape, probabilities.shape, drawn.shape, components.dtype, held.size, bounds[-1], centers)
     print(vade.transform(X).shape, vaeem.reconstruct(X).shape, vade.fit_predict(X).max(), vaeem.reseeded_)
     accuracy: float = clustering_accuracy(y, labels)
     return {"score": vade.score(X), "bic": vaeem.bic(X), "aic": gmvae.aic(X), "accuracy": accuracy}
