@@ -22,7 +22,7 @@ from sklearn.mixture import GaussianMixture
 
 from skgmvae import GMVAEClustering
 from skgmvae.datasets import make_circle_arcs
-from skgmvae.metrics import majority_accuracy
+from skgmvae.metrics import purity_score
 
 ROOT = Path(__file__).resolve().parent.parent
 MIN_INFORMATION = 1.0
@@ -88,18 +88,18 @@ def fit_once(setting, seed):
         "setting": setting,
         "seed": seed,
         "ari": float(adjusted_rand_score(y, labels)),
-        "purity": majority_accuracy(y, labels),
+        "purity": purity_score(y, labels),
         "components_used": int((np.bincount(labels) >= 0.01 * len(X)).sum()),
         "score": float(model.score(make_circle_arcs(2000, random_state=10_000 + seed)[0])),
         "kl_component": history["kl_component"] if history else None,
-        "start": getattr(model, "start_", None),
+        "start": getattr(model, "init_params_", None),
         "seconds": seconds,
         **environment.describe(),
     }
 
 
 def fit(model, X):
-    """Fitted, converged or not."""
+    """FitResult, converged or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(X)

@@ -91,7 +91,7 @@ class Trace(Callback):
 @torch.no_grad()
 def measure_bound(net, n_rows=1000):
     """J per row, with whole E-steps and draws of z, on evenly spaced rows; the noise is the same every time."""
-    rows = net.expectation_.rows
+    rows = net.e_step_.rows
     chunks = rows[:: max(1, len(rows) // n_rows)].split(250)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -18,7 +18,7 @@ import pages
 from run import read_lines
 from sklearn.exceptions import ConvergenceWarning
 
-from skgmvae import _queries
+from skgmvae import _inference
 from skgmvae.models.importance import ROUNDS
 
 SETS = ["iris", "wine", "breast_cancer", "digits", "moons", "aniso"]
@@ -55,16 +55,16 @@ def measure(name, model, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator = models.make_for(model, data, seed).fit(data.train)
-    in_use, scores = _queries.count_draws, {}
+    in_use, scores = _inference.count_draws, {}
     try:
         for label, rounds in DRAWS.items():
-            _queries.count_draws = lambda n_features, rounds=rounds: rounds
+            _inference.count_draws = lambda n_features, rounds=rounds: rounds
             scores[label] = []
             for number in range(N_NOISES):
                 estimator._noise_seed = number * len(ROUNDS)  # a seed for each round
                 scores[label].append(estimator.score(data.test))
     finally:
-        _queries.count_draws = in_use
+        _inference.count_draws = in_use
     return {"scores": scores}
 
 

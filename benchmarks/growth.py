@@ -29,7 +29,7 @@ from skorch.callbacks import Callback
 
 from skgmvae import VaDEClustering, VAEEMClustering
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli
-from skgmvae.training.trainer import Plan, make_net, run
+from skgmvae.training.train import TrainConfig, make_net, train
 
 RECIPE = VaDEClustering.for_images().get_params()
 NOISE_DIM = 10
@@ -68,13 +68,13 @@ def make_parser():
 def compare_gmvae(arguments, small, large):
     """Median time of an epoch with ``large`` over that with ``small``, both (K, M), taken in turns."""
     rows = torch.rand(N_ROWS, 784, generator=torch.Generator().manual_seed(0))
-    plan = Plan(n_epochs=1, batch_size=RECIPE["batch_size"], learning_rate=1e-3, device="cpu")
+    plan = TrainConfig(n_epochs=1, batch_size=RECIPE["batch_size"], learning_rate=1e-3, device="cpu")
     nets = [make_net(make_gmvae(*setting), plan) for setting in (small, large)]
     seconds = [[], []]
     for turn in range(arguments.repeats + 1):
         for net, times, (_, M) in zip(nets, seconds, (small, large), strict=True):
             began = time.process_time()
-            run(net, rows, replace(plan, n_mc_samples=M))
+            train(net, rows, replace(plan, n_mc_samples=M))
             if turn > 0:  # the first warms up
                 times.append(time.process_time() - began)
     low, high = map(statistics.median, seconds)
@@ -99,7 +99,7 @@ class Stopwatch(Callback):
     def on_epoch_end(self, net, **kwargs):
         """Lap; it comes after the E-step."""
         now = time.process_time()
-        self.seconds.append((now - self.last, net.expectation_.evaluated_share))
+        self.seconds.append((now - self.last, net.e_step_.evaluated_share))
         self.last = now
 
 

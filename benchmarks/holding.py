@@ -29,7 +29,7 @@ FIGURES = {"ari": "ARI, fitted rows", "held_out_ari": "ARI, held-out rows", "hel
 EXPLANATION = f"""\
 The first epochs of a fit hold q(c|x) at the start's responsibilities. Means over seeds, at the defaults otherwise, for
 several shares of the epochs; a fit that has converged ends earlier, but not while the start is held. The score is the
-mean log-likelihood of held-out rows. In use: {100 * fitting.HELD_SHARE:.0f} %. All of these sets were in sight when
+mean log-likelihood of held-out rows. In use: {100 * fitting.INIT_CLAMP:.0f} %. All of these sets were in sight when
 that was chosen."""
 
 
@@ -60,13 +60,13 @@ def make_parser():
 def fit(data, model, seed, share, memory):
     """Figures of one fit."""
     estimator = models.make_for(model, data, seed, params={"memory": memory})
-    in_use, fitting.HELD_SHARE = fitting.HELD_SHARE, share
+    in_use, fitting.INIT_CLAMP = fitting.INIT_CLAMP, share
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             estimator.fit(data.train)
     finally:
-        fitting.HELD_SHARE = in_use
+        fitting.INIT_CLAMP = in_use
     return {
         "ari": float(adjusted_rand_score(data.train_labels, estimator.labels_)),
         "held_out_ari": float(adjusted_rand_score(data.test_labels, estimator.predict(data.test))),

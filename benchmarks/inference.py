@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skgmvae.inference import chunk_rows, single_precision
+from skgmvae._evaluation import chunk_rows, single_precision
 
 D = 784
 N_FIT = 1000  # rows of the fit whose network is timed

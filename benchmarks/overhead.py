@@ -28,10 +28,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from skgmvae.inference import chunk_rows
+from skgmvae._evaluation import chunk_rows
 from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, VaDE
-from skgmvae.training.em import EMNet, EMSettings
-from skgmvae.training.trainer import Plan, make_net, run
+from skgmvae.training.em import EMConfig, EMNet
+from skgmvae.training.train import TrainConfig, make_net, train
 
 K, L, W = 10, 10, 2
 LOG_2PI = math.log(2 * math.pi)
@@ -150,8 +150,8 @@ def start(module, case):
     """The module, begun from random responsibilities."""
     with torch.no_grad():
         embedding = module.embed(case.rows)
-    module.start_from(embedding, torch.softmax(torch.randn(len(embedding), K), -1))
-    module.starting_responsibilities = None  # VAE-EM: every turn begins with an E-step
+    module.initialize_from(embedding, torch.softmax(torch.randn(len(embedding), K), -1))
+    module.initial_responsibilities = None  # VAE-EM: every turn begins with an E-step
     return module
 
 
@@ -159,18 +159,18 @@ def make_our_loop(model, module, case, device="cpu", precision="float32"):
     """The package's loop, as an estimator's fit runs it."""
     plan = make_plan(case, device, precision)
     net = model.make_net(module, plan)
-    return lambda: run(net, case.rows, plan)
+    return lambda: train(net, case.rows, plan)
 
 
 def make_plan(case, device="cpu", precision="float32"):
     """What both loops do."""
     places = {"device": device, "precision": precision}
-    return Plan(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, **places)
+    return TrainConfig(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, **places)
 
 
 def make_em_net(module, plan):
     """Every E-step whole, as a bare loop's."""
-    return make_net(module, plan, EMNet, em=EMSettings(pairs_per_row=math.inf))
+    return make_net(module, plan, EMNet, em=EMConfig(pairs_per_row=math.inf))
 
 
 def make_optimizer(module):
@@ -254,7 +254,7 @@ def bare_gmvae_loss(module, x):
     networks = module.autoencoder
     features = networks.body(x)
     mean, log_variance = networks.head.mean(features), networks.head.log_variance(features)
-    mean_w, log_variance_w = module.noise_head.mean(features), module.noise_head.log_variance(features)
+    mean_w, log_variance_w = module.style_head.mean(features), module.style_head.log_variance(features)
     noise = torch.randn(len(x), L + W, device=x.device)
     z = mean + (0.5 * log_variance).exp() * noise[:, :L]
     w = mean_w + (0.5 * log_variance_w).exp() * noise[:, L:]
@@ -270,8 +270,8 @@ def bare_gmvae_loss(module, x):
     squares = (mean.unsqueeze(1) - prior_mean).square() * precision
     divergence = 0.5 * (log_ratio.exp() - log_ratio - 1 + squares).sum(-1)
     kl = (log_posterior.exp() * (divergence + log_posterior - log_weights)).sum()
-    kl_noise = 0.5 * (log_variance_w.exp() - log_variance_w - 1 + mean_w.square()).sum()
-    return -(log_likelihood - kl - kl_noise) / len(x)
+    kl_style = 0.5 * (log_variance_w.exp() - log_variance_w - 1 + mean_w.square()).sum()
+    return -(log_likelihood - kl - kl_style) / len(x)
 
 
 class Model(NamedTuple):

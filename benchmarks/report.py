@@ -148,7 +148,7 @@ def without_speed_params(line):
 def make_document(lines):
     """A section with a table per data set and protocol."""
     sections = [
-        f"## {data} ({describe_rows(members)})\n\n{make_table(members)}"
+        f"## {data} ({describe_rows(members)})\n\n{empty_or_memmap(members)}"
         for (data, protocol), members in group(lines, ("data", "protocol"))
     ]
     side_by_side = [
@@ -221,7 +221,7 @@ def describe_rows(lines):
     return f"protocol `{lines[0]['protocol']}`"
 
 
-def make_table(lines):
+def empty_or_memmap(lines):
     """Row per model, number of components and parameters."""
     settings = group(lines, ("model", "n_components", "params"))
     return format_table(COLUMNS, [make_row(setting, members) for setting, members in settings])
@@ -242,7 +242,7 @@ def make_row(setting, lines):
         f"{min(accuracies):.1f}",
         f"{max(accuracies):.1f}",
         mean_and_sd([percent(run.get("train_accuracy")) for run in runs]),
-        mean_and_sd([percent(run.get("majority_accuracy")) for run in runs]),
+        mean_and_sd([percent(run.get("purity_score")) for run in runs]),
         mean_and_sd([percent(run.get("confident_accuracy")) for run in runs]),
         mean_and_sd([run["ari"] for run in runs], digits=3),
         mean_and_sd([run["nmi"] for run in runs], digits=3),
@@ -251,7 +251,7 @@ def make_row(setting, lines):
         describe_phases([run for run in runs if run.get("timed", True)]),
         f"{max(run['peak_memory'] for run in runs) / 2**20:.0f}",
         count_seeds(lines, runs),
-        count_starts(runs),
+        count_inits(runs),
         label,
     ]
 
@@ -288,7 +288,7 @@ def count_seeds(lines, runs):
     return f"{len(runs)} ({n_failed} failed)" if n_failed else str(len(runs))
 
 
-def count_starts(runs):
+def count_inits(runs):
     """How often each start was chosen."""
     starts = sorted(run["start"] for run in runs if run["start"] is not None)
     return ", ".join(f"{start} {len(list(members))}" for start, members in groupby(starts)) or "–"

@@ -75,7 +75,7 @@ def fit(name, model, pretraining, start_seed):
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(data.train)
     ari = float(adjusted_rand_score(data.train_labels, estimator.labels_))
-    return {"ari": ari, "lower_bound": float(estimator.lower_bound_), "start": estimator.start_}
+    return {"ari": ari, "lower_bound": float(estimator.lower_bound_), "start": estimator.init_params_}
 
 
 def make_page(lines):

@@ -26,8 +26,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 
-from skgmvae.metrics import clustering_accuracy, majority_accuracy, most_confident_accuracy
-from skgmvae.training.devices import check_device, choose_autocast_dtype
+from skgmvae.metrics import clustering_accuracy, most_confident_accuracy, purity_score
+from skgmvae.runtime import check_device, choose_autocast_dtype
 
 KEY = ("data", "model", "seed", "protocol", "n_components", "params")
 
@@ -156,7 +156,7 @@ class MajorityTrace(Callback):
         chunks = torch.from_numpy(self.X).float().to(net.device).split(1000)
         labels = torch.cat([module.log_responsibilities(rows, noise).argmax(-1) for rows in chunks]).numpy(force=True)
         module.train(was_training)
-        self.accuracies.append(majority_accuracy(self.y, labels))
+        self.accuracies.append(purity_score(self.y, labels))
 
 
 def name_arithmetic(method):
@@ -177,7 +177,7 @@ def measure(method, data, labels, scored=True):
     return {
         "train_accuracy": clustering_accuracy(data.train_labels, labels),
         "test_accuracy": clustering_accuracy(data.test_labels, test_labels),
-        "majority_accuracy": majority_accuracy(data.test_labels, test_labels),
+        "purity_score": purity_score(data.test_labels, test_labels),
         "confident_accuracy": most_confident_accuracy(data.test_labels, method.predict_proba(data.test))
         if hasattr(method, "predict_proba")
         else None,
@@ -185,7 +185,7 @@ def measure(method, data, labels, scored=True):
         "nmi": float(normalized_mutual_info_score(data.test_labels, test_labels)),
         "held_out_score": float(method.score(data.test)) if comparable else None,
         "components_used": len(np.unique(labels)),
-        "start": getattr(last, "start_", None),
+        "start": getattr(last, "init_params_", None),
         "lower_bound": _as_float(getattr(last, "lower_bound_", None)),
         "n_iter": getattr(last, "n_iter_", None),
         "converged": getattr(last, "converged_", None),

@@ -21,8 +21,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 import skgmvae
-from skgmvae import rows
-from skgmvae.training import batches
+from skgmvae.data import batches
+from skgmvae.data import lazy as rows
 
 MODELS = {"vade": "VaDEClustering", "gmvae": "GMVAEClustering", "vaeem": "VAEEMClustering"}
 BUFFER_ROWS = 256

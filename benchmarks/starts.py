@@ -25,11 +25,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
 
+from skgmvae.initialization import candidates, dcsbm, graph, representations
+from skgmvae.initialization.contrastive import fit_contrastive_encoder
+from skgmvae.initialization.hog import hog_descriptors
+from skgmvae.initialization.representations import N_PRINCIPAL
 from skgmvae.metrics import clustering_accuracy
-from skgmvae.training import blocks, graphs, places, simple_starts
-from skgmvae.training.contrast import learn_encoder
-from skgmvae.training.gradients import describe_gradients
-from skgmvae.training.places import N_PRINCIPAL
 
 ROWS_AT_A_TIME = 500
 EXPLANATION = """\
@@ -60,34 +60,34 @@ def on_points(assign):
 
 def by_graph(task, random_state):
     """As ``init_params='graph'``."""
-    return graphs.partition(task.affinities, [task.points], task.K, random_state)
+    return graph.partition(task.affinities, [task.points], task.K, random_state)
 
 
 def by_joint_graph(view):
     """As ``init_params='auto'`` for images."""
-    return lambda task, random_state: graphs.joint_responsibilities(
+    return lambda task, random_state: graph.joint_responsibilities(
         [task.points, task.views[view]], task.K, random_state
     )
 
 
 def by_graph_of(view):
     """As ``init_params='auto'`` for images without a pretraining."""
-    return lambda task, random_state: graphs.graph_responsibilities(task.views[view], task.K, random_state)
+    return lambda task, random_state: graph.graph_responsibilities(task.views[view], task.K, random_state)
 
 
 def on_eigenvectors(count):
     """Spectral clustering on so many eigenvectors, of K."""
 
     def assign(task, random_state):
-        _, vectors = graphs.eigenvectors(task.affinities, count(task.K), random_state)
-        return simple_starts.kmeans_responsibilities(normalize(vectors), task.K, random_state)
+        _, vectors = graph.eigenvectors(task.affinities, count(task.K), random_state)
+        return candidates.kmeans_responsibilities(normalize(vectors), task.K, random_state)
 
     return assign
 
 
 METHODS = {
-    "k-means": on_points(simple_starts.kmeans_responsibilities),
-    "mixture": on_points(simple_starts.gmm_responsibilities),
+    "k-means": on_points(candidates.kmeans_responsibilities),
+    "mixture": on_points(candidates.gmm_responsibilities),
     "graph": by_graph,
     "K eigenvectors": on_eigenvectors(lambda K: K),
     "K + K/2 eigenvectors": on_eigenvectors(lambda K: K + max(1, K // 2)),
@@ -117,7 +117,7 @@ def main(argv=None) -> int:
                 continue
             points = np.asarray(place(data, seed, arguments.memory), dtype=np.float64)
             views = look(data, seed, arguments.memory) if is_image else {}
-            task = Task(points, graphs.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
+            task = Task(points, graph.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
             for start in missing:
                 line = {"data": name, "seed": seed, "start": start, **measure(methods[start], task, data, seed)}
                 append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
@@ -149,11 +149,13 @@ def place(data, seed, memory):
 def look(data, seed, memory):
     """Principal components of the pixels and of the images' gradients, and features learned by contrast."""
     rows = torch.as_tensor(data.train).split(ROWS_AT_A_TIME)
-    described = np.concatenate([describe_gradients(some, data.image_shape).numpy() for some in rows])
+    described = np.concatenate([hog_descriptors(some, data.image_shape).numpy() for some in rows])
     views = {"components": data.train, "gradients": described}
     seen = {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
-    encoder = learn_encoder(data.train, data.image_shape, memory=memory, device="cpu", precision="auto", seed=seed)
-    learned = places.features(encoder).of(data.train, torch.device("cpu"))
+    encoder = fit_contrastive_encoder(
+        data.train, data.image_shape, memory=memory, device="cpu", precision="auto", seed=seed
+    )
+    learned = representations.features(encoder).transform(data.train, torch.device("cpu"))
     return {**seen, "contrastive": learned}
 
 
@@ -162,12 +164,12 @@ def measure(method, task, data, seed):
     K, began = data.n_classes, time.perf_counter()
     labels = method(task, np.random.RandomState(seed)).argmax(1)
     seconds = time.perf_counter() - began
-    links = blocks.Links.of_rows(task.affinities)
+    links = dcsbm.LinkGraph.of_rows(task.affinities)
     return {
         "accuracy": clustering_accuracy(data.train_labels, labels),
         "ari": float(adjusted_rand_score(data.train_labels, labels)),
-        "cut": graphs.normalized_cut(task.affinities, np.eye(K)[labels]),
-        "information": blocks.information(links.table(labels, K, links.to_clusters(labels, K))),
+        "cut": graph.normalized_cut(task.affinities, np.eye(K)[labels]),
+        "information": dcsbm.information(links.table(labels, K, links.to_clusters(labels, K))),
         "seconds": seconds,
     }
 

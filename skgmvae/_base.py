@@ -15,7 +15,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from torch import nn
 
-from skgmvae._checks import (
+from skgmvae._evaluation import double_precision, inference_precision
+from skgmvae._inference import MixtureInference
+from skgmvae._mistakes import (
+    check_callbacks,
+    check_memory_folder,
+    check_no_booleans,
+    check_spread,
+    explain_no_convergence,
+    explained,
+)
+from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, choose_latent_dim, get_structure
+from skgmvae._presets import ImageSettings
+from skgmvae._sklearn_callbacks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
+from skgmvae._validation import (
     check_contrastive,
     check_enough_rows,
     check_hidden_layer_sizes,
@@ -25,42 +38,29 @@ from skgmvae._checks import (
     check_rows,
     measure_scale,
 )
-from skgmvae._images import ImageSettings
-from skgmvae._mistakes import (
-    check_callbacks,
-    check_memory_folder,
-    check_no_booleans,
-    check_spread,
-    explain_no_convergence,
-    explained,
-)
-from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, choose_latent_dim, find_structure
-from skgmvae._queries import MixtureQueries
-from skgmvae._saving import SavingMixin
-from skgmvae._tasks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
-from skgmvae.inference import arithmetic, double_precision
+from skgmvae.data.lazy import LazyRows
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.rows import LazyRows
-from skgmvae.training.devices import MAX_SEED, check_device
-from skgmvae.training.fitting import Fitted, fit_from_scratch, fit_further
-from skgmvae.training.net import BoundNet
+from skgmvae.persistence import SavingMixin
+from skgmvae.runtime import MAX_SEED, check_device
+from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
+from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Architecture
-from skgmvae.training.trainer import Outcome, Plan
+from skgmvae.training.train import TrainConfig, TrainOutcome
 
 INTERRUPTED = "Training was interrupted; the state reached so far is kept."
 
 
 class DeepMixture(
-    MixtureQueries, SavingMixin, ImageSettings, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC
+    MixtureInference, SavingMixin, ImageSettings, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC
 ):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
 
-    What a fitted mixture answers is in :class:`~skgmvae._queries.MixtureQueries`.
+    What a fitted mixture answers is in :class:`~skgmvae._inference.MixtureInference`.
     """
 
     _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
 
-    _net_type: ClassVar[type[BoundNet]] = BoundNet
+    _net_type: ClassVar[type[ELBONet]] = ELBONet
     labels_: np.ndarray
     weights_: np.ndarray
     means_: np.ndarray
@@ -69,10 +69,10 @@ class DeepMixture(
     history_: dict[str, list[float]]
     pretrain_history_: list[float]
     phase_seconds_: dict[str, float]
-    start_: str
+    init_params_: str
     converged_: bool
     n_iter_: int
-    net_: BoundNet
+    net_: ELBONet
 
     @abstractmethod
     def _make_model(self, autoencoder: nn.Module) -> nn.Module:
@@ -115,9 +115,9 @@ class DeepMixture(
             if continues:
                 check_same_structure(self._fitted_structure, self.get_params(deep=False))
                 seed = random_state.randint(MAX_SEED)
-                fitted = self._train_on(X, self._plan(self.max_iter, tol=self.tol), seed, tasks)
+                fitted = self._train_on(X, self._train_config(self.max_iter, tol=self.tol), seed, tasks)
             else:
-                fitted = self._train_anew(X, self._plan(self.max_iter, tol=self.tol), random_state, tasks)
+                fitted = self._train_anew(X, self._train_config(self.max_iter, tol=self.tol), random_state, tasks)
             self._set_attributes(fitted, X)
             self._order_components()
         self._warn_if_interrupted(fitted.outcome)
@@ -143,12 +143,12 @@ class DeepMixture(
         with self._all_or_nothing():
             first = not hasattr(self, "net_")
             X = self._check_training_rows(X, reset=first)
-            plan = self._plan(1, tol=None, anneal=False)
+            config = self._train_config(1, tol=None, anneal=False)
             if first:
-                fitted = self._train_anew(X, plan, check_random_state(self.random_state))
+                fitted = self._train_anew(X, config, check_random_state(self.random_state))
             else:
                 check_same_structure(self._fitted_structure, self.get_params(deep=False))
-                fitted = self._train_on(X, plan, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
+                fitted = self._train_on(X, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             self._set_attributes(fitted, X)
             if first:
                 self._order_components()
@@ -177,7 +177,7 @@ class DeepMixture(
             self._validate_params()
             check_no_booleans(self.get_params(deep=False), self._parameter_constraints)
             # whatever the caller has chosen for questions
-            with arithmetic(single=False), torch.inference_mode(False), torch.enable_grad():
+            with inference_precision(single=False), torch.inference_mode(False), torch.enable_grad():
                 yield
         except BaseException:
             vars(self).clear()
@@ -204,8 +204,8 @@ class DeepMixture(
         check_memory_folder(self.memory)
         return X
 
-    def _plan(self, n_epochs: int, *, tol: float | None, anneal: bool = True) -> Plan:
-        return Plan(
+    def _train_config(self, n_epochs: int, *, tol: float | None, anneal: bool = True) -> TrainConfig:
+        return TrainConfig(
             n_epochs=n_epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -245,13 +245,13 @@ class DeepMixture(
     def _train_anew(
         self,
         X: np.ndarray | LazyRows,
-        plan: Plan,
+        config: TrainConfig,
         random_state: np.random.RandomState,
         tasks: Sequence[EpochTasks] = (),
-    ) -> Fitted:
-        # neither K, M nor λ is in the pretraining's plan: a grid over them shares it
+    ) -> FitResult:
+        # neither K, M nor λ is in the pretraining's config: a grid over them shares it
         pretraining = replace(
-            plan, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
+            config, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
         )
         image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
         check_contrastive(self.init_params, image_shape)
@@ -261,7 +261,7 @@ class DeepMixture(
             architecture,
             self._make_model,
             pretraining=pretraining,
-            plan=plan,
+            config=config,
             init_params=self.init_params,
             image_shape=image_shape,
             n_init=self.n_init,
@@ -273,24 +273,26 @@ class DeepMixture(
             net_options=self._net_options(),
         )
         self._noise_seed = int(random_state.randint(MAX_SEED))
-        self._fitted_structure = find_structure(self.get_params(deep=False))
+        self._fitted_structure = get_structure(self.get_params(deep=False))
         self._fitted_architecture = architecture
-        self.start_ = fitted.start
+        self.init_params_ = fitted.start
         self.pretrain_history_ = fitted.reconstruction
         return fitted
 
-    def _train_on(self, X: np.ndarray | LazyRows, plan: Plan, seed: int, tasks: Sequence[EpochTasks] = ()) -> Fitted:
-        return fit_further(
+    def _train_on(
+        self, X: np.ndarray | LazyRows, config: TrainConfig, seed: int, tasks: Sequence[EpochTasks] = ()
+    ) -> FitResult:
+        return continue_training(
             self.net_,
             X,
-            plan,
+            config,
             seed=int(seed),
             verbose=self.verbose,
             callbacks=[*(self.callbacks or []), *tasks],
             net_options=self._net_options(),
         )
 
-    def _set_attributes(self, fitted: Fitted, X: np.ndarray | LazyRows) -> None:
+    def _set_attributes(self, fitted: FitResult, X: np.ndarray | LazyRows) -> None:
         """Fitted attributes, but for those that depend on the order of the components."""
         self.net_ = fitted.net
         terms = ("lower_bound", *ELBOTerms._fields)
@@ -324,11 +326,11 @@ class DeepMixture(
         seconds = self.phase_seconds_
         seconds["assignment"] = seconds.get("assignment", 0.0) + time.perf_counter() - began
 
-    def _warn_if_interrupted(self, outcome: Outcome) -> None:
+    def _warn_if_interrupted(self, outcome: TrainOutcome) -> None:
         if outcome.interrupted:
             warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)
 
-    def _warn_unless_converged(self, outcome: Outcome) -> None:
+    def _warn_unless_converged(self, outcome: TrainOutcome) -> None:
         if outcome.converged or outcome.interrupted or self.max_iter == 0:
             return
         if self.n_iter_ == self.max_iter:

@@ -16,12 +16,12 @@ from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS
 
 # what Dilokthanakul et al. (2016) state in section 4 and tables A.1 to A.3
 _PAPER = {"pretrain_iter": 0, "init_params": "random", "learn_weights": False, "learning_rate": 1e-4}
-_PAPER_IMAGES = {**_PAPER, "network": "conv", "latent_dim": 200, "noise_dim": 150, "likelihood": "bernoulli"}
+_PAPER_IMAGES = {**_PAPER, "network": "conv", "latent_dim": 200, "style_dim": 150, "likelihood": "bernoulli"}
 PAPER_SETTINGS: dict[str, dict[str, Any]] = {
     "synthetic": {
         **_PAPER,
         "latent_dim": 2,
-        "noise_dim": 2,
+        "style_dim": 2,
         "hidden_layer_sizes": (120, 120),
         "likelihood": "gaussian",
         "learning_rate": 1e-3,  # not stated for these data; found by experiment
@@ -51,7 +51,7 @@ class GMVAEClustering(DeepMixture):
         Below λ it has no gradient, so that components are not pulled together before they have formed.
     latent_dim : int, optional
         Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
-    noise_dim : int, default=2
+    style_dim : int, default=2
         Dimensions of w, W.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of the encoder; the decoder mirrors them, and the network of the prior has one hidden
@@ -121,7 +121,7 @@ class GMVAEClustering(DeepMixture):
         Mean reconstruction log-likelihood per epoch of the pretraining.
     phase_seconds_ : dict of str to float
         Wall time per phase.
-    start_ : str
+    init_params_ : str
         The start that was taken.
     converged_ : bool
     n_iter_ : int
@@ -152,7 +152,7 @@ class GMVAEClustering(DeepMixture):
 
     _parameter_constraints: ClassVar[dict] = {
         **DeepMixture._parameter_constraints,
-        "noise_dim": [Interval(Integral, 1, None, closed="left")],
+        "style_dim": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -162,7 +162,7 @@ class GMVAEClustering(DeepMixture):
         n_mc_samples: int = 1,
         min_information: float = 0.0,
         latent_dim: int | None = None,
-        noise_dim: int = 2,
+        style_dim: int = 2,
         hidden_layer_sizes: Sequence[int] = (128, 128),
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
@@ -187,7 +187,7 @@ class GMVAEClustering(DeepMixture):
         self.n_mc_samples = n_mc_samples
         self.min_information = min_information
         self.latent_dim = latent_dim
-        self.noise_dim = noise_dim
+        self.style_dim = style_dim
         self.hidden_layer_sizes = hidden_layer_sizes
         self.network = network
         self.image_shape = image_shape
@@ -233,7 +233,7 @@ class GMVAEClustering(DeepMixture):
         return GMVAE(
             autoencoder,
             self.n_components,
-            self.noise_dim,
+            self.style_dim,
             prior_width=min(self.hidden_layer_sizes) if is_mlp else DENSE_AFTER_CONVOLUTIONS,
             learn_weights=self.learn_weights,
             n_mc_samples=self.n_mc_samples,
@@ -259,7 +259,7 @@ class GMVAEClustering(DeepMixture):
         n_samples : int, default=1
         component : int, optional
             Draw from this component alone.
-        w : float or array-like of shape (noise_dim,) or (n_samples, noise_dim), optional
+        w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
             Hold the style variable at this value instead of drawing it: with ``w=0`` all variation within a
             component is that of its Gaussian (the paper's Fig. 5a). With one value per row, rows are in the
             order of the components.
@@ -290,7 +290,7 @@ class GMVAEClustering(DeepMixture):
 
         Parameters
         ----------
-        w : array-like of shape (n_points, noise_dim)
+        w : array-like of shape (n_points, style_dim)
             Points in the space of w, for instance along a line through zero.
         component : int
 
@@ -314,10 +314,10 @@ class GMVAEClustering(DeepMixture):
 
     def _check_w(self, w: Any, n_rows: int) -> np.ndarray:
         """One finite value of w per row, shape (n_rows, W)."""
-        w, W = np.asarray(w, dtype=np.float64), self.net_.module_.noise_dim
+        w, W = np.asarray(w, dtype=np.float64), self.net_.module_.style_dim
         if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():
             raise ValueError(
-                f"w must be a finite number or an array of shape ({W},) or ({n_rows}, {W}), as noise_dim={W}; "
+                f"w must be a finite number or an array of shape ({W},) or ({n_rows}, {W}), as style_dim={W}; "
                 f"got shape {w.shape} with {np.count_nonzero(~np.isfinite(w))} values that are not finite"
             )
         return np.array(np.broadcast_to(w, (n_rows, W)))

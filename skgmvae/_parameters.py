@@ -37,7 +37,7 @@ LATENT_DIMS = (4, 10)
 STRUCTURE = (
     "n_components",
     "latent_dim",
-    "noise_dim",
+    "style_dim",
     "hidden_layer_sizes",
     "pretrain_hidden_layer_sizes",
     "network",
@@ -54,14 +54,14 @@ def choose_latent_dim(latent_dim: int | None, n_features: int) -> int:
     return min(most, max(least, n_features)) if latent_dim is None else int(latent_dim)
 
 
-def find_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters, of an estimator's, that decide what the networks are made of."""
     return {name: parameters[name] for name in STRUCTURE if name in parameters}
 
 
 def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
     """Raise unless a net fitted with the structure ``fitted`` can be trained further with these parameters."""
-    for name, value in find_structure(parameters).items():
+    for name, value in get_structure(parameters).items():
         if value != fitted[name]:
             raise ValueError(
                 f"The fitted model has {name}={fitted[name]!r} and cannot be continued with "

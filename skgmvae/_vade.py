@@ -107,7 +107,7 @@ class VaDEClustering(DeepMixture):
         Mean reconstruction log-likelihood per epoch of the pretraining.
     phase_seconds_ : dict of str to float
         Wall time per phase.
-    start_ : str
+    init_params_ : str
         The start that was taken.
     converged_ : bool
     n_iter_ : int

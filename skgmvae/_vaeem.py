@@ -9,9 +9,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skgmvae._base import DeepMixture
-from skgmvae._checks import check_hidden_layer_sizes
+from skgmvae._validation import check_hidden_layer_sizes
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.training.em import EMNet, EMSettings
+from skgmvae.training.em import EMConfig, EMNet
 
 
 class VAEEMClustering(DeepMixture):
@@ -114,7 +114,7 @@ class VAEEMClustering(DeepMixture):
         Mean reconstruction log-likelihood per epoch of the pretraining.
     phase_seconds_ : dict of str to float
         Wall time per phase.
-    start_ : str
+    init_params_ : str
         The start that was taken.
     converged_ : bool
     n_iter_ : int
@@ -222,7 +222,7 @@ class VAEEMClustering(DeepMixture):
         return own if self.pretrain_hidden_layer_sizes is None else self.pretrain_hidden_layer_sizes
 
     def _net_options(self) -> dict[str, Any]:
-        return {"em": EMSettings(steps_per_iter=self.steps_per_iter, m_step=self.m_step)}
+        return {"em": EMConfig(steps_per_iter=self.steps_per_iter, m_step=self.m_step)}
 
     def _make_model(self, autoencoder: nn.Module) -> VAEEM:
         has_own_sizes = self.pretrain_hidden_layer_sizes is not None

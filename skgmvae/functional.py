@@ -169,11 +169,11 @@ def mean_over_draws(x: Tensor, n_draws: int) -> Tensor:
 
 def scale_gradient(value: Tensor, scale: Tensor) -> Tensor:
     """``value`` to the last bit, with its gradient multiplied by ``scale``."""
-    held = value.detach()
-    return held + scale * (value - held)
+    value_only = value.detach()
+    return value_only + scale * (value - value_only)
 
 
-def sharpen(
+def temper_posterior(
     log_likelihoods: Tensor, log_weights: Tensor, min_information: float, n_bisections: int = 30
 ) -> tuple[Tensor, Tensor | None]:
     """argmax_q Σ_c q_c g_c − max(λ, KL(q ‖ π)): q_c ∝ π_c exp(g_c / T).

@@ -36,7 +36,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     See Also
     --------
-    majority_accuracy : Several clusters may share a class.
+    purity_score : Several clusters may share a class.
     most_confident_accuracy : The protocol of Makhzani et al.
 
     Examples
@@ -52,7 +52,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     return float(matched.sum() / counts.sum())
 
 
-def majority_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def purity_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Share of rows whose class is the most frequent one of their cluster, also called purity.
 
     1/N Σ_c max_k n_kc, with n_kc the number of rows of class k in cluster c. It never falls when clusters
@@ -77,8 +77,8 @@ def majority_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Examples
     --------
-    >>> from skgmvae.metrics import majority_accuracy
-    >>> majority_accuracy([0, 0, 1, 1], [0, 1, 2, 2])
+    >>> from skgmvae.metrics import purity_score
+    >>> purity_score([0, 0, 1, 1], [0, 1, 2, 2])
     1.0
     """
     counts = _count(y_true, y_pred)

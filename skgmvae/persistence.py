@@ -1,126 +1,252 @@
-"""The file format of saved estimators: arrays as safetensors, everything else as JSON in its header.
+"""Saving and loading of fitted estimators."""
 
-Nothing in a file is executed or unpickled. A digest in the header covers every array and every word, so that a
-damaged file is refused; what a file claims about itself is checked by whoever reads it all the same.
-"""
-
-import hashlib
-import json
+import dataclasses
 import os
-from pathlib import Path
-from typing import Any
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import safetensors
-from safetensors.numpy import save
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-FORMAT_VERSION = 1
-KEY = "skgmvae"
-DTYPES = ("float32", "float64", "int64")
-# what skops.io.load has to be told to trust; its files hold the whole net, and with it pickled tensors
-SKOPS_TYPES = (
-    "functools.partial",
-    "skgmvae._gmvae.GMVAEClustering",
-    "skgmvae._vade.VaDEClustering",
-    "skgmvae._vaeem.VAEEMClustering",
-    "skgmvae.training.batches.ShuffledBatches",
-    "skgmvae.training.em.EMNet",
-    "skgmvae.training.em.EMSettings",
-    "skgmvae.training.net.BoundNet",
-    "skgmvae.training.objective.LowerBound",
-    "skgmvae.training.optimizer.LeanAdam",
-    "skgmvae.training.pretraining.Architecture",
-    "skorch.dataset.Dataset",
-    "skorch.history.History",
-    "skorch.setter.optimizer_setter",
-    "torch.utils.data.dataloader.DataLoader",
+from skgmvae._file_format import NotASavedEstimatorError, read_file, write_file
+from skgmvae._parameters import get_structure
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.runtime import MAX_SEED, check_device, seeded
+from skgmvae.training.net import ELBONet
+from skgmvae.training.pretraining import Architecture, make_autoencoder
+from skgmvae.training.train import make_net
+
+MODULE, ATTRIBUTE = "module.", "attribute."
+ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_")
+PLAIN = (
+    "lower_bound_",
+    "lower_bounds_",
+    "converged_",
+    "n_iter_",
+    "n_features_in_",
+    "history_",
+    "pretrain_history_",
+    "phase_seconds_",
+    "init_params_",
+    "reseeded_",
 )
+PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
+MAX_LAYERS = 100
 
 
-class NotASavedEstimatorError(ValueError):
-    """A file that is not a saved estimator, is damaged, or does not fit together."""
+class SavingMixin:
+    """``save`` and ``load``: arrays as safetensors, the rest as JSON, nothing executed."""
+
+    _net_type: ClassVar[type[ELBONet]]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to one file, without pickle.
+
+        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimizer's memory are not saved: the loaded
+        estimator has None in their place, and training that goes on begins with a fresh optimizer.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced.
+
+        Notes
+        -----
+        Pickle and joblib keep everything, callbacks included, and loading their files can run any code. skops needs to
+        be told to trust the types of ``skgmvae._file_format.SKOPS_TYPES``; among them are nets, which unpickle
+        tensors when they are loaded. Load files of all three only from whom you trust.
+        """
+        check_is_fitted(self)
+        module = self.net_.module_
+        arrays = {MODULE + name: tensor.numpy(force=True) for name, tensor in module.state_dict().items()}
+        arrays |= {ATTRIBUTE + name: getattr(self, name) for name in ARRAYS if hasattr(self, name)}
+        names = getattr(self, "feature_names_in_", None)
+        description = {
+            "class": type(self).__name__,
+            "versions": {name: _find_version(name) for name in PACKAGES},
+            "parameters": {name: _to_plain(value) for name, value in self.get_params(deep=False).items()},
+            "architecture": dataclasses.asdict(self._fitted_architecture),
+            "structure": {name: _to_plain(value) for name, value in self._fitted_structure.items()},
+            "noise_seed": int(self._noise_seed),
+            "feature_names": None if names is None else [str(name) for name in names],
+            "attributes": {name: _to_plain(getattr(self, name)) for name in PLAIN if hasattr(self, name)},
+        }
+        write_file(path, arrays, description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """A fitted estimator from a file that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        estimator : object
+            With ``device='auto'`` and a warning where the saved device is not at hand.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file was not written by :meth:`save` of this class, is damaged, or does not fit together.
+        """
+        arrays, description = read_file(path)
+        try:
+            return cls._restore(arrays, description)
+        except NotASavedEstimatorError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
+            raise NotASavedEstimatorError(f"{path} does not fit together: {error!r}") from error
+
+    @classmethod
+    def _restore(cls, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> Self:
+        if description["class"] != cls.__name__:
+            raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
+        estimator = cls._make_unfitted(description["parameters"])
+        architecture = _check_architecture(description["architecture"])
+        state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
+        module = estimator._make_checked_module(architecture, state)
+        estimator._fitted_architecture = architecture
+        estimator._fitted_structure = {name: _to_tuples(value) for name, value in description["structure"].items()}
+        if set(estimator._fitted_structure) != set(get_structure(estimator.get_params(deep=False))):
+            raise NotASavedEstimatorError("the file's structure is not that of this class")
+        estimator._noise_seed = _check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
+        estimator._set_saved_attributes(arrays, description, architecture)
+        estimator.net_ = estimator._make_net_around(module)
+        return estimator
+
+    @classmethod
+    def _make_unfitted(cls, parameters: dict[str, Any]) -> Self:
+        unknown = set(parameters) - set(cls._get_param_names())
+        if unknown:
+            raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
+        estimator = cls(**{name: _to_tuples(value) for name, value in parameters.items()})
+        estimator._validate_params()
+        try:
+            check_device(estimator.device)
+        except ValueError:
+            was = estimator.device
+            warnings.warn(f"Saved with device={was!r}, which is not at hand; it is 'auto' now.", stacklevel=5)
+            estimator.device = "auto"
+        return estimator
+
+    def _make_checked_module(self, architecture: Architecture, state: dict[str, np.ndarray]) -> nn.Module:
+        """The model with its weights; sizes are compared before anything of these sizes is allocated."""
+        with torch.device("meta"):
+            expected = self._make_model(make_autoencoder(architecture)).state_dict()
+        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+        if shapes != {name: array.shape for name, array in state.items()}:
+            raise NotASavedEstimatorError("the file's weights do not have the sizes that its parameters ask for")
+        with seeded(0, torch.device("cpu")):  # the first weights, which the file's replace
+            module = self._make_model(make_autoencoder(architecture))
+        if module.likelihood.learns_variance:
+            module.likelihood.set_variance(torch.ones(architecture.n_features))
+        module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+        return module.eval()
+
+    def _set_saved_attributes(
+        self, arrays: dict[str, np.ndarray], description: dict[str, Any], architecture: Architecture
+    ) -> None:
+        """Fitted attributes, by name: a file cannot set any other."""
+        for name, array in arrays.items():
+            attribute = name.removeprefix(ATTRIBUTE)
+            if name.startswith(ATTRIBUTE) and attribute in ARRAYS:
+                setattr(self, attribute, array.copy())
+            elif not name.startswith(MODULE):
+                raise NotASavedEstimatorError(f"the file has an array of unknown meaning, {name!r}")
+        for name, value in description["attributes"].items():
+            if name not in PLAIN:
+                raise NotASavedEstimatorError(f"the file has an attribute of unknown meaning, {name!r}")
+            setattr(self, name, [_to_tuples(pair) for pair in value] if name == "reseeded_" else value)
+        K, D = self.n_components, architecture.n_features
+        if self.weights_.shape != (K,) or self.means_.shape != (K, D) or self.n_features_in_ != D:
+            raise NotASavedEstimatorError("the file's attributes do not have the sizes that its parameters ask for")
+        if self.labels_.ndim != 1 or self.labels_.dtype != np.int64 or not np.isin(self.labels_, np.arange(K)).all():
+            raise NotASavedEstimatorError(f"the file's labels_ are not components from 0 to {K - 1}")
+        _check_history(self.history_)
+        names = description["feature_names"]
+        if names is not None:
+            if len(names) != D or not all(isinstance(name, str) for name in names):
+                raise NotASavedEstimatorError(f"the file does not have a name for each of {D} features")
+            self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _make_net_around(self, module: nn.Module) -> ELBONet:
+        """A net that can be trained further, with the history of the saved one."""
+        if hasattr(module, "reseeded"):
+            module.reseeded = list(self.reseeded_)
+        net = make_net(module, self._train_config(self.max_iter, tol=self.tol), self._net_type, **self._net_options())
+        net.move_to(torch.device("cpu"))
+        for values in zip(*self.history_.values(), strict=True):
+            net.history.new_epoch()
+            for name, value in zip(self.history_, values, strict=True):
+                net.history.record(name, value)
+        return net
 
 
-def write_file(path: str | os.PathLike, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
-    """Write arrays and what describes them to one file, all of it or nothing.
-
-    Parameters
-    ----------
-    path : str or path-like
-        An existing file is replaced.
-    arrays : dict of str to ndarray
-        float32, float64 or int64.
-    description : dict
-        Of JSON's types.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}; create it or name another file")
-    text = json.dumps({"format_version": FORMAT_VERSION, **description}, sort_keys=True)
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+def _find_version(package: str) -> str | None:
     try:
-        unfinished.write_bytes(save(arrays, metadata={KEY: text, "digest": compute_digest(arrays, text)}))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        return version(package)
+    except PackageNotFoundError:  # run from its sources
+        return None
 
 
-def read_file(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What :func:`write_file` wrote.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-    description : dict
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    NotASavedEstimatorError
-        If it is something else, was damaged or changed, or is of a newer version of the format.
-    """
-    arrays, metadata = _read_safetensors(Path(path))
-    text = metadata.get(KEY, "")
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotASavedEstimatorError(f"{path} was not saved by skgmvae: it has no readable description") from error
-    version = description.get("format_version") if isinstance(description, dict) else None
-    if not isinstance(version, int) or version < 1:
-        raise NotASavedEstimatorError(f"{path} was not saved by skgmvae: its format version is {version!r}")
-    if version > FORMAT_VERSION:
-        raise NotASavedEstimatorError(
-            f"{path} has format version {version} and this skgmvae reads up to {FORMAT_VERSION}; upgrade skgmvae"
-        )
-    if metadata.get("digest") != compute_digest(arrays, text):
-        raise NotASavedEstimatorError(f"{path} is damaged, or was changed after it was saved; fetch or save it again")
-    return arrays, description
+def _to_plain(value: Any) -> Any:
+    """As JSON has it; None for what is an object."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (np.bool_, Integral, Real)):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _to_plain(item) for name, item in value.items()}
+    return None
 
 
-def compute_digest(arrays: dict[str, np.ndarray], text: str) -> str:
-    """SHA-256 of the description and of every array's name, type, shape and values."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+def _to_tuples(value: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except Exception as error:  # whatever the library makes of a damaged header
-        raise NotASavedEstimatorError(f"{path} is not a safetensors file, or is damaged: {error}") from error
-    for name, array in arrays.items():
-        if str(array.dtype) not in DTYPES or not np.isfinite(array).all():
-            raise NotASavedEstimatorError(f"{path} is damaged: {name} holds values that are not finite numbers")
-    return arrays, metadata
+def _check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is no integer from {low} to {high}")
+    return value
+
+
+def _check_architecture(fields: dict[str, Any]) -> Architecture:
+    """The architecture of the file, every value of the type and range it must have."""
+    sizes, image_shape = fields["hidden_layer_sizes"], fields["image_shape"]
+    if len(sizes) > MAX_LAYERS or (image_shape is not None and len(image_shape) != 3):
+        raise NotASavedEstimatorError(f"the file describes networks of impossible shape: {sizes}, {image_shape}")
+    D = _check_integer(fields["n_features"], "n_features", 1)
+    constants = [tuple(map(float, fields[name])) for name in ("location", "scale")]
+    if any(len(values) not in (0, D) or not np.isfinite(values).all() for values in constants):
+        raise NotASavedEstimatorError(f"the file's location and scale are not {D} finite numbers each")
+    if fields["likelihood"] not in ("bernoulli", "gaussian", "unit_gaussian"):
+        raise NotASavedEstimatorError(f"the file's likelihood is {fields['likelihood']!r}")
+    return Architecture(
+        n_features=D,
+        latent_dim=_check_integer(fields["latent_dim"], "latent_dim", 1),
+        hidden_layer_sizes=tuple(_check_integer(size, "hidden_layer_sizes", 1) for size in sizes),
+        image_shape=None
+        if image_shape is None
+        else tuple(_check_integer(side, "image_shape", 1) for side in image_shape),
+        likelihood=fields["likelihood"],
+        location=constants[0],
+        scale=constants[1],
+    )
+
+
+def _check_history(history: Any) -> None:
+    names = ("lower_bound", *ELBOTerms._fields)
+    is_complete = isinstance(history, dict) and tuple(sorted(history)) == tuple(sorted(names))
+    if not is_complete or any(not isinstance(value, Real) for values in history.values() for value in values):
+        raise NotASavedEstimatorError("the file's history_ is not a list of numbers for each term of the bound")

@@ -127,7 +127,7 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
     assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
     assert line["cpu_seconds"] > 0.0 and line["arithmetic"] == "float32"
-    assert line["majority_by_epoch"] == [line["majority_accuracy"]]
+    assert line["majority_by_epoch"] == [line["purity_score"]]
     assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
 
@@ -308,9 +308,7 @@ def test_hand_written_loop_has_the_loss_of_ours(load_script, name):
     assert all(min(seconds) >= 0.0 for turn in overhead.take_turns(name, "tiny", 1) for seconds in turn)
 
 
-def test_accuracy_has_a_panel_per_way_to_train_and_a_color_per_number_of_components(
-    load_script, monkeypatch, tmp_path
-):
+def test_accuracy_has_a_panel_per_way_to_train_and_a_color_per_number_of_components(load_script, monkeypatch, tmp_path):
     pytest.importorskip("matplotlib").use("Agg")
     from matplotlib.figure import Figure
 
@@ -476,14 +474,14 @@ def test_holding_fits_every_share_once_and_leaves_the_one_in_use(load_script, mo
     script = load_script("holding")
     monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
     monkeypatch.setattr(script, "SHARES", (0.0, 0.75))
-    make, in_use = script.models.make, script.fitting.HELD_SHARE
+    make, in_use = script.models.make, script.fitting.INIT_CLAMP
     few = {"pretrain_iter": 5, "max_iter": 8}
     monkeypatch.setattr(script.models, "make", lambda *args, **kwargs: make(*args, **kwargs).set_params(**few))
     out, page = tmp_path / "holding.jsonl", tmp_path / "page.md"
     command = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--page", str(page)]
     assert script.main(command) == script.main(command) == 0
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [line["share"] for line in lines] == [0.0, 0.75] and in_use == script.fitting.HELD_SHARE
+    assert [line["share"] for line in lines] == [0.0, 0.75] and in_use == script.fitting.INIT_CLAMP
     assert lines[0]["held_out_score"] != lines[1]["held_out_score"]
     assert "| iris | vade | held-out score |" in page.read_text()
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, TensorBoard
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.training.callbacks import StopWhenConverged
+from skgmvae.training.callbacks import ConvergenceStopping
 from skgmvae.training.progress import LOGGER, Progress
 
 each_estimator = pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
@@ -156,7 +156,7 @@ def test_an_interruption_between_two_epochs_is_told(Estimator, blobs, settings, 
         if len(net.history) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(StopWhenConverged, "on_epoch_end", interrupt)
+    monkeypatch.setattr(ConvergenceStopping, "on_epoch_end", interrupt)
     with pytest.warns(UserWarning, match="Training was interrupted; the state reached so far is kept"):
         model = Estimator(3, **settings).fit(blobs[0])
     assert model.n_iter_ == 2 and np.isfinite(model.score(blobs[0]))

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.persistence import SKOPS_TYPES
+from skgmvae._file_format import SKOPS_TYPES
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -10,14 +10,14 @@ from skorch.callbacks import Callback
 from test_training import ARCHITECTURE, READS, D, draw_rows, make_plan
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skgmvae.data.batches import ClampedResponsibilities, draw_by_weight
 from skgmvae.models import VAEEM
 from skgmvae.models.stacked import StackedLinear
 from skgmvae.training import em
-from skgmvae.training.batches import Guide, draw_by_weight
-from skgmvae.training.em import EMNet, EMSettings, MStepBatches, copy_component
-from skgmvae.training.expectation import Expectation
+from skgmvae.training.e_step import EStep
+from skgmvae.training.em import EMConfig, EMNet, MStepBatches, copy_component
 from skgmvae.training.pretraining import make_autoencoder
-from skgmvae.training.trainer import make_net, run
+from skgmvae.training.train import make_net, train
 
 CPU = torch.device("cpu")
 K, N = 3, 60
@@ -37,18 +37,18 @@ def make_model(n_components=K, seed=0, start=LABELS, rows=None, **options):
     if start is not None:
         with torch.no_grad():
             embedding = autoencoder.embed(draw_groups() if rows is None else rows)
-        model.start_from(embedding, torch.eye(n_components)[start])
+        model.initialize_from(embedding, torch.eye(n_components)[start])
     return model
 
 
 def make_em_net(model, plan, **settings):
-    return make_net(model, plan, EMNet, em=EMSettings(**settings))
+    return make_net(model, plan, EMNet, em=EMConfig(**settings))
 
 
-def train(model, plan, rows=None, callbacks=None, guide=None, **settings):
+def train_em(model, plan, rows=None, callbacks=None, clamped=None, **settings):
     net = make_em_net(model, plan, **settings)
     torch.manual_seed(0)
-    outcome = run(net, draw_groups() if rows is None else rows, plan, callbacks=callbacks, guide=guide)
+    outcome = train(net, draw_groups() if rows is None else rows, plan, callbacks=callbacks, clamped=clamped)
     return net, outcome
 
 
@@ -69,7 +69,7 @@ class Watch(Callback):
         self.responsibilities, self.states = [], []
 
     def on_epoch_begin(self, net, **kwargs):
-        self.responsibilities.append(net.expectation_.responsibilities.clone())
+        self.responsibilities.append(net.e_step_.responsibilities.clone())
         self.states.append(net.module_.decoder[0].weight.detach().clone())
 
 
@@ -118,9 +118,9 @@ def test_an_m_step_draws_as_many_rows_whatever_the_number_of_components(n_compon
     net = make_em_net(make_model(n_components, start=None), make_plan(1, 20))
     batches = MStepBatches(net, 8000)
     assert abs(len(batches) * 20 * n_components - 16000) <= 10 * n_components
-    net.em = EMSettings(steps_per_iter=7)
+    net.em = EMConfig(steps_per_iter=7)
     assert len(MStepBatches(net, 8000)) == 7
-    net.em = EMSettings(m_step="weighted")
+    net.em = EMConfig(m_step="weighted")
     assert len(MStepBatches(net, 8000)) * 20 == 16000
     assert len(MStepBatches(net, 5)) == em.MIN_STEPS, "fewer rows than a batch"
 
@@ -133,7 +133,7 @@ def test_bound_never_falls_with_full_batches(m_step):
     # drawn one-hot rows are the full batch too, once each; q without width makes the step's objective J itself
     rows = draw_groups(2.0)
     plan = make_plan(30, N if m_step == "weighted" else N // K, 2e-3, anneal=False)
-    net, _ = train(without_noise(make_model()), plan, rows, m_step=m_step, steps_per_iter=1, pairs_per_row=K)
+    net, _ = train_em(without_noise(make_model()), plan, rows, m_step=m_step, steps_per_iter=1, pairs_per_row=K)
     bounds = np.array([record["lower_bound"] for record in net.history])
     assert (np.diff(bounds) > -1e-5).all() if m_step == "weighted" else (np.diff(bounds) > -0.02).all()
     assert bounds[-1] > bounds[0] + 1.0
@@ -145,7 +145,7 @@ def test_em_learns_and_keeps_the_start_for_the_first_m_step(m_step, network):
     watch = Watch()
     options = {"hidden_layer_sizes": (8,)} if network == "random" else {}
     model = make_model(**options)
-    net, _ = train(model, make_plan(12, 20, 0.02), callbacks=[watch], m_step=m_step, steps_per_iter=10)
+    net, _ = train_em(model, make_plan(12, 20, 0.02), callbacks=[watch], m_step=m_step, steps_per_iter=10)
     torch.testing.assert_close(watch.responsibilities[0], torch.eye(K)[LABELS])
     # random networks must learn first
     n_held = 6 if network == "random" else 1  # half of the iterations
@@ -157,45 +157,47 @@ def test_em_learns_and_keeps_the_start_for_the_first_m_step(m_step, network):
     assert net.history[-1]["lower_bound"] > net.history[0]["lower_bound"] + 1.0
     for record in net.history:
         parts = record["log_likelihood"] - record["kl_latent"] - record["kl_component"]
-        assert record["lower_bound"] == pytest.approx(parts) and record["kl_noise"] == 0.0
+        assert record["lower_bound"] == pytest.approx(parts) and record["kl_style"] == 0.0
 
 
-@pytest.mark.parametrize("n_guided", [1, 5])
+@pytest.mark.parametrize("n_clamped", [1, 5])
 @pytest.mark.parametrize("network", ["copied", "random"])
-def test_start_is_held_for_as_many_m_steps_as_the_guide_has(network, n_guided, monkeypatch):
-    monkeypatch.setattr(em, "MIN_HELD_STEPS", 15)  # two iterations
+def test_initial_responsibilities_are_clamped_for_as_many_m_steps_as_told(network, n_clamped, monkeypatch):
+    monkeypatch.setattr(em, "MIN_CLAMPED_STEPS", 15)  # two iterations
     watch, options = Watch(), {"hidden_layer_sizes": (8,)} if network == "random" else {}
-    plan, guide = make_plan(8, 20, 0.02), Guide(None, n_guided)
-    net, _ = train(make_model(**options), plan, callbacks=[watch], guide=guide, steps_per_iter=10, pairs_per_row=1.0)
-    n_held = max(n_guided, 2 if network == "random" else 1)
+    plan, clamped = make_plan(8, 20, 0.02), ClampedResponsibilities(None, n_clamped)
+    net, _ = train_em(
+        make_model(**options), plan, callbacks=[watch], clamped=clamped, steps_per_iter=10, pairs_per_row=1.0
+    )
+    n_held = max(n_clamped, 2 if network == "random" else 1)
     moved = [not torch.equal(u, watch.responsibilities[0]) for u in watch.responsibilities]
     assert moved[:n_held] == [False] * n_held and moved[n_held]
     shares = [record["evaluated_share"] for record in net.history]
     assert shares[n_held - 1] == 1.0, "what was seen under the networks of before the release says nothing"
-    assert n_guided == 1 or shares[n_held - 2] == pytest.approx(1.0 / K)
+    assert n_clamped == 1 or shares[n_held - 2] == pytest.approx(1.0 / K)
 
 
 def test_history_ends_with_the_bound_of_the_trained_net():
-    net, _ = train(make_model(min_information=0.5), make_plan(3, 10, min_information=0.5))
+    net, _ = train_em(make_model(min_information=0.5), make_plan(3, 10, min_information=0.5))
     assert net.evaluate(draw_groups()) == pytest.approx(net.history[-1]["lower_bound"], rel=1e-6)
 
 
 def test_a_further_training_begins_with_an_e_step_and_nothing_of_the_rows_is_kept():
-    net, _ = train(make_model(), make_plan(3, 10))
-    assert not hasattr(net, "expectation_") and net.module_.starting_responsibilities is None
+    net, _ = train_em(make_model(), make_plan(3, 10))
+    assert not hasattr(net, "e_step_") and net.module_.initial_responsibilities is None
     with torch.no_grad():
         expected = net.module_.log_responsibilities(draw_groups(seed=1)).exp()
     net, watch = pickle.loads(pickle.dumps(net)), Watch()
-    run(net, draw_groups(seed=1), make_plan(1, 10), callbacks=[watch])
+    train(net, draw_groups(seed=1), make_plan(1, 10), callbacks=[watch])
     torch.testing.assert_close(watch.responsibilities[0], expected)
 
 
 def test_weights_are_the_mean_responsibilities():
     start = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
     watch = Watch()
-    net, _ = train(make_model(learn_weights=True, start=start), make_plan(2, 10), callbacks=[watch])
+    net, _ = train_em(make_model(learn_weights=True, start=start), make_plan(2, 10), callbacks=[watch])
     torch.testing.assert_close(net.module_.log_weights().exp().detach(), watch.responsibilities[1].mean(0))
-    uniform, _ = train(make_model(start=start), make_plan(2, 10))
+    uniform, _ = train_em(make_model(start=start), make_plan(2, 10))
     torch.testing.assert_close(uniform.module_.log_weights().exp(), torch.full((K,), 1 / K))
 
 
@@ -206,7 +208,7 @@ def test_a_diverged_iteration_keeps_its_responsibilities():
                 net.module_.decoder[0].weight.data.fill_(torch.nan)
 
     watch = Watch()
-    net, _ = train(make_model(), make_plan(4, 10), callbacks=[Spoil(), watch])
+    net, _ = train_em(make_model(), make_plan(4, 10), callbacks=[Spoil(), watch])
     assert [np.isfinite(record["lower_bound"]) for record in net.history] == [True, False, True, True]
     assert torch.equal(watch.responsibilities[2], watch.responsibilities[1])
     assert net.history[-1]["lower_bound"] >= net.history[0]["lower_bound"] - 0.1
@@ -224,7 +226,7 @@ def test_reads_from_the_device_do_not_grow_with_the_steps(monkeypatch):
 
     def count(n_steps):
         counts.update(dict.fromkeys(READS, 0))
-        train(make_model(), make_plan(1, 5), steps_per_iter=n_steps)
+        train_em(make_model(), make_plan(1, 5), steps_per_iter=n_steps)
         return counts.copy()
 
     assert count(3) == count(30) and sum(counts.values()) > 0
@@ -247,7 +249,7 @@ def test_training_ends_with_the_largest_component_first_the_memory_of_adam_inclu
     plan = make_plan(5, 10)
     net = make_em_net(make_model(start=start, rows=rows), plan)
     monkeypatch.setattr(VAEEM, "reorder", spy)
-    run(net, rows, plan)
+    train(net, rows, plan)
     ((order, states),) = before
     assert order.tolist() == [2, 1, 0]
     for name, parameter in net.module_.named_parameters():
@@ -256,7 +258,7 @@ def test_training_ends_with_the_largest_component_first_the_memory_of_adam_inclu
     with torch.no_grad():
         counts = net.module_.log_responsibilities(rows).argmax(-1).bincount(minlength=K)
     assert (counts.diff() <= 0).all()
-    run(net, rows, plan)
+    train(net, rows, plan)
     assert len(before) == 1, "the numbers stay what they are"
 
 
@@ -265,14 +267,14 @@ def test_training_ends_with_the_largest_component_first_the_memory_of_adam_inclu
 
 def test_partial_e_steps_end_in_the_responsibilities_of_a_whole_one(monkeypatch):
     kept = []
-    keep = Expectation._keep
-    monkeypatch.setattr(Expectation, "_keep", lambda self, u, chosen: (kept.append(u), keep(self, u, chosen))[1])
+    keep = EStep._keep
+    monkeypatch.setattr(EStep, "_keep", lambda self, u, chosen: (kept.append(u), keep(self, u, chosen))[1])
     n_rows, n_components = 600, 6
     centers = 8.0 * draw_rows(n_components, D, 5)
     start = torch.arange(n_rows) % n_components
     rows = draw_rows(n_rows) + centers[start]
     model = make_model(n_components, start=start, rows=rows)
-    net, _ = train(model, make_plan(12, 50, 5e-3), rows, pairs_per_row=1.5, steps_per_iter=4)
+    net, _ = train_em(model, make_plan(12, 50, 5e-3), rows, pairs_per_row=1.5, steps_per_iter=4)
     shares = [record["evaluated_share"] for record in net.history]
     assert shares[0] == shares[-1] == 1.0, "the first and the last are whole"
     assert min(shares) == pytest.approx(1.5 / n_components, abs=0.01)
@@ -282,7 +284,7 @@ def test_partial_e_steps_end_in_the_responsibilities_of_a_whole_one(monkeypatch)
         torch.testing.assert_close(kept[-1][:, by_size], net.module_.log_responsibilities(rows).exp())
     assert net.history[-1]["lower_bound"] == pytest.approx(net.evaluate(rows), rel=1e-6)
 
-    whole, _ = train(
+    whole, _ = train_em(
         make_model(n_components, start=start, rows=rows),
         make_plan(12, 50, 5e-3),
         rows,
@@ -300,9 +302,9 @@ def make_expectation(n_open=0):
     """Of 100 rows under 10 components, ``n_open`` of them between two."""
     u = torch.eye(10)[torch.arange(100) % 10]
     u[:n_open] = torch.tensor([0.5, 0.5] + [0.0] * 8)
-    expectation = Expectation(torch.zeros(100, D), CPU, u)
-    expectation.may_be_partial = True
-    return expectation
+    e_step = EStep(torch.zeros(100, D), CPU, u)
+    e_step.may_be_partial = True
+    return e_step
 
 
 def test_an_e_step_casts_each_weight_once(monkeypatch):
@@ -312,48 +314,48 @@ def test_an_e_step_casts_each_weight_once(monkeypatch):
                 shapes.append(tuple(args[0].shape))
             return operator(*args, **(kwargs or {}))
 
-    monkeypatch.setattr("skgmvae.training.expectation.chunk_rows", lambda model: 10)
+    monkeypatch.setattr("skgmvae.training.e_step.chunk_rows", lambda model: 10)
     model, shapes = make_model().eval(), []
-    plain = Expectation(draw_groups(), CPU)
+    plain = EStep(draw_groups(), CPU)
     plain.update(model)
     model.autocast_dtype = torch.bfloat16
-    expectation = Expectation(draw_groups(), CPU)
+    e_step = EStep(draw_groups(), CPU)
     with CountCasts():
-        expectation.update(model)
+        e_step.update(model)
     weights = [tuple(layer.weight.shape) for layer in model.modules() if isinstance(layer, StackedLinear)]
     networks = [shape for shape in shapes if shape in weights]
     assert shapes.count((K, 10, D)) == N // 10  # as many chunks
     assert networks and len(networks) == len(set(networks))
-    torch.testing.assert_close(expectation.log_likelihood, plain.log_likelihood, rtol=0.02, atol=0.2)
-    assert not torch.equal(expectation.log_likelihood, plain.log_likelihood)
+    torch.testing.assert_close(e_step.log_likelihood, plain.log_likelihood, rtol=0.02, atol=0.2)
+    assert not torch.equal(e_step.log_likelihood, plain.log_likelihood)
 
 
 def test_settled_rows_come_in_rotation_and_open_ones_first():
-    expectation, looked_at = make_expectation(n_open=4), []
+    e_step, looked_at = make_expectation(n_open=4), []
     for _ in range(7):
-        chosen = expectation._choose_rows(10, pairs_per_row=2.0)
+        chosen = e_step._choose_rows(10, pairs_per_row=2.0)
         assert len(chosen) == 20 and {0, 1, 2, 3} <= set(chosen.tolist())
         looked_at.append(chosen)
-        expectation._keep(expectation.responsibilities, chosen)
+        e_step._keep(e_step.responsibilities, chosen)
     assert len(torch.cat(looked_at[:6]).unique()) == 100, "96 settled rows, 16 at a time"
 
 
 def test_many_open_rows_take_turns_and_leave_half_to_the_others():
-    expectation = make_expectation(n_open=40)
-    first = expectation._choose_rows(10, pairs_per_row=2.0)
-    expectation._keep(expectation.responsibilities, first)
-    second = expectation._choose_rows(10, pairs_per_row=2.0)
+    e_step = make_expectation(n_open=40)
+    first = e_step._choose_rows(10, pairs_per_row=2.0)
+    e_step._keep(e_step.responsibilities, first)
+    second = e_step._choose_rows(10, pairs_per_row=2.0)
     assert (first < 40).sum() == (second < 40).sum() == 10
     assert not set(first.tolist()) & set(second.tolist())
 
 
 def test_e_steps_are_whole_again_when_settled_rows_move():
-    expectation = make_expectation()
-    chosen = expectation._choose_rows(10, pairs_per_row=2.0)
-    moved = expectation.responsibilities.clone()
+    e_step = make_expectation()
+    chosen = e_step._choose_rows(10, pairs_per_row=2.0)
+    moved = e_step.responsibilities.clone()
     moved[chosen[:3]] = moved[chosen[:3]].roll(1, -1)
-    expectation._keep(moved, chosen)
-    assert expectation._choose_rows(10, pairs_per_row=2.0) is None
+    e_step._keep(moved, chosen)
+    assert e_step._choose_rows(10, pairs_per_row=2.0) is None
     assert make_expectation()._choose_rows(2, pairs_per_row=2.0) is None, "all rows are no more than the budget"
 
 
@@ -368,7 +370,7 @@ def test_a_component_without_rows_begins_again_as_half_of_the_largest():
         model = make_model(start=start)
         model.decoder[-1].bias.data[2] = 100.0
         watch = Watch()
-        net, _ = train(model, make_plan(n_epochs, 10, 5e-3), rows, [watch], steps_per_iter=5, **settings)
+        net, _ = train_em(model, make_plan(n_epochs, 10, 5e-3), rows, [watch], steps_per_iter=5, **settings)
         return net.module_.reseeded, [u.sum(0)[2] for u in watch.responsibilities]
 
     reseeded, counts = train_with_a_hopeless_component(10)
@@ -380,17 +382,17 @@ def test_a_component_without_rows_begins_again_as_half_of_the_largest():
 
 
 def test_the_worst_explained_half_of_the_donor_goes_to_the_new_seed():
-    expectation = Expectation(torch.zeros(6, D), CPU, torch.eye(K)[[0, 0, 0, 0, 1, 1]])
-    expectation.log_likelihood = torch.tensor([-1.0, -9.0, -2.0, -8.0, -99.0, -99.0]).unsqueeze(1).repeat(1, K)
-    expectation.kl_latent = torch.zeros(6, K)
-    assert expectation.give_worst_half(0, 2)
-    assert expectation.responsibilities.argmax(-1).tolist() == [0, 2, 0, 2, 1, 1]
-    assert not expectation.may_be_partial
-    assert not Expectation(torch.zeros(1, D), CPU, torch.eye(K)[[0]]).give_worst_half(0, 2)
+    e_step = EStep(torch.zeros(6, D), CPU, torch.eye(K)[[0, 0, 0, 0, 1, 1]])
+    e_step.log_likelihood = torch.tensor([-1.0, -9.0, -2.0, -8.0, -99.0, -99.0]).unsqueeze(1).repeat(1, K)
+    e_step.kl_latent = torch.zeros(6, K)
+    assert e_step.give_worst_half(0, 2)
+    assert e_step.responsibilities.argmax(-1).tolist() == [0, 2, 0, 2, 1, 1]
+    assert not e_step.may_be_partial
+    assert not EStep(torch.zeros(1, D), CPU, torch.eye(K)[[0]]).give_worst_half(0, 2)
 
 
 def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
-    net, _ = train(make_model(), make_plan(2, 10))
+    net, _ = train_em(make_model(), make_plan(2, 10))
     others = {name: p.detach().clone() for name, p in net.module_.named_parameters()}
     copy_component(net, donor=0, component=2)
     for name, parameter in net.module_.named_parameters():

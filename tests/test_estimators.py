@@ -23,7 +23,7 @@ from sklearn.utils import estimator_checks as checks
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.inference import double_precision
+from skgmvae._evaluation import double_precision
 from skgmvae.models import ELBOTerms
 
 # a new estimator joins here
@@ -166,7 +166,7 @@ def test_fit_predict_equals_fit_then_predict(Estimator, init_params, blobs, quic
     np.testing.assert_array_equal(labels, model.labels_)
     counts = np.bincount(labels, minlength=5)
     assert (np.diff(counts) <= 0).all()
-    assert model.start_.startswith(("graph", "gmm") if init_params == "auto" else init_params)
+    assert model.init_params_.startswith(("graph", "gmm") if init_params == "auto" else init_params)
 
 
 def test_score_bic_and_aic(fitted, blobs):
@@ -217,7 +217,7 @@ def test_samples_look_like_the_data(fitted, blobs):
 
 
 def test_many_samples_are_drawn_a_few_at_a_time(fitted, monkeypatch):
-    monkeypatch.setattr("skgmvae.inference.CHUNK_VALUES", 1)
+    monkeypatch.setattr("skgmvae._evaluation.CHUNK_VALUES", 1)
     monkeypatch.setattr(fitted, "device", "cpu")
     model = double_precision(fitted.net_.module_, torch.device("cpu"))
     sizes, generate = [], model.generate

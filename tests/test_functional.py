@@ -17,7 +17,7 @@ from skgmvae.functional import (
     log_normal,
     log_normal_full,
     scale_gradient,
-    sharpen,
+    temper_posterior,
     weighted_moments,
     whiten,
 )
@@ -89,7 +89,7 @@ LOG_WEIGHTS = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log()
 @pytest.mark.parametrize("min_information", [0.0, 0.2, 0.6, 1.0])
 def test_sharpen_puts_the_divergence_on_the_floor_and_nowhere_else(min_information, scale):
     g = draw(200, 3, seed=1, scale=scale) + 50.0
-    log_q, temperature = sharpen(g, LOG_WEIGHTS, min_information)
+    log_q, temperature = temper_posterior(g, LOG_WEIGHTS, min_information)
 
     log_bayes = torch.log_softmax(LOG_WEIGHTS + g, -1)
     bayes, q = Categorical(logits=log_bayes), Categorical(logits=log_q)
@@ -127,7 +127,7 @@ def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information
     simplex = simplex[simplex[:, 2] > -1e-9].clamp_min(0.0)
     best_on_grid = hinged_objective(simplex).amax(0)
 
-    log_q, _ = sharpen(g, LOG_WEIGHTS, min_information)
+    log_q, _ = temper_posterior(g, LOG_WEIGHTS, min_information)
     attained = hinged_objective(log_q.exp()).diagonal()
     assert (attained >= best_on_grid - 1e-7).all()
     assert (attained <= best_on_grid + 2e-3).all()  # what a grid of step 1/200 can miss
@@ -136,7 +136,7 @@ def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information
 def test_sharpen_survives_extreme_float32():
     g = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [1e-30, 0.0, 0.0], [0.0, 1e4, -1e4], [-1e30, 1e30, 0.0]])
     for min_information in (0.1, 0.5, 1.09):
-        log_q, temperature = sharpen(g, LOG_WEIGHTS.float(), min_information)
+        log_q, temperature = temper_posterior(g, LOG_WEIGHTS.float(), min_information)
         assert not log_q.isnan().any()
         torch.testing.assert_close(log_q.exp().sum(-1), torch.ones(5))
         assert ((temperature > 0) & (temperature <= 1)).all()

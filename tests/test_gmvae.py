@@ -10,19 +10,19 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from skgmvae import GMVAEClustering
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli, Gaussian, VaDE
-from skgmvae.training.objective import LowerBound
+from skgmvae.training.objective import NegativeELBO
 from skgmvae.training.pretraining import make_autoencoder
 
 N, K, L, W, D, M = 6, 3, 2, 3, 5, 4
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def make_gmvae(n_features=D, latent_dim=L, noise_dim=W, seed=0, **options):
+def make_gmvae(n_features=D, latent_dim=L, style_dim=W, seed=0, **options):
     torch.manual_seed(seed)
     likelihood = Gaussian(torch.zeros(n_features).double(), torch.full((n_features,), 2.0).double())
     likelihood.set_variance(torch.full((n_features,), 0.5))
     autoencoder = Autoencoder(n_features, latent_dim, likelihood, (7,))
-    model = GMVAE(autoencoder, K, noise_dim, 7, **{"learn_weights": True, **options}).double()
+    model = GMVAE(autoencoder, K, style_dim, 7, **{"learn_weights": True, **options}).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -54,7 +54,7 @@ def test_terms_equal_brute_force_over_components_and_draws():
     torch.manual_seed(3)
     noise = torch.randn(M, N, L + W, dtype=torch.float64)
     features = model.autoencoder.body(x / 2.0)
-    q_z, q_w = to_normal(*model.autoencoder.head(features)), to_normal(*model.noise_head(features))
+    q_z, q_w = to_normal(*model.autoencoder.head(features)), to_normal(*model.style_head(features))
     pi = torch.softmax(model.weight_logits, -1)
     expected = {name: torch.zeros(N, dtype=torch.float64) for name in terms._fields}
     for m in range(M):
@@ -70,7 +70,7 @@ def test_terms_equal_brute_force_over_components_and_draws():
         expected["kl_latent"] += sum(posterior[:, c] * kl_divergence(q_z, components[c]) for c in range(K)) / M
         expected["kl_component"] += kl_divergence(Categorical(posterior), Categorical(pi.expand(N, K))) / M
     standard = to_normal(torch.zeros(W, dtype=torch.float64), torch.zeros(W, dtype=torch.float64))
-    expected["kl_noise"] = kl_divergence(q_w, standard.expand((N,)))
+    expected["kl_style"] = kl_divergence(q_w, standard.expand((N,)))
     for name, value in expected.items():
         torch.testing.assert_close(getattr(terms, name), value)
 
@@ -91,7 +91,7 @@ def test_held_responsibilities_stand_in_the_place_of_the_posterior():
 
 
 def test_bounds_stay_below_quadrature_and_reach_it():
-    model = make_gmvae(n_features=1, latent_dim=1, noise_dim=1, n_mc_samples=20_000)
+    model = make_gmvae(n_features=1, latent_dim=1, style_dim=1, n_mc_samples=20_000)
     x = torch.linspace(0, 2, 5, dtype=torch.float64).unsqueeze(1)
     grid = torch.linspace(-7, 7, 701, dtype=torch.float64).unsqueeze(1)
     step = grid[1, 0] - grid[0, 0]
@@ -109,7 +109,7 @@ def test_bounds_stay_below_quadrature_and_reach_it():
 
         torch.manual_seed(0)
         terms = model(x)
-        bound = LowerBound().per_row(terms)
+        bound = NegativeELBO().per_row(terms)
         assert (bound < log_likelihood).all()
         few, many = (
             model.log_prob(x, torch.randn(S, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
@@ -125,7 +125,7 @@ def test_prior_that_does_not_look_at_w_is_that_of_vade():
     with torch.no_grad():
         for layer in (model.prior.head.mean, model.prior.head.log_variance):
             layer.weight.zero_()
-        for layer in (model.noise_head.mean, model.noise_head.log_variance):
+        for layer in (model.style_head.mean, model.style_head.log_variance):
             layer.weight.zero_()
             layer.bias.zero_()
         vade.means.copy_(model.prior.head.mean.bias.view(K, L))
@@ -142,7 +142,7 @@ def compute_gradient(model, x, min_information, weigh_component=1.0):
         terms = terms._replace(kl_component=torch.zeros_like(terms.kl_component))
         min_information = 0.0
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(LowerBound(min_information)(terms), parameters, allow_unused=True)
+    gradients = torch.autograd.grad(NegativeELBO(min_information)(terms), parameters, allow_unused=True)
     return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
 
 
@@ -164,7 +164,7 @@ def test_more_draws_shrink_the_variance_of_the_gradient_in_proportion():
         torch.manual_seed(2)
         parameters = list(model.parameters())
         gradients = [
-            torch.cat([g.flatten() for g in torch.autograd.grad(LowerBound()(model(x)), parameters)])
+            torch.cat([g.flatten() for g in torch.autograd.grad(NegativeELBO()(model(x)), parameters)])
             for _ in range(200)
         ]
         variances[n_draws] = torch.stack(gradients).var(0).sum()
@@ -176,13 +176,13 @@ def test_starts_at_the_moments_of_its_groups_whatever_w():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(300) % K
     embedding = torch.randn(300, L, generator=generator) * torch.tensor([0.5, 2.0]) + 10.0 * labels.unsqueeze(1)
-    model.start_from(embedding, torch.eye(K)[labels])
+    model.initialize_from(embedding, torch.eye(K)[labels])
     means, log_variances = model.prior(torch.zeros(1, W, dtype=torch.float64))
     groups = [embedding[labels == c].double() for c in range(K)]
     torch.testing.assert_close(means[0], torch.stack([group.mean(0) for group in groups]), rtol=0, atol=0.3)
     variances = torch.stack([group.var(0) for group in groups])
     torch.testing.assert_close(log_variances[0], variances.log(), rtol=0, atol=0.3)
-    assert LowerBound().per_row(model(draw_rows())).isfinite().all()
+    assert NegativeELBO().per_row(model(draw_rows())).isfinite().all()
     q_w = model.encode(draw_rows())[1]
     assert not q_w[0].any() and not q_w[1].any()  # q(w|x) = p(w)
 
@@ -211,7 +211,7 @@ def test_generated_rows_follow_w():
 
 @pytest.fixture(scope="module")
 def fitted(blobs, quick):
-    return GMVAEClustering(3, noise_dim=2, **{**quick, "pretrain_iter": 20, "max_iter": 20}).fit(blobs[0])
+    return GMVAEClustering(3, style_dim=2, **{**quick, "pretrain_iter": 20, "max_iter": 20}).fit(blobs[0])
 
 
 def test_sample_with_the_style_held(fitted):
@@ -226,7 +226,7 @@ def test_sample_with_the_style_held(fitted):
 
 @pytest.mark.parametrize("w", [[0.0, 0.0, 0.0], np.zeros((4, 2)), [np.nan, 0.0], np.inf])
 def test_unusable_styles(fitted, w):
-    with pytest.raises(ValueError, match=r"shape \(2,\) or \(30, 2\), as noise_dim=2; got"):
+    with pytest.raises(ValueError, match=r"shape \(2,\) or \(30, 2\), as style_dim=2; got"):
         fitted.sample(30, w=w)
     with pytest.raises(ValueError, match="component must be an integer from 0 to 2; got 3"):
         fitted.traverse(np.zeros((2, 2)), component=3)
@@ -235,7 +235,7 @@ def test_unusable_styles(fitted, w):
 def test_finds_arcs_where_a_gaussian_mixture_does_not():
     X, y = make_circle_arcs(1500, random_state=0)
     gmvae = GMVAEClustering(5, pretrain_iter=30, max_iter=60, random_state=0).fit(X)
-    assert gmvae.start_ == "graph on the inputs"
+    assert gmvae.init_params_ == "graph on the inputs"
     assert adjusted_rand_score(y, gmvae.labels_) > 0.9
     assert adjusted_rand_score(y, GaussianMixture(5, random_state=0).fit_predict(X)) < 0.8
 
@@ -261,7 +261,7 @@ def test_settings_of_the_paper(experiment, shape):
     hidden, latent, noise = (120, 2, 2) if shape is None else (500, 200, 150)
     assert model.prior.hidden[0].weight.shape == (hidden, noise)
     assert model.prior.head.mean.weight.shape == (16 * latent, hidden)
-    assert model.noise_head.mean.weight.shape == (noise, hidden)
+    assert model.style_head.mean.weight.shape == (noise, hidden)
     assert isinstance(model.autoencoder.likelihood, Gaussian if shape is None else Bernoulli)
     with pytest.raises(ValueError, match="must be one of synthetic, mnist, svhn; got 'cifar'"):
         GMVAEClustering.from_paper("cifar")

@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from skgmvae.metrics import clustering_accuracy, label_stability, majority_accuracy, most_confident_accuracy
+from skgmvae.metrics import clustering_accuracy, label_stability, most_confident_accuracy, purity_score
 
-LABEL_METRICS = [clustering_accuracy, majority_accuracy]
+LABEL_METRICS = [clustering_accuracy, purity_score]
 
 
 def accuracy_by_brute_force(y_true, y_pred, size):
@@ -29,7 +29,7 @@ def test_clustering_accuracy_is_the_best_over_all_matchings(n_classes, n_cluster
 
 
 def test_majority_accuracy_counts_the_largest_class_of_each_cluster():
-    assert majority_accuracy([0, 0, 1, 1, 1, 2], [5, 5, 5, 7, 7, 7]) == pytest.approx(4 / 6)
+    assert purity_score([0, 0, 1, 1, 1, 2], [5, 5, 5, 7, 7, 7]) == pytest.approx(4 / 6)
 
 
 @pytest.mark.parametrize("metric", LABEL_METRICS)

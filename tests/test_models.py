@@ -32,8 +32,8 @@ def make_vade(likelihood="gaussian", n_features=5, image_shape=None, **options):
     return VaDE(make_autoencoder(likelihood, n_features, image_shape=image_shape), K, **options)
 
 
-def make_gmvae(likelihood="gaussian", n_features=5, image_shape=None, noise_dim=3, **options):
-    return GMVAE(make_autoencoder(likelihood, n_features, image_shape=image_shape), K, noise_dim, 7, **options)
+def make_gmvae(likelihood="gaussian", n_features=5, image_shape=None, style_dim=3, **options):
+    return GMVAE(make_autoencoder(likelihood, n_features, image_shape=image_shape), K, style_dim, 7, **options)
 
 
 def make_vaeem(likelihood="gaussian", n_features=5, image_shape=None, **options):
@@ -69,7 +69,7 @@ def draw_noise(*shape, seed=0):
 
 
 def total(terms):
-    return terms.log_likelihood - terms.kl_latent - terms.kl_noise - terms.kl_component
+    return terms.log_likelihood - terms.kl_latent - terms.kl_style - terms.kl_component
 
 
 # ------------------------------------------------------------------------------------------ contract
@@ -89,10 +89,10 @@ def make_model(request):
 def test_terms_of_the_bound_are_per_row_and_reach_every_parameter(make_model, likelihood, min_information):
     model = make_model(likelihood, n_mc_samples=4, min_information=min_information)
     terms = model(draw_rows(N, 5, likelihood))
-    assert terms._fields == ("log_likelihood", "kl_latent", "kl_noise", "kl_component")
+    assert terms._fields == ("log_likelihood", "kl_latent", "kl_style", "kl_component")
     for name, term in terms._asdict().items():
         assert term.shape == (N,) and term.dtype == torch.float64 and term.isfinite().all(), name
-    assert (terms.kl_component >= 0.0).all() and (terms.kl_noise >= 0.0).all()
+    assert (terms.kl_component >= 0.0).all() and (terms.kl_style >= 0.0).all()
 
     total(terms).sum().backward()
     for name, parameter in model.named_parameters():
@@ -153,7 +153,7 @@ def test_start_from_survives_a_component_without_rows(make_model):
     responsibilities = torch.zeros(N, K, dtype=torch.float64)
     responsibilities[:4, 0] = responsibilities[4:, 1] = 1.0
     with torch.no_grad():
-        model.start_from(draw_noise(N, L), responsibilities)
+        model.initialize_from(draw_noise(N, L), responsibilities)
         assert all(parameter.isfinite().all() for parameter in model.parameters())
         assert total(model(x)).isfinite().all()
         assert model.log_responsibilities(x, draw_noise(5, *model.noise_shape)).isfinite().all()
@@ -209,7 +209,7 @@ def test_cuda_gives_the_same_densities_as_the_cpu(make_model):
     noise, order = draw_noise(5, *model.noise_shape), torch.tensor([2, 0, 1])
     embedding, responsibilities = draw_noise(N, L), draw_noise(N, K).softmax(-1)
     with torch.no_grad():
-        model.start_from(embedding, responsibilities)
+        model.initialize_from(embedding, responsibilities)
     results = []
     for device in ("cpu", "cuda"):
         there = copy.deepcopy(model).to(device)
@@ -221,7 +221,7 @@ def test_cuda_gives_the_same_densities_as_the_cpu(make_model):
             results.append([there.log_responsibilities(rows, noise.to(device)).cpu(), density])
         total(there(rows)).sum().backward()
         with torch.no_grad():
-            there.start_from(embedding.to(device), responsibilities.to(device))
+            there.initialize_from(embedding.to(device), responsibilities.to(device))
         assert there.log_prob(rows, noise.to(device)).isfinite().all()
     torch.testing.assert_close(results[0], results[1])
 
@@ -524,7 +524,7 @@ def test_vade_starts_from_the_moments_of_its_groups(covariance_type):
     embedding = draw_noise(40, L).numpy() @ np.array([[1.0, 0.7], [0.0, 0.4]]) + 5.0 * labels[:, None]
     model = make_random_vade(covariance_type=covariance_type, reg_covar=reg_covar).requires_grad_(False)
     model.weight_logits.requires_grad_(True)
-    model.start_from(torch.from_numpy(embedding), torch.from_numpy(np.eye(K)[labels]))
+    model.initialize_from(torch.from_numpy(embedding), torch.from_numpy(np.eye(K)[labels]))
 
     groups = [embedding[labels == c] for c in (0, 1)]
     scatter = np.stack([*(np.cov(group.T, ddof=0) for group in groups), np.zeros((L, L))])
@@ -544,7 +544,7 @@ def test_vade_starts_from_the_moments_of_its_groups(covariance_type):
 
 def test_vade_with_fixed_weights_keeps_them_uniform():
     model = make_vade(learn_weights=False).double()
-    model.start_from(draw_noise(N, L), torch.eye(K, dtype=torch.float64)[[0, 0, 0, 0, 1, 2]])
+    model.initialize_from(draw_noise(N, L), torch.eye(K, dtype=torch.float64)[[0, 0, 0, 0, 1, 2]])
     total(model(draw_rows(N, 5))).sum().backward()
     assert model.weight_logits.grad is None
     torch.testing.assert_close(model.log_weights().exp(), torch.full((K,), 1 / K).double())

@@ -305,15 +305,15 @@ def test_samples_that_are_no_such_images(samples, labels, shape, message):
 def test_history_display_shows_every_term_and_the_minimum_information(fitted):
     above, below = HistoryDisplay.from_estimator(fitted).axes_
     labels = [line.get_label() for ax in (above, below) for line in ax.get_lines()]
-    assert labels == ["lower_bound", "log_likelihood", "kl_latent", "kl_noise", "kl_component", "min_information"]
+    assert labels == ["lower_bound", "log_likelihood", "kl_latent", "kl_style", "kl_component", "min_information"]
     for line in (*above.get_lines(), *below.get_lines()[:-1]):
         assert line.get_ydata() == pytest.approx(fitted.history_[line.get_label()])
     assert set(below.get_lines()[-1].get_ydata()) == {0.5}
 
 
 def test_history_without_a_noise_variable_and_on_two_given_axes():
-    terms = ("lower_bound", "log_likelihood", "kl_latent", "kl_noise", "kl_component")
-    history = {name: [0.0 if name == "kl_noise" else 1.0] * 3 for name in terms}
+    terms = ("lower_bound", "log_likelihood", "kl_latent", "kl_style", "kl_component")
+    history = {name: [0.0 if name == "kl_style" else 1.0] * 3 for name in terms}
     placed_by_hand = plt.figure().add_axes((0.2, 0.2, 0.5, 0.6))
     above, below = HistoryDisplay(history).plot(placed_by_hand).axes_
     assert above.get_position().y0 > below.get_position().y1

@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.persistence import KEY, NotASavedEstimatorError, compute_digest, read_file, write_file
+from skgmvae._file_format import KEY, NotASavedEstimatorError, compute_digest, read_file, write_file
 
 ESTIMATORS = {
-    "gmvae": (GMVAEClustering, {"noise_dim": 3}),
+    "gmvae": (GMVAEClustering, {"style_dim": 3}),
     "vade": (VaDEClustering, {}),
     "vade diag": (VaDEClustering, {"covariance_type": "diag", "learn_weights": False}),
     "vaeem": (VAEEMClustering, {"pretrain_hidden_layer_sizes": (8, 4)}),
@@ -42,7 +42,7 @@ def test_loaded_estimator_answers_and_goes_on_as_the_saved_one(fitted, tmp_path)
     for method in ("predict", "predict_proba", "score_samples", "transform", "reconstruct"):
         np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(model, method)(X))
     np.testing.assert_array_equal(loaded.sample(7, random_state=1)[0], model.sample(7, random_state=1)[0])
-    assert (loaded.bic(X), loaded.history_, loaded.start_) == (model.bic(X), model.history_, model.start_)
+    assert (loaded.bic(X), loaded.history_, loaded.init_params_) == (model.bic(X), model.history_, model.init_params_)
     np.testing.assert_array_equal(loaded.feature_names_in_, model.feature_names_in_)
     np.testing.assert_array_equal(loaded.means_, model.means_)
     pickle.loads(pickle.dumps(loaded))

@@ -14,15 +14,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
 
+from skgmvae.data.batches import ClampedResponsibilities, ShuffledBatches, as_rows
+from skgmvae.initialization.initialize import Initialization
 from skgmvae.models import ELBOTerms, VaDE, vade
+from skgmvae.runtime import check_device, choose_autocast_dtype, seeded
 from skgmvae.training import net as net_module
-from skgmvae.training.batches import Guide, ShuffledBatches, as_rows
-from skgmvae.training.beginning import Start
-from skgmvae.training.callbacks import ClearFaintMoments, StepSize, StopWhenConverged
-from skgmvae.training.devices import check_device, choose_autocast_dtype, seeded
-from skgmvae.training.fitting import fit_from_scratch, make_guide
+from skgmvae.training.callbacks import ConvergenceStopping, FlushDenormals, StepSizeSchedule
+from skgmvae.training.fitting import clamp_responsibilities, fit_from_scratch
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
-from skgmvae.training.trainer import Outcome, Plan, make_net, run
+from skgmvae.training.train import TrainConfig, TrainOutcome, make_net, train
 
 CPU = torch.device("cpu")
 N, D = 40, 4
@@ -30,7 +30,7 @@ ARCHITECTURE = Architecture(D, 2, (8,), None, "gaussian", (1.0,) * D, (2.0,) * D
 
 
 def make_plan(n_epochs=3, batch_size=10, learning_rate=0.01, **options):
-    return Plan(n_epochs, batch_size, learning_rate, **{"device": "cpu", **options})
+    return TrainConfig(n_epochs, batch_size, learning_rate, **{"device": "cpu", **options})
 
 
 def draw_rows(n_rows=N, n_features=D, seed=0):
@@ -42,10 +42,10 @@ def make_vade(seed=0, **options):
     return VaDE(make_autoencoder(ARCHITECTURE), n_components=3, **options)
 
 
-def train(module, plan, seed=0, rows=None, **options):
+def train_new(module, plan, seed=0, rows=None, **options):
     net = make_net(module, plan)
     torch.manual_seed(seed)
-    outcome = run(net, draw_rows() if rows is None else rows, plan, **options)
+    outcome = train(net, draw_rows() if rows is None else rows, plan, **options)
     return net, outcome
 
 
@@ -107,14 +107,14 @@ def test_steps_equal_a_hand_written_adam(has_floor):
     # half of the rows are below
     min_information = reference(rows).kl_component.quantile(0.5).item() if has_floor else 0.0
     reference.min_information = min_information  # the plan's is given to the other
-    train(model, make_plan(n_steps, N, rate, min_information=min_information))
+    train_new(model, make_plan(n_steps, N, rate, min_information=min_information))
 
     torch.manual_seed(0)
     first, second = ([torch.zeros_like(p) for p in reference.parameters()] for _ in range(2))
     for t in range(1, n_steps + 1):
         terms = reference(rows[torch.randperm(N)])
         kl_component = torch.where(terms.kl_component >= min_information, terms.kl_component, min_information)
-        loss = (kl_component + terms.kl_latent + terms.kl_noise - terms.log_likelihood).sum() / N
+        loss = (kl_component + terms.kl_latent + terms.kl_style - terms.log_likelihood).sum() / N
         gradients = torch.autograd.grad(loss, list(reference.parameters()))
         step_size = rate * 0.5 * (1.0 + math.cos(math.pi * (t - 1) / n_steps))
         with torch.no_grad():
@@ -129,8 +129,8 @@ def test_steps_equal_a_hand_written_adam(has_floor):
 def test_history_holds_the_mean_of_every_term_once_per_epoch(batches_per_read, monkeypatch):
     monkeypatch.setattr(net_module, "BATCHES_PER_READ", batches_per_read)
     rows = draw_rows(43).abs()  # four batches of unequal size
-    net, outcome = train(Columns(), make_plan(2, 10, min_information=0.7), rows=rows, callbacks=[Watch()])
-    assert outcome == Outcome(converged=False, interrupted=False)
+    net, outcome = train_new(Columns(), make_plan(2, 10, min_information=0.7), rows=rows, callbacks=[Watch()])
+    assert outcome == TrainOutcome(converged=False, interrupted=False)
     assert len(net.history) == 2
     x = rows.double().numpy()
     bound = x[:, 0] - x[:, 1] - x[:, 2] - np.maximum(0.7, x[:, 3])
@@ -161,7 +161,7 @@ def test_reads_from_the_device_do_not_grow_with_the_batches(monkeypatch):
 
     def count(n_batches):
         counts.update(dict.fromkeys(READS, 0))
-        train(make_vade(min_information=0.3), make_plan(1, N // n_batches))
+        train_new(make_vade(min_information=0.3), make_plan(1, N // n_batches))
         return counts.copy()
 
     few, many = count(5), count(20)
@@ -170,7 +170,7 @@ def test_reads_from_the_device_do_not_grow_with_the_batches(monkeypatch):
 
 
 def test_trained_net_is_left_on_the_cpu_in_evaluation_mode():
-    net, _ = train(make_vade(), make_plan(1))
+    net, _ = train_new(make_vade(), make_plan(1))
     assert not net.module_.training and net.device == "cpu"
     assert net.module_.autoencoder.autocast_dtype is None and net.callbacks == []
 
@@ -201,7 +201,7 @@ def test_every_epoch_has_its_own_order_and_the_seed_decides():
 
 def test_guide_is_held_row_by_row_in_the_first_epochs_alone():
     rows = torch.arange(50).unsqueeze(1)
-    batches = ShuffledBatches(rows, 10, guide=Guide(-2.0 * rows, n_epochs=2))
+    batches = ShuffledBatches(rows, 10, clamped=ClampedResponsibilities(-2.0 * rows, n_epochs=2))
     for epoch in range(4):
         for batch in batches:
             assert isinstance(batch, tuple) == (epoch < 2)
@@ -213,25 +213,27 @@ def test_training_holds_the_start_s_responsibilities_in_its_first_epochs():
     plan, rows = make_plan(n_epochs=5, learning_rate=1e-3), draw_rows()
     net = make_net(make_vade(), plan)
     held = torch.full((N, 3), 1e-30).scatter_(1, torch.arange(N).unsqueeze(1) % 3, 1.0).log()
-    run(net, rows, plan, guide=Guide(held, n_epochs=2))
+    train(net, rows, plan, clamped=ClampedResponsibilities(held, n_epochs=2))
     kl = [record["kl_component"] for record in net.history]
     # one-hot under nearly uniform weights; free, this model has components that overlap
     assert len(kl) == 5 and kl[:2] == pytest.approx([np.log(3)] * 2, abs=0.02)
     assert max(kl[2:]) < 0.8
-    run(net, rows, plan)
+    train(net, rows, plan)
     assert net.history[5]["kl_component"] < 0.8  # the next run is free
 
 
-@pytest.mark.parametrize("n_epochs, n_guided", [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (8, 6), (51, 38)])
-def test_guide_lasts_three_quarters_of_the_epochs(n_epochs, n_guided):
+@pytest.mark.parametrize("n_epochs, n_clamped", [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (8, 6), (51, 38)])
+def test_guide_lasts_three_quarters_of_the_epochs(n_epochs, n_clamped):
     plan, responsibilities = make_plan(n_epochs), torch.eye(3, dtype=torch.float64)
-    guide = make_guide(Start("graph on the inputs", responsibilities), plan)
-    assert (guide.n_epochs if guide else 0) == n_guided
-    assert guide is None or guide.log_responsibilities.isfinite().all()
-    assert guide is None or torch.equal(guide.log_responsibilities.exp(), torch.eye(3)), "no tiny shares, no denormals"
-    assert make_guide(Start("random", responsibilities), plan) is None
-    own = make_guide(Start("graph on the inputs", responsibilities), plan, has_own_table=True)
-    assert (own.n_epochs if own else 0) == n_guided and (own is None or own.log_responsibilities is None)
+    clamped = clamp_responsibilities(Initialization("graph on the inputs", responsibilities), plan)
+    assert (clamped.n_epochs if clamped else 0) == n_clamped
+    assert clamped is None or clamped.log_responsibilities.isfinite().all()
+    assert clamped is None or torch.equal(clamped.log_responsibilities.exp(), torch.eye(3)), (
+        "no tiny shares, no denormals"
+    )
+    assert clamp_responsibilities(Initialization("random", responsibilities), plan) is None
+    own = clamp_responsibilities(Initialization("graph on the inputs", responsibilities), plan, has_own_table=True)
+    assert (own.n_epochs if own else 0) == n_clamped and (own is None or own.log_responsibilities is None)
 
 
 def test_rows_share_the_memory_of_the_array(tmp_path):
@@ -242,25 +244,27 @@ def test_rows_share_the_memory_of_the_array(tmp_path):
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert as_rows(mapped).data_ptr() == mapped.ctypes.data
-    train(Parabola(), make_plan(1, 2), rows=as_rows(mapped))
+    train_new(Parabola(), make_plan(1, 2), rows=as_rows(mapped))
 
 
 # --------------------------------------------------------------------------------- schedule and convergence
 
 
 def test_step_size_warms_up_linearly_and_decays_as_a_cosine():
-    schedule = StepSize(n_steps=110, n_warmup=10, anneal=True)
+    schedule = StepSizeSchedule(n_steps=110, n_warmup=10, anneal=True)
     steps = [0, 4, 9, 10, 60, 85, 110, 200]
     expected = [1 / 11, 5 / 11, 10 / 11, 1, 0.5, 0.5 - 0.125**0.5, 0, 0]
     np.testing.assert_allclose([schedule.factor(step) for step in steps], expected, atol=1e-12)
-    assert StepSize(50, n_warmup=200, anneal=True).n_warmup == 5, "the warm-up takes at most a tenth of the steps"
-    assert {StepSize(110, 10, anneal=False).factor(step) for step in steps} == {1.0}
+    assert StepSizeSchedule(50, n_warmup=200, anneal=True).n_warmup == 5, (
+        "the warm-up takes at most a tenth of the steps"
+    )
+    assert {StepSizeSchedule(110, 10, anneal=False).factor(step) for step in steps} == {1.0}
 
 
 def test_schedule_spans_all_steps_of_the_phase():
     watch = Watch()
-    train(Parabola(), make_plan(5, 10, 0.8), callbacks=[watch])
-    expected = [0.8 * StepSize(20, 2, anneal=True).factor(step) for step in range(20)]
+    train_new(Parabola(), make_plan(5, 10, 0.8), callbacks=[watch])
+    expected = [0.8 * StepSizeSchedule(20, 2, anneal=True).factor(step) for step in range(20)]
     np.testing.assert_allclose(watch.step_sizes, expected)
 
 
@@ -270,7 +274,7 @@ def test_moments_never_become_denormal_and_steps_stay_adam_s(fused):
     first_gradient = torch.tensor([1.0, 1e-3, 1e-12, 1e-30])
     parameters = [nn.Parameter(torch.ones(4)) for _ in range(2)]
     ours, plain = (torch.optim.Adam([parameter], lr=0.1, fused=fused) for parameter in parameters)
-    net, callback = SimpleNamespace(optimizer_=ours), ClearFaintMoments()
+    net, callback = SimpleNamespace(optimizer_=ours), FlushDenormals()
     callback.on_train_begin(net)
     n_denormal = {ours: 0, plain: 0}
     for step in range(1300):
@@ -290,13 +294,13 @@ def test_moments_never_become_denormal_and_steps_stay_adam_s(fused):
 def test_faint_moments_are_cleared_while_a_model_is_trained(monkeypatch):
     monkeypatch.setattr("skgmvae.training.callbacks.STEPS_PER_CLEARING", 2)
     monkeypatch.setattr("skgmvae.training.callbacks.FAINT", math.inf)
-    net, _ = train(make_vade(), make_plan(n_epochs=1, batch_size=N // 2))  # two steps, the second from nothing
+    net, _ = train_new(make_vade(), make_plan(n_epochs=1, batch_size=N // 2))  # two steps, the second from nothing
     for parameter, state in net.optimizer_.state.items():
         torch.testing.assert_close(state["exp_avg"], 0.1 * parameter.grad)
 
 
 def epochs_until_stop(bounds, tol=0.1, patience=3):
-    stop, net = StopWhenConverged(tol, patience), SimpleNamespace(history=[])
+    stop, net = ConvergenceStopping(tol, patience), SimpleNamespace(history=[])
     stop.on_train_begin(net)
     for bound in bounds:
         net.history.append({"lower_bound": bound})
@@ -323,9 +327,9 @@ def test_convergence_is_seen_after_an_epoch_that_was_undone():
 
 def test_run_tells_whether_it_converged():
     plan = make_plan(60, N, 0.05, tol=1e-3, anneal=False)
-    net, outcome = train(Parabola(), plan)
-    assert outcome == Outcome(converged=True, interrupted=False) and 10 < len(net.history) < 60
-    assert not train(Parabola(), make_plan(5, tol=0.0))[1].converged
+    net, outcome = train_new(Parabola(), plan)
+    assert outcome == TrainOutcome(converged=True, interrupted=False) and 10 < len(net.history) < 60
+    assert not train_new(Parabola(), make_plan(5, tol=0.0))[1].converged
 
 
 # ----------------------------------------------------------------------------------- divergence, Ctrl-C
@@ -334,10 +338,10 @@ def test_run_tells_whether_it_converged():
 def test_diverged_epoch_is_undone_and_training_goes_on_with_a_smaller_step():
     # four batches per epoch: the middle of the third epoch diverges
     watch = Watch()
-    net, outcome = train(
+    net, outcome = train_new(
         Parabola(lambda i: math.nan if i == 9 else 0.0), make_plan(6, 10, 0.08, anneal=False), callbacks=[watch]
     )
-    assert outcome == Outcome(converged=False, interrupted=False)
+    assert outcome == TrainOutcome(converged=False, interrupted=False)
     assert [math.isfinite(record["lower_bound"]) for record in net.history] == [True, True, False, True, True, True]
     torch.testing.assert_close(watch.states[3], watch.states[2], rtol=0, atol=0)
     assert watch.step_sizes == pytest.approx([0.08] * 12 + [0.02] * 12)
@@ -350,20 +354,20 @@ def test_diverged_epoch_is_undone_and_training_goes_on_with_a_smaller_step():
 def test_repeated_divergence_raises_with_the_rate():
     module = Parabola(lambda i: math.nan if i >= 8 else 0.0)
     with pytest.raises(ValueError, match=r"kl_latent stopped being finite .* learning_rate=0\.0039\. Lower"):
-        train(module, make_plan(20, 10, 1.0))
+        train_new(module, make_plan(20, 10, 1.0))
     assert module.n_calls == 4 * (2 + 5), "two good epochs and five attempts"
 
 
 @pytest.mark.parametrize("batch_size", [N, 10])
 def test_repeated_divergence_names_only_the_term_that_began_it(batch_size):
     with pytest.raises(ValueError, match="diverged: kl_latent stopped being finite"):
-        train(Parabola(lambda i: math.nan if i >= 8 else 0.0), make_plan(20, batch_size))
+        train_new(Parabola(lambda i: math.nan if i >= 8 else 0.0), make_plan(20, batch_size))
 
 
 def test_large_but_finite_buffers_are_no_divergence():
     module = Parabola()
     module.register_buffer("location", torch.tensor([1e39], dtype=torch.float64))
-    net, _ = train(module, make_plan(6))
+    net, _ = train_new(module, make_plan(6))
     assert len(net.history) == 6 and net.optimizer_.state, "an epoch was undone"
 
 
@@ -375,8 +379,8 @@ def interrupt(i):
 
 def test_interruption_within_an_epoch_keeps_the_state_and_is_told():
     watch = Watch()
-    net, outcome = train(Parabola(interrupt), make_plan(6, learning_rate=0.08), callbacks=[watch])
-    assert outcome == Outcome(converged=False, interrupted=True)
+    net, outcome = train_new(Parabola(interrupt), make_plan(6, learning_rate=0.08), callbacks=[watch])
+    assert outcome == TrainOutcome(converged=False, interrupted=True)
     assert len(watch.states) == 3 and torch.isfinite(net.module_.center).all()
     assert not torch.equal(net.module_.center, watch.states[0]), "nothing of the two epochs is kept"
     assert not net.module_.training
@@ -384,12 +388,12 @@ def test_interruption_within_an_epoch_keeps_the_state_and_is_told():
 
 
 def test_interrupted_epoch_leaves_no_incomplete_record():
-    net, _ = train(Parabola(interrupt), make_plan(6), callbacks=[Watch()])
+    net, _ = train_new(Parabola(interrupt), make_plan(6), callbacks=[Watch()])
     assert [set(record) >= {"lower_bound", *ELBOTerms._fields} for record in net.history] == [True, True]
 
 
 def test_interruption_after_a_divergence_keeps_the_last_finite_state():
-    net, _ = train(Parabola(lambda i: math.nan if i == 8 else interrupt(i)), make_plan(6))
+    net, _ = train_new(Parabola(lambda i: math.nan if i == 8 else interrupt(i)), make_plan(6))
     assert torch.isfinite(net.module_.center).all()
 
 
@@ -423,14 +427,14 @@ def test_fit_with_a_spoilt_last_epoch_still_has_a_finite_bound(spoilt_step, inte
 
 def test_early_stopping_of_a_user_is_no_interruption():
     stopping = EarlyStopping("lower_bound", patience=2, threshold=1e3, threshold_mode="abs", lower_is_better=False)
-    net, outcome = train(Parabola(), make_plan(8), callbacks=[stopping])
+    net, outcome = train_new(Parabola(), make_plan(8), callbacks=[stopping])
     assert not outcome.interrupted and len(net.history) < 8
 
 
 def test_interruption_is_forgotten_by_the_next_run():
-    net, outcome = train(Parabola(interrupt), make_plan(6))
+    net, outcome = train_new(Parabola(interrupt), make_plan(6))
     assert outcome.interrupted
-    assert not run(net, draw_rows(), make_plan(0)).interrupted
+    assert not train(net, draw_rows(), make_plan(0)).interrupted
 
 
 # -------------------------------------------------------------------------------------- users' callbacks
@@ -438,22 +442,22 @@ def test_interruption_is_forgotten_by_the_next_run():
 
 def test_callbacks_that_record_per_batch_work_and_leave_nothing_behind():
     scheduler = LRScheduler("StepLR", step_size=2, gamma=0.5, step_every="batch")
-    net, _ = train(Parabola(), make_plan(2), callbacks=[("rate", scheduler)])
+    net, _ = train_new(Parabola(), make_plan(2), callbacks=[("rate", scheduler)])
     assert [record["batches"] for record in net.history] == [[{}], [{}]]
-    run(net, draw_rows(), make_plan(2), callbacks=[scheduler])
+    train(net, draw_rows(), make_plan(2), callbacks=[scheduler])
     assert len(net.history) == 4
 
 
 def test_schedule_of_a_user_takes_effect():
     watch = Watch()
     scheduler = LRScheduler("StepLR", step_size=2, gamma=0.1, step_every="batch")
-    train(Parabola(), make_plan(1, anneal=False), callbacks=[scheduler, watch])
+    train_new(Parabola(), make_plan(1, anneal=False), callbacks=[scheduler, watch])
     assert watch.step_sizes == pytest.approx([0.01, 0.01, 0.001, 0.001])
 
 
 def test_gradients_are_announced_so_that_they_can_be_clipped():
     # Adam itself does not mind the gradient's scale: look at the gradient that it was given
-    net, _ = train(Parabola(), make_plan(1, N), callbacks=[GradientNormClipping(1e-3)])
+    net, _ = train_new(Parabola(), make_plan(1, N), callbacks=[GradientNormClipping(1e-3)])
     assert net.module_.center.grad.norm() <= 1.001e-3
 
 
@@ -462,7 +466,7 @@ def test_gradients_are_announced_so_that_they_can_be_clipped():
 
 @pytest.mark.parametrize("duplicate", [lambda net: pickle.loads(pickle.dumps(net)), copy.deepcopy])
 def test_a_copy_of_a_trained_net_answers_alike_and_trains_on_alike(duplicate):
-    net, _ = train(make_vade(), make_plan())
+    net, _ = train_new(make_vade(), make_plan())
     clone = duplicate(net)
     assert clone.module is clone.module_ and net.module is net.module_ and clone.module_ is not net.module_
     assert clone.history.to_list() == net.history.to_list()
@@ -474,7 +478,7 @@ def test_a_copy_of_a_trained_net_answers_alike_and_trains_on_alike(duplicate):
     before, plan = parameters_of(net.module_), make_plan(2)
     for each in (net, clone):
         torch.manual_seed(1)
-        run(each, x, plan)
+        train(each, x, plan)
         assert len(each.history) == 5
         if each is net:
             torch.testing.assert_close(parameters_of(clone.module_), before, rtol=0, atol=0)
@@ -511,7 +515,7 @@ def test_rows_that_are_on_the_cuda_device_stay_there():
         rows = torch.empty(N, D, device="cuda")
         held = torch.empty(N, 3, device="cuda")
         for name in ("cuda", "cuda:0"):
-            batches = ShuffledBatches(rows, 10, torch.device(name), Guide(held, 1))
+            batches = ShuffledBatches(rows, 10, torch.device(name), ClampedResponsibilities(held, 1))
             assert [(x.shape, x.device.type, u.device.type) for x, u in batches] == [((10, D), "cuda", "cuda")] * 4
 
 
@@ -547,7 +551,7 @@ def test_bfloat16_is_for_the_networks_alone(monkeypatch):
         before = parameters_of(model)
         for linear in (model.autoencoder.body[0], model.autoencoder.decoder[-1]):
             linear.register_forward_hook(lambda module, args, output: seen["networks"].add(output.dtype))
-        net, _ = train(model, make_plan(1, N, precision=precision))
+        net, _ = train_new(model, make_plan(1, N, precision=precision))
         assert seen["networks"] == {getattr(torch, precision)}
         assert seen["mathematics"] == {torch.float32, False}
         bounds[precision], steps[precision] = net.history[-1]["lower_bound"], parameters_of(model) - before
@@ -601,7 +605,9 @@ def test_pretraining_is_computed_once_for_one_set_of_plain_values(tmp_path):
 
 
 def test_interrupted_pretraining_is_an_interruption(monkeypatch):
-    monkeypatch.setattr("skgmvae.training.pretraining.run", lambda *args, **kwargs: Outcome(False, interrupted=True))
+    monkeypatch.setattr(
+        "skgmvae.training.pretraining.train", lambda *args, **kwargs: TrainOutcome(False, interrupted=True)
+    )
     with pytest.raises(KeyboardInterrupt):
         pretrain(draw_plane(), ARCHITECTURE, make_plan(1), seed=1)
 
@@ -610,19 +616,19 @@ def test_interrupted_pretraining_is_an_interruption(monkeypatch):
 
 
 def test_verbose_1_shows_a_bar_with_the_bound_and_2_a_line_per_epoch(capsys):
-    net, _ = train(Parabola(), make_plan(3), phase="warming", verbose=1)
+    net, _ = train_new(Parabola(), make_plan(3), phase="warming", verbose=1)
     shown = capsys.readouterr()
     bound = f"{net.history[-1]['lower_bound']:.4g}"
     assert shown.out == "" and "warming: 100%" in shown.err and f"lower_bound={bound}" in shown.err
 
-    net, _ = train(Parabola(), make_plan(3), verbose=2)
+    net, _ = train_new(Parabola(), make_plan(3), verbose=2)
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"] and shown.err == ""
     for line, record in zip(lines, net.history, strict=True):
-        assert f"lower_bound {record['lower_bound']:.4g}" in line and "kl_noise" not in line
+        assert f"lower_bound {record['lower_bound']:.4g}" in line and "kl_style" not in line
 
-    train(Parabola(), make_plan(3), verbose=0)
+    train_new(Parabola(), make_plan(3), verbose=0)
     assert capsys.readouterr() == ("", "")
     assert net.callbacks == [] and not list(tqdm._instances)
     pickle.dumps(net)

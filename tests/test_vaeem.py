@@ -265,15 +265,15 @@ def test_start_is_the_gaussian_mixture_of_the_embedding():
         reconstructed, embedding = autoencoder.reconstruct(x), autoencoder.embed(x)
         responsibilities = (3.0 * draw_noise(40, K)).softmax(-1)
         vade = VaDE(autoencoder, K, learn_weights=False).double()
-        vade.start_from(embedding, responsibilities)
-        model.start_from(embedding, responsibilities)
+        vade.initialize_from(embedding, responsibilities)
+        model.initialize_from(embedding, responsibilities)
         for head in (autoencoder.head, model.head):
             head.log_variance.weight.zero_()
         # other coordinates, the same reconstructions and the same responsibilities
         tolerance = {"rtol": 1e-4, "atol": 1e-4}  # the weights were copied in float32
         torch.testing.assert_close(model.reconstruct(x), reconstructed, **tolerance)
         torch.testing.assert_close(model.log_responsibilities(x), vade.log_responsibilities(x), **tolerance)
-    assert model.starting_responsibilities is responsibilities
+    assert model.initial_responsibilities is responsibilities
 
 
 def test_networks_of_other_sizes_than_the_autoencoder_begin_at_random():

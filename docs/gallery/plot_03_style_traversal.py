@@ -14,7 +14,7 @@ from skgmvae import GMVAEClustering
 from skgmvae.plotting import ComponentSamplesDisplay, StyleTraversalDisplay
 
 X, _ = load_digits(return_X_y=True)
-gmvae = GMVAEClustering(n_components=10, noise_dim=2, tol=3.0, random_state=0).fit(X)
+gmvae = GMVAEClustering(n_components=10, style_dim=2, tol=3.0, random_state=0).fit(X)
 
 # %%
 # On the left w is held at zero and the Gaussian varies; on the right w goes along its first axis, from three standard

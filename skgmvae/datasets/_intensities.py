@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skgmvae.rows import release
+from skgmvae.data.lazy import drop_page_cache
 
 
 def to_unit_interval(values: np.ndarray) -> np.ndarray:
@@ -56,5 +56,5 @@ class ScaledRows:
     def __getitem__(self, rows):
         part = self.array[rows]
         scaled = np.asarray(part, dtype=np.float32) / np.float32(self.divisor)
-        release(part)
+        drop_page_cache(part)
         return scaled

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class ELBOTerms(NamedTuple):
     """Terms of the evidence lower bound, one value per row, in nats, each with its natural sign.
 
-    ELBO = log_likelihood − kl_latent − kl_noise − max(λ, kl_component); the objective, not the model,
+    ELBO = log_likelihood − kl_latent − kl_style − max(λ, kl_component); the objective, not the model,
     puts them together.
 
     Attributes
@@ -19,7 +19,7 @@ class ELBOTerms(NamedTuple):
         E_q[log p(x|z)], in the units of the data.
     kl_latent : Tensor of shape (N,)
         E_q[KL(q(z|x) ‖ p(z|c, ·))].
-    kl_noise : Tensor of shape (N,)
+    kl_style : Tensor of shape (N,)
         KL(q(w|x) ‖ p(w)); zero for models without a noise variable.
     kl_component : Tensor of shape (N,)
         KL(q(c|x) ‖ π).
@@ -27,7 +27,7 @@ class ELBOTerms(NamedTuple):
 
     log_likelihood: Tensor
     kl_latent: Tensor
-    kl_noise: Tensor
+    kl_style: Tensor
     kl_component: Tensor
 
 
@@ -48,7 +48,7 @@ class Model(Protocol):
     likelihood: nn.Module
     embedding_dim: int
     noise_shape: tuple[int, ...]
-    random_start_is_weights: bool  # init_params='random' keeps the random weights, not random responsibilities
+    random_init_is_weights: bool  # init_params='random' keeps the random weights, not random responsibilities
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
 
@@ -79,7 +79,7 @@ class Model(Protocol):
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows drawn from the given components (shape (N,)), and their means E[x|z]; both of shape (N, D)."""
 
-    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+    def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """Set the mixture's parameters from responsibilities (N, K) of the rows at ``embedding`` (N, L)."""
 
     def reorder(self, order: Tensor) -> None:

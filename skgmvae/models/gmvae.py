@@ -18,8 +18,8 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
+from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead
-from skgmvae.models.starting import log_starting_weights, measure_start
 
 # the prior network begins almost constant in w: its output weights times this
 INITIAL_PRIOR_SLOPE = 0.1
@@ -30,7 +30,7 @@ class PriorNetwork(nn.Module):
 
     Parameters
     ----------
-    noise_dim : int
+    style_dim : int
         W.
     width : int
         Units of the one hidden layer, with tanh.
@@ -38,10 +38,10 @@ class PriorNetwork(nn.Module):
         K and L.
     """
 
-    def __init__(self, noise_dim: int, width: int, n_components: int, latent_dim: int) -> None:
+    def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
         super().__init__()
         self.shape = (n_components, latent_dim)
-        self.hidden = nn.Sequential(nn.Linear(noise_dim, width), nn.Tanh())
+        self.hidden = nn.Sequential(nn.Linear(style_dim, width), nn.Tanh())
         self.head = GaussianHead(width, n_components * latent_dim)
 
     def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ class PriorNetwork(nn.Module):
         mean, log_variance = self.head(self.hidden(w))
         return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
 
-    def begin_at(self, means: Tensor, variances: Tensor) -> None:
+    def initialize_at(self, means: Tensor, variances: Tensor) -> None:
         """Nearly these means and variances, both (K, L), whatever w."""
         for layer, bias in ((self.head.mean, means), (self.head.log_variance, variances.log())):
             layer.weight.mul_(INITIAL_PRIOR_SLOPE)
@@ -74,7 +74,7 @@ class GMVAE(nn.Module):
         Gives q(z|x) and p(x|z).
     n_components : int
         K.
-    noise_dim : int
+    style_dim : int
         W.
     prior_width : int
         Hidden units of the prior network.
@@ -86,13 +86,13 @@ class GMVAE(nn.Module):
         λ in nats. The objective applies it (Eq. 7); the terms do not depend on it.
     """
 
-    random_start_is_weights = True
+    random_init_is_weights = True
 
     def __init__(
         self,
         autoencoder: Autoencoder,
         n_components: int,
-        noise_dim: int,
+        style_dim: int,
         prior_width: int,
         *,
         learn_weights: bool = False,
@@ -100,13 +100,13 @@ class GMVAE(nn.Module):
         min_information: float = 0.0,
     ) -> None:
         super().__init__()
-        K, L, W = n_components, autoencoder.latent_dim, noise_dim
+        K, L, W = n_components, autoencoder.latent_dim, style_dim
         self.autoencoder = autoencoder
-        self.n_components, self.latent_dim, self.embedding_dim, self.noise_dim = K, L, L, W
+        self.n_components, self.latent_dim, self.embedding_dim, self.style_dim = K, L, L, W
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
-        self.noise_head = GaussianHead(autoencoder.body_width, W)
+        self.style_head = GaussianHead(autoencoder.body_width, W)
         self.prior = PriorNetwork(W, prior_width, K, L)
 
     @property
@@ -125,11 +125,11 @@ class GMVAE(nn.Module):
     def encode(self, standardized: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W)."""
         features = self.autoencoder.features(standardized)
-        return self.autoencoder.head(features), self.noise_head(features)
+        return self.autoencoder.head(features), self.style_head(features)
 
     def _draw(self, q_z: tuple[Tensor, Tensor], q_w: tuple[Tensor, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
         """z, shape (..., N, L), and w, shape (..., N, W), from noise that broadcasts to (..., N, L + W)."""
-        noise_z, noise_w = noise.split((self.latent_dim, self.noise_dim), -1)
+        noise_z, noise_w = noise.split((self.latent_dim, self.style_dim), -1)
         return reparameterize(*q_z, noise_z), reparameterize(*q_w, noise_w)
 
     def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
@@ -140,7 +140,7 @@ class GMVAE(nn.Module):
         standardized = self.autoencoder.standardize(x)
         q_z, q_w = self.encode(standardized)
         M = self.n_mc_samples
-        z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.noise_dim))
+        z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.style_dim))
         prior_mean, prior_log_variance = self.prior(w)
         prior = prior_mean, prior_log_variance, torch.exp(-prior_log_variance)
         log_weights = self.log_weights()
@@ -153,7 +153,7 @@ class GMVAE(nn.Module):
         return ELBOTerms(
             log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardized, z), M),
             kl_latent=mean_over_draws((posterior * divergences).sum(-1), M),  # Eq. 5
-            kl_noise=kl_standard_normal(*q_w),
+            kl_style=kl_standard_normal(*q_w),
             kl_component=mean_over_draws(kl_component, M if log_responsibilities is None else 1),
         )
 
@@ -183,7 +183,7 @@ class GMVAE(nn.Module):
         standardized = self.autoencoder.standardize(x)
 
         def log_joint(latents: Tensor) -> Tensor:
-            z, w = latents.split([self.latent_dim, self.noise_dim], -1)
+            z, w = latents.split([self.latent_dim, self.style_dim], -1)
             log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1)
             return self.autoencoder.log_likelihood(standardized, z) + log_prior + log_standard_normal(w)
 
@@ -196,7 +196,7 @@ class GMVAE(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each of shape (N, D); ``w`` (N, W) is drawn unless given."""
         if w is None:
-            w = self.weight_logits.new_empty(len(components), self.noise_dim).normal_(generator=generator)
+            w = self.weight_logits.new_empty(len(components), self.style_dim).normal_(generator=generator)
         mean, log_variance = self._prior_of(components, w)
         z = reparameterize(mean, log_variance, torch.empty_like(mean).normal_(generator=generator))
         output = self.autoencoder.decode(z)
@@ -214,15 +214,15 @@ class GMVAE(nn.Module):
         return mean, log_variance
 
     @torch.no_grad()
-    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+    def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """The prior network at the components' means and variances, q(w|x) at its prior, a narrow q(z|x)."""
-        start = measure_start(embedding, responsibilities)
-        self.prior.begin_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
-        for layer in (self.noise_head.mean, self.noise_head.log_variance):
+        start = estimate_moments(embedding, responsibilities)
+        self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
+        for layer in (self.style_head.mean, self.style_head.log_variance):
             layer.weight.zero_()
             layer.bias.zero_()
         if self.weight_logits.requires_grad:
-            self.weight_logits.copy_(log_starting_weights(start.counts))
+            self.weight_logits.copy_(initial_weight_logits(start.counts))
         self.autoencoder.set_posterior_variance(start.posterior_variance)
 
     def reorder(self, order: Tensor) -> None:

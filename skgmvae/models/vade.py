@@ -12,13 +12,13 @@ from skgmvae.functional import (
     noise_like,
     reparameterize,
     scale_gradient,
-    sharpen,
+    temper_posterior,
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
-from skgmvae.models.starting import log_starting_weights, measure_start
+from skgmvae.models.moments import estimate_moments, initial_weight_logits
 
 
 class VaDE(nn.Module):
@@ -41,7 +41,7 @@ class VaDE(nn.Module):
         Added to the diagonal of the covariances that the training starts from.
     """
 
-    random_start_is_weights = False
+    random_init_is_weights = False
     _layout: Tensor
 
     def __init__(
@@ -120,7 +120,7 @@ class VaDE(nn.Module):
         log_weights = self.log_weights()
         log_q, temperature = log_responsibilities, None
         if log_q is None:
-            log_q, temperature = sharpen(g, log_weights, self.min_information)
+            log_q, temperature = temper_posterior(g, log_weights, self.min_information)
         q = log_q.exp()
         kl_latent = -((q * g).sum(-1) + entropy_normal(log_variance))
         kl_component = kl_categorical(log_q, log_weights, q)
@@ -169,14 +169,14 @@ class VaDE(nn.Module):
         return likelihood.draw(output, generator), likelihood.mean(output)
 
     @torch.no_grad()
-    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+    def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """Weights, means and covariances from moments, and a narrow q(z|x)."""
-        start = measure_start(embedding, responsibilities, self.reg_covar)
+        start = estimate_moments(embedding, responsibilities, self.reg_covar)
         tied = self.covariance_type == "tied"
         self._set_covariances(start.pooled_covariance.unsqueeze(0) if tied else start.covariances)
         self.means.copy_(start.means)
         if self.weight_logits.requires_grad:
-            self.weight_logits.copy_(log_starting_weights(start.counts))
+            self.weight_logits.copy_(initial_weight_logits(start.counts))
         self.autoencoder.set_posterior_variance(start.posterior_variance)
 
     def _set_covariances(self, covariances: Tensor) -> None:

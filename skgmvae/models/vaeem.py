@@ -15,11 +15,12 @@ from skgmvae.functional import (
     noise_like,
     reparameterize,
     scale_gradient,
-    sharpen,
+    temper_posterior,
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.importance import log_evidence
+from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     copy_linear_layers,
@@ -31,7 +32,6 @@ from skgmvae.models.stacked import (
     stacked_layer,
     take_own,
 )
-from skgmvae.models.starting import StartingMoments, log_starting_weights, measure_start
 
 FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) where the networks begin with random weights
 
@@ -63,7 +63,7 @@ class VAEEM(nn.Module):
         λ in nats; u is sharpened until KL(u ‖ π) = λ.
     """
 
-    random_start_is_weights = False  # random responsibilities, as in the paper
+    random_init_is_weights = False  # random responsibilities, as in the paper
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class VAEEM(nn.Module):
         self.n_networks = K  # that every row passes
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
-        self.starting_responsibilities: Tensor | None = None  # (N, K), for the first M-steps
+        self.initial_responsibilities: Tensor | None = None  # (N, K), for the first M-steps
         self.reseeded: list[tuple[int, int]] = []  # (EM iteration, component)
         self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
         self.likelihood = autoencoder.likelihood.repeat(K)
@@ -179,7 +179,7 @@ class VAEEM(nn.Module):
 
         u maximizes Σ_c u_c ELBO_c − max(λ, KL(u ‖ π)); no gradient passes through it.
         """
-        return sharpen(elbo, self.log_weights(), self.min_information)
+        return temper_posterior(elbo, self.log_weights(), self.min_information)
 
     def weighted_terms(self, x: Tensor, responsibilities: Tensor) -> ELBOTerms:
         """The M-step as in the paper: terms of Σ_c u_c ELBO_c(x) for rows (N, D) and given u (N, K).
@@ -279,20 +279,20 @@ class VAEEM(nn.Module):
     # -------------------------------------------------------------------------------- start, renumbering
 
     @torch.no_grad()
-    def start_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
+    def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """Keep the responsibilities for the first M-steps; whiten each component's embedding.
 
         The second for networks copied from the autoencoder: see ``_whiten``. The components then begin
         as a full-covariance Gaussian mixture in the embedding.
         """
-        self.starting_responsibilities = responsibilities
-        start = measure_start(embedding, responsibilities)
+        self.initial_responsibilities = responsibilities
+        start = estimate_moments(embedding, responsibilities)
         if self.weight_logits.requires_grad:
-            self.weight_logits.copy_(log_starting_weights(start.counts))
+            self.weight_logits.copy_(initial_weight_logits(start.counts))
         if self.copies_autoencoder:
             self._whiten(start)
 
-    def _whiten(self, start: StartingMoments) -> None:
+    def _whiten(self, start: ComponentMoments) -> None:
         """Change coordinates so that N(0, I) stands for N(m_c, S_c) of the embedding.
 
         With S = V Λ Vᵀ, encoder c ends in z' = Λ^(−1/2) Vᵀ (z − m_c) and decoder c begins with

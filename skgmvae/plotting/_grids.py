@@ -211,7 +211,7 @@ class StyleTraversalDisplay:
         ----------
         estimator : GMVAEClustering
             Fitted.
-        direction : int or array-like of shape (noise_dim,), default=0
+        direction : int or array-like of shape (style_dim,), default=0
             An axis of w, or any direction.
         values : array-like of shape (n_points,), default=None
             Positions along it, in standard deviations of w; None: nine from −3 to 3.
@@ -239,7 +239,7 @@ class StyleTraversalDisplay:
             raise TypeError(f"{type(estimator).__name__} has no style variable w; pass a fitted GMVAEClustering")
         check_is_fitted(estimator)
         values = np.linspace(-3.0, 3.0, 9) if values is None else np.asarray(values, dtype=float)
-        w = np.outer(values, _direction(direction, estimator.noise_dim))
+        w = np.outer(values, _direction(direction, estimator.style_dim))
         images = np.concatenate([estimator.traverse(w, component=c) for c in range(len(estimator.weights_))])
         if inverse_transform is not None:
             images = inverse_transform(images)
@@ -284,13 +284,13 @@ def _square_shape(n_features: int) -> tuple[int, int]:
     return side, side
 
 
-def _direction(direction: int | ArrayLike, noise_dim: int) -> np.ndarray:
+def _direction(direction: int | ArrayLike, style_dim: int) -> np.ndarray:
     """A vector in the space of w."""
     if np.ndim(direction) > 0:
         return np.asarray(direction, dtype=float)
-    if not isinstance(direction, Integral) or direction not in range(noise_dim):
-        raise ValueError(f"direction must be an axis of w from 0 to {noise_dim - 1}, or a vector; got {direction!r}")
-    return np.eye(noise_dim)[int(direction)]
+    if not isinstance(direction, Integral) or direction not in range(style_dim):
+        raise ValueError(f"direction must be an axis of w from 0 to {style_dim - 1}, or a vector; got {direction!r}")
+    return np.eye(style_dim)[int(direction)]
 
 
 def _figure_size(n_rows: int, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -76,7 +76,7 @@ class HistoryDisplay:
             Itself, with ``axes_`` and ``figure_``.
         """
         above, below = _make_pair(ax)
-        shown = [name for name, values in self.history.items() if name != "kl_noise" or np.any(values)]
+        shown = [name for name, values in self.history.items() if name != "kl_style" or np.any(values)]
         for name, color, style in zip(shown, COLORS, LINE_STYLES, strict=False):
             values = self.history[name]
             options = {"color": color, "linestyle": style, "label": name, **line_kwargs}

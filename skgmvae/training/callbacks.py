@@ -14,7 +14,7 @@ FAINT = 1e-24
 STEPS_PER_CLEARING = 256  # from FAINT a first moment decays to 2e-36, not yet denormal
 
 
-class StepSize(Callback):
+class StepSizeSchedule(Callback):
     """The step size of every step: a linear warm-up and a cosine decay to zero, or constant.
 
     Parameters
@@ -52,7 +52,7 @@ class StepSize(Callback):
         self.step_ += 1
 
 
-class ClearFaintMoments(Callback):
+class FlushDenormals(Callback):
     """Set moments of Adam that are too small to move a parameter to zero, now and then.
 
     Of a gradient that stays zero (a unit that no row activates, a pixel that is never lit) the moments decay for
@@ -78,7 +78,7 @@ class ClearFaintMoments(Callback):
                 state[name].copy_(nn.functional.hardshrink(state[name], FAINT))
 
 
-class StopWhenConverged(Callback):
+class ConvergenceStopping(Callback):
     """Stop when the best bound of the last ``patience`` epochs is within ``tol`` of the best before them.
 
     A bound that falls has not converged: it often does while the step size is warmed up.

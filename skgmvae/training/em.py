@@ -1,4 +1,4 @@
-"""Expectation-maximization through skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
+"""EStep-maximization through skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
 
 import math
 from collections.abc import Iterator
@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skgmvae.data.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.models.starting import log_starting_weights
+from skgmvae.models.moments import initial_weight_logits
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.training.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
-from skgmvae.training.expectation import Expectation
-from skgmvae.training.net import BoundNet
+from skgmvae.training.e_step import EStep
+from skgmvae.training.net import ELBONet
 from skgmvae.training.progress import LOGGER
 
-MIN_HELD_STEPS = 200  # optimizer steps that networks of random weights take before the first new responsibilities
+MIN_CLAMPED_STEPS = 200  # optimizer steps that networks of random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
 PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
 MIN_STEPS = 5  # and at least so many
 
 
 @dataclass(frozen=True)
-class EMSettings:
+class EMConfig:
     """How EM is run; see :class:`~skgmvae.VAEEMClustering` for the first two.
 
     Attributes
@@ -69,7 +69,7 @@ class MStepBatches:
         return self.n_steps
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self.net.expectation_.device
+        device = self.net.e_step_.device
         for rows, u, n_steps in self._buffers():
             shares = u.mean(0)
             # where the rows are, all at once: a transfer per step would make the device wait
@@ -78,7 +78,7 @@ class MStepBatches:
 
     def _buffers(self) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Rows to draw from, their responsibilities, and for how many steps."""
-        rows, u = self.net.expectation_.rows, self.net.expectation_.responsibilities
+        rows, u = self.net.e_step_.rows, self.net.e_step_.responsibilities
         if isinstance(rows, Tensor):
             yield rows, u, self.n_steps
             return
@@ -97,25 +97,25 @@ class MStepBatches:
         return torch.cat(passes)[:n_draws]
 
 
-class EMNet(BoundNet):
-    """A :class:`BoundNet` for :class:`~skgmvae.models.VAEEM`: an epoch is an M-step, then an E-step.
+class EMNet(ELBONet):
+    """A :class:`ELBONet` for :class:`~skgmvae.models.VAEEM`: an epoch is an M-step, then an E-step.
 
     ``history`` holds for every EM iteration the terms at its E-step, with z at the means of q_c(z|x) – the
     bound is then an estimate that rises by about half a nat per latent direction in use – and
     ``evaluated_share``, the share of all pairs of row and component that the E-step looked at. The last E-step
-    of a training looks at all. While the start is held, M-steps have its responsibilities and E-steps keep them.
+    of a training looks at all. While the initial responsibilities are clamped, M-steps have its responsibilities and E-steps keep them.
 
     Parameters
     ----------
     module : VAEEM
-    em : EMSettings
+    em : EMConfig
     **options
-        As for :class:`BoundNet`.
+        As for :class:`ELBONet`.
     """
 
     has_own_table = True
 
-    def __init__(self, module: VAEEM, *, em: EMSettings, **options: Any) -> None:
+    def __init__(self, module: VAEEM, *, em: EMConfig, **options: Any) -> None:
         self.em = em
         super().__init__(module, **options)
 
@@ -126,11 +126,11 @@ class EMNet(BoundNet):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """The start's responsibilities, or an E-step where there was an earlier training."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        start, self.module_.starting_responsibilities = self.module_.starting_responsibilities, None
-        self.expectation_ = Expectation(X, torch.device(self.device), start)
+        start, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
+        self.e_step_ = EStep(X, torch.device(self.device), start)
         self.n_reseeds_ = [0] * self.module_.n_components
         self.is_first_iteration_, self.is_first_training_ = True, start is not None
-        self.n_held_ = self._count_held_iterations(len(self.get_iterator(X))) if start is not None else 0
+        self.n_clamped_ = self._count_clamped_iterations(len(self.get_iterator(X))) if start is not None else 0
         if start is None:
             self._e_step()
 
@@ -138,12 +138,12 @@ class EMNet(BoundNet):
         """What the M-step does in closed form, and components that have lost their rows."""
         super().on_epoch_begin(net, **kwargs)
         # not in the first iteration: a block of a stream may happen to lack a component's rows
-        if not self.is_first_iteration_ and self.n_held_ <= 0:
+        if not self.is_first_iteration_ and self.n_clamped_ <= 0:
             reseed_empty_components(self)
         self.is_first_iteration_ = False
         if self.module_.weight_logits.requires_grad:
-            counts = self.expectation_.responsibilities.sum(0)
-            self.module_.weight_logits.data.copy_(log_starting_weights(counts))
+            counts = self.e_step_.responsibilities.sum(0)
+            self.module_.weight_logits.data.copy_(initial_weight_logits(counts))
 
     def compute_terms(self, batch: Any) -> ELBOTerms:
         """Terms of the M-step's objective, one per draw or row."""
@@ -153,31 +153,31 @@ class EMNet(BoundNet):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """The E-step; its terms are the epoch's record."""
         super().on_epoch_end(net, **kwargs)
-        self.n_held_ -= 1
-        if self.n_held_ == 0:
-            self.expectation_.may_be_partial = False  # the rows are looked at as they were under other networks
-        self._record(self._e_step(self.em.pairs_per_row, hold=self.n_held_ > 0))
+        self.n_clamped_ -= 1
+        if self.n_clamped_ == 0:
+            self.e_step_.may_be_partial = False  # the rows are looked at as they were under other networks
+        self._record(self._e_step(self.em.pairs_per_row, clamp=self.n_clamped_ > 0))
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """A whole E-step where the last was not; what is known of the rows is not kept."""
         super().on_train_end(net, X=X, y=y, **kwargs)
-        expectation = self.expectation_
-        if expectation.evaluated_share < 1.0 and len(self.history):
-            expectation.may_be_partial = False
+        e_step = self.e_step_
+        if e_step.evaluated_share < 1.0 and len(self.history):
+            e_step.may_be_partial = False
             self._record(self._e_step())
         if self.is_first_training_:
             self._number_by_size()
         # a tensor outside the module would be pickled with its device
-        del self.expectation_
+        del self.e_step_
         self.__dict__.pop("shares_", None)
 
-    def _count_held_iterations(self, n_steps: int) -> int:
+    def _count_clamped_iterations(self, n_steps: int) -> int:
         """Iterations, of ``n_steps`` each, whose M-steps have the start's responsibilities."""
-        n_guided = self.guide_.n_epochs if self.guide_ is not None else 1
+        n_clamped = self.clamped_.n_epochs if self.clamped_ is not None else 1
         if self.module_.copies_autoencoder:
-            return n_guided
+            return n_clamped
         # random networks explain every row alike, and would undo even a random start
-        return max(n_guided, math.ceil(min(MIN_HELD_STEPS, self.max_epochs * n_steps // 2) / n_steps))
+        return max(n_clamped, math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps))
 
     def _number_by_size(self) -> None:
         """Largest component first, the optimizer's memory included.
@@ -185,7 +185,7 @@ class EMNet(BoundNet):
         The estimator's own numbering, by a pass over all rows in float64, then finds nothing to do as a rule and
         need not make another.
         """
-        u = self.expectation_.responsibilities
+        u = self.e_step_.responsibilities
         if not len(u):
             return
         counts = torch.bincount(u.argmax(-1), minlength=u.shape[1])
@@ -197,34 +197,34 @@ class EMNet(BoundNet):
                     blocks = self.module_.blocks(value)
                     blocks.copy_(blocks[order])
 
-    def _e_step(self, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
+    def _e_step(self, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         self.module_.eval()
         try:
-            return self.expectation_.update(self.module_, pairs_per_row, hold=hold)
+            return self.e_step_.update(self.module_, pairs_per_row, clamp=clamp)
         except KeyboardInterrupt:
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
             raise
 
     def _record(self, terms: ELBOTerms) -> None:
         self.record_terms(self._sum_terms([terms]) / len(terms.log_likelihood))
-        self.history.record("evaluated_share", self.expectation_.evaluated_share)
+        self.history.record("evaluated_share", self.e_step_.evaluated_share)
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> float:
         """Mean bound of ``rows`` in nats, at the means of q_c(z|x)."""
         self.module_.eval()
-        terms = Expectation(rows, torch.device(self.device)).update(self.module_)
+        terms = EStep(rows, torch.device(self.device)).update(self.module_)
         return float(self.criterion_.per_row(terms).double().mean())
 
 
 @torch.no_grad()
 def reseed_empty_components(net: EMNet) -> None:
     """Let each component that has lost its rows begin again as half of the largest one."""
-    model, expectation = net.module_, net.expectation_
-    counts = expectation.responsibilities.sum(0)
+    model, e_step = net.module_, net.e_step_
+    counts = e_step.responsibilities.sum(0)
     for component in (counts < net.em.min_rows).nonzero().flatten().tolist():
-        donor = int(expectation.responsibilities.sum(0).argmax())
-        if net.n_reseeds_[component] < net.em.max_reseeds and expectation.give_worst_half(donor, component):
+        donor = int(e_step.responsibilities.sum(0).argmax())
+        if net.n_reseeds_[component] < net.em.max_reseeds and e_step.give_worst_half(donor, component):
             copy_component(net, donor, component)
             net.n_reseeds_[component] += 1
             model.reseeded.append((len(net.history), component))

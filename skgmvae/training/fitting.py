@@ -12,18 +12,18 @@ import torch
 from sklearn.utils.validation import check_memory
 from torch import nn
 
-from skgmvae.rows import LazyRows, make_table
-from skgmvae.training.batches import Guide, as_rows
-from skgmvae.training.beginning import Start, start_model
-from skgmvae.training.contrast import learn_encoder
-from skgmvae.training.devices import MAX_SEED, check_device, seeded
-from skgmvae.training.net import BoundNet
+from skgmvae.data.batches import ClampedResponsibilities, as_rows
+from skgmvae.data.lazy import LazyRows, empty_or_memmap
+from skgmvae.initialization.contrastive import fit_contrastive_encoder
+from skgmvae.initialization.initialize import Initialization, initialize_model
+from skgmvae.runtime import MAX_SEED, check_device, seeded
+from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
 from skgmvae.training.progress import show_phase
-from skgmvae.training.trainer import Outcome, Plan, make_net, run
+from skgmvae.training.train import TrainConfig, TrainOutcome, make_net, train
 
-HELD_SHARE = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
-GUIDE_ROWS = 2**17  # at a time
+INIT_CLAMP = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
+CLAMP_ROWS = 2**17  # at a time
 # a share of less than e^-30 is none, and e^-200 is 0: tiny shares make denormal gradients, which slow all products down
 LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
 
@@ -43,13 +43,13 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A trained net and how it came about.
 
     Attributes
     ----------
-    net : BoundNet
-    outcome : Outcome
+    net : ELBONet
+    outcome : TrainOutcome
     lower_bound : float
         Of the last epoch, or of the start if there was none; nats per row.
     n_epochs : int
@@ -61,8 +61,8 @@ class Fitted:
     seconds : dict of str to float
     """
 
-    net: BoundNet
-    outcome: Outcome
+    net: ELBONet
+    outcome: TrainOutcome
     lower_bound: float
     n_epochs: int
     start: str = ""
@@ -75,8 +75,8 @@ def fit_from_scratch(
     architecture: Architecture,
     make_model: Callable[[nn.Module], nn.Module],
     *,
-    pretraining: Plan,
-    plan: Plan,
+    pretraining: TrainConfig,
+    config: TrainConfig,
     init_params: str,
     image_shape: Sequence[int] | None = None,
     n_init: int,
@@ -84,9 +84,9 @@ def fit_from_scratch(
     memory: Any = None,
     verbose: int = 0,
     callbacks: Any = None,
-    net_type: type[BoundNet] = BoundNet,
+    net_type: type[ELBONet] = ELBONet,
     net_options: dict[str, Any] | None = None,
-) -> Fitted:
+) -> FitResult:
     """One pretraining, ``n_init`` starts and trainings; the one with the best lower bound.
 
     Parameters
@@ -95,7 +95,7 @@ def fit_from_scratch(
     architecture : Architecture
     make_model : callable
         From an autoencoder to the model around it.
-    pretraining, plan : Plan
+    pretraining, config : TrainConfig
     init_params : str
     image_shape : (C, H, W), optional
         Of the rows, if they are images; whatever the networks are.
@@ -106,14 +106,14 @@ def fit_from_scratch(
     verbose : int
     callbacks : list of skorch callbacks or None
         For the training phase.
-    net_type : type of BoundNet
+    net_type : type of ELBONet
         Of the training phase.
     net_options : dict, optional
-        What ``net_type`` takes beyond a :class:`BoundNet`'s options.
+        What ``net_type`` takes beyond a :class:`ELBONet`'s options.
 
     Returns
     -------
-    Fitted
+    FitResult
     """
     clock = Stopwatch()
     # the first draw, whatever K, M and λ are, so that a grid over them shares the pretraining
@@ -122,28 +122,28 @@ def fit_from_scratch(
     weights, reconstruction = cached(X, architecture, pretraining, pretraining_seed, verbose=verbose)
     encoder = None
     if init_params == "contrastive" and image_shape is not None:
-        options = {"device": plan.device, "precision": plan.precision, "seed": pretraining_seed}
-        encoder = learn_encoder(X, image_shape, memory=memory, verbose=verbose, **options)
+        options = {"device": config.device, "precision": config.precision, "seed": pretraining_seed}
+        encoder = fit_contrastive_encoder(X, image_shape, memory=memory, verbose=verbose, **options)
     clock.lap("pretraining")
 
-    best: Fitted | None = None
+    best: FitResult | None = None
     for trial in range(n_init):
         which = f" {trial + 1} of {n_init}" if n_init > 1 else ""
         seed = int(random_state.randint(MAX_SEED))
-        with seeded(seed, check_device(plan.device)):
+        with seeded(seed, check_device(config.device)):
             autoencoder = make_autoencoder(architecture)
             autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
             model = make_model(autoencoder)
             rng = np.random.RandomState(seed)
-            is_held = net_type.has_own_table or (_n_held(plan) > 0 and init_params != "random")
+            is_held = net_type.has_own_table or (count_clamped_epochs(config) > 0 and init_params != "random")
             with show_phase(f"start{which}", verbose) as show:
-                start = start_model(
+                start = initialize_model(
                     model,
                     autoencoder,
                     X,
                     init_params,
                     rng,
-                    check_device(plan.device),
+                    check_device(config.device),
                     image_shape=image_shape,
                     encoder=encoder,
                     is_pretrained=pretraining.n_epochs > 0,
@@ -151,15 +151,15 @@ def fit_from_scratch(
                 )
                 show(start.name)
             clock.lap("start")
-            net = make_net(model, plan, net_type, **(net_options or {}))
-            guide = make_guide(start, plan, has_own_table=net_type.has_own_table)
+            net = make_net(model, config, net_type, **(net_options or {}))
+            clamped = clamp_responsibilities(start, config, has_own_table=net_type.has_own_table)
             start = start._replace(responsibilities=None)  # they may be large
             phase = f"training{which}"
-            outcome = run(net, as_rows(X), plan, guide=guide, phase=phase, verbose=verbose, callbacks=callbacks)
+            outcome = train(net, as_rows(X), config, clamped=clamped, phase=phase, verbose=verbose, callbacks=callbacks)
             bound = last_bound(net, X)
             clock.lap("training")
         if best is None or bound > best.lower_bound:
-            best = Fitted(net, outcome, bound, len(net.history), start.name, list(reconstruction), clock.seconds)
+            best = FitResult(net, outcome, bound, len(net.history), start.name, list(reconstruction), clock.seconds)
         if outcome.interrupted:
             break
     if best is None:
@@ -167,50 +167,52 @@ def fit_from_scratch(
     return best
 
 
-def last_bound(net: BoundNet, X: np.ndarray | LazyRows) -> float:
+def last_bound(net: ELBONet, X: np.ndarray | LazyRows) -> float:
     """Bound of the last epoch that was not undone, or of the net as it is if there was none."""
     bounds = [record["lower_bound"] for record in net.history if math.isfinite(record["lower_bound"])]
     return bounds[-1] if bounds else net.evaluate(as_rows(X))
 
 
-def _n_held(plan: Plan) -> int:
+def count_clamped_epochs(config: TrainConfig) -> int:
     """Epochs that hold on to the start; after them, of three or more, come two at least, to be compared."""
-    n = plan.n_epochs
-    return min(int(HELD_SHARE * n), max(n // 2, n - 2))
+    n = config.n_epochs
+    return min(int(INIT_CLAMP * n), max(n // 2, n - 2))
 
 
-def make_guide(start: Start, plan: Plan, *, has_own_table: bool = False) -> Guide | None:
+def clamp_responsibilities(
+    start: Initialization, config: TrainConfig, *, has_own_table: bool = False
+) -> ClampedResponsibilities | None:
     """The start's responsibilities for the first epochs; none where they are random."""
-    n_epochs = _n_held(plan)
+    n_epochs = count_clamped_epochs(config)
     if start.name == "random" or n_epochs == 0:
         return None
     if has_own_table:
-        return Guide(None, n_epochs)
-    held = torch.from_numpy(make_table(tuple(start.responsibilities.shape)))
-    for log_part, part in zip(held.split(GUIDE_ROWS), start.responsibilities.split(GUIDE_ROWS), strict=True):
+        return ClampedResponsibilities(None, n_epochs)
+    clamped_rows = torch.from_numpy(empty_or_memmap(tuple(start.responsibilities.shape)))
+    for log_part, part in zip(clamped_rows.split(CLAMP_ROWS), start.responsibilities.split(CLAMP_ROWS), strict=True):
         torch.log(part.float(), out=log_part)
         log_part.masked_fill_(log_part < LEAST_LOG, LOG_OF_NONE)
-    return Guide(held, n_epochs)
+    return ClampedResponsibilities(clamped_rows, n_epochs)
 
 
-def fit_further(
-    net: BoundNet,
+def continue_training(
+    net: ELBONet,
     X: np.ndarray | LazyRows,
-    plan: Plan,
+    config: TrainConfig,
     *,
     seed: int,
     verbose: int = 0,
     callbacks: Any = None,
     net_options: dict[str, Any] | None = None,
-) -> Fitted:
+) -> FitResult:
     """More epochs for a copy of ``net``, whose history goes on; ``net_options`` may differ from its own."""
     clock = Stopwatch()
     n_before = len(net.history)
     net = copy.deepcopy(net)
     for name, value in (net_options or {}).items():
         setattr(net, name, value)
-    with seeded(seed, check_device(plan.device)):
-        outcome = run(net, as_rows(X), plan, verbose=verbose, callbacks=callbacks)
+    with seeded(seed, check_device(config.device)):
+        outcome = train(net, as_rows(X), config, verbose=verbose, callbacks=callbacks)
         bound = last_bound(net, X)
     clock.lap("training")
-    return Fitted(net, outcome, bound, len(net.history) - n_before, seconds=clock.seconds)
+    return FitResult(net, outcome, bound, len(net.history) - n_before, seconds=clock.seconds)

@@ -11,11 +11,10 @@ from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from skgmvae.inference import forget_double
+from skgmvae._evaluation import discard_double_precision
+from skgmvae.data.batches import Batches, ClampedResponsibilities, Rows, ShuffledBatches
 from skgmvae.models.contract import ELBOTerms, join_terms
-from skgmvae.training.batches import Batches, Guide, Rows, ShuffledBatches
-from skgmvae.training.objective import LowerBound
-from skgmvae.training.optimizer import LeanAdam
+from skgmvae.training.objective import NegativeELBO
 
 BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # not called unless awaited: every step counts
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
@@ -27,7 +26,7 @@ def _inputs(batch: Any) -> tuple[Tensor, ...]:
     return batch if isinstance(batch, tuple) else (batch,)
 
 
-class BoundNet(NeuralNet):
+class ELBONet(NeuralNet):
     """A :class:`skorch.NeuralNet` whose module is a model of the contract.
 
     ``history`` has one row per epoch: ``lower_bound`` and every term of
@@ -51,16 +50,17 @@ class BoundNet(NeuralNet):
         self.min_information = min_information
         self.learning_rate = learning_rate
         fixed: dict[str, Any] = {
-            "criterion": LowerBound,
+            "criterion": NegativeELBO,
             "criterion__min_information": min_information,
-            "optimizer": LeanAdam,
+            "optimizer": torch.optim.Adam,
+            "optimizer__fused": True,
             "lr": learning_rate,
             "iterator_train": ShuffledBatches,
             "train_split": None,
             "verbose": 0,
         }
         super().__init__(module, **{**fixed, **options})
-        self.guide_: Guide | None = None  # what to hold on to in the first epochs of the next run
+        self.clamped_: ClampedResponsibilities | None = None  # what to hold on to in the first epochs of the next run
         self.awaited_: tuple[str, ...] = BATCH_HOOKS  # of these, what some callback does something at
         self.interrupted_ = False
         self.diverged_: list[str] = []  # terms of the epoch's first row that is not finite
@@ -78,7 +78,7 @@ class BoundNet(NeuralNet):
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
-        return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.guide_ if training else None)
+        return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.clamped_ if training else None)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimizer step on the mean bound of ``batch``."""
@@ -109,7 +109,7 @@ class BoundNet(NeuralNet):
         per_join = min(BATCHES_PER_JOIN, BATCHES_PER_READ)
         totals = torch.zeros(len(ELBOTerms._fields) + 1, dtype=torch.float64)
         n_rows = 0
-        forget_double(self.module_)
+        discard_double_precision(self.module_)
         self.diverged_ = []
         record = self.history[-1]
         record["batches"][:] = [{}]  # one for all batches: whatever callbacks note per batch is not kept

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from skgmvae.models.contract import ELBOTerms
 
 
-class LowerBound(nn.Module):
-    """Negative mean over rows of log_likelihood − kl_latent − kl_noise − max(λ, kl_component).
+class NegativeELBO(nn.Module):
+    """Negative mean over rows of log_likelihood − kl_latent − kl_style − max(λ, kl_component).
 
     Parameters
     ----------
@@ -31,4 +31,4 @@ class LowerBound(nn.Module):
         kl_component = terms.kl_component
         if self.min_information > 0.0:
             kl_component = kl_component.clamp_min(self.min_information)
-        return terms.kl_latent + terms.kl_noise + kl_component
+        return terms.kl_latent + terms.kl_style + kl_component

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skgmvae.data.batches import as_rows
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
-from skgmvae.training.batches import as_rows
-from skgmvae.training.devices import check_device, seeded
-from skgmvae.training.trainer import Plan, make_net, run
+from skgmvae.runtime import check_device, seeded
+from skgmvae.training.train import TrainConfig, make_net, train
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def make_autoencoder(architecture: Architecture) -> Autoencoder:
 
 
 def pretrain(
-    X: np.ndarray, architecture: Architecture, plan: Plan, seed: int, verbose: int = 0
+    X: np.ndarray, architecture: Architecture, config: TrainConfig, seed: int, verbose: int = 0
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     """Weights of a trained autoencoder, and its reconstruction term per epoch.
 
@@ -64,7 +64,7 @@ def pretrain(
     ----------
     X : ndarray of shape (N, D)
     architecture : Architecture
-    plan : Plan
+    config : TrainConfig
     seed : int
     verbose : int, default=0
 
@@ -79,9 +79,9 @@ def pretrain(
     KeyboardInterrupt
         On Ctrl-C: there is no mixture yet that would be worth keeping.
     """
-    with seeded(seed, check_device(plan.device)):
-        net = make_net(make_autoencoder(architecture), plan)
-        if plan.n_epochs > 0 and run(net, as_rows(X), plan, phase="pretraining", verbose=verbose).interrupted:
+    with seeded(seed, check_device(config.device)):
+        net = make_net(make_autoencoder(architecture), config)
+        if config.n_epochs > 0 and train(net, as_rows(X), config, phase="pretraining", verbose=verbose).interrupted:
             raise KeyboardInterrupt
     weights = {name: tensor.numpy(force=True) for name, tensor in net.module_.state_dict().items()}
     return weights, [record["log_likelihood"] for record in net.history]

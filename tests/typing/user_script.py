@@ -19,7 +19,7 @@ from skgmvae.plotting import (
 
 def cluster(X: np.ndarray, y: np.ndarray) -> dict[str, float]:
     vade = VaDEClustering(5, covariance_type="diag", hidden_layer_sizes=(64, 64), random_state=0).fit(X)
-    gmvae: GMVAEClustering = GMVAEClustering(5, noise_dim=3, image_shape=None, memory="cache").fit(X)
+    gmvae: GMVAEClustering = GMVAEClustering(5, style_dim=3, image_shape=None, memory="cache").fit(X)
     vaeem = VAEEMClustering(n_components=5, m_step="weighted", callbacks=[]).partial_fit(X)
     labels: np.ndarray = vade.predict(X)
     probabilities: np.ndarray = gmvae.predict_proba(X) + vaeem.predict_proba(X)

@@ -11,18 +11,18 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae._checks import check_rows
+from skgmvae._evaluation import chunk_rows, double_precision, map_chunks
 from skgmvae._mistakes import explained
-from skgmvae.inference import chunk_rows, double_precision, over_chunks
+from skgmvae._validation import check_rows
+from skgmvae.data.lazy import LazyRows
 from skgmvae.models.importance import count_draws, draw_noise
-from skgmvae.rows import LazyRows
-from skgmvae.training.devices import MAX_SEED, check_device
+from skgmvae.runtime import MAX_SEED, check_device
 
 N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) is no closed form
 N_MEAN_DRAWS = 128  # draws per component behind means_
 
 
-class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Inference methods of the deep mixtures: deterministic, in float64 by default, without effect on the estimator.
 
     A transformer itself, since scikit-learn's ``set_output`` wraps ``transform`` in the class that defines it.
@@ -38,7 +38,7 @@ class MixtureQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return check_rows(self, X, reset=False)
 
     def _over_chunks(self, method: Any, X: np.ndarray | LazyRows, n_copies: int = 1) -> np.ndarray:
-        return over_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
+        return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
 
     def _log_responsibilities(self, X: np.ndarray | LazyRows) -> np.ndarray:
         return self._over_chunks(self._assign(), X)

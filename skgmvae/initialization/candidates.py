@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-MAX_STARTS = 10  # of k-means and of a mixture, of which the best is taken …
+MAX_INITS = 10  # of k-means and of a mixture, of which the best is taken …
 MAX_CENTERS = 500  # … while those of all starts are no more than these
 MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
 
@@ -17,14 +17,14 @@ def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
     return np.eye(n_components)[labels]
 
 
-def count_starts(n_components: int) -> int:
+def count_inits(n_components: int) -> int:
     """How many starts: fewer of many components, the choice of whose first centers would take most of the time."""
-    return max(1, min(MAX_STARTS, MAX_CENTERS // n_components))
+    return max(1, min(MAX_INITS, MAX_CENTERS // n_components))
 
 
 def kmeans_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """One-hot labels of k-means, the best of ``MAX_STARTS``, of fewer where there are many components."""
-    kmeans = KMeans(n_components, n_init=count_starts(n_components), random_state=random_state)
+    """One-hot labels of k-means, the best of ``MAX_INITS``, of fewer where there are many components."""
+    kmeans = KMeans(n_components, n_init=count_inits(n_components), random_state=random_state)
     return one_hot(kmeans.fit_predict(points), n_components)
 
 
@@ -37,7 +37,7 @@ def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np
     if len(points) > MAX_MIXTURE_ROWS:
         rows = points[random_state.choice(len(points), MAX_MIXTURE_ROWS, replace=False)]
     reg_covar = max(1e-6, 1e-3 * float(rows.var(0).mean()))
-    n_starts = count_starts(n_components)
+    n_starts = count_inits(n_components)
     mixture = GaussianMixture(
         n_components, n_init=n_starts, tol=1e-3, max_iter=200, reg_covar=reg_covar, random_state=random_state
     )

@@ -9,18 +9,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
 
-from skgmvae.training.graphs import (
+from skgmvae.initialization.candidates import (
+    gmm_responsibilities,
+    kmeans_responsibilities,
+    one_hot,
+    random_responsibilities,
+)
+from skgmvae.initialization.graph import (
     graph_responsibilities,
     joint_responsibilities,
     neighbor_affinities,
     normalized_cut,
     partition,
-)
-from skgmvae.training.simple_starts import (
-    gmm_responsibilities,
-    kmeans_responsibilities,
-    one_hot,
-    random_responsibilities,
 )
 
 # 'auto' on the inputs: what speaks for the graph's clusters against the mixture's
@@ -31,7 +31,7 @@ N_LANDMARKS = 5_000  # of these, among which the nearest are looked for …
 N_NEAREST = 5  # … and so many of them give a further row its responsibilities
 
 
-def spread(
+def propagate(
     points: np.ndarray, responsibilities: np.ndarray, random_state: np.random.RandomState, *, is_random: bool = False
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function that gives further points (n, L) their responsibilities (n, K).
@@ -47,7 +47,7 @@ def spread(
     return nearest.fit(points[few], responsibilities[few]).predict
 
 
-STARTS: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]] = {
+STRATEGIES: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]] = {
     "graph": graph_responsibilities,
     "gmm": gmm_responsibilities,
     "kmeans": kmeans_responsibilities,
@@ -82,7 +82,7 @@ class Views(NamedTuple):
     is_trained: bool = True
 
 
-def choose_start(
+def choose_responsibilities(
     init_params: str, views: Views, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, np.ndarray]:
     """The start named ``init_params``, made in the embedding; for 'auto', one of graph and mixture.
@@ -111,7 +111,7 @@ def choose_start(
             raise ValueError("'contrastive' needs learned features.")
         return "graph on contrastive features", graph_responsibilities(learned, n_components, random_state)
     if init_params != "auto":
-        return init_params, STARTS[init_params](embedding, n_components, random_state)
+        return init_params, STRATEGIES[init_params](embedding, n_components, random_state)
     if inputs is not None:
         name, responsibilities = graph_or_mixture(inputs, n_components, random_state)
         return f"{name} on the inputs", responsibilities

@@ -15,15 +15,26 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
-from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, rows
-from skgmvae._checks import check_rows
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae._validation import check_rows
+from skgmvae.data import batches
+from skgmvae.data import lazy as rows
+from skgmvae.data.batches import ClampedResponsibilities, ShuffledBatches, plan_buffers
+from skgmvae.data.lazy import (
+    LazyRows,
+    PickedRows,
+    empty_or_memmap,
+    find_map,
+    is_better_read_lazily,
+    is_sliceable,
+    iter_chunks,
+)
 from skgmvae.datasets import ScaledRows
-from skgmvae.rows import LazyRows, PickedRows, cut, find_map, is_better_read_lazily, is_sliceable, make_table
-from skgmvae.training import batches, beginning, expectation
-from skgmvae.training import places as start_places
-from skgmvae.training.batches import Guide, ShuffledBatches, plan_buffers
-from skgmvae.training.devices import seeded
-from skgmvae.training.starts import choose_start
+from skgmvae.initialization import initialize as beginning
+from skgmvae.initialization import representations as start_places
+from skgmvae.initialization.strategies import choose_responsibilities
+from skgmvae.runtime import seeded
+from skgmvae.training import e_step as expectation
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 INFERENCE = ("predict", "predict_proba", "score_samples", "transform", "reconstruct")
@@ -88,10 +99,10 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
     monkeypatch.setattr(rows, "BLOCK_BYTES", 50 * D * 4)
     monkeypatch.setattr(batches, "BUFFER_BYTES", 200 * D * 4)
-    monkeypatch.setattr(start_places, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(start_places, "MAX_INIT_ROWS", 200)
     monkeypatch.setattr(expectation, "PART_VALUES", 250)
     for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
-        monkeypatch.setattr(f"skgmvae.inference.{name}", 16 * 32)  # 32 rows to a chunk of these networks
+        monkeypatch.setattr(f"skgmvae._evaluation.{name}", 16 * 32)  # 32 rows to a chunk of these networks
 
 
 def make(Estimator, quick, **settings):
@@ -109,7 +120,7 @@ def test_slices_are_the_numbers_in_a_type_that_holds_them(write, dtype, tmp_path
     assert is_better_read_lazily(array)
     lazy = LazyRows(array)
     assert lazy.dtype == (np.float64 if dtype is np.float64 else np.float32)
-    blocks = list(cut(lazy, lazy.block_rows))
+    blocks = list(iter_chunks(lazy, lazy.block_rows))
     assert len(blocks) > 5 and all(block.dtype == lazy.dtype and block.flags.c_contiguous for _, block in blocks)
     np.testing.assert_array_equal(np.concatenate([block for _, block in blocks]), X)
     assert [first for first, _ in blocks] == list(range(0, N, lazy.block_rows))
@@ -131,7 +142,7 @@ def test_pieces_are_those_of_an_array_though_blocks_are_read(small_blocks):
     X, _ = make_rows()
     guarded = Guarded(X)
     for size in (16, 60):
-        pieces, expected = list(cut(LazyRows(guarded), size)), list(cut(X, size))
+        pieces, expected = list(iter_chunks(LazyRows(guarded), size)), list(iter_chunks(X, size))
         assert [first for first, _ in pieces] == [first for first, _ in expected]
         assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(pieces, expected, strict=True))
     assert guarded.n_slices == -(-N // 48) + -(-N // 60)
@@ -148,7 +159,7 @@ def test_pages_of_a_memory_map_are_let_go(tmp_path):
     X.flush()
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     before = count_mapped()
-    total = sum(float(block.sum()) for _, block in cut(LazyRows(X), 250))
+    total = sum(float(block.sum()) for _, block in iter_chunks(LazyRows(X), 250))
     assert total == 8e6 and count_mapped() - before < 4e6
     scaled = ScaledRows(X)
     assert sum(float(scaled[i : i + 250].max()) > 0 for i in range(0, 8000, 250)) == 32
@@ -189,10 +200,10 @@ def test_validation_of_an_array_in_memory_makes_no_copy(tmp_path):
 
 
 def test_tables_are_files_without_a_name_when_they_are_large(monkeypatch, tmp_path):
-    assert find_map(make_table((10, 3))) is None
+    assert find_map(empty_or_memmap((10, 3))) is None
     monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    table = make_table((10, 3))
+    table = empty_or_memmap((10, 3))
     table[:] = 2.0
     assert find_map(table) is not None and table.dtype == np.float32 and (table == 2.0).all()
     assert os.name == "nt" or not list(tmp_path.iterdir())
@@ -203,7 +214,9 @@ def test_tables_are_files_without_a_name_when_they_are_large(monkeypatch, tmp_pa
 
 def test_epoch_over_blocks_holds_every_row_once_in_mixed_batches(small_blocks):
     X = np.repeat(np.arange(N, dtype=np.float32)[:, None], D, axis=1)
-    shuffled = ShuffledBatches(LazyRows(Guarded(X)), 20, guide=Guide(-2.0 * torch.arange(N).unsqueeze(1), 1))
+    shuffled = ShuffledBatches(
+        LazyRows(Guarded(X)), 20, clamped=ClampedResponsibilities(-2.0 * torch.arange(N).unsqueeze(1), 1)
+    )
     with seeded(0, torch.device("cpu")):
         held, free = list(shuffled), list(shuffled)
     assert len(held) == len(free) == len(shuffled) == 30
@@ -291,10 +304,10 @@ def test_nothing_is_read_whole(Estimator, init_params, quick, small_blocks):
 
 def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
     X, y = make_rows()
-    monkeypatch.setattr(start_places, "MAX_START_ROWS", 200)
+    monkeypatch.setattr(start_places, "MAX_INIT_ROWS", 200)
     for Estimator in ESTIMATORS:
         model = make(Estimator, quick, max_iter=2, init_params="graph").fit(X)
-        assert model.start_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
+        assert model.init_params_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
 
 
 @pytest.mark.parametrize(
@@ -309,12 +322,12 @@ def test_wide_rows_start_from_their_principal_components_too(pretrain_iter, star
 
     def choose(name, views, *arguments):
         places.append(views)
-        return choose_start(name, views, *arguments)
+        return choose_responsibilities(name, views, *arguments)
 
-    monkeypatch.setattr(beginning, "choose_start", choose)
+    monkeypatch.setattr(beginning, "choose_responsibilities", choose)
     settings = {"pretrain_iter": pretrain_iter, "max_iter": 2, "init_params": "auto"}
     model = make(VAEEMClustering, quick, **settings).fit(Guarded(X))
-    assert model.start_ == start and adjusted_rand_score(y, model.labels_) > 0.95
+    assert model.init_params_ == start and adjusted_rand_score(y, model.labels_) > 0.95
     # 200 of the rows, spread along as much variance as in any three directions
     (views,) = places
     assert views.components.shape == (200, 3) and views.embedding.shape[0] == 200

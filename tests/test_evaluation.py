@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, inference, single_precision
-from skgmvae.inference import chunk_rows, double_precision, over_chunks
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, _evaluation, single_precision
+from skgmvae._evaluation import chunk_rows, double_precision, map_chunks
 from skgmvae.models import VAEEM, VaDE
 from skgmvae.training.pretraining import Architecture, make_autoencoder
-from skgmvae.training.trainer import Plan, make_net, run
+from skgmvae.training.train import TrainConfig, make_net, train
 
 CPU = torch.device("cpu")
 N, D = 75, 4
@@ -33,12 +33,12 @@ def log_responsibilities(module, rows):
 
 def test_results_do_not_depend_on_the_chunks(monkeypatch):
     model, X = make_model(), draw_rows()
-    whole = over_chunks(model, log_responsibilities, X, CPU)
+    whole = map_chunks(model, log_responsibilities, X, CPU)
     assert chunk_rows(model) > N
-    monkeypatch.setattr(inference, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(_evaluation, "CHUNK_VALUES", 1)
     assert chunk_rows(model) < N / 4
-    in_chunks = over_chunks(model, log_responsibilities, X, CPU)
-    by_row = np.concatenate([over_chunks(model, log_responsibilities, X[i : i + 1], CPU) for i in range(N)])
+    in_chunks = map_chunks(model, log_responsibilities, X, CPU)
+    by_row = np.concatenate([map_chunks(model, log_responsibilities, X[i : i + 1], CPU) for i in range(N)])
     assert whole.dtype == np.float64 and whole.shape == (N, 3)
     np.testing.assert_allclose(in_chunks, whole, rtol=1e-10)
     np.testing.assert_allclose(by_row, whole, rtol=1e-10)
@@ -53,24 +53,24 @@ def test_chunks_make_room_for_stacked_networks():
 
 def test_results_of_more_and_of_fewer_axes_keep_their_shape():
     model, X = make_model(), draw_rows()
-    pairs = over_chunks(model, lambda double, rows: rows.unsqueeze(1) * rows.unsqueeze(2), X, CPU)
-    sums = over_chunks(model, lambda double, rows: rows.sum(1), X, CPU)
+    pairs = map_chunks(model, lambda double, rows: rows.unsqueeze(1) * rows.unsqueeze(2), X, CPU)
+    sums = map_chunks(model, lambda double, rows: rows.sum(1), X, CPU)
     np.testing.assert_array_equal(pairs, X[:, None] * X[:, :, None])
     np.testing.assert_allclose(sums, X.sum(1), rtol=1e-14)
 
 
 def test_no_rows_is_an_error():
     with pytest.raises(ValueError, match="no rows; pass at least one"):
-        over_chunks(make_model(), log_responsibilities, draw_rows()[:0], CPU)
+        map_chunks(make_model(), log_responsibilities, draw_rows()[:0], CPU)
 
 
 def test_float32_and_a_read_only_memmap_give_the_same_numbers(tmp_path):
     model, X = make_model(), draw_rows(np.float32)
     path = tmp_path / "X.npy"
     np.save(path, X)
-    expected = over_chunks(model, log_responsibilities, X.astype(np.float64), CPU)
+    expected = map_chunks(model, log_responsibilities, X.astype(np.float64), CPU)
     for rows in (X, np.load(path, mmap_mode="r"), np.asfortranarray(X)):
-        np.testing.assert_array_equal(over_chunks(model, log_responsibilities, rows, CPU), expected)
+        np.testing.assert_array_equal(map_chunks(model, log_responsibilities, rows, CPU), expected)
 
 
 def test_only_a_chunk_of_the_rows_is_read_at_a_time(monkeypatch):
@@ -88,9 +88,9 @@ def test_only_a_chunk_of_the_rows_is_read_at_a_time(monkeypatch):
             self.lengths.append(len(self.X[key]))
             return self.X[key]
 
-    monkeypatch.setattr(inference, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(_evaluation, "CHUNK_VALUES", 1)
     model, rows = make_model(), Rows(draw_rows(np.float32))
-    over_chunks(model, log_responsibilities, rows, CPU)
+    map_chunks(model, log_responsibilities, rows, CPU)
     assert sum(rows.lengths) == N
     assert max(rows.lengths) == chunk_rows(model) == 16
 
@@ -105,7 +105,7 @@ def test_module_and_global_generators_are_left_as_they_were():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     flags = []
-    over_chunks(model, lambda double, rows: (flags.append(double.training), double.embed(rows))[1], X, CPU)
+    map_chunks(model, lambda double, rows: (flags.append(double.training), double.embed(rows))[1], X, CPU)
     assert flags == [False] and model.training and all(module.training for module in model.modules())
     for name, tensor in model.state_dict().items():
         assert tensor.dtype == before[name].dtype
@@ -124,19 +124,19 @@ def load_other_weights(model):
     model.load_state_dict({name: tensor + 1 for name, tensor in model.state_dict().items()})
 
 
-def train(model):
-    plan = Plan(n_epochs=1, batch_size=N, learning_rate=0.1, device="cpu")
-    run(make_net(model, plan), torch.from_numpy(draw_rows(np.float32)), plan)
+def train_once(model):
+    plan = TrainConfig(n_epochs=1, batch_size=N, learning_rate=0.1, device="cpu")
+    train(make_net(model, plan), torch.from_numpy(draw_rows(np.float32)), plan)
 
 
-@pytest.mark.parametrize("change", [change_in_place, load_other_weights, train])
+@pytest.mark.parametrize("change", [change_in_place, load_other_weights, train_once])
 def test_the_float64_copy_is_kept_until_the_module_changes(change):
     model, X = make_model(), draw_rows()
     double = double_precision(model, CPU)
     assert double_precision(model, CPU) is double
-    before = over_chunks(model, log_responsibilities, X, CPU)
+    before = map_chunks(model, log_responsibilities, X, CPU)
     change(model)
-    after = over_chunks(model, log_responsibilities, X, CPU)
+    after = map_chunks(model, log_responsibilities, X, CPU)
     assert np.abs(after - before).max() > 1e-3
     torch.testing.assert_close(double_precision(model, CPU).means, model.means.double())
 
@@ -144,7 +144,7 @@ def test_the_float64_copy_is_kept_until_the_module_changes(change):
 def test_the_float64_copy_goes_with_the_module():
     model = make_model()
     reference = weakref.ref(double_precision(model, CPU))
-    assert model in inference._doubles
+    assert model in _evaluation._doubles
     del model
     gc.collect()
     assert reference() is None
@@ -159,10 +159,10 @@ def test_single_precision_answers_alike_without_a_float64_copy_and_leaves_fit_al
     X = blobs[0] + np.array([0.0, 1e6, 0.0, 0.0])  # digits that float32 does not have
     model = Estimator(3, **quick).fit(X)
     expected = model.predict(X), model.predict_proba(X), model.score_samples(X), model.transform(X)
-    inference._doubles.clear()
+    _evaluation._doubles.clear()
     with single_precision():
         labels, *others = model.predict(X), model.predict_proba(X), model.score_samples(X), model.transform(X)
-        assert not inference._doubles
+        assert not _evaluation._doubles
         assert all(other.dtype == np.float32 for other in others)
         again = Estimator(3, **quick).fit(X)
     np.testing.assert_array_equal(labels, expected[0])
@@ -178,7 +178,7 @@ def test_single_precision_ends_with_its_block_and_nests(monkeypatch):
     dtypes = []
 
     def look():
-        over_chunks(model, lambda module, rows: (dtypes.append(module.means.dtype), rows)[1], X, CPU)
+        map_chunks(model, lambda module, rows: (dtypes.append(module.means.dtype), rows)[1], X, CPU)
 
     model.eval()
     with pytest.raises(RuntimeError), single_precision():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skgmvae.rows import cut
+from skgmvae.data.lazy import iter_chunks
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 CHUNK_VALUES_OFF_CPU = 2**24  # other devices gain by larger products: 128 MiB
@@ -32,7 +32,7 @@ def double_precision(module: nn.Module, device: torch.device) -> nn.Module:
     return _doubles[module][1]
 
 
-def forget_double(module: nn.Module) -> None:
+def discard_double_precision(module: nn.Module) -> None:
     """Drop the float64 copy: fused optimizer steps change parameters without counting a version."""
     _doubles.pop(module, None)
 
@@ -55,13 +55,13 @@ def single_precision() -> Iterator[None]:
     ...     vade.predict_proba(X).dtype
     dtype('float32')
     """
-    with arithmetic(single=True):
+    with inference_precision(single=True):
         yield
 
 
 @contextmanager
-def arithmetic(*, single: bool) -> Iterator[None]:
-    """The arithmetic of :func:`over_chunks` within this context."""
+def inference_precision(*, single: bool) -> Iterator[None]:
+    """The arithmetic of :func:`map_chunks` within this context."""
     before = _is_single.set(single)
     try:
         yield
@@ -93,7 +93,7 @@ def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
 
 
 @torch.inference_mode()
-def over_chunks(
+def map_chunks(
     module: nn.Module,
     method: Callable[[Any, Tensor], Tensor],
     X: Any,
@@ -125,7 +125,7 @@ def over_chunks(
     model = _at_inference(module, device)
     target = next(model.parameters()).device
     dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
-    for first, chunk in cut(X, chunk_rows(model, n_copies)):
+    for first, chunk in iter_chunks(X, chunk_rows(model, n_copies)):
         rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
         result = method(model, rows).numpy(force=True)
         if out is None:

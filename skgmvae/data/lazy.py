@@ -70,7 +70,7 @@ class LazyRows:
         """The slice, written to ``out``; rows are checked the first time."""
         part = self.array[rows]
         np.copyto(out, part, casting="same_kind")
-        release(part)
+        drop_page_cache(part)
         if not self._are_checked[rows].all():
             assert_all_finite(out, input_name="X", estimator_name=self.owner)
             self._are_checked[rows] = True
@@ -79,7 +79,7 @@ class LazyRows:
     def __getstate__(self) -> dict[str, Any]:
         """What joblib hashes where ``memory`` caches a function of the rows: their content, block by block."""
         content = hashlib.blake2b(digest_size=16)
-        for _, block in cut(self, self.block_rows):
+        for _, block in iter_chunks(self, self.block_rows):
             content.update(block.data)
         return {"shape": self.shape, "dtype": str(self.dtype), "content": content.hexdigest()}
 
@@ -112,7 +112,7 @@ class PickedRows:
         return np.concatenate([self.X[start : start + size][part - start] for start, part in parts])
 
 
-def cut(X: Any, size: int) -> Iterator[tuple[int, NDArray]]:
+def iter_chunks(X: Any, size: int) -> Iterator[tuple[int, NDArray]]:
     """Consecutive pieces of ``size`` rows, each with the index of its first; lazy rows are read in whole blocks."""
     step = size * max(1, getattr(X, "block_rows", 1) // size)
     for first in range(0, len(X), step):
@@ -149,7 +149,7 @@ def find_map(array: Any) -> Any:
     return array
 
 
-def release(part: Any) -> None:
+def drop_page_cache(part: Any) -> None:
     """Let go of the mapped pages behind ``part``.
 
     They would count as this process's memory until the system needs it; they stay in the system's cache.
@@ -165,7 +165,7 @@ def release(part: Any) -> None:
     mapped._mmap.madvise(mmap.MADV_DONTNEED, start, length)
 
 
-def make_table(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray:
+def empty_or_memmap(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray:
     """An array to be filled; beyond ``MAX_TABLE_BYTES`` it lies in a temporary file that goes with it.
 
     The file has no name (on Windows one until it is closed), so that nothing is left even if the process is killed.

@@ -11,7 +11,7 @@ from skgmvae.functional import weighted_moments
 INITIAL_POSTERIOR_SHARE = 0.01
 
 
-class StartingMoments(NamedTuple):
+class ComponentMoments(NamedTuple):
     """Moments of the components in the latent space, in float64.
 
     Attributes
@@ -31,7 +31,7 @@ class StartingMoments(NamedTuple):
     posterior_variance: float
 
 
-def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float = 1e-6) -> StartingMoments:
+def estimate_moments(embedding: Tensor, responsibilities: Tensor, reg_covar: float = 1e-6) -> ComponentMoments:
     """Maximizers of the bound for given responsibilities and q(z|x) = N(embedding, v I).
 
     Each covariance is that of the embedding of its rows plus v I. It is then drawn towards the pooled one
@@ -46,7 +46,7 @@ def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float 
 
     Returns
     -------
-    StartingMoments
+    ComponentMoments
     """
     L = embedding.shape[1]
     counts, means, scatter = weighted_moments(embedding.double(), responsibilities.double())
@@ -56,9 +56,9 @@ def measure_start(embedding: Tensor, responsibilities: Tensor, reg_covar: float 
     # one width for all directions: the embedding of few features lies near a plane
     posterior_variance = float(INITIAL_POSTERIOR_SHARE * pooled.diagonal().mean()) + reg_covar
     added = (posterior_variance + reg_covar) * torch.eye(L, dtype=pooled.dtype, device=pooled.device)
-    return StartingMoments(counts, means, shrunk + added, pooled + added, posterior_variance)
+    return ComponentMoments(counts, means, shrunk + added, pooled + added, posterior_variance)
 
 
-def log_starting_weights(counts: Tensor) -> Tensor:
+def initial_weight_logits(counts: Tensor) -> Tensor:
     """Logits of π; a component without rows keeps the weight of one, so that it can come back."""
     return counts.clamp_min(1.0).log()

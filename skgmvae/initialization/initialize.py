@@ -7,28 +7,35 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from skgmvae.inference import over_chunks
+from skgmvae._evaluation import map_chunks
+from skgmvae.data.lazy import LazyRows, PickedRows, empty_or_memmap
+from skgmvae.initialization.representations import (
+    embedding,
+    features,
+    gradients,
+    inputs,
+    principal_components,
+    subsample_rows,
+)
+from skgmvae.initialization.strategies import Views, choose_responsibilities, propagate
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
-from skgmvae.rows import LazyRows, PickedRows, make_table
-from skgmvae.training.places import embedding, features, gradients, inputs, principal_components, some_rows
-from skgmvae.training.starts import Views, choose_start, spread
 
 MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
 RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
 # of standardized features, at most, where the weights are random: under the large residuals of such a decoder
 # the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
-RANDOM_START_VARIANCE = 0.1
+RANDOM_INIT_VARIANCE = 0.1
 
 
-class Start(NamedTuple):
+class Initialization(NamedTuple):
     """Name of a start and its responsibilities (N, K); None where the model keeps its random weights."""
 
     name: str
     responsibilities: Any
 
 
-def start_model(
+def initialize_model(
     model: Any,
     autoencoder: Autoencoder,
     X: np.ndarray | LazyRows,
@@ -40,50 +47,50 @@ def start_model(
     encoder: ImageEncoder | None = None,
     is_pretrained: bool = True,
     for_all_rows: bool = True,
-) -> Start:
+) -> Initialization:
     """Set the parameters that the training starts from: the mixture's by responsibilities in the embedding.
 
-    These are made on ``MAX_START_ROWS`` rows at most and spread to the others. Where rows are images of ``image_shape``
+    These are made on ``MAX_INIT_ROWS`` rows at most and spread to the others. Where rows are images of ``image_shape``
     (C, H, W), 'auto' looks at their gradients instead of their pixels; where the embedding is not pretrained, it does
     without it if it can. 'contrastive' looks at what the ``encoder`` has learned. Without ``for_all_rows`` the
     responsibilities may be None where there are many rows.
     """
     autoencoder.eval()
-    if init_params == "random" and model.random_start_is_weights:
-        _start_variance(model, X, device, at_most=RANDOM_START_VARIANCE)
-        return Start(init_params, None)
-    some = some_rows(X, random_state)
+    if init_params == "random" and model.random_init_is_weights:
+        _start_variance(model, X, device, at_most=RANDOM_INIT_VARIANCE)
+        return Initialization(init_params, None)
+    some = subsample_rows(X, random_state)
     place = embedding(autoencoder)
-    embedded = points = place.of(some, device)
+    embedded = points = place.transform(some, device)
     views = Views(embedded, is_trained=is_pretrained, of_images=image_shape is not None)
     if init_params == "contrastive" and encoder is not None:
         place = features(encoder)
-        points = place.of(some, device)
+        points = place.transform(some, device)
         views = views._replace(learned=points)
     elif init_params == "auto" and image_shape is None and X.shape[1] <= MAX_INPUT_FEATURES:
         place = inputs(autoencoder)
-        points = place.of(some, device)
+        points = place.transform(some, device)
         views = views._replace(inputs=points)
     elif init_params == "auto":
         seen = inputs(autoencoder) if image_shape is None else gradients(autoencoder, image_shape)
         principal = principal_components(seen, some, random_state, device)
-        components = principal.of(some, device)
+        components = principal.transform(some, device)
         views = views._replace(components=components)
         if not is_pretrained:
             place, points = principal, components
-    name, responsibilities = choose_start(init_params, views, model.n_components, random_state)
-    start = Start(name, torch.from_numpy(responsibilities))
-    model.start_from(torch.from_numpy(embedded), start.responsibilities)
+    name, responsibilities = choose_responsibilities(init_params, views, model.n_components, random_state)
+    start = Initialization(name, torch.from_numpy(responsibilities))
+    model.initialize_from(torch.from_numpy(embedded), start.responsibilities)
     _start_variance(model, X, device)
     if some is X or not for_all_rows:
-        return start if some is X else Start(name, None)
-    assign = spread(points, responsibilities, random_state, is_random=init_params == "random")
-    assigned = place.then(lambda further: torch.from_numpy(assign(further.numpy(force=True))))
-    all_rows = assigned.of(X, device, out=make_table((len(X), model.n_components)))
+        return start if some is X else Initialization(name, None)
+    assign = propagate(points, responsibilities, random_state, is_random=init_params == "random")
+    assigned = place.compose(lambda further: torch.from_numpy(assign(further.numpy(force=True))))
+    all_rows = assigned.transform(X, device, out=empty_or_memmap((len(X), model.n_components)))
     all_rows[some.indices] = responsibilities
-    start = Start(name, torch.from_numpy(all_rows))
-    if hasattr(model, "starting_responsibilities"):  # kept for its first M-steps
-        model.starting_responsibilities = start.responsibilities
+    start = Initialization(name, torch.from_numpy(all_rows))
+    if hasattr(model, "initial_responsibilities"):  # kept for its first M-steps
+        model.initial_responsibilities = start.responsibilities
     return start
 
 
@@ -93,7 +100,7 @@ def _start_variance(model: Any, X: Any, device: torch.device, at_most: float = m
         return
     some = PickedRows(X, np.arange(0, len(X), max(1, len(X) // RESIDUAL_ROWS)))
     model.eval()
-    squares = over_chunks(model, _residual_squares, some, device)
+    squares = map_chunks(model, _residual_squares, some, device)
     model.likelihood.set_variance(torch.from_numpy(np.minimum(squares.mean(0), at_most)))
 
 

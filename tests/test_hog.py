@@ -8,16 +8,16 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from skgmvae import VaDEClustering
+from skgmvae.initialization.hog import N_ORIENTATIONS, hog_descriptors
+from skgmvae.initialization.initialize import initialize_model
 from skgmvae.training import fitting
-from skgmvae.training.beginning import start_model
-from skgmvae.training.gradients import N_ORIENTATIONS, describe_gradients
 
 
 def describe(images):
     """Descriptors of images (n, C, H, W), by orientation and cell."""
     n, *shape = images.shape
     n_cells = [min(9, side) - 1 for side in shape[1:]]
-    return describe_gradients(images.reshape(n, -1), shape).reshape(n, N_ORIENTATIONS, *n_cells)
+    return hog_descriptors(images.reshape(n, -1), shape).reshape(n, N_ORIENTATIONS, *n_cells)
 
 
 def draw_images(*shape):
@@ -94,14 +94,14 @@ def test_the_start_looks_at_gradients_where_rows_are_images(monkeypatch):
     starts = []
 
     def record(*args, **options):
-        starts.append(start_model(*args, **options))
+        starts.append(initialize_model(*args, **options))
         return starts[-1]
 
-    monkeypatch.setattr(fitting, "start_model", record)
+    monkeypatch.setattr(fitting, "initialize_model", record)
     X, y = draw_bars()
     settings = {"pretrain_iter": 0, "max_iter": 0, "hidden_layer_sizes": (20,), "random_state": 0}
     VaDEClustering(3, **settings).fit(X)
     fitted = VaDEClustering(3, image_shape=(1, 16, 16), **settings).fit(X)
-    assert fitted.start_ == "graph on the image gradients"
+    assert fitted.init_params_ == "graph on the image gradients"
     by_pixels, by_gradients = (adjusted_rand_score(y, start.responsibilities.argmax(1)) for start in starts)
     assert by_gradients > 0.9 > 0.1 > by_pixels

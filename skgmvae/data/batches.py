@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skgmvae.rows import LazyRows
+from skgmvae.data.lazy import LazyRows
 
 BUFFER_BYTES = 2**27  # of rows that are shuffled together where they are read from a file
 Rows: TypeAlias = Tensor | LazyRows
@@ -25,7 +25,7 @@ def as_rows(X: np.ndarray | LazyRows) -> Rows:
         return torch.from_numpy(X)
 
 
-def place_rows(rows: Rows, device: torch.device) -> Rows:
+def rows_on_device(rows: Rows, device: torch.device) -> Rows:
     """The rows on ``device`` if they fit into half of its free memory, else where they are."""
     if isinstance(rows, LazyRows):
         return rows
@@ -37,7 +37,7 @@ def place_rows(rows: Rows, device: torch.device) -> Rows:
     return rows.to(device) if rows.numel() * rows.element_size() < free // 2 else rows
 
 
-class Guide(NamedTuple):
+class ClampedResponsibilities(NamedTuple):
     """Responsibilities that the training holds on to while it begins.
 
     Attributes
@@ -165,15 +165,19 @@ class ShuffledBatches:
         too small for batch normalization; about so many where the rows are lazy.
     device : torch.device, optional
         Where the batches go; rows that live elsewhere are sent in pinned blocks.
-    guide : Guide, optional
+    clamped : ClampedResponsibilities, optional
         In its first epochs a batch is a pair: rows, and the log-responsibilities to hold for them.
     """
 
     def __init__(
-        self, rows: Rows, batch_size: int, device: torch.device | None = None, guide: Guide | None = None
+        self,
+        rows: Rows,
+        batch_size: int,
+        device: torch.device | None = None,
+        clamped: ClampedResponsibilities | None = None,
     ) -> None:
         self.rows = rows
-        self.guide = guide
+        self.clamped = clamped
         self.n_epochs_begun = 0
         self.n_batches = max(1, len(rows) // batch_size)
         here = rows.device if isinstance(rows, Tensor) else "cpu"
@@ -183,18 +187,18 @@ class ShuffledBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
-        held = None
-        if self.guide is not None and self.n_epochs_begun < self.guide.n_epochs:
-            held = self.guide.log_responsibilities
+        clamped_rows = None
+        if self.clamped is not None and self.n_epochs_begun < self.clamped.n_epochs:
+            clamped_rows = self.clamped.log_responsibilities
         self.n_epochs_begun += 1
         for rows, places, n_batches in self._buffers():
             order = torch.randperm(len(rows), device=rows.device)
             for indices in order.tensor_split(n_batches):
                 batch = take_rows(rows, indices, self.device)
-                if held is None:
+                if clamped_rows is None:
                     yield batch
                 else:
-                    yield batch, take_rows(held, indices if places is None else places[indices], self.device)
+                    yield batch, take_rows(clamped_rows, indices if places is None else places[indices], self.device)
 
     def _buffers(self) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Rows that are shuffled together, their places unless they are all, and how many batches they make."""

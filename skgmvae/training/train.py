@@ -9,10 +9,10 @@ import torch
 from skorch.callbacks import LRScheduler
 from torch import Tensor, nn
 
-from skgmvae.training.batches import Guide, Rows, place_rows
-from skgmvae.training.callbacks import ClearFaintMoments, DivergenceGuard, StepSize, StopWhenConverged
-from skgmvae.training.devices import check_device, choose_autocast_dtype
-from skgmvae.training.net import BoundNet
+from skgmvae.data.batches import ClampedResponsibilities, Rows, rows_on_device
+from skgmvae.runtime import check_device, choose_autocast_dtype
+from skgmvae.training.callbacks import ConvergenceStopping, DivergenceGuard, FlushDenormals, StepSizeSchedule
+from skgmvae.training.net import ELBONet
 from skgmvae.training.progress import Progress
 
 WARMUP_STEPS = 200
@@ -20,7 +20,7 @@ PATIENCE = 10  # epochs over which the bound has to rise by tol
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """How a phase is trained; plain values, so that it can be part of a cache key.
 
     Attributes
@@ -28,7 +28,7 @@ class Plan:
     n_epochs, batch_size : int
     learning_rate : float
     tol : float or None
-        See :class:`~skgmvae.training.callbacks.StopWhenConverged`; None: all epochs.
+        See :class:`~skgmvae.training.callbacks.ConvergenceStopping`; None: all epochs.
     min_information : float
         λ of the objective.
     n_mc_samples : int
@@ -51,38 +51,38 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainOutcome:
     """How a phase ended."""
 
     converged: bool
     interrupted: bool
 
 
-def make_net(module: nn.Module, plan: Plan, net_type: type[BoundNet] = BoundNet, **options: Any) -> BoundNet:
-    """An initialized net for ``module`` on the plan's device; ``options`` are those of ``net_type`` alone."""
-    device = check_device(plan.device)
+def make_net(module: nn.Module, config: TrainConfig, net_type: type[ELBONet] = ELBONet, **options: Any) -> ELBONet:
+    """An initialized net for ``module`` on the config's device; ``options`` are those of ``net_type`` alone."""
+    device = check_device(config.device)
     net = net_type(
         module,
         **options,
-        min_information=plan.min_information,
-        learning_rate=plan.learning_rate,
-        batch_size=plan.batch_size,
-        max_epochs=plan.n_epochs,
+        min_information=config.min_information,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        max_epochs=config.n_epochs,
         device=str(device),
     )
     return net.initialize()
 
 
-def run(
-    net: BoundNet,
+def train(
+    net: ELBONet,
     rows: Rows,
-    plan: Plan,
+    config: TrainConfig,
     *,
-    guide: Guide | None = None,
+    clamped: ClampedResponsibilities | None = None,
     phase: str = "training",
     verbose: int = 0,
     callbacks: Any = None,
-) -> Outcome:
+) -> TrainOutcome:
     """Train ``net`` on ``rows`` as planned, in place, and leave it on the CPU in evaluation mode.
 
     With a ``guide`` the first epochs hold on to its responsibilities: components that begin where a start has
@@ -93,45 +93,45 @@ def run(
     ValueError
         If the bound stops being finite again and again.
     """
-    device = check_device(plan.device)
-    n_guided = guide.n_epochs if guide is not None else 0
+    device = check_device(config.device)
+    n_clamped = clamped.n_epochs if clamped is not None else 0
     # a short run compares the halves of its free epochs
-    patience = min(PATIENCE, (plan.n_epochs - n_guided) // 2)
-    stop = StopWhenConverged(plan.tol, patience, n_guided) if plan.tol is not None else None
-    net.lr = plan.learning_rate
+    patience = min(PATIENCE, (config.n_epochs - n_clamped) // 2)
+    stop = ConvergenceStopping(config.tol, patience, n_clamped) if config.tol is not None else None
+    net.lr = config.learning_rate
     net.interrupted_ = False
-    net.criterion_.min_information = plan.min_information
+    net.criterion_.min_information = config.min_information
     if hasattr(net.module_, "n_mc_samples"):
-        # a mixture; a plan for more epochs may differ from the one it was made with
-        net.module_.n_mc_samples, net.module_.min_information = plan.n_mc_samples, plan.min_information
+        # a mixture; a config for more epochs may differ from the one it was made with
+        net.module_.n_mc_samples, net.module_.min_information = config.n_mc_samples, config.min_information
     net.move_to(device)
-    rows = place_rows(rows, device)
-    net.guide_ = guide
-    if guide is not None and guide.log_responsibilities is not None:
+    rows = rows_on_device(rows, device)
+    net.clamped_ = clamped
+    if clamped is not None and clamped.log_responsibilities is not None:
         place = rows.device if isinstance(rows, Tensor) else torch.device("cpu")
-        net.guide_ = guide._replace(log_responsibilities=guide.log_responsibilities.to(place))
+        net.clamped_ = clamped._replace(log_responsibilities=clamped.log_responsibilities.to(place))
     # one epoch of a net's iterator has as many steps as it has batches
-    n_steps = plan.n_epochs * len(net.get_iterator(rows, training=True))
+    n_steps = config.n_epochs * len(net.get_iterator(rows, training=True))
     for group in net.optimizer_.param_groups:
-        group["lr"] = plan.learning_rate
+        group["lr"] = config.learning_rate
     own = [
-        None if _has_schedule(callbacks) else StepSize(n_steps, WARMUP_STEPS, anneal=plan.anneal),
-        ClearFaintMoments() if device.type == "cpu" else None,  # others count with denormals as with any
+        None if _has_schedule(callbacks) else StepSizeSchedule(n_steps, WARMUP_STEPS, anneal=config.anneal),
+        FlushDenormals() if device.type == "cpu" else None,  # others count with denormals as with any
         DivergenceGuard(),
-        Progress(phase, plan.n_epochs, verbose) if verbose else None,
+        Progress(phase, config.n_epochs, verbose) if verbose else None,
         *(callbacks or []),
         stop,  # last, so that the user's see the last epoch too
     ]
     net.set_callbacks([callback for callback in own if callback is not None])
     try:
-        with _networks_in(net.module_, choose_autocast_dtype(plan.precision, device)):
-            net.partial_fit(rows, epochs=plan.n_epochs)
+        with _networks_in(net.module_, choose_autocast_dtype(config.precision, device)):
+            net.partial_fit(rows, epochs=config.n_epochs)
     finally:
-        net.guide_ = None
+        net.clamped_ = None
         net.set_callbacks(list(callbacks or []))
         net.move_to(check_device("cpu"))
         net.module_.eval()
-    return Outcome(converged=stop is not None and stop.converged_, interrupted=net.interrupted_)
+    return TrainOutcome(converged=stop is not None and stop.converged_, interrupted=net.interrupted_)
 
 
 def _has_schedule(callbacks: Any) -> bool:

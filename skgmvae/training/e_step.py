@@ -6,21 +6,21 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from skgmvae.inference import chunk_rows
+from skgmvae._evaluation import chunk_rows
+from skgmvae.data.batches import Rows, send, take_rows
+from skgmvae.data.lazy import LazyRows, PickedRows, empty_or_memmap, iter_chunks
 from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.rows import LazyRows, PickedRows, cut, make_table
-from skgmvae.training.batches import Rows, send, take_rows
 
 SETTLED = 0.99  # a row is settled when its largest responsibility is above this
 PART_VALUES = 2**22  # numbers of a table that are worked on at a time where the rows are lazy
 MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
 
 
-class Expectation:
+class EStep:
     """What the E-steps of one training know of every row.
 
-    Its tables (N, K) lie in temporary files where they are large (see :func:`~skgmvae.rows.make_table`).
+    Its tables (N, K) lie in temporary files where they are large (see :func:`~skgmvae.data.lazy.empty_or_memmap`).
 
     Parameters
     ----------
@@ -49,39 +49,39 @@ class Expectation:
         self.evaluated_share = 0.0
         self.may_be_partial = False
 
-    def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, hold: bool = False) -> ELBOTerms:
+    def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite.
 
-        With ``hold`` the terms are those of the responsibilities that there are.
+        With ``clamp`` the terms are those of the responsibilities that there are.
         """
         chosen = self._choose_rows(model.n_components, pairs_per_row)
         self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
         self._evaluate(model, chosen)
-        terms, u, is_finite = self._assign(model, hold=hold)
+        terms, u, is_finite = self._assign(model, clamp=clamp)
         if is_finite:
             self._keep(u, chosen)
         else:
             self.may_be_partial = False
         return terms
 
-    def _assign(self, model: VAEEM, *, hold: bool) -> tuple[ELBOTerms, Tensor, bool]:
+    def _assign(self, model: VAEEM, *, clamp: bool) -> tuple[ELBOTerms, Tensor, bool]:
         """Terms, u and whether all is finite, from the tables; those of lazy rows part by part."""
         N, K = self.log_likelihood.shape
         size = max(1, PART_VALUES // K) if isinstance(self.rows, LazyRows) else N
         if size >= N:
-            return self._assign_part(model, slice(0, N), hold=hold)
+            return self._assign_part(model, slice(0, N), clamp=clamp)
         u, all_terms, all_finite = self._make_table(K), [], True
         for first in range(0, N, size):
             part = slice(first, first + size)
-            terms, u[part], is_finite = self._assign_part(model, part, hold=hold)
+            terms, u[part], is_finite = self._assign_part(model, part, clamp=clamp)
             all_terms.append(terms)
             all_finite &= is_finite
         return join_terms(all_terms), u, all_finite
 
-    def _assign_part(self, model: VAEEM, part: slice, *, hold: bool) -> tuple[ELBOTerms, Tensor, bool]:
+    def _assign_part(self, model: VAEEM, part: slice, *, clamp: bool) -> tuple[ELBOTerms, Tensor, bool]:
         log_likelihood, kl_latent = self.log_likelihood[part], self.kl_latent[part]
         elbo = log_likelihood - kl_latent
-        u = self.responsibilities[part] if hold else model.assign(elbo)[0].exp()
+        u = self.responsibilities[part] if clamp else model.assign(elbo)[0].exp()
         kl_component = torch.special.xlogy(u, u).sum(-1) - u @ model.log_weights().detach()
         log_likelihood, kl_latent = ((u * term).sum(-1) for term in (log_likelihood, kl_latent))
         terms = ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
@@ -91,7 +91,7 @@ class Expectation:
         """Room for a number for each row and component, on the model's device."""
         if self.device.type != "cpu":
             return torch.empty(len(self.rows), K, device=self.device)
-        return torch.from_numpy(make_table((len(self.rows), K)))
+        return torch.from_numpy(empty_or_memmap((len(self.rows), K)))
 
     def _choose_rows(self, K: int, pairs_per_row: float) -> Tensor | None:
         """Indices of the rows to look at; None: all of them.
@@ -141,7 +141,7 @@ class Expectation:
                 yield part, take_rows(self.rows, part, self.device)
             return
         indices = indices.sort().values
-        for first, x in cut(PickedRows(self.rows, indices.numpy(force=True)), size):
+        for first, x in iter_chunks(PickedRows(self.rows, indices.numpy(force=True)), size):
             yield indices[first : first + len(x)], send(torch.from_numpy(x), self.device)
 
     def _keep(self, u: Tensor, chosen: Tensor | None) -> None:

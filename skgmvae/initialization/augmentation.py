@@ -4,24 +4,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MAX_TURN = 0.2  # radians
+MAX_ROTATION = 0.2  # radians
 MAX_SCALING = 0.2
 MAX_STRETCH = 0.1  # of width against height
-MAX_SLANT = 0.15
-MAX_SHIFT = 0.1  # of a side
-MAX_BRIGHTENING = 0.3
-MAX_HIDDEN = 2.0 / 7.0  # of a side
+MAX_SHEAR = 0.15
+MAX_TRANSLATION = 0.1  # of a side
+MAX_BRIGHTNESS = 0.3
+MAX_CUTOUT = 2.0 / 7.0  # of a side
 
 
-def distort(images: Tensor) -> Tensor:
+def augment(images: Tensor) -> Tensor:
     """Each image (n, C, H, W) with distortions of its own, all drawn uniformly; its border goes on outside."""
     n = len(images)
     turn, scaling, stretch, slant, across, down, brightening = _draw(images, 7, n).unbind()
-    cosine, sine = (MAX_TURN * turn).cos(), (MAX_TURN * turn).sin()
+    cosine, sine = (MAX_ROTATION * turn).cos(), (MAX_ROTATION * turn).sin()
     scale, stretched = 1.0 + MAX_SCALING * scaling, 1.0 + MAX_STRETCH * stretch
     # the map from places in the result to those in the image, whose sides are 2 long
-    width = torch.stack([scale * stretched * cosine, MAX_SLANT * slant - sine, 2.0 * MAX_SHIFT * across], 1)
-    height = torch.stack([sine, scale / stretched * cosine, 2.0 * MAX_SHIFT * down], 1)
+    width = torch.stack([scale * stretched * cosine, MAX_SHEAR * slant - sine, 2.0 * MAX_TRANSLATION * across], 1)
+    height = torch.stack([sine, scale / stretched * cosine, 2.0 * MAX_TRANSLATION * down], 1)
     grid = F.affine_grid(torch.stack([width, height], 1), list(images.shape), align_corners=False)
     # to the middles of the outermost pixels: padding by the border, which not every device knows
     inside = [
@@ -29,16 +29,16 @@ def distort(images: Tensor) -> Tensor:
         for axis, side in zip(grid.unbind(3), images.shape[:1:-1], strict=True)
     ]
     moved = F.grid_sample(images, torch.stack(inside, 3), align_corners=False)
-    return hide(moved * (1.0 + MAX_BRIGHTENING * brightening)[:, None, None, None])
+    return cutout(moved * (1.0 + MAX_BRIGHTNESS * brightening)[:, None, None, None])
 
 
-def hide(images: Tensor) -> Tensor:
-    """Each image with a rectangle of its mean per channel, of sides up to ``MAX_HIDDEN`` of the image's."""
+def cutout(images: Tensor) -> Tensor:
+    """Each image with a rectangle of its mean per channel, of sides up to ``MAX_CUTOUT`` of the image's."""
     inside = []
     for side in images.shape[2:]:
         center, half = _draw(images, 2, len(images), 1).unbind()
         middles = torch.arange(0.5, side, device=images.device) / side
-        inside.append(((1.0 + center) / 2.0 - middles).abs() <= (1.0 + half) / 4.0 * MAX_HIDDEN)
+        inside.append(((1.0 + center) / 2.0 - middles).abs() <= (1.0 + half) / 4.0 * MAX_CUTOUT)
     rows, columns = inside
     hidden = (rows[:, :, None] & columns[:, None, :])[:, None]
     return torch.where(hidden, images.mean((2, 3), keepdim=True), images)

@@ -31,7 +31,7 @@ GROUPING_STEPS = 20  # of k-means
 
 
 @dataclass(frozen=True)
-class Links:
+class LinkGraph:
     """A symmetric graph of total weight one.
 
     Attributes
@@ -46,17 +46,17 @@ class Links:
     within: np.ndarray
 
     @classmethod
-    def of_rows(cls, affinities: csr_array) -> "Links":
+    def of_rows(cls, affinities: csr_array) -> "LinkGraph":
         """The graph of rows, its diagonal zero."""
         return cls(affinities / affinities.sum(), np.zeros(affinities.shape[0]))
 
-    def join(self, groups: np.ndarray, n_groups: int) -> "Links":
+    def join(self, groups: np.ndarray, n_groups: int) -> "LinkGraph":
         """The graph of groups of nodes; its partitions have the information of those of the nodes."""
         members = _members(groups, n_groups)
         joined = (members.T @ self.between @ members).toarray()
         within = joined.diagonal() + np.bincount(groups, self.within, n_groups)
         np.fill_diagonal(joined, 0.0)
-        return Links(csr_array(joined), within)
+        return LinkGraph(csr_array(joined), within)
 
     def to_clusters(self, labels: np.ndarray, n_clusters: int) -> np.ndarray:
         """Affinity of each node to every cluster (N, K), its own to itself left out."""
@@ -68,21 +68,21 @@ class Links:
         return table + np.diag(np.bincount(labels, self.within, n_clusters))
 
 
-def find_blocks(
-    affinities: csr_array, places: np.ndarray, n_clusters: int, random_state: np.random.RandomState
+def fit_dcsbm(
+    affinities: csr_array, points: np.ndarray, n_clusters: int, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Labels of high mutual information, the best of several searches.
 
     A search takes groups of rows for nodes. It begins with more than K clusters, joins those whose union costs least,
-    moves nodes (:func:`climb`), and then splits clusters and joins others as long as that gains
-    (:func:`split_and_join`). The best labels are mended row by row. A group across the border of two clusters can hide
+    moves nodes (:func:`local_search`), and then splits clusters and joins others as long as that gains
+    (:func:`split_merge`). The best labels are mended row by row. A group across the border of two clusters can hide
     the best partition from every search: rows are grouped in several ways, whose best labels, mended, are compared.
 
     Parameters
     ----------
     affinities : csr_array of shape (N, N)
         Symmetric, its diagonal zero, no row empty.
-    places : ndarray of shape (N, L)
+    points : ndarray of shape (N, L)
         Of the rows: near ones make a group. Rows of the Laplacian's eigenvectors.
     n_clusters : int
         K < N.
@@ -92,34 +92,36 @@ def find_blocks(
     -------
     labels : ndarray of shape (N,)
     """
-    links = Links.of_rows(affinities)
+    links = LinkGraph.of_rows(affinities)
     n_searches = max(1, min(MAX_SEARCHES, MAX_SEARCHED // n_clusters))
     n_groups = max(MAX_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
-    if n_groups >= len(places):
-        return climb(links, _search(links, places, n_clusters, n_searches, random_state), n_clusters, random_state)[0]
-    best, most = np.zeros(len(places), dtype=int), -math.inf
+    if n_groups >= len(points):
+        return local_search(
+            links, _best_search(links, points, n_clusters, n_searches, random_state), n_clusters, random_state
+        )[0]
+    best, most = np.zeros(len(points), dtype=int), -math.inf
     n_groupings = min(N_GROUPINGS, n_searches)
     for _ in range(n_groupings):
-        grouping = _fit_kmeans(places, n_groups, random_state, max_iter=GROUPING_STEPS)
+        grouping = _fit_kmeans(points, n_groups, random_state, max_iter=GROUPING_STEPS)
         group, centers = grouping.labels_, grouping.cluster_centers_
         grouped = links.join(group, n_groups)
-        labels = _search(grouped, centers, n_clusters, n_searches // n_groupings, random_state)[group]
-        labels, found = climb(links, labels, n_clusters, random_state)
+        labels = _best_search(grouped, centers, n_clusters, n_searches // n_groupings, random_state)[group]
+        labels, found = local_search(links, labels, n_clusters, random_state)
         if found > most:
             best, most = labels, found
     return best
 
 
-def _search(
-    links: Links, places: np.ndarray, n_clusters: int, n_searches: int, random_state: np.random.RandomState
+def _best_search(
+    links: LinkGraph, points: np.ndarray, n_clusters: int, n_searches: int, random_state: np.random.RandomState
 ) -> np.ndarray:
     """The best labels of the nodes in so many searches, or fewer, should the best have been found again and again."""
-    n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(places))
-    best, most, n_agreeing = np.zeros(len(places), dtype=int), -math.inf, 0
+    n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(points))
+    best, most, n_agreeing = np.zeros(len(points), dtype=int), -math.inf, 0
     for _ in range(n_searches):
-        many = _fit_kmeans(places, n_more, random_state).labels_
-        labels = join_cheapest(links.table(many, n_more, links.to_clusters(many, n_more)), n_clusters)[many]
-        labels, found = split_and_join(links, places, labels, n_clusters, random_state)
+        many = _fit_kmeans(points, n_more, random_state).labels_
+        labels = merge_cheapest(links.table(many, n_more, links.to_clusters(many, n_more)), n_clusters)[many]
+        labels, found = split_merge(links, points, labels, n_clusters, random_state)
         if found > most + LEAST_GAIN:
             best, most, n_agreeing = labels, found, 0
         n_agreeing += found > most - LEAST_GAIN
@@ -133,8 +135,8 @@ def information(table: np.ndarray) -> float:
     return float(_entropies(table).sum() - 2.0 * _entropies(table.sum(1)).sum())
 
 
-def climb(
-    links: Links, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
+def local_search(
+    links: LinkGraph, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, float]:
     """Labels of more information, by moving nodes to other clusters, and that information.
 
@@ -162,7 +164,7 @@ def climb(
 
 
 def _find_moves(
-    links: Links, labels: np.ndarray, to_clusters: np.ndarray, table: np.ndarray
+    links: LinkGraph, labels: np.ndarray, to_clusters: np.ndarray, table: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nodes that would gain by a move, to first order, and where to; nobody moves to an empty cluster."""
     shares = table.sum(1)
@@ -176,11 +178,11 @@ def _find_moves(
     return nodes, to[nodes]
 
 
-def join_cheapest(table: np.ndarray, n_clusters: int) -> np.ndarray:
+def merge_cheapest(table: np.ndarray, n_clusters: int) -> np.ndarray:
     """Which of ``n_clusters`` each cluster goes to, when those two are joined, again and again, that cost least."""
     joined_to = np.arange(len(table))
     while len(table) > n_clusters:
-        a, b = divmod(int(_costs_of_joining(table).argmin()), len(table))
+        a, b = divmod(int(_merge_costs(table).argmin()), len(table))
         a, b = min(a, b), max(a, b)
         table = table.copy()
         table[a] += table[b]
@@ -191,7 +193,7 @@ def join_cheapest(table: np.ndarray, n_clusters: int) -> np.ndarray:
     return joined_to
 
 
-def _costs_of_joining(table: np.ndarray) -> np.ndarray:
+def _merge_costs(table: np.ndarray) -> np.ndarray:
     """Information that the union of clusters a and b loses (K, K); inf on the diagonal."""
     entropies, own, shares = _entropies(table), table.diagonal(), table.sum(1)
     own_entropies, share_entropies = entropies.diagonal(), _entropies(shares)
@@ -208,8 +210,8 @@ def _costs_of_joining(table: np.ndarray) -> np.ndarray:
     return -gains
 
 
-def split_and_join(
-    links: Links, places: np.ndarray, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
+def split_merge(
+    links: LinkGraph, points: np.ndarray, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, float]:
     """Labels of more information, by splitting one cluster and joining two, and that information.
 
@@ -217,7 +219,7 @@ def split_and_join(
     tried.
     """
     K = n_clusters
-    labels, most = climb(links, labels, K, random_state)
+    labels, most = local_search(links, labels, K, random_state)
     waiting = _by_size(labels, K)
     for _ in range(max(MAX_SPLITS, MAX_TRIED // K)):
         if not waiting:
@@ -226,10 +228,10 @@ def split_and_join(
         if len(nodes) < 2:
             continue
         split = labels.copy()
-        split[nodes[_fit_kmeans(places[nodes], 2, random_state).labels_ == 1]] = K
-        split, _ = climb(links, split, K + 1, random_state)
-        split = join_cheapest(links.table(split, K + 1, links.to_clusters(split, K + 1)), K)[split]
-        split, found = climb(links, split, K, random_state)
+        split[nodes[_fit_kmeans(points[nodes], 2, random_state).labels_ == 1]] = K
+        split, _ = local_search(links, split, K + 1, random_state)
+        split = merge_cheapest(links.table(split, K + 1, links.to_clusters(split, K + 1)), K)[split]
+        split, found = local_search(links, split, K, random_state)
         if found > most + LEAST_GAIN:
             labels, most, waiting = split, found, _by_size(split, K)
     return labels, most

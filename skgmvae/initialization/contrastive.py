@@ -10,13 +10,13 @@ from sklearn.utils.validation import check_memory
 from torch import Tensor
 from torch.nn import functional as F
 
+from skgmvae.data.batches import Rows, as_rows, rows_on_device, take_rows
+from skgmvae.data.lazy import LazyRows, empty_or_memmap, iter_chunks
+from skgmvae.initialization.augmentation import augment
+from skgmvae.initialization.graph import N_NEIGHBORS, find_neighbors
+from skgmvae.initialization.representations import gradients, principal_components, subsample_rows
 from skgmvae.models.image_encoder import ImageEncoder
-from skgmvae.rows import LazyRows, cut, make_table
-from skgmvae.training.batches import Rows, as_rows, place_rows, take_rows
-from skgmvae.training.devices import check_device, choose_autocast_dtype, seeded
-from skgmvae.training.distortions import distort
-from skgmvae.training.graphs import N_NEIGHBORS, find_neighbors
-from skgmvae.training.places import gradients, principal_components, some_rows
+from skgmvae.runtime import check_device, choose_autocast_dtype, seeded
 from skgmvae.training.progress import show_phase
 
 MIN_STEPS, MAX_STEPS = 300, 2400
@@ -38,30 +38,30 @@ def contrastive_loss(projections: Tensor) -> Tensor:
     return F.cross_entropy(similarities, torch.arange(2 * n, device=projections.device).roll(n))
 
 
-def learn_encoder(
+def fit_contrastive_encoder(
     X: np.ndarray | LazyRows, image_shape: Sequence[int], *, memory: Any = None, verbose: int = 0, **options: Any
 ) -> ImageEncoder:
-    """The encoder of :func:`learn_features`, to which the options go; ``memory`` caches its weights."""
-    learn = check_memory(memory).cache(learn_features, ignore=["verbose"])
+    """The encoder of :func:`fit_contrastive_weights`, to which the options go; ``memory`` caches its weights."""
+    learn = check_memory(memory).cache(fit_contrastive_weights, ignore=["verbose"])
     return make_encoder(image_shape, learn(X, tuple(image_shape), **options, verbose=verbose))
 
 
 def make_encoder(image_shape: Sequence[int], weights: dict[str, np.ndarray]) -> ImageEncoder:
-    """The encoder with the weights of :func:`learn_features`, in evaluation mode."""
+    """The encoder with the weights of :func:`fit_contrastive_weights`, in evaluation mode."""
     encoder = ImageEncoder(image_shape)
     encoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return encoder.eval()
 
 
-def learn_features(
+def fit_contrastive_weights(
     X: np.ndarray | LazyRows, image_shape: Sequence[int], device: str, precision: str, seed: int, verbose: int = 0
 ) -> dict[str, np.ndarray]:
     """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` that finds neighbors again.
 
     Partners are an image and one of its nearest by gradients, drawn anew at each step, each
-    :func:`~skgmvae.training.distortions.distort`-ed: what is learned are the features that neighbors share whatever
+    :func:`~skgmvae.initialization.augmentation.augment`-ed: what is learned are the features that neighbors share whatever
     the distortion (Chen et al. 2020; neighbors as partners: Dwibedi et al. 2021). ``N_PASSES`` over the rows, but
-    ``MAX_STEPS`` and ``MAX_START_ROWS`` at most.
+    ``MAX_STEPS`` and ``MAX_INIT_ROWS`` at most.
 
     A pure function of plain values, for :class:`joblib.Memory`.
 
@@ -80,18 +80,18 @@ def learn_features(
     """
     target, random_state = check_device(device), np.random.RandomState(seed)
     dtype = choose_autocast_dtype(precision, target)
-    X = some_rows(X, random_state)
+    X = subsample_rows(X, random_state)
     n_pairs = min(BATCH_SIZE, len(X))
     n_steps = max(MIN_STEPS, min(MAX_STEPS, N_PASSES * (len(X) // n_pairs)))
     with seeded(seed, target), show_phase("features", verbose, n_steps, "step") as show:
         encoder = ImageEncoder(image_shape).to(target)
         place = principal_components(gradients(encoder, image_shape), X, random_state, target)
-        neighbors = torch.from_numpy(find_neighbors(place.of(X, target), N_NEIGHBORS)[1])
+        neighbors = torch.from_numpy(find_neighbors(place.transform(X, target), N_NEIGHBORS)[1])
         optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=n_steps)
-        rows: Any = place_rows(_hold(X), target)
+        rows: Any = rows_on_device(_hold(X), target)
         for number, indices in enumerate(_draw_pairs(neighbors, n_pairs, n_steps), start=1):
-            images = distort(encoder.as_images(take_rows(rows, indices, target)))
+            images = augment(encoder.as_images(take_rows(rows, indices, target)))
             with nullcontext() if dtype is None else torch.autocast(target.type, dtype):
                 projections = encoder(images)
             optimizer.zero_grad()
@@ -119,7 +119,7 @@ def _hold(X: Any) -> Rows:
     if isinstance(X, np.ndarray):
         rows = X
     else:
-        rows = make_table(X.shape)
-        for first, block in cut(X, ROWS_AT_A_TIME):
+        rows = empty_or_memmap(X.shape)
+        for first, block in iter_chunks(X, ROWS_AT_A_TIME):
             rows[first : first + len(block)] = block
     return as_rows(rows)

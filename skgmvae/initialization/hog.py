@@ -11,7 +11,7 @@ N_ORIENTATIONS = 8
 N_BLOCKS = 9  # along each side; a cell is two by two blocks, so that cells overlap by half
 
 
-def describe_gradients(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
+def hog_descriptors(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
     """Histograms of the orientations of the gradients in cells of the images.
 
     A gradient counts by its length, shared between the two orientations next to its own. The histograms of an image

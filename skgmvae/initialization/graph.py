@@ -9,8 +9,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from skgmvae.training.blocks import find_blocks
-from skgmvae.training.simple_starts import kmeans_responsibilities, one_hot
+from skgmvae.initialization.candidates import kmeans_responsibilities, one_hot
+from skgmvae.initialization.dcsbm import fit_dcsbm
 
 TINY = np.finfo(np.float64).tiny
 N_NEIGHBORS = 10
@@ -49,7 +49,7 @@ def partition(
 
     Eigenvectors of the normalized Laplacian (Ng, Jordan & Weiss 2001), rows scaled to length one. Where the first K
     eigenvalues stand clearly apart from the next, k-means on K eigenvectors. Without a gap these often leave two
-    clusters in one: then :func:`~skgmvae.training.blocks.find_blocks`, by twice as many.
+    clusters in one: then :func:`~skgmvae.initialization.dcsbm.fit_dcsbm`, by twice as many.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def partition(
     laplacian, vectors = eigenvectors(affinities, n_vectors, random_state)
     if laplacian[K] > CLEAR_GAP * laplacian[K - 1]:
         return kmeans_responsibilities(normalize(vectors[:, :K]), K, random_state)
-    return one_hot(find_blocks(affinities, normalize(vectors), K, random_state), K)
+    return one_hot(fit_dcsbm(affinities, normalize(vectors), K, random_state), K)
 
 
 def eigenvectors(

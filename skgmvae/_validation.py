@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 
-from skgmvae.rows import LazyRows, cut, is_better_read_lazily, is_sliceable
+from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable, iter_chunks
 
 BLOCK_ROWS = 4096
 
@@ -114,7 +114,7 @@ def check_likelihood(likelihood: str, X: np.ndarray | LazyRows) -> str:
 
 def measure_range(X: np.ndarray | LazyRows) -> tuple[float, float]:
     """Smallest and largest value."""
-    blocks = [X] if isinstance(X, np.ndarray) else (block for _, block in cut(X, X.block_rows))
+    blocks = [X] if isinstance(X, np.ndarray) else (block for _, block in iter_chunks(X, X.block_rows))
     lows, highs = zip(*((float(block.min()), float(block.max())) for block in blocks), strict=True)
     return min(lows), max(highs)
 
@@ -122,7 +122,7 @@ def measure_range(X: np.ndarray | LazyRows) -> tuple[float, float]:
 def measure_scale(X: np.ndarray | LazyRows) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation per feature in float64, a block of rows at a time; 1 for constant features."""
     scaler = StandardScaler()
-    for _, block in cut(X, getattr(X, "block_rows", BLOCK_ROWS)):
+    for _, block in iter_chunks(X, getattr(X, "block_rows", BLOCK_ROWS)):
         scaler.partial_fit(block.astype(np.float64))
     return scaler.mean_, scaler.scale_
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from skgmvae._checks import (
+from skgmvae._validation import (
     BLOCK_ROWS,
     check_enough_rows,
     check_hidden_layer_sizes,

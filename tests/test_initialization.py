@@ -12,14 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
 
-from skgmvae.training import blocks, graphs, simple_starts, starts
-from skgmvae.training.blocks import Links
-from skgmvae.training.graphs import neighbor_affinities, normalized_cut
-from skgmvae.training.starts import STARTS, Views, choose_start, refine_mixture
+from skgmvae.initialization import candidates, dcsbm, graph, strategies
+from skgmvae.initialization.dcsbm import LinkGraph
+from skgmvae.initialization.graph import neighbor_affinities, normalized_cut
+from skgmvae.initialization.strategies import STRATEGIES, Views, choose_responsibilities, refine_mixture
 
 
 def start(name, points, n_components, seed=0):
-    return STARTS[name](points, n_components, np.random.RandomState(seed))
+    return STRATEGIES[name](points, n_components, np.random.RandomState(seed))
 
 
 def one_hot(labels, n_components):
@@ -37,7 +37,7 @@ def blobs(n_samples=90, n_components=3, seed=0):
     return make_blobs(n_samples, centers=centers, random_state=seed)
 
 
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_rows_sum_to_one_and_the_seed_decides(name):
     points, y = blobs()
     responsibilities = start(name, points, 3)
@@ -85,7 +85,7 @@ def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbors(mo
     angle, radius = 2 * np.pi * np.arange(900) / 150, np.repeat([1.0, 3.0, 5.0, 1.0, 3.0, 5.0], 150)
     center = np.repeat([[0.0, 0.0], [40.0, 0.0]], 450, axis=0)
     points = center + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    monkeypatch.setattr(graphs, "MAX_NEIGHBORS", 10)
+    monkeypatch.setattr(graph, "MAX_NEIGHBORS", 10)
     affinities = neighbor_affinities(points, 2)
     assert connected_components(affinities)[0] == 6
     assert affinities.nnz < 900 * 2 * 10
@@ -103,7 +103,7 @@ def test_many_components_get_fewer_starts(n_components, n_starts, monkeypatch):
         def fit_predict(self, points):
             return np.zeros(len(points), dtype=int)
 
-    monkeypatch.setattr(simple_starts, "KMeans", Recorder)
+    monkeypatch.setattr(candidates, "KMeans", Recorder)
     start("kmeans", np.zeros((3, 2)), n_components)
     assert asked == [(n_components, n_starts)]
 
@@ -141,11 +141,11 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("points", DEGENERATE.values(), ids=DEGENERATE)
-@pytest.mark.parametrize("name", [*STARTS, "auto"])
+@pytest.mark.parametrize("name", [*STRATEGIES, "auto"])
 def test_degenerate_rows_still_give_responsibilities(name, points):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # k-means on fewer distinct rows than components
-        responsibilities = choose_start(name, Views(points, points), 3, np.random.RandomState(0))[1]
+        responsibilities = choose_responsibilities(name, Views(points, points), 3, np.random.RandomState(0))[1]
     check_responsibilities(responsibilities, len(points), 3)
 
 
@@ -186,9 +186,11 @@ def test_auto_takes_the_mixture_of_the_better_bound_on_the_inputs(winner, monkey
     # a local optimum: two blobs in one component, the third cut in halves
     bad = one_hot(np.where(y < 2, 0, 1 + (points[:, 0] > np.median(points[y == 2, 0]))), 3)
     assert mixture_bound(points, good) > mixture_bound(points, bad) + 0.1
-    monkeypatch.setattr(starts, "partition", lambda *arguments: good if winner == "graph" else bad)
-    monkeypatch.setattr(starts, "gmm_responsibilities", lambda *arguments: bad if winner == "graph" else good)
-    name, responsibilities = choose_start("auto", Views(np.zeros((90, 1)), points), 3, np.random.RandomState(0))
+    monkeypatch.setattr(strategies, "partition", lambda *arguments: good if winner == "graph" else bad)
+    monkeypatch.setattr(strategies, "gmm_responsibilities", lambda *arguments: bad if winner == "graph" else good)
+    name, responsibilities = choose_responsibilities(
+        "auto", Views(np.zeros((90, 1)), points), 3, np.random.RandomState(0)
+    )
     assert name == "gmm on the inputs"
     np.testing.assert_array_equal(responsibilities.argmax(1), y)
 
@@ -201,7 +203,7 @@ def test_auto_takes_the_graph_where_it_cuts_far_less_and_among_components():
         by_mixture = start("gmm", points, 2)
         nothing = np.zeros((300, 1))
         for views in (Views(nothing, points), Views(nothing, components=points, is_trained=False)):
-            name, responsibilities = choose_start("auto", views, 2, np.random.RandomState(0))
+            name, responsibilities = choose_responsibilities("auto", views, 2, np.random.RandomState(0))
             assert name == "graph on the inputs"
             assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
             assert mixture_bound(points, responsibilities) < mixture_bound(points, by_mixture) + 1e-6
@@ -210,9 +212,12 @@ def test_auto_takes_the_graph_where_it_cuts_far_less_and_among_components():
 def test_auto_does_not_trust_covariances_of_more_parameters_than_rows():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(120, 12)) + 6.0 * np.repeat(np.eye(12)[:3], 40, axis=0)
-    assert choose_start("auto", Views(points, points), 3, np.random.RandomState(0))[0] == "graph on the inputs"
     assert (
-        choose_start("auto", Views(points[:, :4], points[:, :4]), 3, np.random.RandomState(0))[0] == "gmm on the inputs"
+        choose_responsibilities("auto", Views(points, points), 3, np.random.RandomState(0))[0] == "graph on the inputs"
+    )
+    assert (
+        choose_responsibilities("auto", Views(points[:, :4], points[:, :4]), 3, np.random.RandomState(0))[0]
+        == "gmm on the inputs"
     )
 
 
@@ -228,14 +233,14 @@ def test_without_a_gap_the_graph_takes_clusters_whose_links_tell_most():
     # overlapping blobs in more rows than there are groups of rows in a search
     points, y = make_blobs(900, n_features=4, centers=8, cluster_std=2.6, random_state=1)
     affinities = neighbor_affinities(points, 8)
-    eigenvalues, vectors = graphs.eigenvectors(affinities, 12, np.random.RandomState(0))
-    assert eigenvalues[8] < graphs.CLEAR_GAP * eigenvalues[7]
-    links = Links.of_rows(affinities)
+    eigenvalues, vectors = graph.eigenvectors(affinities, 12, np.random.RandomState(0))
+    assert eigenvalues[8] < graph.CLEAR_GAP * eigenvalues[7]
+    links = LinkGraph.of_rows(affinities)
 
     def information(labels):
-        return blocks.information(links.table(labels, 8, links.to_clusters(labels, 8)))
+        return dcsbm.information(links.table(labels, 8, links.to_clusters(labels, 8)))
 
-    found = graphs.partition(affinities, [points], 8, np.random.RandomState(0)).argmax(1)
+    found = graph.partition(affinities, [points], 8, np.random.RandomState(0)).argmax(1)
     by_kmeans = [start("kmeans", normalize(vectors[:, :n]), 8).argmax(1) for n in range(8, 13)]
     assert information(found) > max(map(information, [y, *by_kmeans]))
     assert adjusted_rand_score(y, found) > 0.65
@@ -247,15 +252,18 @@ def test_auto_joins_the_graphs_of_embedding_and_components_and_looks_at_no_untra
     rng = np.random.default_rng(0)
     one, other = (np.column_stack([points[:, i], rng.normal(size=(200, 8))]) for i in (0, 1))
     assert max(adjusted_rand_score(y, start("graph", view, 4).argmax(1)) for view in (one, other)) < 0.8
-    name, responsibilities = choose_start("auto", Views(one, components=other), 4, np.random.RandomState(0))
+    name, responsibilities = choose_responsibilities("auto", Views(one, components=other), 4, np.random.RandomState(0))
     assert name == "graph on embedding and inputs"
     of_images = Views(one, components=other, of_images=True)
-    assert choose_start("auto", of_images, 4, np.random.RandomState(0))[0] == "graph on embedding and image gradients"
+    assert (
+        choose_responsibilities("auto", of_images, 4, np.random.RandomState(0))[0]
+        == "graph on embedding and image gradients"
+    )
     assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.95
-    joint = graphs.join_affinities([one, other], 4)
+    joint = graph.join_affinities([one, other], 4)
     np.testing.assert_allclose(joint.toarray(), (neighbor_affinities(one, 4) + neighbor_affinities(other, 4)).toarray())
     untrained = Views(np.zeros((200, 1)), components=points, is_trained=False)
-    name, responsibilities = choose_start("auto", untrained, 4, np.random.RandomState(0))
+    name, responsibilities = choose_responsibilities("auto", untrained, 4, np.random.RandomState(0))
     assert name == "graph on the inputs"
     assert adjusted_rand_score(y, responsibilities.argmax(1)) == 1.0
 
@@ -265,23 +273,25 @@ def test_auto_finds_crossing_ellipses_where_the_graph_fails():
     points = np.vstack([rng.normal(0, [5.0, 0.2], (150, 2)), rng.normal(0, [0.2, 5.0], (150, 2))])
     y = np.repeat([0, 1], 150)
     by_graph = adjusted_rand_score(y, start("graph", points, 2).argmax(1))
-    name, responsibilities = choose_start("auto", Views(points, points), 2, np.random.RandomState(0))
+    name, responsibilities = choose_responsibilities("auto", Views(points, points), 2, np.random.RandomState(0))
     assert name == "gmm on the inputs"
     assert adjusted_rand_score(y, responsibilities.argmax(1)) > max(0.8, by_graph)
 
 
 def test_named_start_is_taken_on_the_embedding():
     points, _ = blobs()
-    name, responsibilities = choose_start("kmeans", Views(points, np.zeros((90, 2))), 3, np.random.RandomState(0))
+    name, responsibilities = choose_responsibilities(
+        "kmeans", Views(points, np.zeros((90, 2))), 3, np.random.RandomState(0)
+    )
     assert name == "kmeans"
     np.testing.assert_array_equal(responsibilities, start("kmeans", points, 3))
 
 
 def test_mixture_that_does_not_converge_is_a_start_without_a_warning(monkeypatch):
-    class Stubborn(simple_starts.GaussianMixture):
+    class Stubborn(candidates.GaussianMixture):
         def set_params(self, **params):
             return super().set_params(max_iter=1)
 
-    monkeypatch.setattr(simple_starts, "GaussianMixture", Stubborn)
+    monkeypatch.setattr(candidates, "GaussianMixture", Stubborn)
     points = np.random.default_rng(0).normal(size=(60, 2))
     check_responsibilities(start("gmm", points, 3), 60, 3)

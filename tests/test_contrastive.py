@@ -1,4 +1,4 @@
-"""Features of images learned by contrast, and the start that is made on them."""
+"""Features of images learned by contrastive, and the start that is made on them."""
 
 import math
 
@@ -7,43 +7,44 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
-from test_gradients import draw_bars
+from test_hog import draw_bars
 
 from skgmvae import VaDEClustering, VAEEMClustering
-from skgmvae.inference import CHUNK_VALUES, chunk_rows
+from skgmvae._evaluation import CHUNK_VALUES, chunk_rows
+from skgmvae.data.lazy import LazyRows
+from skgmvae.initialization import augmentation, contrastive, representations
+from skgmvae.initialization.augmentation import augment, cutout
+from skgmvae.initialization.contrastive import contrastive_loss, fit_contrastive_weights, make_encoder
+from skgmvae.initialization.graph import find_neighbors
+from skgmvae.initialization.initialize import initialize_model
+from skgmvae.initialization.representations import subsample_rows
 from skgmvae.models.image_encoder import MAX_SIDE, ImageEncoder
-from skgmvae.rows import LazyRows
-from skgmvae.training import contrast, distortions, fitting, places
-from skgmvae.training.beginning import start_model
-from skgmvae.training.contrast import contrastive_loss, learn_features, make_encoder
-from skgmvae.training.distortions import distort, hide
-from skgmvae.training.graphs import find_neighbors
-from skgmvae.training.places import some_rows
+from skgmvae.training import fitting
 
 SHAPE = (1, 16, 16)
-EXTENTS = ("MAX_TURN", "MAX_SCALING", "MAX_STRETCH", "MAX_SLANT", "MAX_SHIFT", "MAX_BRIGHTENING", "MAX_HIDDEN")
+EXTENTS = ("MAX_ROTATION", "MAX_SCALING", "MAX_STRETCH", "MAX_SHEAR", "MAX_TRANSLATION", "MAX_BRIGHTNESS", "MAX_CUTOUT")
 
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    monkeypatch.setattr(contrast, "MIN_STEPS", 3)
-    monkeypatch.setattr(contrast, "MAX_STEPS", 3)
-    monkeypatch.setattr(contrast, "BATCH_SIZE", 64)
+    monkeypatch.setattr(contrastive, "MIN_STEPS", 3)
+    monkeypatch.setattr(contrastive, "MAX_STEPS", 3)
+    monkeypatch.setattr(contrastive, "BATCH_SIZE", 64)
 
 
 @pytest.fixture(scope="module")
 def learned():
     """Weights of an encoder that has learned the bars."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contrast, "MIN_STEPS", 200)
-        patch.setattr(contrast, "BATCH_SIZE", 64)
-        return learn_features(draw_bars()[0].astype(np.float32), SHAPE, "cpu", "float32", seed=0)
+        patch.setattr(contrastive, "MIN_STEPS", 200)
+        patch.setattr(contrastive, "BATCH_SIZE", 64)
+        return fit_contrastive_weights(draw_bars()[0].astype(np.float32), SHAPE, "cpu", "float32", seed=0)
 
 
 def only(monkeypatch, **extents):
     """Distortions of these extents and no others."""
     for name in EXTENTS:
-        monkeypatch.setattr(distortions, name, extents.get(name, 0.0))
+        monkeypatch.setattr(augmentation, name, extents.get(name, 0.0))
 
 
 def draw_images(*shape):
@@ -55,7 +56,7 @@ def draw_images(*shape):
 
 def test_loss_is_that_of_finding_the_partner_among_all_others():
     rows = draw_images(8, 3).double() - 0.5
-    cosines = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=2) / contrast.TEMPERATURE
+    cosines = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=2) / contrastive.TEMPERATURE
     expected = 0.0
     for i in range(8):
         partner = (i + 4) % 8
@@ -67,7 +68,7 @@ def test_loss_is_that_of_finding_the_partner_among_all_others():
 
 def test_partners_are_neighbors_and_every_row_comes_once_before_the_next_time():
     neighbors = (torch.arange(200)[:, None] + torch.tensor([1, 2, 3])) % 200
-    pairs = list(contrast._draw_pairs(neighbors, 64, 60))
+    pairs = list(contrastive._draw_pairs(neighbors, 64, 60))
     assert len(pairs) == 60 and all(len(pair) == 128 for pair in pairs)
     for first in range(0, 60, 3):  # three batches of 64 fit into 200 rows
         drawn = torch.cat([pair[:64] for pair in pairs[first : first + 3]])
@@ -82,38 +83,38 @@ def test_partners_are_neighbors_and_every_row_comes_once_before_the_next_time():
 def test_distortions_of_no_extent_change_nothing(monkeypatch):
     only(monkeypatch)
     images = draw_images(5, 2, 9, 7)
-    torch.testing.assert_close(distort(images), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment(images), images, atol=1e-5, rtol=0)
 
 
 def test_every_image_is_distorted_in_its_own_way_and_the_generator_decides(monkeypatch):
     images = draw_images(1, 1, 12, 12).expand(6, 1, 12, 12)
     torch.manual_seed(0)
-    first = distort(images)
+    first = augment(images)
     torch.manual_seed(0)
-    torch.testing.assert_close(distort(images), first, atol=0, rtol=0)
+    torch.testing.assert_close(augment(images), first, atol=0, rtol=0)
     assert (torch.pdist(first.flatten(1)) > 0.1).all()
     assert first.shape == images.shape and (first >= 0.0).all()
 
 
-@pytest.mark.parametrize("name, extent", [("MAX_SHIFT", 0.25), ("MAX_SCALING", 0.5), ("MAX_TURN", 1.0)])
+@pytest.mark.parametrize("name, extent", [("MAX_TRANSLATION", 0.25), ("MAX_SCALING", 0.5), ("MAX_ROTATION", 1.0)])
 def test_distortions_move_a_spot_no_farther_than_they_may(name, extent, monkeypatch):
     """A spot at (4, 4) from the middle of an image of 32 pixels, and where it goes."""
     only(monkeypatch, **{name: extent})
     images = torch.zeros(300, 1, 32, 32)
     images[:, :, 19:21, 19:21] = 1.0
     torch.manual_seed(0)
-    moved = distort(images)[:, 0]
+    moved = augment(images)[:, 0]
     middles = torch.arange(32.0) - 15.5
     mass = moved.sum((1, 2))
     down, across = (moved.sum(2) @ middles / mass).numpy(), (moved.sum(1) @ middles / mass).numpy()
-    if name == "MAX_SHIFT":
+    if name == "MAX_TRANSLATION":
         for place in (down, across):
             assert -4.1 - 1e-3 < place.min() < -3.5 and 11.5 < place.max() < 12.1
     distances = np.hypot(down, across)
     if name == "MAX_SCALING":
         assert distances.min() == pytest.approx(4 * math.sqrt(2) / 1.5, abs=0.3)
         assert distances.max() == pytest.approx(4 * math.sqrt(2) / 0.5, abs=0.5)
-    if name == "MAX_TURN":
+    if name == "MAX_ROTATION":
         np.testing.assert_allclose(distances, 4 * math.sqrt(2), atol=0.2)
         turns = np.arctan2(down, across) - math.pi / 4
         assert -1.05 < turns.min() < -0.9 and 0.9 < turns.max() < 1.05
@@ -122,7 +123,7 @@ def test_distortions_move_a_spot_no_farther_than_they_may(name, extent, monkeypa
 def test_what_is_hidden_is_a_rectangle_of_bounded_sides():
     torch.manual_seed(0)
     images = torch.rand(200, 2, 28, 14)
-    changed = hide(images)
+    changed = cutout(images)
     hidden = changed != images
     assert (hidden[:, 0] == hidden[:, 1]).all()
     rows, columns = hidden[:, 0].any(2), hidden[:, 0].any(1)
@@ -134,11 +135,11 @@ def test_what_is_hidden_is_a_rectangle_of_bounded_sides():
 
 
 def test_the_border_goes_on_outside(monkeypatch):
-    only(monkeypatch, MAX_SHIFT=0.25, MAX_SCALING=0.3, MAX_TURN=0.3)
+    only(monkeypatch, MAX_TRANSLATION=0.25, MAX_SCALING=0.3, MAX_ROTATION=0.3)
     columns = torch.linspace(0.2, 0.9, 16).expand(50, 1, 16, 16)
     gray = torch.full((50, 1, 16, 16), 0.4)
-    torch.testing.assert_close(distort(gray), gray)
-    moved = distort(columns)
+    torch.testing.assert_close(augment(gray), gray)
+    moved = augment(columns)
     assert moved.min() >= 0.2 - 1e-6 and moved.max() <= 0.9 + 1e-6
 
 
@@ -174,7 +175,7 @@ def test_neighbors_are_found_again_in_the_features_but_not_before_they_are_learn
     X, y = draw_bars()
 
     def purity(encoder):
-        points = places.features(encoder.eval()).of(X, torch.device("cpu"))
+        points = representations.features(encoder.eval()).transform(X, torch.device("cpu"))
         assert points.dtype == np.float32  # as it was trained
         return (y[find_neighbors(points, 10)[1]] == y[:, None]).mean()
 
@@ -183,23 +184,23 @@ def test_neighbors_are_found_again_in_the_features_but_not_before_they_are_learn
 
 
 def test_learning_is_a_pure_function_and_computed_once(few_steps, tmp_path):
-    cached = joblib.Memory(tmp_path, verbose=0).cache(learn_features, ignore=["verbose"])
+    cached = joblib.Memory(tmp_path, verbose=0).cache(fit_contrastive_weights, ignore=["verbose"])
     X, _ = draw_bars()
     torch.manual_seed(123)
     state = torch.get_rng_state()
     weights = cached(X, SHAPE, device="cpu", precision="float32", seed=1, verbose=0)
     assert torch.equal(torch.get_rng_state(), state)
-    again = learn_features(X.copy(), SHAPE, "cpu", "float32", seed=1)
+    again = fit_contrastive_weights(X.copy(), SHAPE, "cpu", "float32", seed=1)
     for name, array in weights.items():
         np.testing.assert_array_equal(again[name], array)
-    other = learn_features(X, SHAPE, "cpu", "float32", seed=2)
+    other = fit_contrastive_weights(X, SHAPE, "cpu", "float32", seed=2)
     assert not np.array_equal(other["output.weight"], weights["output.weight"])
     assert cached.check_call_in_cache(X.copy(), SHAPE, device="cpu", precision="float32", seed=1, verbose=2)
 
 
 def test_steps_stay_on_the_device():
     encoder = ImageEncoder(SHAPE).to("meta")
-    images = distort(encoder.as_images(torch.rand(12, 256, dtype=torch.float64, device="meta")))
+    images = augment(encoder.as_images(torch.rand(12, 256, dtype=torch.float64, device="meta")))
     loss = contrastive_loss(encoder(images))
     assert images.is_meta and loss.is_meta
 
@@ -215,43 +216,43 @@ def starts(learned, monkeypatch):
     made = []
 
     def record(*args, **options):
-        made.append(start_model(*args, **options))
+        made.append(initialize_model(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr(fitting, "start_model", record)
-    monkeypatch.setattr(contrast, "learn_features", lambda *args, **options: learned)
+    monkeypatch.setattr(fitting, "initialize_model", record)
+    monkeypatch.setattr(contrastive, "fit_contrastive_weights", lambda *args, **options: learned)
     return made
 
 
 def test_the_start_is_the_graph_of_the_features(starts):
     X, y = draw_bars()
     model = VaDEClustering(3, init_params="contrastive", image_shape=SHAPE, **QUICK).fit(X)
-    assert model.start_ == "graph on contrastive features"
+    assert model.init_params_ == "graph on contrastive features"
     assert adjusted_rand_score(y, starts[0].responsibilities.argmax(1)) > 0.9
 
 
 @pytest.mark.parametrize("least, n_passes, most, n_steps", [(1, 40, 9, 9), (1, 3, 9, 6), (7, 3, 9, 7)])
 def test_many_rows_are_learned_in_so_many_steps_and_few_in_so_many_passes(least, n_passes, most, n_steps, monkeypatch):
     for name, value in {"MIN_STEPS": least, "N_PASSES": n_passes, "MAX_STEPS": most, "BATCH_SIZE": 64}.items():
-        monkeypatch.setattr(contrast, name, value)
+        monkeypatch.setattr(contrastive, name, value)
     calls = []
-    monkeypatch.setattr(contrast, "contrastive_loss", lambda rows: calls.append(len(rows)) or contrastive_loss(rows))
-    learn_features(draw_bars()[0], SHAPE, "cpu", "float32", seed=0)  # 150 rows, two steps a pass
+    monkeypatch.setattr(contrastive, "contrastive_loss", lambda rows: calls.append(len(rows)) or contrastive_loss(rows))
+    fit_contrastive_weights(draw_bars()[0], SHAPE, "cpu", "float32", seed=0)  # 150 rows, two steps a pass
     assert calls == n_steps * [128]
 
 
 def test_learning_is_shown(few_steps, capsys):
     X = draw_bars()[0]
-    learn_features(X, SHAPE, "cpu", "float32", seed=0, verbose=2)
+    fit_contrastive_weights(X, SHAPE, "cpu", "float32", seed=0, verbose=2)
     shown = capsys.readouterr().out
     assert shown.count("\n") == 1 and shown.startswith("features  contrastive loss ")
-    learn_features(X, SHAPE, "cpu", "float32", seed=0, verbose=1)
+    fit_contrastive_weights(X, SHAPE, "cpu", "float32", seed=0, verbose=1)
     assert "3/3" in capsys.readouterr().err
 
 
 def test_starts_share_the_features_and_so_do_numbers_of_components(few_steps, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(contrast, "contrastive_loss", lambda rows: calls.append(1) or contrastive_loss(rows))
+    monkeypatch.setattr(contrastive, "contrastive_loss", lambda rows: calls.append(1) or contrastive_loss(rows))
     X, _ = draw_bars()
     settings = {**QUICK, "init_params": "contrastive", "image_shape": SHAPE, "memory": str(tmp_path)}
     for K in (2, 3):
@@ -260,7 +261,7 @@ def test_starts_share_the_features_and_so_do_numbers_of_components(few_steps, tm
 
 
 def test_many_rows_get_their_start_from_some(starts, monkeypatch):
-    monkeypatch.setattr(places, "MAX_START_ROWS", 100)
+    monkeypatch.setattr(representations, "MAX_INIT_ROWS", 100)
     X, y = draw_bars()
     settings = {**QUICK, "max_iter": 4, "steps_per_iter": 1, "tol": 1e9}
     VAEEMClustering(3, init_params="contrastive", image_shape=SHAPE, **settings).fit(X)
@@ -269,12 +270,14 @@ def test_many_rows_get_their_start_from_some(starts, monkeypatch):
 
 
 def test_features_are_learned_from_some_rows_of_a_file(few_steps, monkeypatch):
-    monkeypatch.setattr(places, "MAX_START_ROWS", 100)
+    monkeypatch.setattr(representations, "MAX_INIT_ROWS", 100)
     X = (255 * draw_bars()[0]).astype(np.uint8)
-    from_file = learn_features(LazyRows(X), SHAPE, "cpu", "float32", seed=0)
+    from_file = fit_contrastive_weights(LazyRows(X), SHAPE, "cpu", "float32", seed=0)
     drawn = np.sort(np.random.RandomState(0).choice(150, 100, replace=False))
-    monkeypatch.setattr(contrast, "some_rows", lambda X, random_state: (some_rows(X, random_state), X[drawn])[1])
-    in_memory = learn_features(X.astype(np.float32), SHAPE, "cpu", "float32", seed=0)
+    monkeypatch.setattr(
+        contrastive, "subsample_rows", lambda X, random_state: (subsample_rows(X, random_state), X[drawn])[1]
+    )
+    in_memory = fit_contrastive_weights(X.astype(np.float32), SHAPE, "cpu", "float32", seed=0)
     for name, array in in_memory.items():
         np.testing.assert_array_equal(from_file[name], array)
 

@@ -1,0 +1,1 @@
+"""Initial responsibilities: representations, candidate clusterings, and the choice among them."""
