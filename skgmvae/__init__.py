@@ -1,5 +1,8 @@
 """Deep generative clustering with scikit-learn's interface."""
 
+import importlib
+from typing import Any
+
 from skgmvae._evaluation import single_precision
 from skgmvae._gmvae import GMVAEClustering
 from skgmvae._vade import VaDEClustering
@@ -7,3 +10,15 @@ from skgmvae._vaeem import VAEEMClustering
 
 __all__ = ["GMVAEClustering", "VAEEMClustering", "VaDEClustering", "single_precision"]
 __version__ = "0.1.0"
+
+_SUBMODULES = ("datasets", "functional", "metrics", "models", "plotting")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"skgmvae.{name}")
+    raise AttributeError(f"module 'skgmvae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBMODULES])

@@ -1,66 +1,51 @@
-"""The estimator that the deep mixtures share: every public method, once."""
+"""The estimator that the deep mixtures share: fitting, as a table of contents."""
 
-import time
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from torch import nn
 
-from skgmvae._evaluation import double_precision, inference_precision
+from skgmvae._configuration import make_fit_config, make_train_config
+from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._inference import MixtureInference
-from skgmvae._mistakes import (
+from skgmvae._parameters import (
+    SHARED_CONSTRAINTS,
+    all_or_nothing,
     check_callbacks,
     check_memory_folder,
-    check_no_booleans,
-    check_spread,
-    explain_no_convergence,
-    explained,
-)
-from skgmvae._parameters import SHARED_CONSTRAINTS, check_same_structure, choose_latent_dim, get_structure
-from skgmvae._presets import ImageSettings
-from skgmvae._sklearn_callbacks import N_WRAPPERS, CallbackSupport, EpochTasks, begin_tasks, with_callbacks
-from skgmvae._validation import (
-    check_contrastive,
-    check_enough_rows,
-    check_hidden_layer_sizes,
-    check_image_shape,
-    check_likelihood,
     check_min_information,
-    check_rows,
-    measure_scale,
+    check_same_structure,
+    get_structure,
 )
-from skgmvae.data.lazy import LazyRows
-from skgmvae.models.contract import ELBOTerms
-from skgmvae.persistence import SavingMixin
+from skgmvae._presets import IMAGE_SETTINGS
+from skgmvae._sklearn_callbacks import EpochTasks, begin_tasks, with_callbacks
+from skgmvae._validation import check_enough_samples, check_samples, explained
+from skgmvae.data.training_data import TrainingData
+from skgmvae.persistence import load_estimator, save_estimator
 from skgmvae.runtime import MAX_SEED, check_device
+from skgmvae.training.config import Architecture, TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
 from skgmvae.training.net import ELBONet
-from skgmvae.training.pretraining import Architecture
-from skgmvae.training.train import TrainConfig, TrainOutcome
 
-INTERRUPTED = "Training was interrupted; the state reached so far is kept."
+__all__ = ["DeepMixture"]
 
 
-class DeepMixture(
-    MixtureInference, SavingMixin, ImageSettings, CallbackSupport, ClusterMixin, DensityMixin, BaseEstimator, ABC
-):
+class DeepMixture(MixtureInference):
     """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
 
     What a fitted mixture answers is in :class:`~skgmvae._inference.MixtureInference`.
     """
 
-    _parameter_constraints: ClassVar[dict] = SHARED_CONSTRAINTS
-
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     _net_type: ClassVar[type[ELBONet]] = ELBONet
+    _own_image_settings: ClassVar[dict[str, Any]] = {}
+
     labels_: np.ndarray
     weights_: np.ndarray
     means_: np.ndarray
@@ -73,23 +58,49 @@ class DeepMixture(
     converged_: bool
     n_iter_: int
     net_: ELBONet
+    _fitted_structure: dict[str, Any]
+    _fitted_architecture: Architecture
 
     @abstractmethod
-    def _make_model(self, autoencoder: nn.Module) -> nn.Module:
-        """The untrained model around a pretrained autoencoder."""
+    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
+        """The untrained model around a pretrained autoencoder, its own weights from the generator."""
 
     @abstractmethod
     def _set_model_attributes(self, model: nn.Module) -> None:
-        """Fitted attributes that only this model has, from its float64 copy."""
+        """Fitted attributes that only this model has, from the model in float64."""
+
+    @classmethod
+    def for_images(cls, n_components: int = 3, **parameters: Any) -> Self:
+        """An estimator with the settings of the benchmarks for sets of images of the size of MNIST.
+
+        Samples are flat, pixels in [0, 1]. Give ``image_shape``, so that the initialization can compare images by their
+        oriented gradients. The settings were found on MNIST, its labels in sight. The networks' products are in
+        bfloat16 on machines that are fast in it, so that figures differ a little between machines;
+        ``precision='float32'`` is the way out.
+
+        Parameters
+        ----------
+        n_components : int, default=3
+        **parameters : dict
+            Set on top, for instance ``image_shape=(1, 28, 28)``.
+
+        Returns
+        -------
+        estimator
+            Unfitted.
+        """
+        make: Callable[..., Self] = cls
+        return make(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Pretrain an autoencoder, start a mixture in its embedding, and maximize the lower bound.
+        """Pretrain an autoencoder, initialize a mixture in its embedding, and maximize the lower bound.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 and float64 arrays are used without a copy. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and
+            float32 and float64 arrays are used without a copy, unless torch cannot view their layout, as that of
+            reversed columns. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and
             whatever else can be sliced may be larger than memory: they are then read block by block.
         y : Ignored
 
@@ -109,25 +120,24 @@ class DeepMixture(
             If ``max_iter`` epochs did not converge to ``tol``.
         """
         continues = self.warm_start and hasattr(self, "net_")
-        with self._epoch_tasks(X, continues) as tasks, self._all_or_nothing():
-            X = self._check_training_rows(X, reset=not continues)
+        with self._epoch_tasks(X, continues) as tasks, all_or_nothing(self):
+            data = self._check_data(X, reset=not continues)
+            config = make_train_config(self, self.max_iter, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
-                check_same_structure(self._fitted_structure, self.get_params(deep=False))
-                seed = random_state.randint(MAX_SEED)
-                fitted = self._train_on(X, self._train_config(self.max_iter, tol=self.tol), seed, tasks)
+                result = self._continue(data, config, random_state.randint(MAX_SEED), tasks)
             else:
-                fitted = self._train_anew(X, self._train_config(self.max_iter, tol=self.tol), random_state, tasks)
-            self._set_attributes(fitted, X)
-            self._order_components()
-        self._warn_if_interrupted(fitted.outcome)
-        self._warn_unless_converged(fitted.outcome)
+                result = self._fit_from_scratch(data, config, random_state, tasks)
+            describe_fit(self, result, data)
+            order_components(self)
+        warn_if_interrupted(result.outcome)
+        warn_unless_converged(self, result.outcome)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One pass over a block of a stream.
 
-        The first block also pretrains the autoencoder, sets the standardization and starts the mixture, so
+        The first block also pretrains the autoencoder, sets the standardization and initializes the mixture, so
         it should be as large and as varied as can be. The order of the components is settled with it.
 
         Parameters
@@ -140,19 +150,18 @@ class DeepMixture(
         self : object
             ``labels_`` are those of this block.
         """
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             first = not hasattr(self, "net_")
-            X = self._check_training_rows(X, reset=first)
-            config = self._train_config(1, tol=None, anneal=False)
+            data = self._check_data(X, reset=first)
+            config = make_train_config(self, 1, tol=None, init_clamp=self.init_clamp, anneal=False)
             if first:
-                fitted = self._train_anew(X, config, check_random_state(self.random_state))
+                result = self._fit_from_scratch(data, config, check_random_state(self.random_state))
             else:
-                check_same_structure(self._fitted_structure, self.get_params(deep=False))
-                fitted = self._train_on(X, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
-            self._set_attributes(fitted, X)
+                result = self._continue(data, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
+            describe_fit(self, result, data)
             if first:
-                self._order_components()
-        self._warn_if_interrupted(fitted.outcome)
+                order_components(self)
+        warn_if_interrupted(result.outcome)
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
@@ -169,20 +178,46 @@ class DeepMixture(
         """
         return self.fit(X).labels_
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Validate the parameters; if anything fails, leave the estimator as it was."""
-        before = vars(self).copy()
-        try:
-            self._validate_params()
-            check_no_booleans(self.get_params(deep=False), self._parameter_constraints)
-            # whatever the caller has chosen for questions
-            with inference_precision(single=False), torch.inference_mode(False), torch.enable_grad():
-                yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to one file, without pickle.
+
+        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimizer's memory are not saved: the loaded
+        estimator has None in their place, and training that goes on begins with a fresh optimizer.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced.
+
+        Notes
+        -----
+        Pickle and joblib keep everything, callbacks included, and loading their files can run any code. skops needs to
+        be told to trust the types of ``skgmvae._file_format.SKOPS_TYPES``; among them are nets, which unpickle
+        tensors when they are loaded. Load files of all three only from whom you trust.
+        """
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """A fitted estimator from a file that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        estimator : object
+            With ``device='auto'`` and a warning where the saved device is not at hand.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file was not written by :meth:`save` of this class, is damaged, or does not fit together.
+        """
+        return load_estimator(cls, path)
 
     @contextmanager
     def _epoch_tasks(self, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
@@ -193,46 +228,16 @@ class DeepMixture(
             self.net_.set_callbacks(list(self.callbacks or []))
             tasks.end()
 
-    def _check_training_rows(self, X: Any, *, reset: bool) -> np.ndarray | LazyRows:
-        with explained(X):
-            X = check_rows(self, X, ensure_min_samples=2, reset=reset)
+    def _check_data(self, X: Any, *, reset: bool) -> TrainingData:
+        X = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
         if reset:  # a fitted mixture learns from a block of any size
-            check_enough_rows(len(X), self.n_components)
+            check_enough_samples(len(X), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
         check_callbacks(self.callbacks)
         check_memory_folder(self.memory)
-        return X
-
-    def _train_config(self, n_epochs: int, *, tol: float | None, anneal: bool = True) -> TrainConfig:
-        return TrainConfig(
-            n_epochs=n_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            tol=tol,
-            min_information=float(self.min_information),
-            n_mc_samples=self.n_mc_samples,
-            anneal=anneal,
-            device=self.device,
-            precision=self.precision,
-        )
-
-    def _architecture(self, X: np.ndarray | LazyRows, image_shape: Sequence[int] | None) -> Architecture:
-        likelihood = check_likelihood(self.likelihood, X)
-        with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
-            location, scale = measure_scale(X) if likelihood != "bernoulli" else (np.empty(0), np.empty(0))
-        check_spread(location, scale)
-        if likelihood == "unit_gaussian":
-            scale = np.ones_like(scale)
-        return Architecture(
-            n_features=X.shape[1],
-            latent_dim=choose_latent_dim(self.latent_dim, X.shape[1]),
-            hidden_layer_sizes=check_hidden_layer_sizes(self._autoencoder_layer_sizes()),
-            image_shape=image_shape if self.network == "conv" else None,
-            likelihood=likelihood,
-            location=tuple(map(float, location)),
-            scale=tuple(map(float, scale)),
-        )
+        with explained(X):
+            return TrainingData.from_rows(X, type(self).__name__)
 
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the autoencoder of the first phase."""
@@ -242,100 +247,32 @@ class DeepMixture(
         """What the net of the last phase takes beyond a plain one's options."""
         return {}
 
-    def _train_anew(
+    def _fit_from_scratch(
         self,
-        X: np.ndarray | LazyRows,
+        data: TrainingData,
         config: TrainConfig,
         random_state: np.random.RandomState,
         tasks: Sequence[EpochTasks] = (),
     ) -> FitResult:
-        # neither K, M nor λ is in the pretraining's config: a grid over them shares it
-        pretraining = replace(
-            config, n_epochs=self.pretrain_iter, tol=None, min_information=0.0, n_mc_samples=1, anneal=True
-        )
-        image_shape = check_image_shape(self.network, self.image_shape, X.shape[1])
-        check_contrastive(self.init_params, image_shape)
-        architecture = self._architecture(X, image_shape)
-        fitted = fit_from_scratch(
-            X,
-            architecture,
-            self._make_model,
-            pretraining=pretraining,
-            config=config,
-            init_params=self.init_params,
-            image_shape=image_shape,
-            n_init=self.n_init,
-            random_state=random_state,
-            memory=self.memory,
-            verbose=self.verbose,
-            callbacks=[*(self.callbacks or []), *tasks],
-            net_type=self._net_type,
-            net_options=self._net_options(),
-        )
+        fit_config = make_fit_config(self, data, config, [*(self.callbacks or []), *tasks])
+        result = fit_from_scratch(data, self._make_model, fit_config, random_state)
         self._noise_seed = int(random_state.randint(MAX_SEED))
         self._fitted_structure = get_structure(self.get_params(deep=False))
-        self._fitted_architecture = architecture
-        self.init_params_ = fitted.start
-        self.pretrain_history_ = fitted.reconstruction
-        return fitted
+        self._fitted_architecture = fit_config.architecture
+        self.init_params_ = result.init_params
+        self.pretrain_history_ = result.reconstruction
+        return result
 
-    def _train_on(
-        self, X: np.ndarray | LazyRows, config: TrainConfig, seed: int, tasks: Sequence[EpochTasks] = ()
+    def _continue(
+        self, data: TrainingData, config: TrainConfig, seed: int, tasks: Sequence[EpochTasks] = ()
     ) -> FitResult:
+        check_same_structure(self._fitted_structure, self.get_params(deep=False))
         return continue_training(
             self.net_,
-            X,
+            data,
             config,
-            seed=int(seed),
+            int(seed),
             verbose=self.verbose,
             callbacks=[*(self.callbacks or []), *tasks],
             net_options=self._net_options(),
         )
-
-    def _set_attributes(self, fitted: FitResult, X: np.ndarray | LazyRows) -> None:
-        """Fitted attributes, but for those that depend on the order of the components."""
-        self.net_ = fitted.net
-        terms = ("lower_bound", *ELBOTerms._fields)
-        self.history_ = {name: [record[name] for record in fitted.net.history] for name in terms}
-        self.n_iter_ = fitted.n_epochs
-        self.lower_bounds_ = self.history_["lower_bound"][len(fitted.net.history) - fitted.n_epochs :]
-        self.lower_bound_ = fitted.lower_bound
-        self.converged_ = fitted.outcome.converged
-        self.phase_seconds_ = fitted.seconds
-        self._describe_components(X)
-
-    def _order_components(self) -> None:
-        """Renumber the components by their training rows, largest first."""
-        counts = np.bincount(self.labels_, minlength=self.n_components)
-        order = np.argsort(-counts, kind="stable")
-        if not np.array_equal(order, np.arange(self.n_components)):
-            self.net_.module_.reorder(torch.from_numpy(order))
-            self.labels_ = np.argsort(order)[self.labels_]  # to assign the rows once more would take as long again
-            self.weights_, self.means_ = self.weights_[order], self.means_[order]
-            self._set_model_attributes(double_precision(self.net_.module_, check_device(self.device)))
-
-    def _describe_components(self, X: np.ndarray | LazyRows) -> None:
-        """Labels, weights and means of the components as they are numbered now."""
-        began = time.perf_counter()
-        model = double_precision(self.net_.module_, check_device(self.device))
-        with torch.inference_mode():
-            self.weights_ = model.log_weights().exp().numpy(force=True)
-        self.labels_ = self._most_probable(X)
-        self.means_ = self._component_means()
-        self._set_model_attributes(model)
-        seconds = self.phase_seconds_
-        seconds["assignment"] = seconds.get("assignment", 0.0) + time.perf_counter() - began
-
-    def _warn_if_interrupted(self, outcome: TrainOutcome) -> None:
-        if outcome.interrupted:
-            warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)
-
-    def _warn_unless_converged(self, outcome: TrainOutcome) -> None:
-        if outcome.converged or outcome.interrupted or self.max_iter == 0:
-            return
-        if self.n_iter_ == self.max_iter:
-            text = explain_no_convergence(self.lower_bounds_, self.tol, self.max_iter, self.learning_rate)
-            warnings.warn(text, ConvergenceWarning, stacklevel=3 + N_WRAPPERS)
-        elif not (self.callbacks or getattr(self, "_skl_callbacks", None)):
-            # nobody's callback has ended the training early: it was Ctrl-C, between two epochs
-            warnings.warn(INTERRUPTED, UserWarning, stacklevel=3 + N_WRAPPERS)

@@ -1,7 +1,7 @@
-"""The one gate from rows to results: chunked, float64 unless asked otherwise, evaluation mode, nothing left behind."""
+"""Evaluation of a fitted module on samples: chunk by chunk, in float64 unless asked otherwise."""
 
 import copy
-import weakref
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,29 +12,53 @@ import torch
 from torch import Tensor, nn
 
 from skgmvae.data.lazy import iter_chunks
+from skgmvae.runtime import limit_threads
+
+__all__ = [
+    "cast_networks",
+    "chunk_rows",
+    "component_means",
+    "count_weights",
+    "generate_chunks",
+    "inference_precision",
+    "map_chunks",
+    "model_for_queries",
+    "single_precision",
+]
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 CHUNK_VALUES_OFF_CPU = 2**24  # other devices gain by larger products: 128 MiB
 
+N_MEAN_DRAWS = 128  # draws per component behind means_
+
 _is_single: ContextVar[bool] = ContextVar("is_single", default=False)
-# float64 copies of fitted modules, outside the estimators so that they are neither pickled nor compared
-_doubles: weakref.WeakKeyDictionary[nn.Module, tuple[tuple, nn.Module]] = weakref.WeakKeyDictionary()
 
 
-def double_precision(module: nn.Module, device: torch.device) -> nn.Module:
-    """A float64 copy of ``module`` on ``device``, made once per state of the module."""
-    if device.type == "mps":  # no float64 there
-        device = torch.device("cpu")
-    tensors = module.state_dict(keep_vars=True).values()
-    version = (str(device), *((id(tensor), tensor._version) for tensor in tensors))
-    if module not in _doubles or _doubles[module][0] != version:
-        _doubles[module] = (version, copy.deepcopy(module).double().to(device).eval())
-    return _doubles[module][1]
+def cast_networks(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Parameters and running statistics in ``dtype``, in place; constants of the data stay in float64."""
+    for layer in module.modules():
+        constants = getattr(layer, "double_buffers", ())
+        for parameter in layer.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
+        for name, buffer in layer.named_buffers(recurse=False):
+            if buffer.is_floating_point() and name not in constants:
+                buffer.data = buffer.data.to(dtype)
+    return module
 
 
-def discard_double_precision(module: nn.Module) -> None:
-    """Drop the float64 copy: fused optimizer steps change parameters without counting a version."""
-    _doubles.pop(module, None)
+def model_for_queries(module: nn.Module, device: torch.device) -> nn.Module:
+    """``module`` in float64 on ``device``, or in float32 in the context of :func:`single_precision`.
+
+    A fitted module is in float64 already and is asked itself, so that an answer is that of the weights that it has; a
+    copy is made only where the device or the arithmetic is another.
+    """
+    dtype = torch.float32 if _is_single.get() else torch.float64
+    device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    parameter = next(module.parameters())
+    is_there = parameter.device.type == device.type and device.index in (None, parameter.device.index)
+    if parameter.dtype == dtype and is_there and not module.training:
+        return module
+    return cast_networks(copy.deepcopy(module), dtype).to(device).eval()
 
 
 @contextmanager
@@ -61,7 +85,7 @@ def single_precision() -> Iterator[None]:
 
 @contextmanager
 def inference_precision(*, single: bool) -> Iterator[None]:
-    """The arithmetic of :func:`map_chunks` within this context."""
+    """In this context :func:`map_chunks` computes in float32 if ``single``, else in float64."""
     before = _is_single.set(single)
     try:
         yield
@@ -69,13 +93,9 @@ def inference_precision(*, single: bool) -> Iterator[None]:
         _is_single.reset(before)
 
 
-def _at_inference(module: nn.Module, device: torch.device) -> nn.Module:
-    """The model to ask: a float64 copy, or, in the context of :func:`single_precision`, as it was trained."""
-    if not _is_single.get():
-        return double_precision(module, device)
-    # constants of the standardization are float64, which Apple's device does not have
-    stays = device.type in ("cpu", "mps") and not module.training
-    return module if stays else copy.deepcopy(module).to(device).eval()
+def count_weights(module: nn.Module) -> int:
+    """Number of the module's parameters: the multiply-adds of a row, about, unless it is convolutional."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
@@ -122,15 +142,65 @@ def map_chunks(
     -------
     ndarray of shape (N, ...)
     """
-    model = _at_inference(module, device)
+    model = model_for_queries(module, device)
     target = next(model.parameters()).device
+    size = chunk_rows(model, n_copies)
     dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
-    for first, chunk in iter_chunks(X, chunk_rows(model, n_copies)):
-        rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
-        result = method(model, rows).numpy(force=True)
-        if out is None:
-            out = np.empty((len(X), *result.shape[1:]), result.dtype)
-        out[first : first + len(result)] = result
+    with limit_threads(min(size, len(X)) * n_copies * count_weights(model)):
+        for first, chunk in iter_chunks(X, size):
+            rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
+            result = method(model, rows).numpy(force=True)
+            if out is None:
+                out = np.empty((len(X), *result.shape[1:]), result.dtype)
+            out[first : first + len(result)] = result
     if out is None:
         raise ValueError("X has no rows; pass at least one.")
     return out
+
+
+def generate_chunks(
+    module: nn.Module, labels: np.ndarray, seed: int, device: torch.device, **latents: np.ndarray
+) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
+    """Draws of x | c and E[x|z] for labels (N,), in parts; of sorted labels every part has all components.
+
+    Parameters
+    ----------
+    module : nn.Module
+    labels : ndarray of shape (N,)
+        The component of each draw.
+    seed : int
+    device : torch.device
+    **latents : ndarray of shape (N, ...)
+        Latent variables that are not drawn but have these values.
+
+    Yields
+    ------
+    part : slice
+        Which of the labels.
+    drawn : (Tensor, Tensor)
+        Draws and means, both (n, D).
+    """
+    with inference_precision(single=False):
+        model = model_for_queries(module, device)
+    there = next(model.parameters()).device
+    generator = torch.Generator(there).manual_seed(seed)
+    n_networks = getattr(model, "n_networks", 1)  # of which a row passes its own
+    size = chunk_rows(model) * n_networks
+    n_parts = math.ceil(len(labels) / size)
+    with limit_threads(min(size, len(labels)) * count_weights(model)):
+        for first in range(n_parts):
+            part = slice(first, None, n_parts)
+            fixed = {name: torch.from_numpy(values[part]).to(there) for name, values in latents.items()}
+            with torch.inference_mode():
+                drawn = model.generate(torch.from_numpy(labels[part]).to(there), generator, **fixed)
+            yield part, drawn
+
+
+def component_means(module: nn.Module, n_features: int, seed: int, device: torch.device) -> np.ndarray:
+    """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""
+    K = int(module.n_components)
+    labels = np.repeat(np.arange(K), N_MEAN_DRAWS)
+    sums = torch.zeros(K, n_features, dtype=torch.float64, device="cpu")
+    for part, (_, means) in generate_chunks(module, labels, seed, device):
+        sums.index_add_(0, torch.from_numpy(labels[part]), means.cpu())
+    return sums.numpy() / N_MEAN_DRAWS

@@ -11,24 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skgmvae._base import DeepMixture
+from skgmvae._evaluation import inference_precision, model_for_queries
+from skgmvae._presets import PAPER_SETTINGS
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS
+from skgmvae.runtime import check_device, isolated
 
-# what Dilokthanakul et al. (2016) state in section 4 and tables A.1 to A.3
-_PAPER = {"pretrain_iter": 0, "init_params": "random", "learn_weights": False, "learning_rate": 1e-4}
-_PAPER_IMAGES = {**_PAPER, "network": "conv", "latent_dim": 200, "style_dim": 150, "likelihood": "bernoulli"}
-PAPER_SETTINGS: dict[str, dict[str, Any]] = {
-    "synthetic": {
-        **_PAPER,
-        "latent_dim": 2,
-        "style_dim": 2,
-        "hidden_layer_sizes": (120, 120),
-        "likelihood": "gaussian",
-        "learning_rate": 1e-3,  # not stated for these data; found by experiment
-    },
-    "mnist": {**_PAPER_IMAGES, "image_shape": (1, 28, 28)},
-    "svhn": {**_PAPER_IMAGES, "image_shape": (3, 32, 32)},
-}
+__all__ = ["GMVAEClustering"]
 
 
 class GMVAEClustering(DeepMixture):
@@ -73,6 +62,10 @@ class GMVAEClustering(DeepMixture):
         distorted images, better clusters for minutes more. The first epochs hold on to the start (see the
         documentation of the start). 'random': the networks' random weights, as in the paper (which did without
         pretraining too: ``pretrain_iter=0``).
+    init_clamp : float, default=0.75
+        Share of the epochs, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
+        the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
+        throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=50
@@ -122,7 +115,7 @@ class GMVAEClustering(DeepMixture):
     phase_seconds_ : dict of str to float
         Wall time per phase.
     init_params_ : str
-        The start that was taken.
+        The initialization that was taken.
     converged_ : bool
     n_iter_ : int
         Epochs of the last training.
@@ -150,7 +143,7 @@ class GMVAEClustering(DeepMixture):
     array([1, 1, 1, 1, 1])
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
         "style_dim": [Interval(Integral, 1, None, closed="left")],
     }
@@ -168,6 +161,7 @@ class GMVAEClustering(DeepMixture):
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
         init_params: str = "auto",
+        init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 50,
         n_init: int = 1,
@@ -193,6 +187,7 @@ class GMVAEClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
         self.n_init = n_init
@@ -227,22 +222,24 @@ class GMVAEClustering(DeepMixture):
             raise ValueError(f"experiment must be one of {', '.join(PAPER_SETTINGS)}; got {experiment!r}")
         return cls(**{**PAPER_SETTINGS[experiment], **parameters})
 
-    def _make_model(self, autoencoder: nn.Module) -> GMVAE:
+    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> GMVAE:
         # 120 and 500 units for the paper's data, as in table A.2
         is_mlp = self.network == "mlp" and len(self.hidden_layer_sizes) > 0
         return GMVAE(
             autoencoder,
-            self.n_components,
-            self.style_dim,
+            int(self.n_components),
+            int(self.style_dim),
             prior_width=min(self.hidden_layer_sizes) if is_mlp else DENSE_AFTER_CONVOLUTIONS,
-            learn_weights=self.learn_weights,
-            n_mc_samples=self.n_mc_samples,
+            learn_weights=bool(self.learn_weights),
+            n_mc_samples=int(self.n_mc_samples),
             min_information=float(self.min_information),
+            generator=generator,
         )
 
     def _set_model_attributes(self, model: GMVAE) -> None:
         """Means and covariances in the latent space depend on w: there are none to list."""
 
+    @isolated()
     def sample(
         self,
         n_samples: int = 1,
@@ -285,6 +282,7 @@ class GMVAEClustering(DeepMixture):
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
         return self._generate(labels, seed, expected=expected, **latents), labels
 
+    @isolated()
     def traverse(self, w: Any, *, component: int) -> np.ndarray:
         """E[x | z = μ_c(w)]: how the center of a component changes with the style w (the paper's Fig. 5b).
 
@@ -307,10 +305,13 @@ class GMVAEClustering(DeepMixture):
         check_is_fitted(self)
         self._check_component(component)
         w = self._check_w(w, len(w))
-        model, device = self._double()
-        components = torch.full((len(w),), component, device=device)
+        with inference_precision(single=False):
+            model = model_for_queries(self.net_.module_, check_device(self.device))
+        there = next(model.parameters()).device
+        components = torch.full((len(w),), component, device=there)
         with torch.inference_mode():
-            return model.traverse(components, torch.from_numpy(w).to(device)).numpy(force=True)
+            means: np.ndarray = model.traverse(components, torch.from_numpy(w).to(there)).numpy(force=True)
+        return means
 
     def _check_w(self, w: Any, n_rows: int) -> np.ndarray:
         """One finite value of w per row, shape (n_rows, W)."""

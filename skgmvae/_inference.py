@@ -1,41 +1,50 @@
 """What a fitted mixture answers: labels, probabilities, likelihoods, samples, embeddings."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, DensityMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae._evaluation import chunk_rows, double_precision, map_chunks
-from skgmvae._mistakes import explained
-from skgmvae._validation import check_rows
+from skgmvae._evaluation import generate_chunks, map_chunks
+from skgmvae._sklearn_callbacks import CallbackSupport
+from skgmvae._validation import check_samples
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.importance import count_draws, draw_noise
-from skgmvae.runtime import MAX_SEED, check_device
+from skgmvae.runtime import MAX_SEED, check_device, isolated
 
 N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) is no closed form
-N_MEAN_DRAWS = 128  # draws per component behind means_
 
 
-class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Inference methods of the deep mixtures: deterministic, in float64 by default, without effect on the estimator.
+class MixtureInference(
+    CallbackSupport,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    DensityMixin,
+    BaseEstimator,
+):
+    """Inference methods of the deep mixtures: deterministic, in float64 by default, without effect on the estimator."""
 
-    A transformer itself, since scikit-learn's ``set_output`` wraps ``transform`` in the class that defines it.
-    """
+    net_: Any
+    weights_: np.ndarray
+    n_features_in_: int
+    device: str
+    random_state: Any
+    _noise_seed: int
 
     @property
     def _n_features_out(self) -> int:
         return self.net_.module_.embedding_dim
 
-    def _check_rows(self, X: Any) -> np.ndarray | LazyRows:
+    def _check_samples(self, X: Any) -> np.ndarray | LazyRows:
         check_is_fitted(self)
-        with explained(X):
-            return check_rows(self, X, reset=False)
+        return check_samples(self, X, reset=False)
 
     def _over_chunks(self, method: Any, X: np.ndarray | LazyRows, n_copies: int = 1) -> np.ndarray:
         return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
@@ -58,6 +67,7 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         shape = (n_draws, *self.net_.module_.noise_shape)
         return torch.from_numpy(np.random.RandomState(self._noise_seed).standard_normal(shape))
 
+    @isolated()
     def predict(self, X: Any) -> np.ndarray:
         """Label of the most probable component of each row.
 
@@ -69,8 +79,9 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         labels : ndarray of shape (n_samples,), int64
         """
-        return self._most_probable(self._check_rows(X))
+        return self._most_probable(self._check_samples(X))
 
+    @isolated()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Responsibilities q(c|x): the posterior probability of each component.
 
@@ -83,8 +94,9 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         responsibilities : ndarray of shape (n_samples, n_components)
             Rows sum to one.
         """
-        return np.exp(self._log_responsibilities(self._check_rows(X)))
+        return np.exp(self._log_responsibilities(self._check_samples(X)))
 
+    @isolated()
     def score_samples(self, X: Any) -> np.ndarray:
         """Importance-weighted estimate of log p(x), in nats and in the units of the data.
 
@@ -102,7 +114,7 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         log_prob : ndarray of shape (n_samples,)
         """
-        X = self._check_rows(X)
+        X = self._check_samples(X)
         (width,), n_draws = self.net_.module_.noise_shape, count_draws(self.n_features_in_)
         rounds = [draw_noise(S, width, self._noise_seed + number) for number, S in enumerate(n_draws)]
 
@@ -162,6 +174,7 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return float(-2.0 * self.score_samples(X).sum() + 2.0 * self._n_parameters())
 
+    @isolated()
     def sample(
         self, n_samples: int = 1, *, component: int | None = None, expected: bool = False, random_state: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -208,46 +221,18 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
     def _generate(self, labels: np.ndarray, seed: int, *, expected: bool, **latents: np.ndarray) -> np.ndarray:
-        """Draws of x | c, or their means E[x|z], one row per label, with these ``latents`` held fixed."""
-        rows = np.empty((len(labels), self.n_features_in_))
-        for part, drawn in self._generate_chunks(labels, seed, **latents):
-            rows[part] = drawn[1 if expected else 0].numpy(force=True)
-        return rows
-
-    def _generate_chunks(
-        self, labels: np.ndarray, seed: int, **latents: np.ndarray
-    ) -> Iterator[tuple[slice, tuple[torch.Tensor, torch.Tensor]]]:
-        """Which of the labels, and for these draws of x | c and E[x|z]; chunks of sorted labels have all of them."""
-        model, device = self._double()
-        generator = torch.Generator(device).manual_seed(seed)
-        n_networks = getattr(model, "n_networks", 1)  # of which a row passes its own
-        n_chunks = math.ceil(len(labels) / (chunk_rows(model) * n_networks))
-        for first in range(n_chunks):
-            part = slice(first, None, n_chunks)
-            fixed = {name: torch.from_numpy(values[part]).to(device) for name, values in latents.items()}
-            with torch.inference_mode():
-                drawn = model.generate(torch.from_numpy(labels[part]).to(device), generator, **fixed)
-            yield part, drawn
+        """Draws of x | c, or their means E[x|z], one per label, with these ``latents`` held fixed."""
+        samples = np.empty((len(labels), self.n_features_in_))
+        for part, drawn in generate_chunks(self.net_.module_, labels, seed, check_device(self.device), **latents):
+            samples[part] = drawn[1 if expected else 0].numpy(force=True)
+        return samples
 
     def _check_component(self, component: Any) -> None:
         K = self.net_.module_.n_components
         if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= component < K):
             raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
 
-    def _double(self) -> tuple[Any, torch.device]:
-        """The float64 model and the device that it is on."""
-        model = double_precision(self.net_.module_, check_device(self.device))
-        return model, next(model.parameters()).device
-
-    def _component_means(self) -> np.ndarray:
-        """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""
-        K = self.net_.module_.n_components
-        labels = np.repeat(np.arange(K), N_MEAN_DRAWS)
-        sums = torch.zeros(K, self.n_features_in_, dtype=torch.float64)
-        for part, (_, means) in self._generate_chunks(labels, self._noise_seed):
-            sums.index_add_(0, torch.from_numpy(labels[part]), means.cpu())
-        return sums.numpy() / N_MEAN_DRAWS
-
+    @isolated()
     def transform(self, X: Any) -> np.ndarray:
         """Embed the rows: the mean of q(z|x).
 
@@ -259,8 +244,9 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         embedding : ndarray of shape (n_samples, n_features_out)
         """
-        return self._over_chunks(lambda model, rows: model.embed(rows), self._check_rows(X))
+        return self._over_chunks(lambda model, rows: model.embed(rows), self._check_samples(X))
 
+    @isolated()
     def reconstruct(self, X: Any) -> np.ndarray:
         """E[x | z] at the embedding of each row, in the units of the data.
 
@@ -272,4 +258,4 @@ class MixtureInference(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
         """
-        return self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_rows(X))
+        return self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_samples(X))

@@ -1,10 +1,19 @@
-"""What the parameters that the estimators share may be, and which of them the networks are made of."""
+"""Parameters that the estimators share: what they may be, by themselves, together and for the data."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from skorch.callbacks import Callback
+
+from skgmvae._evaluation import inference_precision
+from skgmvae.data.training_data import FeatureSummary
+from skgmvae.runtime import isolated
 
 SHARED_CONSTRAINTS: dict[str, list] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -16,6 +25,7 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "image_shape": [tuple, list, None],
     "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
     "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"})],
+    "init_clamp": [Interval(Real, 0, 1, closed="both")],
     "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -67,3 +77,139 @@ def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any
                 f"The fitted model has {name}={fitted[name]!r} and cannot be continued with "
                 f"{name}={value!r}; set it back, or fit anew with warm_start=False."
             )
+
+
+def check_min_information(min_information: float, n_components: int) -> None:
+    """Raise unless 0 ≤ λ < log K (or λ = 0)."""
+    if min_information > 0.0 and min_information >= math.log(n_components):
+        raise ValueError(
+            f"min_information must be below log(n_components) = {math.log(n_components):.4g} nats for n_components="
+            f"{n_components}, the most that a component can tell about a row; got {min_information!r}. "
+            "Lower min_information or raise n_components."
+        )
+
+
+def check_image_shape(network: str, image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
+    """The (C, H, W) of rows that are images; convolutional networks need it."""
+    if image_shape is None and network == "mlp":
+        return None
+    if image_shape is None:
+        raise ValueError(
+            f"network='conv' needs image_shape=(channels, height, width) with a product of {n_features}, the number "
+            "of features; got None"
+        )
+    shape = tuple(int(side) for side in image_shape if isinstance(side, Integral))
+    if len(image_shape) != 3 or len(shape) != 3 or min(shape) < 1 or math.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape must be (channels, height, width) with a product of {n_features}, the number of features; "
+            f"got {tuple(image_shape)!r}"
+        )
+    if min(shape[1:]) < 4:
+        if shape[2] <= 4 < min(shape[:2]):
+            raise ValueError(
+                f"image_shape is (channels, height, width), and pixels come channel by channel; got {shape!r}, which "
+                "looks like (height, width, channels). For images of shape (N, H, W, C) pass "
+                "X.transpose(0, 3, 1, 2).reshape(len(X), -1)."
+            )
+        raise ValueError(
+            f"image_shape is for images of at least 4 × 4; got {shape!r}; use network='mlp' without image_shape"
+        )
+    return shape
+
+
+def check_contrastive(init_params: str, image_shape: Sequence[int] | None) -> None:
+    """Raise if rows that are not known to be images are to be distorted."""
+    if init_params == "contrastive" and image_shape is None:
+        raise ValueError(
+            "init_params='contrastive' distorts images and needs image_shape=(channels, height, width); got None. "
+            "For rows that are no images use init_params='auto'."
+        )
+
+
+def check_likelihood(likelihood: str, summary: FeatureSummary) -> str:
+    """A likelihood that fits the values; for 'auto', Bernoulli if all lie in [0, 1], else Gaussian."""
+    if likelihood in ("gaussian", "unit_gaussian"):
+        return likelihood
+    low, high = float(summary.low.min()), float(summary.high.max())
+    inside = low >= 0.0 and high <= 1.0
+    if likelihood == "bernoulli" and not inside:
+        raise ValueError(
+            f"likelihood='bernoulli' needs values in [0, 1]; X has values in [{low:.6g}, {high:.6g}]. Scale X, for "
+            "instance with MinMaxScaler, or use likelihood='gaussian'."
+        )
+    return "bernoulli" if inside else "gaussian"
+
+
+def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """The widths as a tuple of positive integers."""
+    if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must hold positive integers; got {tuple(sizes)!r}")
+    return tuple(int(size) for size in sizes)
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Raise unless all are instances of skorch's callbacks, bare or as (name, callback)."""
+    for entry in callbacks or []:
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        if isinstance(callback, type):
+            raise TypeError(f"callbacks must hold instances; got the class {callback.__name__}: add its parentheses")
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks must hold skorch callbacks, bare or as (name, callback); got {entry!r}. Derive yours from "
+                "skorch.callbacks.Callback; scikit-learn's go into set_callbacks."
+            )
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Validate the parameters, and compute in isolation; if anything fails, leave the estimator as it was."""
+    before = vars(estimator).copy()
+    try:
+        estimator._validate_params()
+        check_no_booleans(estimator.get_params(deep=False), estimator._parameter_constraints)
+        with isolated(), inference_precision(single=False):  # whatever the caller has chosen for queries
+            yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_no_booleans(parameters: Mapping[str, Any], constraints: Mapping[str, Any]) -> None:
+    """Raise for True and False where a number is meant, which Python takes for 1 and 0."""
+    for name, value in parameters.items():
+        is_boolean = name == "verbose" or "boolean" in constraints.get(name, ["boolean"])
+        if isinstance(value, (bool, np.bool_)) and not is_boolean:
+            raise ValueError(f"{name} must be a number; got {value!r}")
+
+
+def check_memory_folder(memory: Any) -> None:
+    """Raise if ``memory`` names a file."""
+    if isinstance(memory, str) and Path(memory).is_file():
+        raise ValueError(f"memory={memory!r} is a file; name a folder, which need not exist yet")
+
+
+def check_spread(location: np.ndarray, scale: np.ndarray) -> None:
+    """Raise if the features' means or standard deviations are beyond the range of float64."""
+    bad = ~(np.isfinite(location) & np.isfinite(scale))
+    if bad.any():
+        raise ValueError(
+            f"the variance of {np.count_nonzero(bad)} features is beyond the range of float64, the first is feature "
+            f"{int(bad.argmax())}. Look for extreme values in X, or divide these features by a constant."
+        )
+
+
+def explain_no_convergence(bounds: Sequence[float], tol: float, max_iter: int, learning_rate: float) -> str:
+    """What to do after a training with these bounds, one per epoch."""
+    finite = [bound for bound in bounds if math.isfinite(bound)]
+    best, last = max(finite, default=math.nan), bounds[-1]
+    if len(finite) < len(bounds) or last < best - max(abs(best), tol):
+        return (
+            f"The lower bound fell from {best:.4g} to {last:.4g} nats per row while training, and "
+            f"{len(bounds) - len(finite)} epochs had to be undone. Lower learning_rate (now {learning_rate:g}), or "
+            "look for extreme values in X."
+        )
+    return (
+        f"The lower bound still changed by more than tol={tol} nats over the last epochs. Increase max_iter (now "
+        f"{max_iter}) or tol, or continue with warm_start=True."
+    )

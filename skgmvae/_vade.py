@@ -12,6 +12,8 @@ from torch import nn
 from skgmvae._base import DeepMixture
 from skgmvae.models.vade import VaDE
 
+__all__ = ["VaDEClustering"]
+
 
 class VaDEClustering(DeepMixture):
     """Gaussian mixture in the latent space of a variational autoencoder (VaDE).
@@ -55,6 +57,10 @@ class VaDEClustering(DeepMixture):
         is given; 'contrastive', for images of ``image_shape``: the graph of features learned by contrast from
         distorted images, better clusters for minutes more. The first epochs hold on to the start (see the
         documentation of the start). 'random': random responsibilities.
+    init_clamp : float, default=0.75
+        Share of the epochs, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
+        the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
+        throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=50
@@ -108,7 +114,7 @@ class VaDEClustering(DeepMixture):
     phase_seconds_ : dict of str to float
         Wall time per phase.
     init_params_ : str
-        The start that was taken.
+        The initialization that was taken.
     converged_ : bool
     n_iter_ : int
         Epochs of the last training.
@@ -135,7 +141,7 @@ class VaDEClustering(DeepMixture):
     array([1, 1, 1, 1, 1])
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
@@ -158,6 +164,7 @@ class VaDEClustering(DeepMixture):
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
         init_params: str = "auto",
+        init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 50,
         n_init: int = 1,
@@ -184,6 +191,7 @@ class VaDEClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
         self.n_init = n_init
@@ -199,15 +207,16 @@ class VaDEClustering(DeepMixture):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_model(self, autoencoder: nn.Module) -> VaDE:
+    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> VaDE:
         return VaDE(
             autoencoder,
-            self.n_components,
+            int(self.n_components),
             covariance_type=self.covariance_type,
-            learn_weights=self.learn_weights,
-            n_mc_samples=self.n_mc_samples,
+            learn_weights=bool(self.learn_weights),
+            n_mc_samples=int(self.n_mc_samples),
             min_information=float(self.min_information),
-            reg_covar=self.reg_covar,
+            generator=generator,
+            reg_covar=float(self.reg_covar),
         )
 
     def _set_model_attributes(self, model: VaDE) -> None:

@@ -5,13 +5,16 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skgmvae._base import DeepMixture
-from skgmvae._validation import check_hidden_layer_sizes
+from skgmvae._parameters import check_hidden_layer_sizes
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.em import EMConfig, EMNet
+
+__all__ = ["VAEEMClustering"]
 
 
 class VAEEMClustering(DeepMixture):
@@ -55,6 +58,10 @@ class VAEEMClustering(DeepMixture):
         embedding and inputs, or image gradients where ``image_shape`` is given; 'contrastive', for images of
         ``image_shape``: the graph of features learned by contrast from distorted images, better clusters for minutes
         more (see the documentation of the start).
+    init_clamp : float, default=0.75
+        Share of the EM iterations, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
+        the paper's algorithm: an E-step after every M-step. 1 keeps the initial ones
+        throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the autoencoder.
     max_iter : int, default=25
@@ -115,7 +122,7 @@ class VAEEMClustering(DeepMixture):
     phase_seconds_ : dict of str to float
         Wall time per phase.
     init_params_ : str
-        The start that was taken.
+        The initialization that was taken.
     converged_ : bool
     n_iter_ : int
         EM iterations of the last training.
@@ -142,7 +149,7 @@ class VAEEMClustering(DeepMixture):
     """
 
     _net_type = EMNet
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "unit_gaussian"})],
@@ -173,6 +180,7 @@ class VAEEMClustering(DeepMixture):
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
         init_params: str = "auto",
+        init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 25,
         steps_per_iter: int | None = None,
@@ -200,6 +208,7 @@ class VAEEMClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
         self.steps_per_iter = steps_per_iter
@@ -222,18 +231,19 @@ class VAEEMClustering(DeepMixture):
         return own if self.pretrain_hidden_layer_sizes is None else self.pretrain_hidden_layer_sizes
 
     def _net_options(self) -> dict[str, Any]:
-        return {"em": EMConfig(steps_per_iter=self.steps_per_iter, m_step=self.m_step)}
+        return {"em": EMConfig(None if self.steps_per_iter is None else int(self.steps_per_iter), self.m_step)}
 
-    def _make_model(self, autoencoder: nn.Module) -> VAEEM:
+    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> VAEEM:
         has_own_sizes = self.pretrain_hidden_layer_sizes is not None
         return VAEEM(
             autoencoder,
-            self.n_components,
+            int(self.n_components),
             hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes) if has_own_sizes else None,
             image_shape=self.image_shape if self.network == "conv" else None,
-            learn_weights=self.learn_weights,
-            n_mc_samples=self.n_mc_samples,
+            learn_weights=bool(self.learn_weights),
+            n_mc_samples=int(self.n_mc_samples),
             min_information=float(self.min_information),
+            generator=generator,
         )
 
     def _set_model_attributes(self, model: VAEEM) -> None:

@@ -1,24 +1,45 @@
-"""Checks of parameters against the data, each with what was wrong, what was got, and the remedy."""
+"""What X may be: arrays of any layout and library, and errors that name the column, the value and the remedy."""
 
-import math
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
+import torch
 from sklearn.utils.validation import validate_data
 
-from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable, iter_chunks
+from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 
-BLOCK_ROWS = 4096
+__all__ = ["check_enough_samples", "check_samples", "explained"]
+
+# what scikit-learn says, and the remedy that it does not name
+REMEDIES = {
+    "could not convert string to float": "X must hold numbers: drop such columns or encode them, for instance with "
+    "OneHotEncoder.",
+    "contains infinity": "Drop the rows with such values, or clip them.",
+}
+# objects that hold arrays but are none, by package and class, and the expression that is one
+CONVERSIONS = {
+    ("anndata", "AnnData"): "X.X (X.X.toarray() if it is sparse) or an embedding such as X.obsm['X_pca']",
+    ("cudf", "DataFrame"): "X.to_pandas()",
+    ("cupy", "ndarray"): "X.get()",
+    ("dask", "DataFrame"): "X.to_dask_array(lengths=True)",
+    ("datasets", "Dataset"): "X.to_pandas() with the columns of numbers selected",
+    ("datasets", "DatasetDict"): "X['train'].to_pandas() with the columns of numbers selected",
+    ("datasets", "IterableDataset"): "pandas.DataFrame(list(X)) with the columns of numbers selected",
+    ("polars", "LazyFrame"): "X.collect()",
+    ("pyspark", "DataFrame"): "X.toPandas()",
+    ("torch", "DataLoader"): "numpy.concatenate([batch.numpy() for batch in X])",
+    ("torch", "Dataset"): "numpy.stack([numpy.asarray(X[i]) for i in range(len(X))])",
+    ("xarray", "Dataset"): "X.to_dataframe()",
+}
 
 
-def check_rows(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
-    """The rows, float64 or float32: an array, or lazy rows where that would take too much memory.
+def check_samples(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
+    """The samples, float64 or float32: an array, or lazy rows where that would take too much memory.
 
-    Of lazy rows the first block goes through scikit-learn's validation, and all others are checked as they are
-    read, so that messages are the same. Smaller arrays that can only be sliced are read once, whole.
+    Of lazy rows two go through scikit-learn's validation, and the values of all are checked as they are read, so that
+    messages are the same. Smaller arrays that can only be sliced are read once, whole.
 
     Parameters
     ----------
@@ -27,108 +48,107 @@ def check_rows(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
     **options
         ``reset``, ``ensure_min_samples``, … of :func:`sklearn.utils.validation.validate_data`.
     """
-    options["dtype"] = [np.float64, np.float32]
-    if is_better_read_lazily(X):
-        rows = LazyRows(X, type(estimator).__name__)
-        validate_data(estimator, np.asarray(X[: max(2, rows.block_rows)]), **options)
-        return rows
-    return validate_data(estimator, _read_whole(X) if is_sliceable(X) else X, **options)
+    _check_convertible(X)
+    with explained(X):
+        X = _as_array(X)
+        options["dtype"] = [np.float64, np.float32]
+        if is_better_read_lazily(X):
+            validate_data(estimator, np.asarray(X[:2]), **options)
+            return LazyRows(X, type(estimator).__name__)
+        samples: np.ndarray = validate_data(estimator, X, **options)
+        return samples
 
 
-def _read_whole(X: Any) -> np.ndarray:
-    """All rows; or some, of an array that scikit-learn will refuse for its axes or its type."""
-    if X.dtype.kind not in "fiubc":
-        raise ValueError(f"X must hold numbers; got an array of dtype {X.dtype}.")
-    is_refused = len(X.shape) != 2 or X.dtype.kind == "c"
-    return np.asarray(X[: 2 if is_refused else X.shape[0]] if X.shape else X)
-
-
-def check_enough_rows(n_samples: int, n_components: int) -> None:
-    """Raise unless there is at least one row per component."""
+def check_enough_samples(n_samples: int, n_components: int) -> None:
+    """Raise unless there is at least one sample per component."""
     if n_samples < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_samples}"
         )
 
 
-def check_min_information(min_information: float, n_components: int) -> None:
-    """Raise unless 0 ≤ λ < log K (or λ = 0)."""
-    if min_information > 0.0 and min_information >= math.log(n_components):
+def _check_convertible(X: Any) -> None:
+    """Raise for what NumPy cannot view, with the call that turns it into an array."""
+    for base in type(X).__mro__:
+        call = CONVERSIONS.get((base.__module__.split(".")[0], base.__name__))
+        if call is not None:
+            raise TypeError(f"X is a {base.__module__.split('.')[0]} {base.__name__}, not an array; pass {call}.")
+    if isinstance(X, Iterator):
+        raise TypeError(f"X is a {type(X).__name__}, which can be read only once; pass numpy.array(list(X)).")
+
+
+def _as_array(X: Any) -> Any:
+    """What scikit-learn can validate: an array or a frame, or what is read in slices."""
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu()
+        return (X.to_dense() if X.layout != torch.strided else X).to(_numpy_dtype(X)).numpy()
+    if not is_sliceable(X) or is_better_read_lazily(X):
+        return X
+    if X.dtype.kind not in "fiubc":
+        raise ValueError(f"X must hold numbers; got an array of dtype {X.dtype}.")
+    is_refused = len(X.shape) != 2 or X.dtype.kind == "c"  # by scikit-learn, of which two rows are enough
+    return np.asarray(X[: 2 if is_refused else X.shape[0]] if X.shape else X)
+
+
+def _numpy_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """The tensor's own type where NumPy has it, else float32, which holds every value."""
+    return torch.float32 if tensor.is_floating_point() and tensor.itemsize < 4 else tensor.dtype
+
+
+@contextmanager
+def explained(X: Any) -> Iterator[None]:
+    """Turn scikit-learn's refusal of ``X`` into one that names the columns and the remedy, where these are known."""
+    _check_no_dates(X)
+    _check_not_masked(X)
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = _explain(X, str(error))
+        if text is None:
+            raise
+        raise ValueError(text) from error
+
+
+def _explain(X: Any, message: str) -> str | None:
+    columns = _find_columns(X, lambda dtype: dtype.kind not in "biuf")
+    if columns and ("could not" in message or "Cannot" in message):
+        return (
+            f"X has columns that are not numbers: {columns} ({message}). Drop them or encode them, for instance with "
+            "OneHotEncoder in a ColumnTransformer."
+        )
+    shape = np.shape(X) if isinstance(X, np.ndarray) else ()
+    if len(shape) > 2:
+        n_features = int(np.prod(shape[1:]))
+        return (
+            f"{message} X has shape {shape}; make every row a flat image with X.reshape(len(X), -1), which has "
+            f"{n_features} features, and set network='conv' and image_shape if its neighborhoods are to count."
+        )
+    remedies = [remedy for text, remedy in REMEDIES.items() if text in message]
+    return f"{message.rstrip('.')}. {remedies[0]}" if remedies else None
+
+
+def _find_columns(X: Any, is_wanted: Callable[[Any], bool]) -> str:
+    """Names and types of the columns of a frame with such a dtype."""
+    if not (hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X.dtypes, "items")):
+        return ""
+    found = [(name, dtype) for name, dtype in X.dtypes.items() if is_wanted(dtype)]
+    return ", ".join(f"{name!r} ({dtype})" for name, dtype in found)
+
+
+def _check_no_dates(X: Any) -> None:
+    """Raise for dates, which NumPy would take for numbers of nanoseconds."""
+    is_date = getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m")
+    columns = _find_columns(X, lambda dtype: dtype.kind in "mM")
+    if is_date or columns:
         raise ValueError(
-            f"min_information must be below log(n_components) = {math.log(n_components):.4g} nats for n_components="
-            f"{n_components}, the most that a component can tell about a row; got {min_information!r}. "
-            "Lower min_information or raise n_components."
+            f"X holds dates or durations: {columns or X.dtype}. Turn them into numbers that mean something, for "
+            "instance days since the first, or hour and weekday."
         )
 
 
-def check_image_shape(network: str, image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
-    """The (C, H, W) of rows that are images; convolutional networks need it."""
-    if image_shape is None and network == "mlp":
-        return None
-    if image_shape is None:
+def _check_not_masked(X: Any) -> None:
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
-            f"network='conv' needs image_shape=(channels, height, width) with a product of {n_features}, the number "
-            "of features; got None"
+            f"X has {np.ma.count_masked(X)} masked values, and missing values are not supported. Fill them, for "
+            "instance with SimpleImputer, or drop their rows."
         )
-    shape = tuple(int(side) for side in image_shape if isinstance(side, Integral))
-    if len(image_shape) != 3 or len(shape) != 3 or min(shape) < 1 or math.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape must be (channels, height, width) with a product of {n_features}, the number of features; "
-            f"got {tuple(image_shape)!r}"
-        )
-    if min(shape[1:]) < 4:
-        if shape[2] <= 4 < min(shape[:2]):
-            raise ValueError(
-                f"image_shape is (channels, height, width), and pixels come channel by channel; got {shape!r}, which "
-                "looks like (height, width, channels). For images of shape (N, H, W, C) pass "
-                "X.transpose(0, 3, 1, 2).reshape(len(X), -1)."
-            )
-        raise ValueError(
-            f"image_shape is for images of at least 4 × 4; got {shape!r}; use network='mlp' without image_shape"
-        )
-    return shape
-
-
-def check_contrastive(init_params: str, image_shape: Sequence[int] | None) -> None:
-    """Raise if rows that are not known to be images are to be distorted."""
-    if init_params == "contrastive" and image_shape is None:
-        raise ValueError(
-            "init_params='contrastive' distorts images and needs image_shape=(channels, height, width); got None. "
-            "For rows that are no images use init_params='auto'."
-        )
-
-
-def check_likelihood(likelihood: str, X: np.ndarray | LazyRows) -> str:
-    """A likelihood that fits the values; for 'auto', Bernoulli if all lie in [0, 1], else Gaussian."""
-    if likelihood in ("gaussian", "unit_gaussian"):
-        return likelihood
-    low, high = measure_range(X)
-    inside = low >= 0.0 and high <= 1.0
-    if likelihood == "bernoulli" and not inside:
-        raise ValueError(
-            f"likelihood='bernoulli' needs values in [0, 1]; X has values in [{low:.6g}, {high:.6g}]. Scale X, for "
-            "instance with MinMaxScaler, or use likelihood='gaussian'."
-        )
-    return "bernoulli" if inside else "gaussian"
-
-
-def measure_range(X: np.ndarray | LazyRows) -> tuple[float, float]:
-    """Smallest and largest value."""
-    blocks = [X] if isinstance(X, np.ndarray) else (block for _, block in iter_chunks(X, X.block_rows))
-    lows, highs = zip(*((float(block.min()), float(block.max())) for block in blocks), strict=True)
-    return min(lows), max(highs)
-
-
-def measure_scale(X: np.ndarray | LazyRows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per feature in float64, a block of rows at a time; 1 for constant features."""
-    scaler = StandardScaler()
-    for _, block in iter_chunks(X, getattr(X, "block_rows", BLOCK_ROWS)):
-        scaler.partial_fit(block.astype(np.float64))
-    return scaler.mean_, scaler.scale_
-
-
-def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """The widths as a tuple of positive integers."""
-    if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must hold positive integers; got {tuple(sizes)!r}")
-    return tuple(int(size) for size in sizes)

@@ -151,15 +151,14 @@ def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     return torch.addcmul(mean, torch.exp(0.5 * log_variance), noise)
 
 
-def noise_like(x: Tensor, n_draws: int, width: int | None = None) -> Tensor:
+def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise for M draws per row: shape ``(M, ...)`` for x of shape ``(...)``, ``(...)`` for M = 1.
 
     One draw has no axis of its own, which spares a broadcast, and its sum in the gradient, per operation.
     """
-    if n_draws == 1 and width is None:
-        return torch.randn_like(x)
     shape = x.shape if width is None else (*x.shape[:-1], width)
-    return torch.randn(shape if n_draws == 1 else (n_draws, *shape), dtype=x.dtype, device=x.device)
+    shape = shape if n_draws == 1 else (n_draws, *shape)
+    return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
 def mean_over_draws(x: Tensor, n_draws: int) -> Tensor:

@@ -1,24 +1,29 @@
-"""Saving and loading of fitted estimators."""
+"""Saving and loading of fitted estimators: arrays as safetensors, the rest as JSON, nothing executed."""
 
 import dataclasses
 import os
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skgmvae._configuration import make_train_config
+from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, read_file, write_file
 from skgmvae._parameters import get_structure
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.runtime import MAX_SEED, check_device, seeded
+from skgmvae.runtime import MAX_SEED, RandomStream, check_device, isolated
+from skgmvae.training.config import Architecture
 from skgmvae.training.net import ELBONet
-from skgmvae.training.pretraining import Architecture, make_autoencoder
+from skgmvae.training.pretraining import make_autoencoder
 from skgmvae.training.train import make_net
+
+__all__ = ["load_estimator", "save_estimator"]
 
 MODULE, ATTRIBUTE = "module.", "attribute."
 ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_")
@@ -37,157 +42,136 @@ PLAIN = (
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
 MAX_LAYERS = 100
 
+Estimator = TypeVar("Estimator", bound=Any)
 
-class SavingMixin:
-    """``save`` and ``load``: arrays as safetensors, the rest as JSON, nothing executed."""
 
-    _net_type: ClassVar[type[ELBONet]]
+def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to one file; see :meth:`skgmvae.VaDEClustering.save`."""
+    check_is_fitted(estimator)
+    module = estimator.net_.module_
+    arrays = {MODULE + name: _shortest(tensor.numpy(force=True)) for name, tensor in module.state_dict().items()}
+    arrays |= {ATTRIBUTE + name: getattr(estimator, name) for name in ARRAYS if hasattr(estimator, name)}
+    names = getattr(estimator, "feature_names_in_", None)
+    description = {
+        "class": type(estimator).__name__,
+        "versions": {name: _find_version(name) for name in PACKAGES},
+        "parameters": {name: _to_plain(value) for name, value in estimator.get_params(deep=False).items()},
+        "architecture": dataclasses.asdict(estimator._fitted_architecture),
+        "structure": {name: _to_plain(value) for name, value in estimator._fitted_structure.items()},
+        "noise_seed": int(estimator._noise_seed),
+        "feature_names": None if names is None else [str(name) for name in names],
+        "attributes": {name: _to_plain(getattr(estimator, name)) for name in PLAIN if hasattr(estimator, name)},
+    }
+    write_file(path, arrays, description)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the fitted estimator to one file, without pickle.
 
-        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimizer's memory are not saved: the loaded
-        estimator has None in their place, and training that goes on begins with a fresh optimizer.
+def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estimator:
+    """A fitted estimator from a file; see :meth:`skgmvae.VaDEClustering.load`."""
+    arrays, description = read_file(path)
+    try:
+        with isolated():
+            return _restore(cls, arrays, description)
+    except NotASavedEstimatorError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
+        raise NotASavedEstimatorError(f"{path} does not fit together: {error!r}") from error
 
-        Parameters
-        ----------
-        path : str or path-like
-            An existing file is replaced.
 
-        Notes
-        -----
-        Pickle and joblib keep everything, callbacks included, and loading their files can run any code. skops needs to
-        be told to trust the types of ``skgmvae._file_format.SKOPS_TYPES``; among them are nets, which unpickle
-        tensors when they are loaded. Load files of all three only from whom you trust.
-        """
-        check_is_fitted(self)
-        module = self.net_.module_
-        arrays = {MODULE + name: tensor.numpy(force=True) for name, tensor in module.state_dict().items()}
-        arrays |= {ATTRIBUTE + name: getattr(self, name) for name in ARRAYS if hasattr(self, name)}
-        names = getattr(self, "feature_names_in_", None)
-        description = {
-            "class": type(self).__name__,
-            "versions": {name: _find_version(name) for name in PACKAGES},
-            "parameters": {name: _to_plain(value) for name, value in self.get_params(deep=False).items()},
-            "architecture": dataclasses.asdict(self._fitted_architecture),
-            "structure": {name: _to_plain(value) for name, value in self._fitted_structure.items()},
-            "noise_seed": int(self._noise_seed),
-            "feature_names": None if names is None else [str(name) for name in names],
-            "attributes": {name: _to_plain(getattr(self, name)) for name in PLAIN if hasattr(self, name)},
-        }
-        write_file(path, arrays, description)
+def _restore(cls: type[Estimator], arrays: dict[str, np.ndarray], description: dict[str, Any]) -> Estimator:
+    if description["class"] != cls.__name__:
+        raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
+    estimator = _make_unfitted(cls, description["parameters"])
+    architecture = _check_architecture(description["architecture"])
+    state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
+    module = _make_checked_module(estimator, architecture, state)
+    estimator._fitted_architecture = architecture
+    estimator._fitted_structure = {name: _to_tuples(value) for name, value in description["structure"].items()}
+    if set(estimator._fitted_structure) != set(get_structure(estimator.get_params(deep=False))):
+        raise NotASavedEstimatorError("the file's structure is not that of this class")
+    estimator._noise_seed = _check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
+    _set_saved_attributes(estimator, arrays, description, architecture)
+    estimator.net_ = _make_net_around(estimator, module)
+    return estimator
 
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
-        """A fitted estimator from a file that :meth:`save` wrote.
 
-        Parameters
-        ----------
-        path : str or path-like
+def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimator:
+    unknown = set(parameters) - set(cls._get_param_names())
+    if unknown:
+        raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
+    estimator = cls(**{name: _to_tuples(value) for name, value in parameters.items()})
+    estimator._validate_params()
+    try:
+        check_device(estimator.device)
+    except ValueError:
+        was = estimator.device
+        warnings.warn(f"Saved with device={was!r}, which is not at hand; it is 'auto' now.", stacklevel=5)
+        estimator.device = "auto"
+    return estimator
 
-        Returns
-        -------
-        estimator : object
-            With ``device='auto'`` and a warning where the saved device is not at hand.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file was not written by :meth:`save` of this class, is damaged, or does not fit together.
-        """
-        arrays, description = read_file(path)
-        try:
-            return cls._restore(arrays, description)
-        except NotASavedEstimatorError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
-            raise NotASavedEstimatorError(f"{path} does not fit together: {error!r}") from error
+def _make_checked_module(estimator: Any, architecture: Architecture, state: dict[str, np.ndarray]) -> nn.Module:
+    """The model with its weights; sizes are compared before anything of these sizes is allocated."""
+    with torch.device("meta"):
+        expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+    if shapes != {name: array.shape for name, array in state.items()}:
+        raise NotASavedEstimatorError("the file's weights do not have the sizes that its parameters ask for")
+    generator = RandomStream(0).on("cpu")  # of the first weights, which the file's replace
+    module = estimator._make_model(make_autoencoder(architecture, generator), generator)
+    if module.likelihood.learns_variance:
+        module.likelihood.set_variance(torch.ones(architecture.n_features, dtype=torch.float32))
+    cast_networks(module, torch.float64)
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+    return module.eval()
 
-    @classmethod
-    def _restore(cls, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> Self:
-        if description["class"] != cls.__name__:
-            raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
-        estimator = cls._make_unfitted(description["parameters"])
-        architecture = _check_architecture(description["architecture"])
-        state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
-        module = estimator._make_checked_module(architecture, state)
-        estimator._fitted_architecture = architecture
-        estimator._fitted_structure = {name: _to_tuples(value) for name, value in description["structure"].items()}
-        if set(estimator._fitted_structure) != set(get_structure(estimator.get_params(deep=False))):
-            raise NotASavedEstimatorError("the file's structure is not that of this class")
-        estimator._noise_seed = _check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
-        estimator._set_saved_attributes(arrays, description, architecture)
-        estimator.net_ = estimator._make_net_around(module)
-        return estimator
 
-    @classmethod
-    def _make_unfitted(cls, parameters: dict[str, Any]) -> Self:
-        unknown = set(parameters) - set(cls._get_param_names())
-        if unknown:
-            raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
-        estimator = cls(**{name: _to_tuples(value) for name, value in parameters.items()})
-        estimator._validate_params()
-        try:
-            check_device(estimator.device)
-        except ValueError:
-            was = estimator.device
-            warnings.warn(f"Saved with device={was!r}, which is not at hand; it is 'auto' now.", stacklevel=5)
-            estimator.device = "auto"
-        return estimator
+def _set_saved_attributes(
+    estimator: Any, arrays: dict[str, np.ndarray], description: dict[str, Any], architecture: Architecture
+) -> None:
+    """Fitted attributes, by name: a file cannot set any other."""
+    for name, array in arrays.items():
+        attribute = name.removeprefix(ATTRIBUTE)
+        if name.startswith(ATTRIBUTE) and attribute in ARRAYS:
+            setattr(estimator, attribute, array.copy())
+        elif not name.startswith(MODULE):
+            raise NotASavedEstimatorError(f"the file has an array of unknown meaning, {name!r}")
+    for name, value in description["attributes"].items():
+        if name not in PLAIN:
+            raise NotASavedEstimatorError(f"the file has an attribute of unknown meaning, {name!r}")
+        setattr(estimator, name, [_to_tuples(pair) for pair in value] if name == "reseeded_" else value)
+    K, D = estimator.n_components, architecture.n_features
+    if estimator.weights_.shape != (K,) or estimator.means_.shape != (K, D) or estimator.n_features_in_ != D:
+        raise NotASavedEstimatorError("the file's attributes do not have the sizes that its parameters ask for")
+    if (
+        estimator.labels_.ndim != 1
+        or estimator.labels_.dtype != np.int64
+        or not np.isin(estimator.labels_, np.arange(K)).all()
+    ):
+        raise NotASavedEstimatorError(f"the file's labels_ are not components from 0 to {K - 1}")
+    _check_history(estimator.history_)
+    names = description["feature_names"]
+    if names is not None:
+        if len(names) != D or not all(isinstance(name, str) for name in names):
+            raise NotASavedEstimatorError(f"the file does not have a name for each of {D} features")
+        estimator.feature_names_in_ = np.array(names, dtype=object)
 
-    def _make_checked_module(self, architecture: Architecture, state: dict[str, np.ndarray]) -> nn.Module:
-        """The model with its weights; sizes are compared before anything of these sizes is allocated."""
-        with torch.device("meta"):
-            expected = self._make_model(make_autoencoder(architecture)).state_dict()
-        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-        if shapes != {name: array.shape for name, array in state.items()}:
-            raise NotASavedEstimatorError("the file's weights do not have the sizes that its parameters ask for")
-        with seeded(0, torch.device("cpu")):  # the first weights, which the file's replace
-            module = self._make_model(make_autoencoder(architecture))
-        if module.likelihood.learns_variance:
-            module.likelihood.set_variance(torch.ones(architecture.n_features))
-        module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
-        return module.eval()
 
-    def _set_saved_attributes(
-        self, arrays: dict[str, np.ndarray], description: dict[str, Any], architecture: Architecture
-    ) -> None:
-        """Fitted attributes, by name: a file cannot set any other."""
-        for name, array in arrays.items():
-            attribute = name.removeprefix(ATTRIBUTE)
-            if name.startswith(ATTRIBUTE) and attribute in ARRAYS:
-                setattr(self, attribute, array.copy())
-            elif not name.startswith(MODULE):
-                raise NotASavedEstimatorError(f"the file has an array of unknown meaning, {name!r}")
-        for name, value in description["attributes"].items():
-            if name not in PLAIN:
-                raise NotASavedEstimatorError(f"the file has an attribute of unknown meaning, {name!r}")
-            setattr(self, name, [_to_tuples(pair) for pair in value] if name == "reseeded_" else value)
-        K, D = self.n_components, architecture.n_features
-        if self.weights_.shape != (K,) or self.means_.shape != (K, D) or self.n_features_in_ != D:
-            raise NotASavedEstimatorError("the file's attributes do not have the sizes that its parameters ask for")
-        if self.labels_.ndim != 1 or self.labels_.dtype != np.int64 or not np.isin(self.labels_, np.arange(K)).all():
-            raise NotASavedEstimatorError(f"the file's labels_ are not components from 0 to {K - 1}")
-        _check_history(self.history_)
-        names = description["feature_names"]
-        if names is not None:
-            if len(names) != D or not all(isinstance(name, str) for name in names):
-                raise NotASavedEstimatorError(f"the file does not have a name for each of {D} features")
-            self.feature_names_in_ = np.array(names, dtype=object)
-
-    def _make_net_around(self, module: nn.Module) -> ELBONet:
-        """A net that can be trained further, with the history of the saved one."""
-        if hasattr(module, "reseeded"):
-            module.reseeded = list(self.reseeded_)
-        net = make_net(module, self._train_config(self.max_iter, tol=self.tol), self._net_type, **self._net_options())
-        net.move_to(torch.device("cpu"))
-        for values in zip(*self.history_.values(), strict=True):
-            net.history.new_epoch()
-            for name, value in zip(self.history_, values, strict=True):
-                net.history.record(name, value)
-        return net
+def _make_net_around(estimator: Any, module: nn.Module) -> ELBONet:
+    """A net that can be trained further, with the history of the saved one."""
+    if hasattr(module, "reseeded"):
+        module.reseeded = list(estimator.reseeded_)
+    net = make_net(
+        module,
+        make_train_config(estimator, estimator.max_iter, tol=estimator.tol),
+        estimator._net_type,
+        **estimator._net_options(),
+    )
+    net.move_to(torch.device("cpu"))
+    for values in zip(*estimator.history_.values(), strict=True):
+        net.history.new_epoch()
+        for name, value in zip(estimator.history_, values, strict=True):
+            net.history.record(name, value)
+    return net
 
 
 def _find_version(package: str) -> str | None:
@@ -195,6 +179,15 @@ def _find_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:  # run from its sources
         return None
+
+
+def _shortest(array: np.ndarray) -> np.ndarray:
+    """The array in float32 if that holds every value: weights are trained in it, and kept in float64."""
+    if array.dtype != np.float64:
+        return array
+    with np.errstate(over="ignore"):
+        short = array.astype(np.float32)
+    return short if np.array_equal(short, array) else array
 
 
 def _to_plain(value: Any) -> Any:

@@ -1,11 +1,32 @@
-"""Where and in which arithmetic a model is trained, and whose random numbers it draws."""
+"""Isolation from the state of the process: devices, threads, arithmetic and random generators.
 
+A fit or a query gives the same result whatever the caller has set for PyTorch or NumPy, and leaves it as it was.
+Tensors are made with an explicit dtype throughout, since PyTorch's default dtype belongs to all threads alike; what
+belongs to one thread is overridden in :func:`isolated`.
+"""
+
+import contextlib
+import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+import numpy as np
 import torch
 
+__all__ = [
+    "MAX_SEED",
+    "RandomStream",
+    "check_device",
+    "choose_autocast_dtype",
+    "isolated",
+    "limit_threads",
+]
+
 MAX_SEED = 2**31 - 1
+# multiply-adds of a step above which a second thread saves more than starting and waiting for it takes
+PARALLEL_WORK = 2.0**25
+NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_PROCESS = os.getpid()
 
 
 def check_device(device: str) -> torch.device:
@@ -53,13 +74,81 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from torch's generators as seeded, and leave them as they were found."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+class RandomStream:
+    """Random numbers from one seed: a generator of its own for every device that draws them.
+
+    Parameters
+    ----------
+    seed : int
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = int(seed)
+        self._generators: dict[str, torch.Generator] = {}
+
+    def on(self, device: torch.device | str) -> torch.Generator:
+        """The generator whose draws are made on ``device``."""
+        name = str(torch.device(device))
+        if name not in self._generators:
+            self._generators[name] = torch.Generator(name).manual_seed(self.seed)
+        return self._generators[name]
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """Compute as a fresh process would, whatever the calling thread has set for PyTorch and NumPy.
+
+    Overrides ``inference_mode`` and ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Also
+    a decorator, as ``@isolated()``.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.empty(0).device.type != "cpu":  # a context of its own would slow down every operation
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(np.errstate(**NUMPY_DEFAULTS))  # type: ignore[arg-type]  # a dict of literals
         yield
+
+
+class _ThreadCount:
+    """PyTorch's number of threads, lowered by several fits at once and restored by the last of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._found = 1
+
+    def lower(self) -> None:
+        with self._lock:
+            if self._n_users == 0:
+                self._found = torch.get_num_threads()
+            self._n_users += 1
+        torch.set_num_threads(1)
+
+    def restore(self) -> None:
+        with self._lock:
+            self._n_users -= 1
+        torch.set_num_threads(self._found)
+
+
+_thread_count = _ThreadCount()
+
+
+@contextlib.contextmanager
+def limit_threads(work: float) -> Iterator[None]:
+    """One thread where a step is no more than ``work`` multiply-adds, few, or where more would not be safe.
+
+    Several threads spin while they wait for each other, and a small network's step is over before they have started.
+    In a forked process the pool of threads that PyTorch had started before is gone, and waiting for it never ends.
+    """
+    if work >= PARALLEL_WORK and os.getpid() == _PROCESS:
+        yield
+        return
+    _thread_count.lower()
+    try:
+        yield
+    finally:
+        _thread_count.restore()

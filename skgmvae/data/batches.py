@@ -1,7 +1,6 @@
 """Batches sliced from a tensor, or from blocks of a file: no Python per row, no copy of the data."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -10,35 +9,27 @@ import torch
 from torch import Tensor
 
 from skgmvae.data.lazy import LazyRows
+from skgmvae.runtime import RandomStream
+
+__all__ = [
+    "Batches",
+    "Buffer",
+    "ClampedResponsibilities",
+    "Rows",
+    "ShuffledBatches",
+    "draw_by_weight",
+    "make_buffer_memory",
+    "plan_buffers",
+    "send",
+    "take_rows",
+]
 
 BUFFER_BYTES = 2**27  # of rows that are shuffled together where they are read from a file
 Rows: TypeAlias = Tensor | LazyRows
 
 
-def as_rows(X: np.ndarray | LazyRows) -> Rows:
-    """A tensor over the memory of ``X`` (also a read-only or memory-mapped one), nothing copied; or the lazy rows."""
-    if isinstance(X, LazyRows):
-        return X
-    with warnings.catch_warnings():
-        # torch warns that writing to a read-only array is undefined; rows are only read
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(X)
-
-
-def rows_on_device(rows: Rows, device: torch.device) -> Rows:
-    """The rows on ``device`` if they fit into half of its free memory, else where they are."""
-    if isinstance(rows, LazyRows):
-        return rows
-    if device.type == "mps":
-        return rows.to(device, torch.float32)
-    if device.type != "cuda":
-        return rows
-    free, _ = torch.cuda.mem_get_info(device)
-    return rows.to(device) if rows.numel() * rows.element_size() < free // 2 else rows
-
-
 class ClampedResponsibilities(NamedTuple):
-    """Responsibilities that the training holds on to while it begins.
+    """Responsibilities that stand in the place of the model's own in the first epochs of a training.
 
     Attributes
     ----------
@@ -76,7 +67,7 @@ def take_rows(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:
     return send(taken if indices.dim() == 1 else taken.unflatten(0, indices.shape), device)
 
 
-def draw_by_weight(weights: Tensor, n_draws: int) -> Tensor:
+def draw_by_weight(weights: Tensor, n_draws: int, random: RandomStream) -> Tensor:
     """Row indices (n_draws, K), column c drawn with probabilities weights[:, c] / Σ_n weights[n, c].
 
     By inversion of the cumulative sums at one uniform number in each of ``n_draws`` equal strata, in random
@@ -88,15 +79,16 @@ def draw_by_weight(weights: Tensor, n_draws: int) -> Tensor:
     weights : Tensor of shape (N, K)
         Not negative. From a column without any weight comes just some row.
     n_draws : int
+    random : RandomStream
     """
-    N, K = weights.shape
-    wide = weights.dtype if weights.device.type == "mps" else torch.float64
+    (N, K), device = weights.shape, weights.device
+    wide = weights.dtype if device.type == "mps" else torch.float64
     cumulative = weights.T.to(wide).cumsum(1)
-    strata = torch.rand(K, n_draws, dtype=wide, device=weights.device)
-    strata += torch.arange(n_draws, dtype=wide, device=weights.device)
+    strata = torch.rand(K, n_draws, generator=random.on(device), dtype=wide, device=device)
+    strata += torch.arange(n_draws, dtype=wide, device=device)
     levels = strata / n_draws * cumulative[:, -1:]
     indices = torch.searchsorted(cumulative, levels, right=True).clamp_max(N - 1)
-    order = torch.rand(K, n_draws, device=weights.device).argsort(1)
+    order = torch.rand(K, n_draws, generator=random.on(device), dtype=torch.float32, device=device).argsort(1)
     return indices.gather(1, order).T
 
 
@@ -126,21 +118,26 @@ class Buffer(NamedTuple):
         return torch.from_numpy(memory[:end])
 
     def indices(self) -> Tensor:
-        """Their places among all rows."""
-        return torch.cat([torch.arange(block.start, block.stop) for block in self.blocks])
+        """Their indices among all rows."""
+        return torch.cat([torch.arange(block.start, block.stop, device="cpu") for block in self.blocks])
 
 
-def plan_buffers(rows: LazyRows, n_batches: int) -> list[Buffer]:
-    """All blocks in a fresh random order, as many at a time as ``BUFFER_BYTES`` hold, and the batches in proportion."""
+def plan_buffers(rows: LazyRows, n_batches: int, random: RandomStream) -> list[Buffer]:
+    """All blocks in a fresh random order, as many at a time as ``BUFFER_BYTES`` hold, and the batches in proportion.
+
+    Every buffer gives a batch at least, so there are no more buffers than batches.
+    """
     N, size = len(rows), rows.block_rows
     n_blocks = max(1, round(N / size))  # the last is longer or shorter by half a block at most
     n_buffers = math.ceil(N * rows.shape[1] * rows.dtype.itemsize / BUFFER_BYTES)
+    n_buffers = min(n_buffers, n_blocks, n_batches)
     buffers, n_rows, n_made = [], 0, 0
-    for group in torch.randperm(n_blocks).tensor_split(min(n_buffers, n_blocks)):
+    order = torch.randperm(n_blocks, generator=random.on("cpu"), device="cpu")
+    for n_later, group in zip(reversed(range(n_buffers)), order.tensor_split(n_buffers), strict=True):
         numbers = group.sort().values.tolist()
         blocks = [slice(i * size, (i + 1) * size if i + 1 < n_blocks else N) for i in numbers]
         n_rows += sum(block.stop - block.start for block in blocks)
-        n_due = n_batches * n_rows // N
+        n_due = min(max(n_batches * n_rows // N, n_made + 1), n_batches - n_later)
         buffers.append(Buffer(blocks, n_due - n_made))
         n_made = n_due
     return buffers
@@ -163,6 +160,8 @@ class ShuffledBatches:
     batch_size : int
         Batches have at least this many rows and fewer than twice as many (N, if that is less), so none is
         too small for batch normalization; about so many where the rows are lazy.
+    random : RandomStream
+        Of the orders.
     device : torch.device, optional
         Where the batches go; rows that live elsewhere are sent in pinned blocks.
     clamped : ClampedResponsibilities, optional
@@ -173,10 +172,13 @@ class ShuffledBatches:
         self,
         rows: Rows,
         batch_size: int,
+        random: RandomStream,
+        *,
         device: torch.device | None = None,
         clamped: ClampedResponsibilities | None = None,
     ) -> None:
         self.rows = rows
+        self.random = random
         self.clamped = clamped
         self.n_epochs_begun = 0
         self.n_batches = max(1, len(rows) // batch_size)
@@ -187,25 +189,31 @@ class ShuffledBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
-        clamped_rows = None
-        if self.clamped is not None and self.n_epochs_begun < self.clamped.n_epochs:
-            clamped_rows = self.clamped.log_responsibilities
-        self.n_epochs_begun += 1
-        for rows, places, n_batches in self._buffers():
-            order = torch.randperm(len(rows), device=rows.device)
-            for indices in order.tensor_split(n_batches):
-                batch = take_rows(rows, indices, self.device)
-                if clamped_rows is None:
+        log_responsibilities = self._clamped_now()
+        for rows, indices, n_batches in self._buffers():
+            generator = self.random.on(rows.device)
+            order = torch.randperm(len(rows), generator=generator, device=rows.device)
+            for part in order.tensor_split(n_batches):
+                batch = take_rows(rows, part, self.device)
+                if log_responsibilities is None:
                     yield batch
                 else:
-                    yield batch, take_rows(clamped_rows, indices if places is None else places[indices], self.device)
+                    of_all = part if indices is None else indices[part]
+                    yield batch, take_rows(log_responsibilities, of_all, self.device)
+
+    def _clamped_now(self) -> Tensor | None:
+        """The log-responsibilities (N, K) of all rows while they are clamped; counts the epochs."""
+        self.n_epochs_begun += 1
+        if self.clamped is None or self.n_epochs_begun > self.clamped.n_epochs:
+            return None
+        return self.clamped.log_responsibilities
 
     def _buffers(self) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Rows that are shuffled together, their places unless they are all, and how many batches they make."""
+        """Rows that are shuffled together, their indices unless they are all, and how many batches they make."""
         if isinstance(self.rows, Tensor):
             yield self.rows, None, self.n_batches
             return
-        buffers = plan_buffers(self.rows, self.n_batches)
+        buffers = plan_buffers(self.rows, self.n_batches, self.random)
         memory = make_buffer_memory(self.rows, buffers)
         for buffer in buffers:
-            yield buffer.read(self.rows, memory), buffer.indices(), max(1, buffer.n_batches)
+            yield buffer.read(self.rows, memory), buffer.indices(), buffer.n_batches

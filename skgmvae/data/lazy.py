@@ -13,6 +13,16 @@ from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 from sklearn.utils import assert_all_finite
 
+__all__ = [
+    "LazyRows",
+    "PickedRows",
+    "drop_page_cache",
+    "empty_or_memmap",
+    "is_better_read_lazily",
+    "is_sliceable",
+    "iter_chunks",
+]
+
 MAX_WHOLE_BYTES = 2**30  # as float32 or float64; what is larger is not held in memory
 BLOCK_BYTES = 2**20  # read at once
 MAX_CHUNK_BYTES = 2**25  # a file's own chunks are read whole up to this size
@@ -63,8 +73,12 @@ class LazyRows:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> NDArray:
-        first, end, _ = rows.indices(len(self))
-        return self.read(rows, np.empty((max(0, end - first), self.shape[1]), self.dtype))
+        wanted = range(*rows.indices(len(self)))
+        if wanted.step == 1 or not wanted:
+            return self.read(rows, np.empty((len(wanted), self.shape[1]), self.dtype))
+        # files do not go backwards, and some not in steps
+        first, last = sorted((wanted[0], wanted[-1]))
+        return self[first : last + 1][:: wanted.step]
 
     def read(self, rows: slice, out: NDArray) -> NDArray:
         """The slice, written to ``out``; rows are checked the first time."""

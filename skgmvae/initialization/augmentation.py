@@ -1,8 +1,10 @@
-"""Images as they might have been: a little turned, scaled, slanted, shifted, brighter or darker, partly hidden."""
+"""Random augmentation of images: rotation, scaling, shear, translation, brightness, cutout."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+__all__ = ["augment", "cutout"]
 
 MAX_ROTATION = 0.2  # radians
 MAX_SCALING = 0.2
@@ -13,14 +15,14 @@ MAX_BRIGHTNESS = 0.3
 MAX_CUTOUT = 2.0 / 7.0  # of a side
 
 
-def augment(images: Tensor) -> Tensor:
-    """Each image (n, C, H, W) with distortions of its own, all drawn uniformly; its border goes on outside."""
+def augment(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Each image (n, C, H, W) under transformations of its own, all drawn uniformly; its border goes on outside."""
     n = len(images)
-    turn, scaling, stretch, slant, across, down, brightening = _draw(images, 7, n).unbind()
-    cosine, sine = (MAX_ROTATION * turn).cos(), (MAX_ROTATION * turn).sin()
+    rotation, scaling, stretch, shear, across, down, brightness = _draw(images, generator, 7, n).unbind()
+    cosine, sine = (MAX_ROTATION * rotation).cos(), (MAX_ROTATION * rotation).sin()
     scale, stretched = 1.0 + MAX_SCALING * scaling, 1.0 + MAX_STRETCH * stretch
     # the map from places in the result to those in the image, whose sides are 2 long
-    width = torch.stack([scale * stretched * cosine, MAX_SHEAR * slant - sine, 2.0 * MAX_TRANSLATION * across], 1)
+    width = torch.stack([scale * stretched * cosine, MAX_SHEAR * shear - sine, 2.0 * MAX_TRANSLATION * across], 1)
     height = torch.stack([sine, scale / stretched * cosine, 2.0 * MAX_TRANSLATION * down], 1)
     grid = F.affine_grid(torch.stack([width, height], 1), list(images.shape), align_corners=False)
     # to the middles of the outermost pixels: padding by the border, which not every device knows
@@ -29,21 +31,21 @@ def augment(images: Tensor) -> Tensor:
         for axis, side in zip(grid.unbind(3), images.shape[:1:-1], strict=True)
     ]
     moved = F.grid_sample(images, torch.stack(inside, 3), align_corners=False)
-    return cutout(moved * (1.0 + MAX_BRIGHTNESS * brightening)[:, None, None, None])
+    return cutout(moved * (1.0 + MAX_BRIGHTNESS * brightness)[:, None, None, None], generator)
 
 
-def cutout(images: Tensor) -> Tensor:
+def cutout(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Each image with a rectangle of its mean per channel, of sides up to ``MAX_CUTOUT`` of the image's."""
     inside = []
     for side in images.shape[2:]:
-        center, half = _draw(images, 2, len(images), 1).unbind()
-        middles = torch.arange(0.5, side, device=images.device) / side
+        center, half = _draw(images, generator, 2, len(images), 1).unbind()
+        middles = torch.arange(0.5, side, dtype=torch.float32, device=images.device) / side
         inside.append(((1.0 + center) / 2.0 - middles).abs() <= (1.0 + half) / 4.0 * MAX_CUTOUT)
     rows, columns = inside
-    hidden = (rows[:, :, None] & columns[:, None, :])[:, None]
-    return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
+    covered = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(covered, images.mean((2, 3), keepdim=True), images)
 
 
-def _draw(like: Tensor, *shape: int) -> Tensor:
+def _draw(like: Tensor, generator: torch.Generator | None, *shape: int) -> Tensor:
     """Uniform numbers in [-1, 1)."""
-    return 2.0 * torch.rand(*shape, dtype=like.dtype, device=like.device) - 1.0
+    return 2.0 * torch.rand(*shape, generator=generator, dtype=like.dtype, device=like.device) - 1.0

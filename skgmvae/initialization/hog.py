@@ -1,4 +1,4 @@
-"""What images show, in a form that a shift by a pixel or another contrast changes little."""
+"""Histograms of oriented gradients (HOG) of images, which small shifts and other contrasts change little."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+__all__ = ["hog_descriptors"]
 
 N_ORIENTATIONS = 8
 N_BLOCKS = 9  # along each side; a cell is two by two blocks, so that cells overlap by half

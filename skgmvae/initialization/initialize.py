@@ -1,108 +1,151 @@
-"""The start of a model: rows placed where clusters can be seen, responsibilities there, and first parameters."""
+"""Initialization of a model: responsibilities in some representation of the samples, and parameters from these."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skgmvae._evaluation import map_chunks
-from skgmvae.data.lazy import LazyRows, PickedRows, empty_or_memmap
+from skgmvae.data.lazy import empty_or_memmap
+from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.representations import (
+    Representation,
+    Samples,
+    contrastive_features,
     embedding,
-    features,
-    gradients,
+    hog,
     inputs,
     principal_components,
-    subsample_rows,
+    subsample,
 )
 from skgmvae.initialization.strategies import Views, choose_responsibilities, propagate
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
+from skgmvae.runtime import RandomStream
 
-MAX_INPUT_FEATURES = 100  # starts on the inputs themselves are tried up to so many features
-RESIDUAL_ROWS = 4096  # rows behind the first estimate of the likelihood's variance
+__all__ = ["InitConfig", "Initialization", "initialize_model"]
+
+MAX_INPUT_FEATURES = 100  # clusters are looked for in the inputs themselves up to so many features
+RESIDUAL_ROWS = 4096  # samples behind the first estimate of the likelihood's variance
 # of standardized features, at most, where the weights are random: under the large residuals of such a decoder
 # the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
 RANDOM_INIT_VARIANCE = 0.1
 
 
+@dataclass(frozen=True)
+class InitConfig:
+    """How a model is initialized.
+
+    Attributes
+    ----------
+    init_params : str
+        As the estimator's parameter.
+    device : torch.device
+        Where representations are computed.
+    image_shape : (C, H, W), optional
+        Of samples that are images: 'auto' then looks at their oriented gradients instead of their pixels.
+    encoder : ImageEncoder, optional
+        Of contrastive features, for 'contrastive'.
+    is_pretrained : bool
+        Whether the embedding is that of a trained autoencoder; 'auto' does without it otherwise, if it can.
+    for_all_samples : bool
+        Whether responsibilities are needed for all samples, or of many only for those that are clustered.
+    """
+
+    init_params: str
+    device: torch.device
+    image_shape: tuple[int, ...] | None = None
+    encoder: ImageEncoder | None = None
+    is_pretrained: bool = True
+    for_all_samples: bool = True
+
+
 class Initialization(NamedTuple):
-    """Name of a start and its responsibilities (N, K); None where the model keeps its random weights."""
+    """Name of the initialization and its responsibilities (N, K); None where the model keeps its random weights."""
 
     name: str
-    responsibilities: Any
+    responsibilities: Tensor | None
+
+
+class _Points(NamedTuple):
+    """The representation in which clusters are looked for, and the points (n, L) of the samples there."""
+
+    representation: Representation
+    points: np.ndarray
 
 
 def initialize_model(
-    model: Any,
-    autoencoder: Autoencoder,
-    X: np.ndarray | LazyRows,
-    init_params: str,
-    random_state: np.random.RandomState,
-    device: torch.device,
-    *,
-    image_shape: Sequence[int] | None = None,
-    encoder: ImageEncoder | None = None,
-    is_pretrained: bool = True,
-    for_all_rows: bool = True,
+    model: Any, autoencoder: Autoencoder, data: TrainingData, config: InitConfig, random: RandomStream
 ) -> Initialization:
-    """Set the parameters that the training starts from: the mixture's by responsibilities in the embedding.
+    """Set the parameters that the training begins with: the mixture's by responsibilities in the embedding.
 
-    These are made on ``MAX_INIT_ROWS`` rows at most and spread to the others. Where rows are images of ``image_shape``
-    (C, H, W), 'auto' looks at their gradients instead of their pixels; where the embedding is not pretrained, it does
-    without it if it can. 'contrastive' looks at what the ``encoder`` has learned. Without ``for_all_rows`` the
-    responsibilities may be None where there are many rows.
+    These are made for ``MAX_INIT_ROWS`` samples at most; the others follow their nearest neighbors.
     """
     autoencoder.eval()
-    if init_params == "random" and model.random_init_is_weights:
-        _start_variance(model, X, device, at_most=RANDOM_INIT_VARIANCE)
-        return Initialization(init_params, None)
-    some = subsample_rows(X, random_state)
-    place = embedding(autoencoder)
-    embedded = points = place.transform(some, device)
-    views = Views(embedded, is_trained=is_pretrained, of_images=image_shape is not None)
-    if init_params == "contrastive" and encoder is not None:
-        place = features(encoder)
-        points = place.transform(some, device)
-        views = views._replace(learned=points)
-    elif init_params == "auto" and image_shape is None and X.shape[1] <= MAX_INPUT_FEATURES:
-        place = inputs(autoencoder)
-        points = place.transform(some, device)
-        views = views._replace(inputs=points)
-    elif init_params == "auto":
-        seen = inputs(autoencoder) if image_shape is None else gradients(autoencoder, image_shape)
-        principal = principal_components(seen, some, random_state, device)
-        components = principal.transform(some, device)
-        views = views._replace(components=components)
-        if not is_pretrained:
-            place, points = principal, components
-    name, responsibilities = choose_responsibilities(init_params, views, model.n_components, random_state)
-    start = Initialization(name, torch.from_numpy(responsibilities))
-    model.initialize_from(torch.from_numpy(embedded), start.responsibilities)
-    _start_variance(model, X, device)
-    if some is X or not for_all_rows:
-        return start if some is X else Initialization(name, None)
-    assign = propagate(points, responsibilities, random_state, is_random=init_params == "random")
-    assigned = place.compose(lambda further: torch.from_numpy(assign(further.numpy(force=True))))
-    all_rows = assigned.transform(X, device, out=empty_or_memmap((len(X), model.n_components)))
-    all_rows[some.indices] = responsibilities
-    start = Initialization(name, torch.from_numpy(all_rows))
-    if hasattr(model, "initial_responsibilities"):  # kept for its first M-steps
-        model.initial_responsibilities = start.responsibilities
-    return start
+    if config.init_params == "random" and model.random_init_is_weights:
+        _initialize_variance(model, data, config.device, random, at_most=RANDOM_INIT_VARIANCE)
+        return Initialization(config.init_params, None)
+    random_state = np.random.RandomState(random.seed)
+    samples = subsample(data, random_state)
+    embedded = _Points(embedding(autoencoder), embedding(autoencoder).transform(samples, config.device))
+    views, found = _represent(autoencoder, samples, embedded, config, random_state)
+    name, responsibilities = choose_responsibilities(config.init_params, views, model.n_components, random_state)
+    model.initialize_from(torch.from_numpy(embedded.points), torch.from_numpy(responsibilities))
+    _initialize_variance(model, data, config.device, random)
+    if samples is data.X:
+        return Initialization(name, torch.from_numpy(responsibilities))
+    if not config.for_all_samples:
+        return Initialization(name, None)
+    is_random = config.init_params == "random"
+    assign = propagate(found.points, responsibilities, random_state, is_random=is_random)
+    assigned = found.representation.compose(lambda points: torch.from_numpy(assign(points.numpy(force=True))))
+    table = empty_or_memmap((len(data), model.n_components))
+    all_samples = assigned.transform(data.X, config.device, out=table)
+    all_samples[samples.indices] = responsibilities
+    if hasattr(model, "initial_responsibilities"):  # for its first M-steps
+        model.initial_responsibilities = torch.from_numpy(all_samples)
+    return Initialization(name, torch.from_numpy(all_samples))
 
 
-def _start_variance(model: Any, X: Any, device: torch.device, at_most: float = math.inf) -> None:
-    """The likelihood's variance, if it learns one: that of the residuals of some rows."""
+def _represent(
+    autoencoder: Autoencoder,
+    samples: Samples,
+    embedded: _Points,
+    config: InitConfig,
+    random_state: np.random.RandomState,
+) -> tuple[Views, _Points]:
+    """Views of the samples for the choice of clusters, and the one in which further samples are compared."""
+    device, image_shape = config.device, config.image_shape
+    views = Views(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
+    if config.init_params == "contrastive" and config.encoder is not None:
+        features = contrastive_features(config.encoder)
+        points = features.transform(samples, device)
+        return views._replace(learned=points), _Points(features, points)
+    if config.init_params != "auto":
+        return views, embedded
+    if image_shape is None and samples.shape[1] <= MAX_INPUT_FEATURES:
+        points = inputs(autoencoder).transform(samples, device)
+        return views._replace(inputs=points), _Points(inputs(autoencoder), points)
+    seen = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
+    principal = principal_components(seen, samples, random_state, device)
+    points = principal.transform(samples, device)
+    return views._replace(components=points), embedded if config.is_pretrained else _Points(principal, points)
+
+
+def _initialize_variance(
+    model: Any, data: TrainingData, device: torch.device, random: RandomStream, at_most: float = math.inf
+) -> None:
+    """The likelihood's variance, if it learns one: that of the residuals of some samples."""
     if not model.likelihood.learns_variance:
         return
-    some = PickedRows(X, np.arange(0, len(X), max(1, len(X) // RESIDUAL_ROWS)))
+    some = data.subset(np.arange(0, len(data), max(1, len(data) // RESIDUAL_ROWS)))
     model.eval()
-    squares = map_chunks(model, _residual_squares, some, device)
-    model.likelihood.set_variance(torch.from_numpy(np.minimum(squares.mean(0), at_most)))
 
+    def squares(module: Any, rows: Tensor) -> Tensor:
+        return module.residual_squares(rows, random.on(rows.device))
 
-def _residual_squares(model: Any, rows: torch.Tensor) -> torch.Tensor:
-    return model.residual_squares(rows)
+    means = map_chunks(model, squares, some, device).mean(0)
+    model.likelihood.set_variance(torch.from_numpy(np.minimum(means, at_most)))

@@ -1,7 +1,7 @@
-"""Places where rows can be looked at for clusters: an embedding, the inputs, their principal components, features."""
+"""Representations of the samples in which clusters are looked for: embedding, inputs, principal components, features."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -9,24 +9,36 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skgmvae._evaluation import inference_precision, map_chunks
-from skgmvae.data.lazy import PickedRows
+from skgmvae.data.lazy import LazyRows, PickedRows
+from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.hog import hog_descriptors
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 
-MAX_INIT_ROWS = 70_000  # a start is made on so many rows, drawn without replacement, and spread to the others
+__all__ = [
+    "Representation",
+    "contrastive_features",
+    "embedding",
+    "hog",
+    "inputs",
+    "principal_components",
+    "subsample",
+]
+
+Samples: TypeAlias = np.ndarray | LazyRows | PickedRows
+MAX_INIT_ROWS = 70_000  # samples that are clustered; the others follow the nearest of them
 N_PRINCIPAL = 50
-PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # rows that these are computed from, fewer where these are wide
+PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # samples that these are computed from, fewer where they are wide
 
 
 class Representation(NamedTuple):
-    """Where rows are put, and by what.
+    """A map from samples to points, computed by a module.
 
     Attributes
     ----------
     module : nn.Module
-    put : callable
-        From the module, on some device, and rows (n, D) there to points (n, L).
+    function : callable
+        From the module, on some device, and samples (n, D) there to points (n, L).
     is_single : bool
         Whether float32 is enough.
     """
@@ -36,20 +48,20 @@ class Representation(NamedTuple):
     is_single: bool = False
 
     def transform(self, X: Any, device: torch.device, out: np.ndarray | None = None) -> np.ndarray:
-        """Points (N, L) of all rows, as :func:`~skgmvae._evaluation.map_chunks`."""
+        """Points (N, L) of all samples, as :func:`~skgmvae._evaluation.map_chunks`."""
         with inference_precision(single=self.is_single):
             return map_chunks(self.module, self.function, X, device, out=out)
 
     def compose(self, function: Callable[[Tensor], Tensor]) -> "Representation":
-        """Where a function of these points puts the rows."""
+        """The representation by a further function of these points."""
         return self._replace(function=lambda module, rows: function(self.function(module, rows)))
 
 
-def subsample_rows(X: Any, random_state: np.random.RandomState) -> Any:
-    """``MAX_INIT_ROWS`` of the rows, or all, if they are no more."""
-    if len(X) <= MAX_INIT_ROWS:
-        return X
-    return PickedRows(X, np.sort(random_state.choice(len(X), MAX_INIT_ROWS, replace=False)))
+def subsample(data: TrainingData, random_state: np.random.RandomState) -> Samples:
+    """``MAX_INIT_ROWS`` of the samples, drawn without replacement, or all, if they are no more."""
+    if len(data) <= MAX_INIT_ROWS:
+        return data.X
+    return data.subset(np.sort(random_state.choice(len(data), MAX_INIT_ROWS, replace=False)))
 
 
 def embedding(autoencoder: Autoencoder) -> Representation:
@@ -58,12 +70,12 @@ def embedding(autoencoder: Autoencoder) -> Representation:
 
 
 def inputs(autoencoder: Autoencoder) -> Representation:
-    """The rows as the networks see them."""
+    """The samples as the networks see them."""
     return Representation(autoencoder, lambda module, rows: module.standardize(rows))
 
 
-def gradients(module: nn.Module, image_shape: Sequence[int]) -> Representation:
-    """What the gradients of images are like, in the arithmetic of ``module``."""
+def hog(module: nn.Module, image_shape: Sequence[int]) -> Representation:
+    """Histograms of oriented gradients of images, in the arithmetic of ``module``."""
 
     def describe(module: Any, rows: Tensor) -> Tensor:
         return hog_descriptors(rows.to(next(module.parameters()).dtype), image_shape)
@@ -71,18 +83,18 @@ def gradients(module: nn.Module, image_shape: Sequence[int]) -> Representation:
     return Representation(module, describe)
 
 
-def features(encoder: ImageEncoder) -> Representation:
-    """What an encoder has learned by contrast."""
+def contrastive_features(encoder: ImageEncoder) -> Representation:
+    """Features that an encoder has learned from positive pairs."""
     return Representation(encoder, lambda module, rows: module.embed(rows), is_single=True)
 
 
 def principal_components(
-    place: Representation, X: Any, random_state: np.random.RandomState, device: torch.device
+    representation: Representation, X: Samples, random_state: np.random.RandomState, device: torch.device
 ) -> Representation:
-    """The first ``N_PRINCIPAL`` principal components of a place, computed from some of the rows there."""
+    """The first ``N_PRINCIPAL`` principal components of a representation, computed from some of the samples."""
     n_rows = min(len(X), PRINCIPAL_ROWS, max(2 * N_PRINCIPAL, PRINCIPAL_VALUES // X.shape[1]))
     some = PickedRows(X, np.sort(random_state.choice(len(X), n_rows, replace=False)))
-    rows = place.transform(some, device)
+    rows = representation.transform(some, device)
     pca = PCA(min(N_PRINCIPAL, *rows.shape), random_state=random_state).fit(rows)
     mean, directions = torch.from_numpy(pca.mean_), torch.from_numpy(pca.components_)
-    return place.compose(lambda points: (points - mean.to(points)) @ directions.to(points).T)
+    return representation.compose(lambda points: (points - mean.to(points)) @ directions.to(points).T)

@@ -12,11 +12,11 @@ from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.networks import (
     GaussianHead,
+    draw_weights,
     make_conv_body,
     make_conv_decoder,
     make_mlp,
     make_mlp_body,
-    scale_for_relu,
 )
 
 
@@ -37,6 +37,8 @@ class Autoencoder(nn.Module):
         Widths of the encoder's hidden layers; the decoder mirrors them.
     image_shape : (C, H, W) or None
         Convolutional networks for images of this shape; None: fully connected networks.
+    generator : torch.Generator, optional
+        Of the first weights; None: torch's global one.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Autoencoder(nn.Module):
         likelihood: Bernoulli | Gaussian,
         hidden_layer_sizes: Sequence[int],
         image_shape: Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_features, self.latent_dim = n_features, latent_dim
@@ -61,7 +64,8 @@ class Autoencoder(nn.Module):
             self.decoder = make_conv_decoder(latent_dim, image_shape)
         self.body_width = width
         self.head = GaussianHead(width, latent_dim)
-        self.apply(scale_for_relu)
+        draw_weights(self, generator)
+        draw_weights(self, generator, for_relu=True)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,8 +109,8 @@ class Autoencoder(nn.Module):
         """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
         return self.likelihood.mean(self.decode(self.embed(x)))
 
-    def forward(self, x: Tensor) -> ELBOTerms:
-        """The reconstruction term alone, at the posterior mean."""
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
+        """The reconstruction term alone, at the posterior mean; nothing is drawn."""
         standardized = self.standardize(x)
         z = self.head.mean(self.features(standardized))
         log_likelihood = self.log_likelihood(standardized, z)
@@ -120,9 +124,9 @@ class Autoencoder(nn.Module):
             self.head.log_variance.bias.fill_(math.log(variance))
 
     @torch.no_grad()
-    def residual_squares(self, x: Tensor) -> Tensor:
+    def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
         standardized = self.standardize(x)
         mean, log_variance = self.encode(standardized)
-        z = reparameterize(mean, log_variance, noise_like(mean, 1))
+        z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))
         return (standardized - self.decode(z)).square()

@@ -52,8 +52,10 @@ class Model(Protocol):
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
 
-    def __call__(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
-        """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise.
+    def __call__(
+        self, x: Tensor, log_responsibilities: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> ELBOTerms:
+        """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise from the generator.
 
         With ``log_responsibilities`` (N, K), finite, these are held as log q(c|x) in place of the model's own.
         """
@@ -73,7 +75,7 @@ class Model(Protocol):
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
 
-    def residual_squares(self, x: Tensor) -> Tensor:
+    def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
-from skgmvae.models.networks import GaussianHead
+from skgmvae.models.networks import GaussianHead, draw_weights, unset
 
 # the prior network begins almost constant in w: its output weights times this
 INITIAL_PRIOR_SLOPE = 0.1
@@ -41,7 +41,7 @@ class PriorNetwork(nn.Module):
     def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
         super().__init__()
         self.shape = (n_components, latent_dim)
-        self.hidden = nn.Sequential(nn.Linear(style_dim, width), nn.Tanh())
+        self.hidden = nn.Sequential(unset(nn.Linear, style_dim, width), nn.Tanh())
         self.head = GaussianHead(width, n_components * latent_dim)
 
     def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,6 +84,8 @@ class GMVAE(nn.Module):
         M, joint draws of (z, w) per row and step.
     min_information : float
         λ in nats. The objective applies it (Eq. 7); the terms do not depend on it.
+    generator : torch.Generator, optional
+        Of the first weights; None: torch's global one.
     """
 
     random_init_is_weights = True
@@ -98,6 +100,7 @@ class GMVAE(nn.Module):
         learn_weights: bool = False,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         K, L, W = n_components, autoencoder.latent_dim, style_dim
@@ -105,18 +108,20 @@ class GMVAE(nn.Module):
         self.n_components, self.latent_dim, self.embedding_dim, self.style_dim = K, L, L, W
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
-        self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
+        self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.style_head = GaussianHead(autoencoder.body_width, W)
         self.prior = PriorNetwork(W, prior_width, K, L)
+        draw_weights(self.style_head, generator)
+        draw_weights(self.prior, generator)
 
     @property
     def likelihood(self) -> Bernoulli | Gaussian:
         """p(x|z)."""
         return self.autoencoder.likelihood
 
-    def residual_squares(self, x: Tensor) -> Tensor:
+    def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
-        return self.autoencoder.residual_squares(x)
+        return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
@@ -132,7 +137,9 @@ class GMVAE(nn.Module):
         noise_z, noise_w = noise.split((self.latent_dim, self.style_dim), -1)
         return reparameterize(*q_z, noise_z), reparameterize(*q_w, noise_w)
 
-    def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
+    def forward(
+        self, x: Tensor, log_responsibilities: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> ELBOTerms:
         """The terms of Eq. 4, expectations over q(z|x) q(w|x) estimated with M joint draws.
 
         Given ``log_responsibilities`` (N, K), they stand in the place of log p(c|z,w).
@@ -140,7 +147,7 @@ class GMVAE(nn.Module):
         standardized = self.autoencoder.standardize(x)
         q_z, q_w = self.encode(standardized)
         M = self.n_mc_samples
-        z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.style_dim))
+        z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.style_dim, generator=generator))
         prior_mean, prior_log_variance = self.prior(w)
         prior = prior_mean, prior_log_variance, torch.exp(-prior_log_variance)
         log_weights = self.log_weights()

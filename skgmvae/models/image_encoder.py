@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skgmvae.models.networks import draw_weights, unset
+
 FILTERS = (32, 64, 128)  # of the first convolution and of the residual blocks, each of stride 2
 N_PROJECTED = 64
 MAX_SIDE = 32  # pixels; larger images are averaged down to it
@@ -19,14 +21,15 @@ class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            unset(nn.Conv2d, in_channels, out_channels, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(out_channels, dtype=torch.float32),
             nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            unset(nn.Conv2d, out_channels, out_channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out_channels, dtype=torch.float32),
         )
         self.shortcut = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, 2, bias=False), nn.BatchNorm2d(out_channels)
+            unset(nn.Conv2d, in_channels, out_channels, 1, 2, bias=False),
+            nn.BatchNorm2d(out_channels, dtype=torch.float32),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -40,25 +43,28 @@ class ImageEncoder(nn.Module):
     Parameters
     ----------
     image_shape : (C, H, W)
+    generator : torch.Generator, optional
+        Of the first weights; None: torch's global one.
     """
 
-    def __init__(self, image_shape: Sequence[int]) -> None:
+    def __init__(self, image_shape: Sequence[int], generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
         first = FILTERS[0]
         pooled = [min(side, MAX_SIDE) for side in image_shape[1:]]
         self.widest_layer = max(math.prod(image_shape), first * math.prod(math.ceil(side / 2) for side in pooled))
         self.body = nn.Sequential(
-            nn.Conv2d(image_shape[0], first, 5, 2, 2, bias=False),
-            nn.BatchNorm2d(first),
+            unset(nn.Conv2d, image_shape[0], first, 5, 2, 2, bias=False),
+            nn.BatchNorm2d(first, dtype=torch.float32),
             nn.ReLU(),
             *(ResidualBlock(*sizes) for sizes in pairwise(FILTERS)),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
         width = FILTERS[-1]
-        self.hidden = nn.Linear(width, width)
-        self.output = nn.Linear(width, N_PROJECTED)
+        self.hidden = unset(nn.Linear, width, width)
+        self.output = unset(nn.Linear, width, N_PROJECTED)
+        draw_weights(self, generator)
         for parameter in self.parameters():
             if parameter.dim() == 4:  # channels last, as the images: a third less time on a processor
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)

@@ -59,6 +59,8 @@ class Gaussian(nn.Module):
         A variance for each of so many stacked outputs (..., N, K, D), rather than one.
     """
 
+    double_buffers = ("location", "scale", "log_scale_sum")  # not cast with the networks
+
     location: Tensor
     scale: Tensor
     log_scale_sum: Tensor
@@ -74,7 +76,7 @@ class Gaussian(nn.Module):
         # not trained until the variance has been set from residuals: the autoencoder is fitted by plain
         # squared error, under which no feature can win all the weight
         shape = (len(location),) if n_copies is None else (n_copies, len(location))
-        self.scaled_log_variance = nn.Parameter(torch.zeros(shape), requires_grad=False)
+        self.scaled_log_variance = nn.Parameter(torch.zeros(shape, dtype=torch.float32), requires_grad=False)
 
     def repeat(self, n_copies: int) -> "Gaussian":
         """The same for stacked outputs (..., N, K, D), with a variance for each."""

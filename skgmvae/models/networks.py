@@ -1,10 +1,24 @@
 """Bodies and heads: the networks that models are built of."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+__all__ = [
+    "GaussianHead",
+    "draw_weights",
+    "make_conv_body",
+    "make_conv_decoder",
+    "make_mlp",
+    "make_mlp_body",
+    "unset",
+]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 # (filters, kernel, stride, padding) per layer: Dilokthanakul et al. 2016, tables A.1 and A.3
 PAPER_CONVOLUTIONS = {
@@ -31,22 +45,46 @@ class GaussianHead(nn.Module):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
-        self.mean = nn.Linear(in_features, out_features)
-        self.log_variance = nn.Linear(in_features, out_features)
+        self.mean = unset(nn.Linear, in_features, out_features)
+        self.log_variance = unset(nn.Linear, in_features, out_features)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, log_variance), each of shape (N, out_features)."""
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
-def scale_for_relu(module: nn.Module) -> None:
-    """Weights of a linear layer that keep the variance through ReLU (He et al. 2015), and zero biases.
+def unset(layer: type[Layer], *arguments: Any, **options: Any) -> Layer:
+    """A layer without weights: torch's constructors would draw them from the global generator."""
+    here = torch.empty(0).device
+    return nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)  # type: ignore[no-any-return]
 
-    torch's own default shrinks it sixfold per layer, which costs deep bodies their first epochs.
+
+@torch.no_grad()
+def draw_weights(module: nn.Module, generator: torch.Generator | None = None, *, for_relu: bool = False) -> None:
+    """Random weights of every linear and convolutional layer.
+
+    Parameters
+    ----------
+    module : nn.Module
+    generator : torch.Generator, optional
+        None: torch's global one.
+    for_relu : bool
+        Linear layers keep the variance through ReLU (He et al. 2015) and have zero biases: torch's own default, which
+        the other layers have, shrinks it sixfold per layer, which costs deep bodies their first epochs.
     """
-    if isinstance(module, nn.Linear):
-        nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+    for layer in module.modules():
+        if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            continue
+        if for_relu and not isinstance(layer, nn.Linear):
+            continue
+        if for_relu:
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+            layer.bias.zero_()
+            continue
+        nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5.0), generator=generator)
+        if layer.bias is not None:
+            bound = 1.0 / math.sqrt(layer.weight[0].numel())
+            layer.bias.uniform_(-bound, bound, generator=generator)
 
 
 def make_mlp_body(in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
@@ -54,14 +92,14 @@ def make_mlp_body(in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[
     sizes = (in_features, *hidden_layer_sizes)
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        layers += [unset(nn.Linear, fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers), sizes[-1]
 
 
 def make_mlp(in_features: int, hidden_layer_sizes: Sequence[int], out_features: int) -> nn.Sequential:
     """A body and a linear output layer."""
     body, width = make_mlp_body(in_features, hidden_layer_sizes)
-    return body.append(nn.Linear(width, out_features))
+    return body.append(unset(nn.Linear, width, out_features))
 
 
 def choose_convolutions(height: int, width: int) -> tuple[tuple[int, int, int, int], ...]:
@@ -105,11 +143,15 @@ def make_conv_body(image_shape: Sequence[int]) -> tuple[nn.Sequential, int]:
     channels = image_shape[0]
     layers: list[nn.Module] = [nn.Unflatten(1, tuple(image_shape))]
     for filters, kernel, stride, padding in choose_convolutions(*image_shape[1:]):
-        layers += [nn.Conv2d(channels, filters, kernel, stride, padding), nn.BatchNorm2d(filters), nn.ReLU()]
+        layers += [
+            unset(nn.Conv2d, channels, filters, kernel, stride, padding),
+            nn.BatchNorm2d(filters, dtype=torch.float32),
+            nn.ReLU(),
+        ]
         channels = filters
     height, width = convolution_sides(image_shape)[-1]
-    layers += [nn.Flatten(), nn.Linear(channels * height * width, DENSE_AFTER_CONVOLUTIONS)]
-    layers += [nn.BatchNorm1d(DENSE_AFTER_CONVOLUTIONS), nn.ReLU()]
+    layers += [nn.Flatten(), unset(nn.Linear, channels * height * width, DENSE_AFTER_CONVOLUTIONS)]
+    layers += [nn.BatchNorm1d(DENSE_AFTER_CONVOLUTIONS, dtype=torch.float32), nn.ReLU()]
     return nn.Sequential(*layers), DENSE_AFTER_CONVOLUTIONS
 
 
@@ -136,11 +178,11 @@ def make_conv_decoder(latent_dim: int, image_shape: Sequence[int]) -> nn.Sequent
         (latent_dim, DENSE_AFTER_CONVOLUTIONS),
         (DENSE_AFTER_CONVOLUTIONS, channels * height * width),
     ):
-        layers += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
+        layers += [unset(nn.Linear, fan_in, fan_out), nn.BatchNorm1d(fan_out, dtype=torch.float32), nn.ReLU()]
     layers.append(nn.Unflatten(1, (channels, height, width)))
     for i, (fan_in, fan_out, options) in enumerate(mirror_convolutions(image_shape)):
         if i > 0:
-            layers += [nn.BatchNorm2d(fan_in), nn.ReLU()]
-        layers.append(nn.ConvTranspose2d(fan_in, fan_out, **options))
+            layers += [nn.BatchNorm2d(fan_in, dtype=torch.float32), nn.ReLU()]
+        layers.append(unset(nn.ConvTranspose2d, fan_in, fan_out, **options))
     layers.append(nn.Flatten())
     return nn.Sequential(*layers)

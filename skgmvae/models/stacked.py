@@ -16,7 +16,9 @@ from skgmvae.models.networks import (
     bound_log_variance,
     choose_convolutions,
     convolution_sides,
+    draw_weights,
     mirror_convolutions,
+    unset,
 )
 
 MAX_HEIGHT = 64  # of a table of rows that pass the networks together
@@ -32,16 +34,19 @@ class StackedLinear(nn.Module):
 
     def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_stacked, in_features, out_features))
-        self.bias = nn.Parameter(torch.zeros(n_stacked, out_features))
-        for weight in self.weight.detach():
-            # each slice as networks.scale_for_relu begins a layer of its own
-            nn.init.kaiming_uniform_(weight.T, nonlinearity="relu")
+        self.weight = nn.Parameter(torch.empty(n_stacked, in_features, out_features, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(n_stacked, out_features, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """A x + b for every component."""
         # the products run with the components first; both transpositions are views
         return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight).transpose(0, 1)
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator | None = None) -> None:
+        """Random weights, each slice as :func:`~skgmvae.models.networks.draw_weights` draws a layer of its own."""
+        for weight in self.weight:
+            nn.init.kaiming_uniform_(weight.T, nonlinearity="relu", generator=generator)
 
     @torch.no_grad()
     def copy_from(self, layer: nn.Linear) -> None:
@@ -85,6 +90,14 @@ def make_stacked_mlp(
     return body.append(StackedLinear(n_stacked, width, out_features))
 
 
+def draw_stacked_weights(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Random weights of every layer of a stack."""
+    draw_weights(module, generator)
+    for layer in module.modules():
+        if isinstance(layer, StackedLinear):
+            layer.draw_weights(generator)
+
+
 def copy_linear_layers(stacked: Iterable[nn.Module], single: Iterable[nn.Module]) -> None:
     """Take the linear layers of one network into all components of a stack of the same sizes."""
     sources = [layer for layer in single if isinstance(layer, nn.Linear)]
@@ -99,7 +112,7 @@ def _norm(n_stacked: int, channels: int) -> nn.GroupNorm:
     Batch norm would mix into a component the rows that do not belong to it, and its running averages
     lag behind in the few steps between two E-steps.
     """
-    return nn.GroupNorm(n_stacked, n_stacked * channels)
+    return nn.GroupNorm(n_stacked, n_stacked * channels, dtype=torch.float32)
 
 
 def _dense(n_stacked: int, fan_in: int, fan_out: int) -> list[nn.Module]:
@@ -125,7 +138,7 @@ def make_stacked_conv_body(n_stacked: int, image_shape: Sequence[int]) -> tuple[
     K, channels = n_stacked, image_shape[0]
     layers: list[nn.Module] = [nn.Unflatten(2, tuple(image_shape)), nn.Flatten(1, 2)]
     for filters, kernel, stride, padding in choose_convolutions(*image_shape[1:]):
-        layers.append(nn.Conv2d(K * channels, K * filters, kernel, stride, padding, groups=K))
+        layers.append(unset(nn.Conv2d, K * channels, K * filters, kernel, stride, padding, groups=K))
         layers += [_norm(K, filters), nn.ReLU()]
         channels = filters
     height, width = convolution_sides(image_shape)[-1]
@@ -145,7 +158,7 @@ def make_stacked_conv_decoder(n_stacked: int, latent_dim: int, image_shape: Sequ
     for i, (fan_in, fan_out, options) in enumerate(mirror_convolutions(image_shape)):
         if i > 0:
             layers += [_norm(K, fan_in), nn.ReLU()]
-        layers.append(nn.ConvTranspose2d(K * fan_in, K * fan_out, groups=K, **options))
+        layers.append(unset(nn.ConvTranspose2d, K * fan_in, K * fan_out, groups=K, **options))
     layers += [nn.Flatten(), nn.Unflatten(1, (K, image_shape[0] * image_shape[1] * image_shape[2]))]
     return nn.Sequential(*layers)
 

@@ -39,6 +39,8 @@ class VaDE(nn.Module):
         λ in nats; q(c|x) is sharpened until KL(q(c|x) ‖ π) = λ.
     reg_covar : float
         Added to the diagonal of the covariances that the training starts from.
+    generator : torch.Generator, optional
+        Of the first weights; None: torch's global one.
     """
 
     random_init_is_weights = False
@@ -54,6 +56,7 @@ class VaDE(nn.Module):
         n_mc_samples: int = 1,
         min_information: float = 0.0,
         reg_covar: float = 1e-6,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         K, L = n_components, autoencoder.latent_dim
@@ -61,14 +64,15 @@ class VaDE(nn.Module):
         self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, L, (L,)
         self.covariance_type = covariance_type
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
-        self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
-        self.means = nn.Parameter(torch.randn(K, L))
+        self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
+        self.means = nn.Parameter(torch.randn(K, L, generator=generator, dtype=torch.float32))
         # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, what is below
         diagonals = {"full": (K, L), "tied": (1, L), "diag": (K, L), "spherical": (K, 1)}
-        self.log_diagonal = nn.Parameter(torch.zeros(diagonals[covariance_type]))
+        self.log_diagonal = nn.Parameter(torch.zeros(diagonals[covariance_type], dtype=torch.float32))
         self.below_diagonal = None
         if covariance_type in ("full", "tied"):
-            self.below_diagonal = nn.Parameter(torch.zeros(len(self.log_diagonal), L * (L - 1) // 2))
+            n_below = L * (L - 1) // 2
+            self.below_diagonal = nn.Parameter(torch.zeros(len(self.log_diagonal), n_below, dtype=torch.float32))
             self.register_buffer("_layout", _lay_out_factor(L), persistent=False)
 
     @property
@@ -76,9 +80,9 @@ class VaDE(nn.Module):
         """p(x|z)."""
         return self.autoencoder.likelihood
 
-    def residual_squares(self, x: Tensor) -> Tensor:
+    def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
-        return self.autoencoder.residual_squares(x)
+        return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
@@ -105,7 +109,9 @@ class VaDE(nn.Module):
             log_determinant = self.latent_dim * log_determinant
         return expected_log_normal(mean_q, log_variance_q, self.means, self.precision_factor(), log_determinant)
 
-    def forward(self, x: Tensor, log_responsibilities: Tensor | None = None) -> ELBOTerms:
+    def forward(
+        self, x: Tensor, log_responsibilities: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> ELBOTerms:
         """Terms of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)).
 
         q(c|x) is the exact maximizer given q(z|x), so no gradient need pass through it (Danskin); for
@@ -114,7 +120,7 @@ class VaDE(nn.Module):
         """
         standardized = self.autoencoder.standardize(x)
         mean, log_variance = self.autoencoder.encode(standardized)
-        z = reparameterize(mean, log_variance, noise_like(mean, self.n_mc_samples))
+        z = reparameterize(mean, log_variance, noise_like(mean, self.n_mc_samples, generator=generator))
         log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardized, z), self.n_mc_samples)
         g = self._expected_log_prior(mean, log_variance)
         log_weights = self.log_weights()

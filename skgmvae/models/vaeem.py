@@ -24,6 +24,7 @@ from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_w
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     copy_linear_layers,
+    draw_stacked_weights,
     lay_out,
     make_stacked_body,
     make_stacked_conv_body,
@@ -61,6 +62,8 @@ class VAEEM(nn.Module):
         M, draws of z per row, component and step.
     min_information : float
         λ in nats; u is sharpened until KL(u ‖ π) = λ.
+    generator : torch.Generator, optional
+        Of the first weights; None: torch's global one.
     """
 
     random_init_is_weights = False  # random responsibilities, as in the paper
@@ -75,6 +78,7 @@ class VAEEM(nn.Module):
         learn_weights: bool = False,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         K, L = n_components, autoencoder.latent_dim
@@ -84,13 +88,17 @@ class VAEEM(nn.Module):
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
         self.initial_responsibilities: Tensor | None = None  # (N, K), for the first M-steps
         self.reseeded: list[tuple[int, int]] = []  # (EM iteration, component)
-        self.weight_logits = nn.Parameter(torch.zeros(K), requires_grad=learn_weights)
+        self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.likelihood = autoencoder.likelihood.repeat(K)
         self.copies_autoencoder = hidden_layer_sizes is None and image_shape is None
-        self._make_networks(autoencoder, hidden_layer_sizes, image_shape)
+        self._make_networks(autoencoder, hidden_layer_sizes, image_shape, generator)
 
     def _make_networks(
-        self, autoencoder: Autoencoder, sizes: Sequence[int] | None, image_shape: Sequence[int] | None
+        self,
+        autoencoder: Autoencoder,
+        sizes: Sequence[int] | None,
+        image_shape: Sequence[int] | None,
+        generator: torch.Generator | None,
     ) -> None:
         K, L = self.n_components, self.latent_dim
         self.decoder: nn.Sequential
@@ -103,6 +111,8 @@ class VAEEM(nn.Module):
             self.body, width = make_stacked_body(K, n_features, sizes)
             self.decoder = make_stacked_mlp(K, L, tuple(reversed(sizes)), n_features)
         self.head = StackedGaussianHead(K, width, L)
+        for network in (self.body, self.decoder, self.head):
+            draw_stacked_weights(network, generator)
         if self.copies_autoencoder:
             copy_linear_layers(self.body, autoencoder.body)
             copy_linear_layers(self.decoder, autoencoder.decoder)
@@ -150,7 +160,9 @@ class VAEEM(nn.Module):
 
     # -------------------------------------------------------------------------------- bound
 
-    def component_terms(self, x: Tensor, *, sampled: bool) -> tuple[Tensor, Tensor]:
+    def component_terms(
+        self, x: Tensor, *, sampled: bool, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The two terms of ELBO_c.
 
         Parameters
@@ -159,6 +171,8 @@ class VAEEM(nn.Module):
             Rows for all components, or rows of its own for each.
         sampled : bool
             Draw ``n_mc_samples`` times from q_c(z|x); otherwise z is its mean.
+        generator : torch.Generator, optional
+            Of the draws; None: torch's global one.
 
         Returns
         -------
@@ -170,7 +184,7 @@ class VAEEM(nn.Module):
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
         n_draws = self.n_mc_samples if sampled else 1
-        z = reparameterize(mean, log_variance, noise_like(mean, n_draws)) if sampled else mean
+        z = reparameterize(mean, log_variance, noise_like(mean, n_draws, generator=generator)) if sampled else mean
         log_likelihood = mean_over_draws(self.likelihood.log_prob(standardized, self.decode(z)), n_draws)
         return log_likelihood, kl_standard_normal(mean, log_variance)
 
@@ -181,14 +195,16 @@ class VAEEM(nn.Module):
         """
         return temper_posterior(elbo, self.log_weights(), self.min_information)
 
-    def weighted_terms(self, x: Tensor, responsibilities: Tensor) -> ELBOTerms:
+    def weighted_terms(
+        self, x: Tensor, responsibilities: Tensor, *, generator: torch.Generator | None = None
+    ) -> ELBOTerms:
         """The M-step as in the paper: terms of Σ_c u_c ELBO_c(x) for rows (N, D) and given u (N, K).
 
         ``kl_component`` is zero: given u it does not depend on the networks.
         """
-        return _sum_over_components(self.component_terms(x, sampled=True), responsibilities)
+        return _sum_over_components(self.component_terms(x, sampled=True, generator=generator), responsibilities)
 
-    def drawn_terms(self, x: Tensor, shares: Tensor) -> ELBOTerms:
+    def drawn_terms(self, x: Tensor, shares: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
         """The M-step on rows drawn for each component, by an estimate of the same sum without bias.
 
         Parameters
@@ -198,9 +214,9 @@ class VAEEM(nn.Module):
         shares : Tensor of shape (K,)
             Σ_n u_nc / N.
         """
-        return _sum_over_components(self.component_terms(x, sampled=True), shares)
+        return _sum_over_components(self.component_terms(x, sampled=True, generator=generator), shares)
 
-    def forward(self, x: Tensor) -> ELBOTerms:
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
         """Terms of Σ_c u_c ELBO_c(x) − max(λ, KL(u ‖ π)) with u of the E-step and fresh draws of z."""
         with torch.no_grad():
             log_u, temperature = self.assign(_elbo(self.component_terms(x, sampled=False)))
@@ -209,7 +225,7 @@ class VAEEM(nn.Module):
         if temperature is not None:
             # the multiplier of the constraint KL = λ is T: see VaDE.forward
             kl_component = scale_gradient(kl_component, temperature.squeeze(-1))
-        return self.weighted_terms(x, log_u.exp())._replace(kl_component=kl_component)
+        return self.weighted_terms(x, log_u.exp(), generator=generator)._replace(kl_component=kl_component)
 
     # -------------------------------------------------------------------------------- queries
 
@@ -269,11 +285,11 @@ class VAEEM(nn.Module):
         return torch.cat(all_draws)[back], torch.cat(all_means)[back]
 
     @torch.no_grad()
-    def residual_squares(self, x: Tensor) -> Tensor:
+    def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals of the standardized rows at one draw of z of the most probable component, (N, D)."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
-        z = reparameterize(mean, log_variance, noise_like(mean, 1))
+        z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))
         return take_own((standardized - self.decode(z)).square(), self.embed(x).argmax(-1))
 
     # -------------------------------------------------------------------------------- start, renumbering

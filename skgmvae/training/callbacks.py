@@ -1,4 +1,4 @@
-"""What happens around the epochs: schedule, convergence, the divergence guard, moments that do no good."""
+"""Callbacks of a training: step size, convergence, divergence, denormal moments."""
 
 import math
 from collections.abc import Iterable
@@ -8,10 +8,12 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from skgmvae.training.progress import LOGGER
+from skgmvae._progress import LOGGER
+
+__all__ = ["ConvergenceStopping", "DivergenceGuard", "FlushDenormals", "StepSizeSchedule"]
 
 FAINT = 1e-24
-STEPS_PER_CLEARING = 256  # from FAINT a first moment decays to 2e-36, not yet denormal
+STEPS_PER_FLUSH = 256  # from FAINT a first moment decays to 2e-36, not yet denormal
 
 
 class StepSizeSchedule(Callback):
@@ -53,7 +55,7 @@ class StepSizeSchedule(Callback):
 
 
 class FlushDenormals(Callback):
-    """Set moments of Adam that are too small to move a parameter to zero, now and then.
+    """Set moments of Adam to zero, now and then, that are too small to move a parameter.
 
     Of a gradient that stays zero (a unit that no row activates, a pixel that is never lit) the moments decay for
     ever. Below 1e-38 they are denormal numbers, with which a processor counts many times slower: on MNIST training
@@ -66,13 +68,13 @@ class FlushDenormals(Callback):
         self.step_ = 0
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Look at all moments, once in many steps."""
+        """Flush all moments, once in many steps."""
         self.step_ += 1
-        if self.step_ % STEPS_PER_CLEARING == 0:
-            self._clear(net.optimizer_.state.values())
+        if self.step_ % STEPS_PER_FLUSH == 0:
+            self._flush(net.optimizer_.state.values())
 
     @torch.no_grad()
-    def _clear(self, states: Iterable[dict[str, Tensor]]) -> None:
+    def _flush(self, states: Iterable[dict[str, Tensor]]) -> None:
         for state in states:
             for name in ("exp_avg", "exp_avg_sq"):
                 state[name].copy_(nn.functional.hardshrink(state[name], FAINT))
@@ -157,7 +159,7 @@ class DivergenceGuard(Callback):
         """Undo an interrupted epoch that diverged; drop the snapshot."""
         if not _is_finite(self._flatten()):
             self._restore(net)
-        self.snapshot_, self.tensors_ = torch.empty(0), []
+        self.snapshot_, self.tensors_ = torch.empty(0, device="cpu"), []
 
     def _restore(self, net: Any) -> None:
         parts = self.snapshot_.split([tensor.numel() for tensor in self.tensors_])

@@ -1,4 +1,4 @@
-"""The E-step: responsibilities of all rows, kept up to date by looking at some of them."""
+"""The E-step: responsibilities of all samples, kept up to date by evaluating some of them."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,9 @@ from skgmvae.data.batches import Rows, send, take_rows
 from skgmvae.data.lazy import LazyRows, PickedRows, empty_or_memmap, iter_chunks
 from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.models.vaeem import VAEEM
+from skgmvae.runtime import RandomStream
+
+__all__ = ["EStep"]
 
 SETTLED = 0.99  # a row is settled when its largest responsibility is above this
 PART_VALUES = 2**22  # numbers of a table that are worked on at a time where the rows are lazy
@@ -27,6 +30,7 @@ class EStep:
     rows : Tensor or LazyRows of shape (N, D)
     device : torch.device
         Where the model is; the rows may be elsewhere.
+    random : RandomStream
     responsibilities : Tensor of shape (N, K), optional
         To begin with.
 
@@ -38,13 +42,15 @@ class EStep:
         Share of the rows that the last E-step looked at.
     """
 
-    def __init__(self, rows: Rows, device: torch.device, responsibilities: Tensor | None = None) -> None:
-        self.rows, self.device = rows, device
-        self.log_likelihood = self.kl_latent = torch.empty(0, device=device)  # (N, K) after the first E-step
-        self.responsibilities = torch.empty(0, device=device)
+    def __init__(
+        self, rows: Rows, device: torch.device, random: RandomStream, responsibilities: Tensor | None = None
+    ) -> None:
+        self.rows, self.device, self.random = rows, device, random
+        empty = torch.empty(0, dtype=torch.float32, device=device)
+        self.log_likelihood = self.kl_latent = self.responsibilities = empty  # (N, K) after the first E-step
         if responsibilities is not None:
             self.responsibilities = responsibilities.to(device, torch.float32)
-        self.seen = torch.zeros(len(rows), device=device)  # when each row was last looked at
+        self.seen = torch.zeros(len(rows), dtype=torch.float32, device=device)  # when each row was last looked at
         self.n_steps = 0
         self.evaluated_share = 0.0
         self.may_be_partial = False
@@ -52,7 +58,7 @@ class EStep:
     def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite.
 
-        With ``clamp`` the terms are those of the responsibilities that there are.
+        With ``clamp`` u stays as it is, and the terms are those of it.
         """
         chosen = self._choose_rows(model.n_components, pairs_per_row)
         self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
@@ -90,7 +96,7 @@ class EStep:
     def _make_table(self, K: int) -> Tensor:
         """Room for a number for each row and component, on the model's device."""
         if self.device.type != "cpu":
-            return torch.empty(len(self.rows), K, device=self.device)
+            return torch.empty(len(self.rows), K, dtype=torch.float32, device=self.device)
         return torch.from_numpy(empty_or_memmap((len(self.rows), K)))
 
     def _choose_rows(self, K: int, pairs_per_row: float) -> Tensor | None:
@@ -155,7 +161,8 @@ class EStep:
             self.may_be_partial = bool((moved & looked_at).sum() <= MOVED_SHARE * looked_at.sum())
         self.responsibilities = u
         # a random fraction, so that rows of one age do not come in the order of the data
-        age = self.n_steps + torch.rand(len(self.rows) if chosen is None else len(chosen), device=self.device)
+        n, generator = len(self.rows) if chosen is None else len(chosen), self.random.on(self.device)
+        age = self.n_steps + torch.rand(n, generator=generator, dtype=torch.float32, device=self.device)
         if chosen is None:
             self.seen = age
         else:

@@ -8,13 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skgmvae.data.batches import Rows, draw_by_weight, make_buffer_memory, plan_buffers, take_rows
+from skgmvae._progress import LOGGER
+from skgmvae.data.batches import draw_by_weight, make_buffer_memory, plan_buffers, take_rows
+from skgmvae.data.training_data import TrainingData
+from skgmvae.functional import noise_like
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.moments import initial_weight_logits
 from skgmvae.models.vaeem import VAEEM
+from skgmvae.runtime import RandomStream
 from skgmvae.training.e_step import EStep
 from skgmvae.training.net import ELBONet
-from skgmvae.training.progress import LOGGER
+
+__all__ = ["EMConfig", "EMNet", "MStepBatches", "copy_component", "reseed_empty_components"]
 
 MIN_CLAMPED_STEPS = 200  # optimizer steps that networks of random weights take before the first new responsibilities
 PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
@@ -56,8 +61,8 @@ class MStepBatches:
     steps follow, all in all, the gradient of the sum over all rows, however the file is sorted.
     """
 
-    def __init__(self, net: "EMNet", n_rows: int) -> None:
-        self.net, self.n_rows = net, n_rows
+    def __init__(self, net: "EMNet", n_rows: int, random: RandomStream) -> None:
+        self.net, self.n_rows, self.random = net, n_rows, random
         self.is_sampled = net.em.m_step == "sampled"
         # a component has about N / K rows: as many rows are drawn in all, whatever K
         n_networks = net.module_.n_components if self.is_sampled else 1
@@ -82,7 +87,7 @@ class MStepBatches:
         if isinstance(rows, Tensor):
             yield rows, u, self.n_steps
             return
-        buffers = [buffer for buffer in plan_buffers(rows, self.n_steps) if buffer.n_batches]
+        buffers = plan_buffers(rows, self.n_steps, self.random)
         memory = make_buffer_memory(rows, buffers)
         for buffer in buffers:
             yield buffer.read(rows, memory), u[buffer.indices().to(u.device)], buffer.n_batches
@@ -91,9 +96,10 @@ class MStepBatches:
         """Indices for ``n_steps`` steps among the rows of responsibilities ``u``."""
         n_draws = n_steps * self.batch_size
         if self.is_sampled:
-            return draw_by_weight(u, n_draws)
+            return draw_by_weight(u, n_draws, self.random)
         n_passes = math.ceil(n_draws / len(u))
-        passes = [torch.randperm(len(u), device=u.device) for _ in range(n_passes)]
+        generator = self.random.on(u.device)
+        passes = [torch.randperm(len(u), generator=generator, device=u.device) for _ in range(n_passes)]
         return torch.cat(passes)[:n_draws]
 
 
@@ -119,15 +125,15 @@ class EMNet(ELBONet):
         self.em = em
         super().__init__(module, **options)
 
-    def get_iterator(self, dataset: Rows, training: bool = False) -> MStepBatches:
-        """The M-step's rows and their weights."""
-        return MStepBatches(self, len(dataset))
+    def get_iterator(self, dataset: TrainingData, training: bool = False) -> MStepBatches:
+        """The M-step's samples and their weights."""
+        return MStepBatches(self, len(dataset), self._stream())
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """The start's responsibilities, or an E-step where there was an earlier training."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         start, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
-        self.e_step_ = EStep(X, torch.device(self.device), start)
+        self.e_step_ = EStep(X.rows, torch.device(self.device), self._stream(), start)
         self.n_reseeds_ = [0] * self.module_.n_components
         self.is_first_iteration_, self.is_first_training_ = True, start is not None
         self.n_clamped_ = self._count_clamped_iterations(len(self.get_iterator(X))) if start is not None else 0
@@ -148,7 +154,9 @@ class EMNet(ELBONet):
     def compute_terms(self, batch: Any) -> ELBOTerms:
         """Terms of the M-step's objective, one per draw or row."""
         x, weights = batch
-        return self.module_.drawn_terms(x, weights) if x.dim() == 3 else self.module_.weighted_terms(x, weights)
+        terms_of = self.module_.drawn_terms if x.dim() == 3 else self.module_.weighted_terms
+        terms: ELBOTerms = terms_of(x, weights, generator=self._stream().on(x.device))
+        return terms
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """The E-step; its terms are the epoch's record."""
@@ -173,7 +181,7 @@ class EMNet(ELBONet):
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
         """Iterations, of ``n_steps`` each, whose M-steps have the start's responsibilities."""
-        n_clamped = self.clamped_.n_epochs if self.clamped_ is not None else 1
+        n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
         if self.module_.copies_autoencoder:
             return n_clamped
         # random networks explain every row alike, and would undo even a random start
@@ -206,14 +214,14 @@ class EMNet(ELBONet):
             raise
 
     def _record(self, terms: ELBOTerms) -> None:
-        self.record_terms(self._sum_terms([terms]) / len(terms.log_likelihood))
+        self.record_all(terms)
         self.history.record("evaluated_share", self.e_step_.evaluated_share)
 
     @torch.no_grad()
-    def evaluate(self, rows: Rows) -> float:
-        """Mean bound of ``rows`` in nats, at the means of q_c(z|x)."""
+    def evaluate(self, data: TrainingData) -> float:
+        """Mean bound of the samples in nats, at the means of q_c(z|x)."""
         self.module_.eval()
-        terms = EStep(rows, torch.device(self.device)).update(self.module_)
+        terms = EStep(data.rows, torch.device(self.device), self._stream()).update(self.module_)
         return float(self.criterion_.per_row(terms).double().mean())
 
 
@@ -239,7 +247,8 @@ def copy_component(net: EMNet, donor: int, component: int) -> None:
     for group in net.optimizer_.param_groups:
         for parameter in group["params"]:
             weights = blocks(parameter)
-            weights[component] = weights[donor] * (1.0 + PERTURBATION * torch.randn_like(weights[donor]))
+            noise = noise_like(weights[donor], 1, generator=net._stream().on(weights.device))
+            weights[component] = weights[donor] * (1.0 + PERTURBATION * noise)
             for value in net.optimizer_.state[parameter].values():
                 if value.shape == parameter.shape:
                     blocks(value)[component] = 0.0

@@ -1,10 +1,10 @@
-"""From rows to a trained net: pretraining, start, training."""
+"""From samples to a trained net: pretraining, initialization, training."""
 
 import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,22 @@ import torch
 from sklearn.utils.validation import check_memory
 from torch import nn
 
-from skgmvae.data.batches import ClampedResponsibilities, as_rows
-from skgmvae.data.lazy import LazyRows, empty_or_memmap
+from skgmvae._evaluation import cast_networks
+from skgmvae._progress import show_phase
+from skgmvae.data.batches import ClampedResponsibilities
+from skgmvae.data.lazy import empty_or_memmap
+from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.contrastive import fit_contrastive_encoder
-from skgmvae.initialization.initialize import Initialization, initialize_model
-from skgmvae.runtime import MAX_SEED, check_device, seeded
+from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
+from skgmvae.models.image_encoder import ImageEncoder
+from skgmvae.runtime import MAX_SEED, RandomStream, check_device
+from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.net import ELBONet
-from skgmvae.training.pretraining import Architecture, make_autoencoder, pretrain
-from skgmvae.training.progress import show_phase
-from skgmvae.training.train import TrainConfig, TrainOutcome, make_net, train
+from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
+from skgmvae.training.train import TrainOutcome, make_net, train
 
-INIT_CLAMP = 0.75  # of the epochs hold on to the start (found on MNIST and the small sets)
+__all__ = ["FitResult", "continue_training", "fit_from_scratch"]
+
 CLAMP_ROWS = 2**17  # at a time
 # a share of less than e^-30 is none, and e^-200 is 0: tiny shares make denormal gradients, which slow all products down
 LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
@@ -51,11 +56,11 @@ class FitResult:
     net : ELBONet
     outcome : TrainOutcome
     lower_bound : float
-        Of the last epoch, or of the start if there was none; nats per row.
+        Of the last epoch, or of the initialization if there was none; nats per row.
     n_epochs : int
         Of this training; the net's history may be longer.
-    start : str
-        Name of the start that was taken; empty for a training that went on.
+    init_params : str
+        Name of the initialization that was taken; empty for a training that went on.
     reconstruction : list of float
         The pretraining's mean reconstruction term per epoch.
     seconds : dict of str to float
@@ -65,51 +70,35 @@ class FitResult:
     outcome: TrainOutcome
     lower_bound: float
     n_epochs: int
-    start: str = ""
+    init_params: str = ""
     reconstruction: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Pretrained:
+    """What all initializations of a fit share: the autoencoder's weights, and an encoder of contrastive features."""
+
+    weights: Weights
+    reconstruction: list[float]
+    encoder: ImageEncoder | None
+
+
 def fit_from_scratch(
-    X: np.ndarray | LazyRows,
-    architecture: Architecture,
-    make_model: Callable[[nn.Module], nn.Module],
-    *,
-    pretraining: TrainConfig,
-    config: TrainConfig,
-    init_params: str,
-    image_shape: Sequence[int] | None = None,
-    n_init: int,
+    data: TrainingData,
+    make_model: Callable[[nn.Module, torch.Generator], nn.Module],
+    config: FitConfig,
     random_state: np.random.RandomState,
-    memory: Any = None,
-    verbose: int = 0,
-    callbacks: Any = None,
-    net_type: type[ELBONet] = ELBONet,
-    net_options: dict[str, Any] | None = None,
 ) -> FitResult:
-    """One pretraining, ``n_init`` starts and trainings; the one with the best lower bound.
+    """One pretraining, ``n_init`` initializations and trainings; the one with the best lower bound.
 
     Parameters
     ----------
-    X : ndarray or LazyRows of shape (N, D)
-    architecture : Architecture
+    data : TrainingData
     make_model : callable
-        From an autoencoder to the model around it.
-    pretraining, config : TrainConfig
-    init_params : str
-    image_shape : (C, H, W), optional
-        Of the rows, if they are images; whatever the networks are.
-    n_init : int
+        From an autoencoder, and the generator of further weights, to the model around it.
+    config : FitConfig
     random_state : RandomState
-    memory : None, str or joblib.Memory
-        Caches the pretraining, and the features of a contrastive start.
-    verbose : int
-    callbacks : list of skorch callbacks or None
-        For the training phase.
-    net_type : type of ELBONet
-        Of the training phase.
-    net_options : dict, optional
-        What ``net_type`` takes beyond a :class:`ELBONet`'s options.
 
     Returns
     -------
@@ -117,92 +106,101 @@ def fit_from_scratch(
     """
     clock = Stopwatch()
     # the first draw, whatever K, M and λ are, so that a grid over them shares the pretraining
-    pretraining_seed = int(random_state.randint(MAX_SEED))
-    cached = check_memory(memory).cache(pretrain, ignore=["verbose"])
-    weights, reconstruction = cached(X, architecture, pretraining, pretraining_seed, verbose=verbose)
-    encoder = None
-    if init_params == "contrastive" and image_shape is not None:
-        options = {"device": config.device, "precision": config.precision, "seed": pretraining_seed}
-        encoder = fit_contrastive_encoder(X, image_shape, memory=memory, verbose=verbose, **options)
+    pretrained = _pretrain(data, config, int(random_state.randint(MAX_SEED)))
     clock.lap("pretraining")
-
-    best: FitResult | None = None
-    for trial in range(n_init):
-        which = f" {trial + 1} of {n_init}" if n_init > 1 else ""
-        seed = int(random_state.randint(MAX_SEED))
-        with seeded(seed, check_device(config.device)):
-            autoencoder = make_autoencoder(architecture)
-            autoencoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-            model = make_model(autoencoder)
-            rng = np.random.RandomState(seed)
-            is_held = net_type.has_own_table or (count_clamped_epochs(config) > 0 and init_params != "random")
-            with show_phase(f"start{which}", verbose) as show:
-                start = initialize_model(
-                    model,
-                    autoencoder,
-                    X,
-                    init_params,
-                    rng,
-                    check_device(config.device),
-                    image_shape=image_shape,
-                    encoder=encoder,
-                    is_pretrained=pretraining.n_epochs > 0,
-                    for_all_rows=is_held,
-                )
-                show(start.name)
-            clock.lap("start")
-            net = make_net(model, config, net_type, **(net_options or {}))
-            clamped = clamp_responsibilities(start, config, has_own_table=net_type.has_own_table)
-            start = start._replace(responsibilities=None)  # they may be large
-            phase = f"training{which}"
-            outcome = train(net, as_rows(X), config, clamped=clamped, phase=phase, verbose=verbose, callbacks=callbacks)
-            bound = last_bound(net, X)
-            clock.lap("training")
-        if best is None or bound > best.lower_bound:
-            best = FitResult(net, outcome, bound, len(net.history), start.name, list(reconstruction), clock.seconds)
-        if outcome.interrupted:
+    best = _fit_once(data, make_model, config, pretrained, random_state, clock, 0)
+    for trial in range(1, config.n_init):
+        if best.outcome.interrupted:
             break
-    if best is None:
-        raise ValueError(f"n_init must be at least 1; got {n_init}.")
+        result = _fit_once(data, make_model, config, pretrained, random_state, clock, trial)
+        interrupted = result.outcome.interrupted
+        best = max(best, result, key=lambda result: result.lower_bound)
+        best = replace(best, outcome=replace(best.outcome, interrupted=interrupted))
+    cast_networks(best.net.module_, torch.float64)
     return best
 
 
-def last_bound(net: ELBONet, X: np.ndarray | LazyRows) -> float:
+def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
+    cached = check_memory(config.memory).cache(pretrain, ignore=["verbose"])
+    weights, reconstruction = cached(data, config.architecture, config.pretraining, seed, verbose=config.verbose)
+    encoder, image_shape = None, config.image_shape
+    if config.init_params == "contrastive" and image_shape is not None:
+        options = {"device": config.training.device, "precision": config.training.precision, "seed": seed}
+        encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
+    return _Pretrained(weights, reconstruction, encoder)
+
+
+def _fit_once(
+    data: TrainingData,
+    make_model: Callable[[nn.Module, torch.Generator], nn.Module],
+    config: FitConfig,
+    pretrained: _Pretrained,
+    random_state: np.random.RandomState,
+    clock: Stopwatch,
+    trial: int,
+) -> FitResult:
+    """One initialization and training."""
+    random = RandomStream(int(random_state.randint(MAX_SEED)))
+    which = f" {trial + 1} of {config.n_init}" if config.n_init > 1 else ""
+    autoencoder = make_autoencoder(config.architecture, random.on("cpu"))
+    autoencoder.load_state_dict({name: torch.tensor(array) for name, array in pretrained.weights.items()})
+    model = make_model(autoencoder, random.on("cpu"))
+    has_own_table = config.net_type.has_own_table
+    with show_phase(f"initialization{which}", config.verbose) as show:
+        init = initialize_model(model, autoencoder, data, _make_init_config(config, pretrained), random)
+        show(init.name)
+    clock.lap("initialization")
+    net = make_net(model, config.training, config.net_type, **config.net_options)
+    clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
+    name, init = init.name, None  # the responsibilities may be large
+    options = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
+    outcome = train(net, data, config.training, random, clamped=clamped, **options)
+    bound = last_bound(net, data)
+    clock.lap("training")
+    return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
+
+
+def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
+    clamps = config.training.n_clamped > 0 and config.init_params != "random"
+    return InitConfig(
+        init_params=config.init_params,
+        device=check_device(config.training.device),
+        image_shape=config.image_shape,
+        encoder=pretrained.encoder,
+        is_pretrained=config.pretraining.n_epochs > 0,
+        for_all_samples=config.net_type.has_own_table or clamps,
+    )
+
+
+def last_bound(net: ELBONet, data: TrainingData) -> float:
     """Bound of the last epoch that was not undone, or of the net as it is if there was none."""
     bounds = [record["lower_bound"] for record in net.history if math.isfinite(record["lower_bound"])]
-    return bounds[-1] if bounds else net.evaluate(as_rows(X))
-
-
-def count_clamped_epochs(config: TrainConfig) -> int:
-    """Epochs that hold on to the start; after them, of three or more, come two at least, to be compared."""
-    n = config.n_epochs
-    return min(int(INIT_CLAMP * n), max(n // 2, n - 2))
+    return bounds[-1] if bounds else net.evaluate(data)
 
 
 def clamp_responsibilities(
-    start: Initialization, config: TrainConfig, *, has_own_table: bool = False
+    init: Initialization, config: TrainConfig, *, has_own_table: bool = False
 ) -> ClampedResponsibilities | None:
-    """The start's responsibilities for the first epochs; none where they are random."""
-    n_epochs = count_clamped_epochs(config)
-    if start.name == "random" or n_epochs == 0:
+    """The initial responsibilities for the first epochs; none where they are random."""
+    if init.name == "random" or config.n_clamped == 0:
         return None
     if has_own_table:
-        return ClampedResponsibilities(None, n_epochs)
-    clamped_rows = torch.from_numpy(empty_or_memmap(tuple(start.responsibilities.shape)))
-    for log_part, part in zip(clamped_rows.split(CLAMP_ROWS), start.responsibilities.split(CLAMP_ROWS), strict=True):
+        return ClampedResponsibilities(None, config.n_clamped)
+    logs = torch.from_numpy(empty_or_memmap(tuple(init.responsibilities.shape)))
+    for log_part, part in zip(logs.split(CLAMP_ROWS), init.responsibilities.split(CLAMP_ROWS), strict=True):
         torch.log(part.float(), out=log_part)
         log_part.masked_fill_(log_part < LEAST_LOG, LOG_OF_NONE)
-    return ClampedResponsibilities(clamped_rows, n_epochs)
+    return ClampedResponsibilities(logs, config.n_clamped)
 
 
 def continue_training(
     net: ELBONet,
-    X: np.ndarray | LazyRows,
+    data: TrainingData,
     config: TrainConfig,
-    *,
     seed: int,
+    *,
     verbose: int = 0,
-    callbacks: Any = None,
+    callbacks: Sequence[Any] = (),
     net_options: dict[str, Any] | None = None,
 ) -> FitResult:
     """More epochs for a copy of ``net``, whose history goes on; ``net_options`` may differ from its own."""
@@ -211,8 +209,8 @@ def continue_training(
     net = copy.deepcopy(net)
     for name, value in (net_options or {}).items():
         setattr(net, name, value)
-    with seeded(seed, check_device(config.device)):
-        outcome = train(net, as_rows(X), config, verbose=verbose, callbacks=callbacks)
-        bound = last_bound(net, X)
+    outcome = train(net, data, config, RandomStream(seed), verbose=verbose, callbacks=callbacks)
+    bound = last_bound(net, data)
+    cast_networks(net.module_, torch.float64)
     clock.lap("training")
     return FitResult(net, outcome, bound, len(net.history) - n_before, seconds=clock.seconds)

@@ -11,10 +11,13 @@ from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from skgmvae._evaluation import discard_double_precision
-from skgmvae.data.batches import Batches, ClampedResponsibilities, Rows, ShuffledBatches
+from skgmvae.data.batches import Batches, ClampedResponsibilities
+from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms, join_terms
+from skgmvae.runtime import RandomStream
 from skgmvae.training.objective import NegativeELBO
+
+__all__ = ["ELBONet"]
 
 BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # not called unless awaited: every step counts
 BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
@@ -22,7 +25,7 @@ BATCHES_PER_JOIN = 16  # so many are joined: many small tensors between large on
 
 
 def _inputs(batch: Any) -> tuple[Tensor, ...]:
-    """A batch as the module's arguments: rows, and the responsibilities to hold if there are any."""
+    """A batch as the module's arguments: samples, and their clamped log-responsibilities if there are any."""
     return batch if isinstance(batch, tuple) else (batch,)
 
 
@@ -30,7 +33,7 @@ class ELBONet(NeuralNet):
     """A :class:`skorch.NeuralNet` whose module is a model of the contract.
 
     ``history`` has one row per epoch: ``lower_bound`` and every term of
-    :class:`~skgmvae.models.contract.ELBOTerms`, each the mean over the epoch's rows in nats.
+    :class:`~skgmvae.models.contract.ELBOTerms`, each the mean over the epoch's samples in nats.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ class ELBONet(NeuralNet):
         As for :class:`skorch.NeuralNet`.
     """
 
-    has_own_table = False  # of responsibilities, in which it finds the start's
+    has_own_table = False  # of responsibilities, in which it finds the initial ones
 
     def __init__(self, module: nn.Module, *, min_information: float = 0.0, learning_rate: float = 1e-3, **options: Any):
         self.min_information = min_information
@@ -55,30 +58,47 @@ class ELBONet(NeuralNet):
             "optimizer": torch.optim.Adam,
             "optimizer__fused": True,
             "lr": learning_rate,
-            "iterator_train": ShuffledBatches,
             "train_split": None,
             "verbose": 0,
         }
         super().__init__(module, **{**fixed, **options})
-        self.clamped_: ClampedResponsibilities | None = None  # what to hold on to in the first epochs of the next run
+        self.random_: RandomStream | None = None  # of the present training
+        self.clamped_: ClampedResponsibilities | None = None  # in its first epochs
         self.awaited_: tuple[str, ...] = BATCH_HOOKS  # of these, what some callback does something at
         self.interrupted_ = False
-        self.diverged_: list[str] = []  # terms of the epoch's first row that is not finite
+        self.diverged_: list[str] = []  # terms of the epoch's first sample that is not finite
 
     @property
-    def _default_callbacks(self) -> list:
+    def _default_callbacks(self) -> list[Any]:
         return []  # skorch's own read the loss on the host after every batch
+
+    def begin_training(self, random: RandomStream, clamped: ClampedResponsibilities | None) -> None:
+        """Set what the next training draws from, and what its first epochs clamp."""
+        self.random_, self.clamped_, self.interrupted_ = random, clamped, False
+
+    def end_training(self) -> None:
+        """Leave nothing of a training behind but the parameters, on the CPU, in evaluation mode."""
+        self.random_, self.clamped_ = None, None
+        self.move_to(torch.device("cpu"))
+        for parameter in self.module_.parameters():
+            parameter.grad = None
+        self.module_.eval()
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """Not a record per batch, as skorch makes: there is one, which lasts for an epoch."""
 
-    def get_dataset(self, X: Rows, y: Any = None) -> Rows:
-        """The rows themselves."""
+    def get_dataset(self, X: TrainingData, y: Any = None) -> TrainingData:
+        """The samples themselves."""
         return X
 
-    def get_iterator(self, dataset: Rows, training: bool = False) -> Batches:
+    def get_iterator(self, dataset: TrainingData, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
-        return ShuffledBatches(dataset, self.batch_size, torch.device(self.device), self.clamped_ if training else None)
+        clamped = self.clamped_ if training else None
+        return dataset.batches(self.batch_size, self._stream(), torch.device(self.device), clamped)
+
+    def _stream(self) -> RandomStream:
+        """The training's random numbers; outside of one, the same each time."""
+        return self.random_ if self.random_ is not None else RandomStream(0)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimizer step on the mean bound of ``batch``."""
@@ -95,81 +115,64 @@ class ELBONet(NeuralNet):
         return {"loss": loss, "y_pred": terms}
 
     def compute_terms(self, batch: Any) -> ELBOTerms:
-        """Terms of the bound, one per row of ``batch``."""
-        return self.module_(*_inputs(batch))
+        """Terms of the bound, one per sample of ``batch``."""
+        inputs = _inputs(batch)
+        terms: ELBOTerms = self.module_(*inputs, generator=self._stream().on(inputs[0].device))
+        return terms
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
         """One pass over the batches; terms are read from the device when it ends."""
         if iterator is None:
             return
-        if self.module_.training is not training:
-            self.module_.train(training)
-        waiting: list[ELBOTerms] = []
-        latest: list[ELBOTerms] = []
-        per_join = min(BATCHES_PER_JOIN, BATCHES_PER_READ)
-        totals = torch.zeros(len(ELBOTerms._fields) + 1, dtype=torch.float64)
-        n_rows = 0
-        discard_double_precision(self.module_)
-        self.diverged_ = []
-        record = self.history[-1]
-        record["batches"][:] = [{}]  # one for all batches: whatever callbacks note per batch is not kept
-        self.awaited_ = tuple(hook for hook in BATCH_HOOKS if self._awaits(hook))
+        self._begin_epoch(training)
+        terms = _TermSums(self.criterion_)
         try:
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
-                latest.append(ELBOTerms(*(term.detach() for term in step["y_pred"])))
-                n_rows += len(_inputs(batch)[0])
-                if len(latest) == per_join:
-                    waiting.append(join_terms(latest))
-                    latest.clear()
-                if len(waiting) * per_join >= BATCHES_PER_READ:
-                    totals += self._sum_terms(waiting)
-                    waiting.clear()
+                terms.add(step["y_pred"], len(_inputs(batch)[0]))
                 if "on_batch_end" in self.awaited_:
                     self.notify("on_batch_end", batch=batch, training=training, **step)
         except KeyboardInterrupt:
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
             self.history.pop()  # the record of an epoch that is not over
             raise
-        if waiting or latest:
-            totals += self._sum_terms([*waiting, *latest])
-        self.record_terms(totals / n_rows)
-        record["batches"][:] = [{}]  # skorch's Checkpoint looks for a last one
+        self.record_terms(terms)
+        self.history[-1]["batches"][:] = [{}]  # skorch's Checkpoint looks for a last one
+
+    def _begin_epoch(self, training: bool) -> None:
+        if self.module_.training is not training:
+            self.module_.train(training)
+        self.history[-1]["batches"][:] = [{}]  # one for all batches: what callbacks note per batch is not kept
+        self.awaited_ = tuple(hook for hook in BATCH_HOOKS if self._awaits(hook))
 
     def _awaits(self, hook: str) -> bool:
         """Whether a callback overrides this method of skorch's, which does nothing."""
         methods = (getattr(callback, hook) for _, callback in self.callbacks_)
         return any(getattr(method, "__func__", None) is not getattr(Callback, hook) for method in methods)
 
-    def record_terms(self, means: Tensor) -> None:
-        """Note the bound and its terms as those of the last epoch."""
+    def record_terms(self, terms: "_TermSums") -> None:
+        """Note the bound and its terms, means over the samples, as those of the last epoch."""
+        means = terms.means()
+        self.diverged_ = terms.diverged
         names = ("lower_bound", *ELBOTerms._fields)
         self.history[-1].update(zip(names, means.tolist(), strict=True))
 
-    def _sum_terms(self, waiting: list[ELBOTerms]) -> Tensor:
-        terms = join_terms(waiting)
-        # Apple's device has no float64: sum there in float32
-        wide = torch.float64 if terms[0].device.type != "mps" else torch.float32
-        sums = torch.stack([column.sum(dtype=wide) for column in (self.criterion_.per_row(terms), *terms)])
-        sums = sums.cpu().double()
-        if not self.diverged_ and not sums.isfinite().all():
-            bad = ~torch.isfinite(torch.stack(terms)).cpu()
-            first = int(bad.any(0).int().argmax())
-            self.diverged_ = [
-                name for name, is_bad in zip(ELBOTerms._fields, bad[:, first].tolist(), strict=True) if is_bad
-            ]
-        return sums
+    def record_all(self, terms: ELBOTerms) -> None:
+        """As :meth:`record_terms`, from the terms of all samples."""
+        sums = _TermSums(self.criterion_)
+        sums.add(terms, len(terms.log_likelihood))
+        self.record_terms(sums)
 
     @torch.no_grad()
-    def evaluate(self, rows: Rows) -> float:
-        """Mean bound of ``rows`` in nats, in evaluation mode, with fresh Monte Carlo noise."""
+    def evaluate(self, data: TrainingData) -> float:
+        """Mean bound of the samples in nats, in evaluation mode."""
         self.module_.eval()
-        batches = self.get_iterator(rows)
-        totals = torch.stack([self.criterion_.per_row(self.module_(batch)).sum() for batch in batches])
-        return float(totals.sum()) / len(rows)
+        batches = self.get_iterator(data)
+        totals = torch.stack([self.criterion_.per_row(self.compute_terms(batch)).sum() for batch in batches])
+        return float(totals.sum()) / len(data)
 
-    def set_callbacks(self, callbacks: list) -> None:
+    def set_callbacks(self, callbacks: list[Any]) -> None:
         """Replace all callbacks."""
         self.callbacks = callbacks
         self.initialize_callbacks()
@@ -190,3 +193,56 @@ class ELBONet(NeuralNet):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.module = self.module_
+
+
+class _TermSums:
+    """Sums of the bound and its terms over the samples of an epoch, read from the device now and then.
+
+    Attributes
+    ----------
+    diverged : list of str
+        Terms of the first sample for which one is not finite.
+    """
+
+    def __init__(self, criterion: NegativeELBO) -> None:
+        self.criterion = criterion
+        self.latest: list[ELBOTerms] = []
+        self.waiting: list[ELBOTerms] = []
+        self.totals = torch.zeros(len(ELBOTerms._fields) + 1, dtype=torch.float64, device="cpu")
+        self.n_rows = 0
+        self.diverged: list[str] = []
+
+    def add(self, terms: ELBOTerms, n_rows: int) -> None:
+        """Take in a batch."""
+        self.latest.append(ELBOTerms(*(term.detach() for term in terms)))
+        self.n_rows += n_rows
+        if len(self.latest) == min(BATCHES_PER_JOIN, BATCHES_PER_READ):
+            self.waiting.append(join_terms(self.latest))
+            self.latest.clear()
+        if len(self.waiting) * BATCHES_PER_JOIN >= BATCHES_PER_READ:
+            self._read()
+
+    def means(self) -> Tensor:
+        """Means over the samples: the bound, then every term."""
+        self._read()
+        return self.totals / self.n_rows
+
+    def _read(self) -> None:
+        parts = [*self.waiting, *self.latest]
+        self.waiting.clear()
+        self.latest.clear()
+        if not parts:
+            return
+        terms = join_terms(parts)
+        # Apple's device has no float64: sum there in float32
+        wide = torch.float64 if terms[0].device.type != "mps" else torch.float32
+        sums = torch.stack([column.sum(dtype=wide) for column in (self.criterion.per_row(terms), *terms)])
+        self.totals += sums.cpu().double()
+        if not self.diverged and not sums.isfinite().all():
+            self._find_diverged(terms)
+
+    def _find_diverged(self, terms: ELBOTerms) -> None:
+        bad = ~torch.isfinite(torch.stack(terms)).cpu()
+        first = int(bad.any(0).int().argmax())
+        flags = bad[:, first].tolist()
+        self.diverged = [name for name, is_bad in zip(ELBOTerms._fields, flags, strict=True) if is_bad]

@@ -1,8 +1,10 @@
-"""The one place where λ, signs and batch means live."""
+"""The objective: the one place where λ, signs and batch means live."""
 
 from torch import Tensor, nn
 
 from skgmvae.models.contract import ELBOTerms
+
+__all__ = ["NegativeELBO"]
 
 
 class NegativeELBO(nn.Module):

@@ -1,42 +1,24 @@
 """The first phase: the model's encoder and decoder as a plain autoencoder."""
 
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from skgmvae.data.batches import as_rows
+from skgmvae.data.training_data import TrainingData
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
-from skgmvae.runtime import check_device, seeded
-from skgmvae.training.train import TrainConfig, make_net, train
+from skgmvae.runtime import RandomStream
+from skgmvae.training.config import Architecture, TrainConfig
+from skgmvae.training.train import make_net, train
+
+__all__ = ["make_autoencoder", "pretrain"]
+
+Weights: TypeAlias = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What an autoencoder is made of; plain values, so that it can be part of a cache key.
-
-    Attributes
-    ----------
-    n_features, latent_dim : int
-    hidden_layer_sizes : tuple of int
-    image_shape : tuple of int or None
-    likelihood : {'bernoulli', 'gaussian', 'unit_gaussian'}
-    location, scale : tuple of float
-        Constants of the Gaussian likelihood's standardization; empty for Bernoulli, ones for 'unit_gaussian'.
-    """
-
-    n_features: int
-    latent_dim: int
-    hidden_layer_sizes: tuple[int, ...]
-    image_shape: tuple[int, ...] | None
-    likelihood: str
-    location: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-
-
-def make_autoencoder(architecture: Architecture) -> Autoencoder:
-    """An autoencoder with random weights."""
+def make_autoencoder(architecture: Architecture, generator: torch.Generator | None = None) -> Autoencoder:
+    """An autoencoder with random weights; without a generator, those of torch's global one."""
     if architecture.likelihood == "bernoulli":
         likelihood: Bernoulli | Gaussian = Bernoulli()
     else:
@@ -50,19 +32,20 @@ def make_autoencoder(architecture: Architecture) -> Autoencoder:
         likelihood,
         architecture.hidden_layer_sizes,
         architecture.image_shape,
+        generator,
     )
 
 
 def pretrain(
-    X: np.ndarray, architecture: Architecture, config: TrainConfig, seed: int, verbose: int = 0
-) -> tuple[dict[str, np.ndarray], list[float]]:
+    data: TrainingData, architecture: Architecture, config: TrainConfig, seed: int, verbose: int = 0
+) -> tuple[Weights, list[float]]:
     """Weights of a trained autoencoder, and its reconstruction term per epoch.
 
     A pure function of plain values, for :class:`joblib.Memory`.
 
     Parameters
     ----------
-    X : ndarray of shape (N, D)
+    data : TrainingData
     architecture : Architecture
     config : TrainConfig
     seed : int
@@ -79,9 +62,9 @@ def pretrain(
     KeyboardInterrupt
         On Ctrl-C: there is no mixture yet that would be worth keeping.
     """
-    with seeded(seed, check_device(config.device)):
-        net = make_net(make_autoencoder(architecture), config)
-        if config.n_epochs > 0 and train(net, as_rows(X), config, phase="pretraining", verbose=verbose).interrupted:
-            raise KeyboardInterrupt
+    random = RandomStream(seed)
+    net = make_net(make_autoencoder(architecture, random.on("cpu")), config)
+    if config.n_epochs > 0 and train(net, data, config, random, phase="pretraining", verbose=verbose).interrupted:
+        raise KeyboardInterrupt
     weights = {name: tensor.numpy(force=True) for name, tensor in net.module_.state_dict().items()}
     return weights, [record["log_likelihood"] for record in net.history]

@@ -1,0 +1,85 @@
+"""From an estimator's parameters to the frozen configuration of a fit; NumPy's scalars become Python's here."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skgmvae._parameters import (
+    check_contrastive,
+    check_hidden_layer_sizes,
+    check_image_shape,
+    check_likelihood,
+    check_spread,
+    choose_latent_dim,
+)
+from skgmvae.data.training_data import FeatureSummary, TrainingData
+from skgmvae.training.config import Architecture, FitConfig, TrainConfig
+
+__all__ = ["make_fit_config", "make_train_config"]
+
+
+def make_train_config(
+    estimator: Any, n_epochs: int, *, tol: float | None, init_clamp: float = 0.0, anneal: bool = True
+) -> TrainConfig:
+    """The last phase of a fit."""
+    return TrainConfig(
+        n_epochs=int(n_epochs),
+        batch_size=int(estimator.batch_size),
+        learning_rate=float(estimator.learning_rate),
+        tol=None if tol is None else float(tol),
+        min_information=float(estimator.min_information),
+        n_mc_samples=int(estimator.n_mc_samples),
+        init_clamp=float(init_clamp),
+        anneal=anneal,
+        device=estimator.device,
+        precision=estimator.precision,
+    )
+
+
+def make_fit_config(estimator: Any, data: TrainingData, training: TrainConfig, callbacks: Sequence[Any]) -> FitConfig:
+    """All phases of a fit to ``data``; parameters are checked against it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not fit the data.
+    """
+    # neither K, M nor λ is in the pretraining's configuration: a grid over them shares it
+    plain = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
+    image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
+    check_contrastive(estimator.init_params, image_shape)
+    return FitConfig(
+        architecture=_make_architecture(estimator, data.summary, image_shape),
+        pretraining=replace(training, n_epochs=int(estimator.pretrain_iter), **plain),
+        training=training,
+        init_params=estimator.init_params,
+        net_type=estimator._net_type,
+        image_shape=image_shape,
+        n_init=int(estimator.n_init),
+        memory=estimator.memory,
+        verbose=estimator.verbose,
+        callbacks=callbacks,
+        net_options=estimator._net_options(),
+    )
+
+
+def _make_architecture(estimator: Any, summary: FeatureSummary, image_shape: tuple[int, ...] | None) -> Architecture:
+    n_features = len(summary.mean)
+    likelihood = check_likelihood(estimator.likelihood, summary)
+    location, scale = summary.mean, summary.scale
+    if likelihood == "bernoulli":
+        location = scale = np.empty(0)
+    check_spread(location, scale)
+    if likelihood == "unit_gaussian":
+        scale = np.ones_like(scale)
+    return Architecture(
+        n_features=n_features,
+        latent_dim=choose_latent_dim(estimator.latent_dim, n_features),
+        hidden_layer_sizes=check_hidden_layer_sizes(estimator._autoencoder_layer_sizes()),
+        image_shape=image_shape if estimator.network == "conv" else None,
+        likelihood=likelihood,
+        location=tuple(location.tolist()),
+        scale=tuple(scale.tolist()),
+    )

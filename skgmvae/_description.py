@@ -1,0 +1,77 @@
+"""Description of a fit: the fitted attributes, the order of the components, and warnings."""
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from skgmvae._evaluation import component_means
+from skgmvae._parameters import explain_no_convergence
+from skgmvae._sklearn_callbacks import N_WRAPPERS
+from skgmvae.data.training_data import TrainingData
+from skgmvae.models.contract import ELBOTerms
+from skgmvae.runtime import check_device
+from skgmvae.training.fitting import FitResult
+from skgmvae.training.train import TrainOutcome
+
+__all__ = ["describe_fit", "order_components", "warn_if_interrupted", "warn_unless_converged"]
+
+INTERRUPTED = "Training was interrupted; the state reached so far is kept."
+CALLER = 3 + N_WRAPPERS  # frames from a warning to the caller of fit
+
+
+def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
+    """Set the fitted attributes, the components numbered as they came out of the training."""
+    began = time.perf_counter()
+    history = result.net.history
+    estimator.net_ = result.net
+    names = ("lower_bound", *ELBOTerms._fields)
+    estimator.history_ = {name: [record[name] for record in history] for name in names}
+    estimator.n_iter_ = result.n_epochs
+    estimator.lower_bounds_ = estimator.history_["lower_bound"][len(history) - result.n_epochs :]
+    estimator.lower_bound_ = result.lower_bound
+    estimator.converged_ = result.outcome.converged
+    model, device = result.net.module_, check_device(estimator.device)
+    with torch.inference_mode():
+        estimator.weights_ = model.log_weights().exp().numpy(force=True).copy()
+    estimator.labels_ = estimator._most_probable(data.X)
+    estimator.means_ = component_means(model, data.n_features, estimator._noise_seed, device)
+    estimator._set_model_attributes(model)
+    estimator.phase_seconds_ = {**result.seconds, "assignment": time.perf_counter() - began}
+
+
+def order_components(estimator: Any) -> None:
+    """Renumber the components by their training samples, largest first."""
+    module = estimator.net_.module_
+    counts = np.bincount(estimator.labels_, minlength=module.n_components)
+    order = np.argsort(-counts, kind="stable")
+    if np.array_equal(order, np.arange(len(order))):
+        return
+    module.reorder(torch.from_numpy(order))
+    # to assign the samples once more would take as long again
+    estimator.labels_ = np.argsort(order)[estimator.labels_]
+    estimator.weights_, estimator.means_ = estimator.weights_[order], estimator.means_[order]
+    estimator._set_model_attributes(module)
+
+
+def warn_if_interrupted(outcome: TrainOutcome) -> None:
+    """Warn after Ctrl-C."""
+    if outcome.interrupted:
+        warnings.warn(INTERRUPTED, UserWarning, stacklevel=CALLER)
+
+
+def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
+    """Warn if all epochs were used and the bound still changed."""
+    if outcome.converged or outcome.interrupted or estimator.max_iter == 0:
+        return
+    if estimator.n_iter_ == estimator.max_iter:
+        text = explain_no_convergence(
+            estimator.lower_bounds_, estimator.tol, estimator.max_iter, estimator.learning_rate
+        )
+        warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
+    elif not (estimator.callbacks or getattr(estimator, "_skl_callbacks", None)):
+        # nobody's callback has ended the training early: it was Ctrl-C, between two epochs
+        warnings.warn(INTERRUPTED, UserWarning, stacklevel=CALLER)

@@ -1,0 +1,208 @@
+"""What a fit knows of its samples: where they are, and what one pass over them has told of every feature."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import assert_all_finite
+
+from skgmvae.data.batches import ClampedResponsibilities, Rows, ShuffledBatches
+from skgmvae.data.lazy import LazyRows, PickedRows, iter_chunks
+from skgmvae.runtime import RandomStream
+
+__all__ = ["FeatureSummary", "TrainingData"]
+
+Floats: TypeAlias = NDArray[np.float64]
+CHUNK_ROWS = 4096
+MAX_DISTINCT = 20  # values of a feature that are told apart; more are "many"
+MAX_ORDERED_ROWS = 10_000  # evenly spaced, of which medians and quartiles are taken
+QUARTILE_RANGE = 1.3489795003921634  # of a standard normal
+
+
+@dataclass(frozen=True)
+class FeatureSummary:
+    """What there is to know of every feature before anything is fitted; arrays of shape (D,).
+
+    Attributes
+    ----------
+    low, high : ndarray
+        Smallest and largest value.
+    mean, scale : ndarray
+        Mean and standard deviation; the latter 1 for constant features.
+    center, spread : ndarray
+        Median, and interquartile range in units of a standard normal's, both of at most ``MAX_ORDERED_ROWS`` samples:
+        single extreme values do not move them. The spread is 0 where half of the values are equal.
+    is_integral : ndarray of bool
+        All values are whole numbers.
+    n_distinct : ndarray of int
+        Number of distinct values, up to ``MAX_DISTINCT + 1``.
+    """
+
+    low: Floats
+    high: Floats
+    mean: Floats
+    scale: Floats
+    center: Floats
+    spread: Floats
+    is_integral: NDArray[np.bool_]
+    n_distinct: NDArray[np.int64]
+
+    @property
+    def is_binary(self) -> NDArray[np.bool_]:
+        """Features of the values 0 and 1 alone."""
+        return self.is_integral & (self.low >= 0.0) & (self.high <= 1.0)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Samples (N, D) that are finite, with the summary of their features.
+
+    Parameters
+    ----------
+    X : ndarray or LazyRows of shape (N, D)
+        float32 or float64.
+    summary : FeatureSummary
+    rows : Tensor or LazyRows
+        The same samples as batches are taken from them: a tensor over the memory of ``X``, or on a device.
+    """
+
+    X: NDArray[Any] | LazyRows
+    summary: FeatureSummary
+    rows: Rows
+
+    @classmethod
+    def from_rows(cls, X: NDArray[Any] | LazyRows, owner: str | None = None) -> "TrainingData":
+        """Look at every sample once.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite; the message speaks of the estimator named ``owner``.
+        """
+        if isinstance(X, LazyRows):
+            return cls(X, summarize(X, owner), X)
+        X = as_native(X)
+        return cls(X, summarize(X, owner), _view(X))
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.X.shape[1])
+
+    def iter_chunks(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Consecutive pieces of ``size`` samples, each with the index of its first."""
+        return iter_chunks(self.X, size)
+
+    def subset(self, indices: NDArray[np.int64]) -> PickedRows:
+        """Some of the samples, gathered when they are asked for; ``indices`` ascend."""
+        return PickedRows(self.X, indices)
+
+    def on(self, device: torch.device) -> "TrainingData":
+        """The samples on ``device`` if they fit into half of its free memory, else where they are."""
+        rows = self.rows
+        if isinstance(rows, LazyRows) or device.type == "cpu":
+            return self
+        if device.type == "mps":
+            return replace(self, rows=rows.to(device, torch.float32))
+        free, _ = torch.cuda.mem_get_info(device)
+        fits = rows.numel() * rows.element_size() < free // 2
+        return replace(self, rows=rows.to(device)) if fits else self
+
+    def batches(
+        self,
+        batch_size: int,
+        random: RandomStream,
+        device: torch.device,
+        clamped: ClampedResponsibilities | None = None,
+    ) -> ShuffledBatches:
+        """Shuffled batches on ``device``, one pass per iteration."""
+        return ShuffledBatches(self.rows, batch_size, random, device=device, clamped=clamped)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what joblib hashes where ``memory`` caches a function of the samples: their content
+        return TrainingData.from_rows, (self.X,)
+
+
+def as_native(X: NDArray[Any]) -> NDArray[Any]:
+    """The array in a layout that torch can view; a copy only of what it refuses."""
+    is_odd = any(stride < 0 or stride % X.itemsize for stride in X.strides)
+    return np.ascontiguousarray(X, X.dtype.newbyteorder("=")) if is_odd or not X.dtype.isnative else X
+
+
+def _view(X: NDArray[Any]) -> torch.Tensor:
+    """A tensor over the memory of ``X``, also of a read-only or memory-mapped one."""
+    with warnings.catch_warnings():
+        # torch warns that writing to a read-only array is undefined; rows are only read
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(X)
+
+
+def summarize(X: NDArray[Any] | LazyRows, owner: str | None = None) -> FeatureSummary:
+    """The summary of every feature, from one pass over the samples."""
+    summarizer = _Summarizer(*X.shape)
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean or scale is the caller's to refuse
+        for first, chunk in iter_chunks(X, getattr(X, "block_rows", CHUNK_ROWS)):
+            if isinstance(X, np.ndarray):  # lazy rows look for themselves
+                assert_all_finite(chunk, input_name="X", estimator_name=owner)
+            summarizer.update(first, chunk)
+        return summarizer.finish()
+
+
+class _Summarizer:
+    """Accumulates a :class:`FeatureSummary` chunk by chunk."""
+
+    def __init__(self, n_samples: int, n_features: int) -> None:
+        self.scaler = StandardScaler()
+        self.low, self.high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+        self.is_integral = np.ones(n_features, bool)
+        self.distinct: list[NDArray[Any]] = [np.empty(0)] * n_features
+        ordered = np.linspace(0, n_samples - 1, min(n_samples, MAX_ORDERED_ROWS)).astype(np.int64)
+        self.ordered = ordered
+        self.samples: list[NDArray[Any]] = []
+
+    def update(self, first: int, chunk: NDArray[Any]) -> None:
+        """Take in the samples from index ``first`` on."""
+        values = chunk.astype(np.float64)
+        self.scaler.partial_fit(values)
+        low, high = values.min(0), values.max(0)
+        self._count_distinct(values, low, high)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        integral = np.flatnonzero(self.is_integral)
+        self.is_integral[integral] = (values[:, integral] == np.rint(values[:, integral])).all(0)
+        begin, end = np.searchsorted(self.ordered, (first, first + len(chunk)))
+        self.samples.append(chunk[self.ordered[begin:end] - first])
+
+    def _count_distinct(self, values: Floats, low: Floats, high: Floats) -> None:
+        """Merge the chunk's values into those of each feature that has few so far."""
+        for j, known in enumerate(self.distinct):
+            if len(known) > MAX_DISTINCT:
+                continue
+            if low[j] == high[j]:
+                new = low[j : j + 1]
+            else:
+                head = np.unique(values[:64, j])  # of a continuous feature they are many already
+                new = head if len(head) > MAX_DISTINCT else np.unique(values[:, j])
+            self.distinct[j] = np.union1d(known, new)[: MAX_DISTINCT + 1]
+
+    def finish(self) -> FeatureSummary:
+        """The summary of all samples taken in."""
+        samples = np.concatenate(self.samples).astype(np.float64)
+        quartiles = np.quantile(samples, (0.25, 0.5, 0.75), axis=0)
+        return FeatureSummary(
+            low=self.low,
+            high=self.high,
+            mean=self.scaler.mean_,
+            scale=self.scaler.scale_,
+            center=quartiles[1],
+            spread=(quartiles[2] - quartiles[0]) / QUARTILE_RANGE,
+            is_integral=self.is_integral,
+            n_distinct=np.array([len(known) for known in self.distinct]),
+        )

@@ -1,0 +1,113 @@
+"""How a model is fitted: frozen values, made once by the estimator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skgmvae.training.net import ELBONet
+
+__all__ = ["Architecture", "FitConfig", "TrainConfig"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What an autoencoder is made of; plain values, so that it can be part of a cache key.
+
+    Attributes
+    ----------
+    n_features, latent_dim : int
+    hidden_layer_sizes : tuple of int
+    image_shape : tuple of int or None
+        For convolutional networks.
+    likelihood : {'bernoulli', 'gaussian', 'unit_gaussian'}
+    location, scale : tuple of float
+        Constants of the Gaussian likelihood's standardization; empty for Bernoulli, ones for 'unit_gaussian'.
+    """
+
+    n_features: int
+    latent_dim: int
+    hidden_layer_sizes: tuple[int, ...]
+    image_shape: tuple[int, ...] | None
+    likelihood: str
+    location: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How one phase is trained; plain values, so that it can be part of a cache key.
+
+    Attributes
+    ----------
+    n_epochs, batch_size : int
+    learning_rate : float
+    tol : float or None
+        See :class:`~skgmvae.training.callbacks.ConvergenceStopping`; None: all epochs.
+    min_information : float
+        λ of the objective.
+    n_mc_samples : int
+        M.
+    init_clamp : float
+        Share of the epochs, the first, that clamp the initial responsibilities.
+    anneal : bool
+        Decay the step size to zero over the phase; otherwise keep it.
+    device, precision : str
+        As the estimator's parameters.
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    tol: float | None = None
+    min_information: float = 0.0
+    n_mc_samples: int = 1
+    init_clamp: float = 0.0
+    anneal: bool = True
+    device: str = "auto"
+    precision: str = "float32"
+
+    @property
+    def n_clamped(self) -> int:
+        """Epochs that clamp the initial responsibilities.
+
+        After them, of three epochs or more, come two at least, whose bounds can be compared; none if all are clamped.
+        """
+        n = self.n_epochs
+        return n if self.init_clamp == 1.0 else min(int(self.init_clamp * n), max(n // 2, n - 2))
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a model is fitted from nothing.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    pretraining, training : TrainConfig
+    init_params : str
+    image_shape : (C, H, W), optional
+        Of the samples, if they are images; whatever the networks are.
+    n_init : int
+    memory : None, str or joblib.Memory
+        Caches the pretraining, and contrastive features.
+    verbose : int
+    callbacks : sequence of skorch callbacks
+        Of the training.
+    net_type : type of ELBONet
+        Of the training.
+    net_options : dict
+        What ``net_type`` takes beyond the options of an ELBONet.
+    """
+
+    architecture: Architecture
+    pretraining: TrainConfig
+    training: TrainConfig
+    init_params: str
+    net_type: "type[ELBONet]"
+    image_shape: tuple[int, ...] | None = None
+    n_init: int = 1
+    memory: Any = None
+    verbose: int = 0
+    callbacks: Sequence[Any] = ()
+    net_options: dict[str, Any] = field(default_factory=dict)
