@@ -156,6 +156,8 @@ def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: tor
 
     One draw has no axis of its own, which spares a broadcast, and its sum in the gradient, per operation.
     """
+    if n_draws == 1 and width is None:
+        return torch.empty_like(x).normal_(generator=generator)  # in the layout of x
     shape = x.shape if width is None else (*x.shape[:-1], width)
     shape = shape if n_draws == 1 else (n_draws, *shape)
     return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)

@@ -9,6 +9,8 @@ from torch.quasirandom import SobolEngine
 
 from skgmvae.functional import log_mean_exp, log_normal, reparameterize
 
+__all__ = ["count_draws", "draw_noise", "log_evidence"]
+
 ROUNDS = (16, 16, 32, 64)  # draws per row; each round but the last moves the proposal of the next
 MANY_FEATURES = 100  # above it, half as many: the networks are large as a rule
 TEMPER = 0.5  # power of the weights that move it: whole, few draws would have all of it
@@ -21,8 +23,13 @@ def count_draws(n_features: int) -> tuple[int, ...]:
 
 
 def draw_noise(n_draws: int, width: int, seed: int) -> Tensor:
-    """Standard normal numbers (S, width), float64, that lie more evenly than independent ones (scrambled Sobol)."""
-    points = SobolEngine(width, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64)
+    """Standard normal numbers (S, width), float64, that lie more evenly than independent ones (scrambled Sobol).
+
+    Any aligned block of the sequence does; this one is the second.
+    """
+    engine = SobolEngine(width, scramble=True, seed=seed)
+    engine.fast_forward(n_draws)  # the first point has the precision of torch's default dtype
+    points = engine.draw(n_draws, dtype=torch.float64)
     half_step = 2.0 ** -(SobolEngine.MAXBIT + 1)  # neither 0 nor 1
     return torch.special.ndtri(points + half_step)
 
