@@ -59,7 +59,7 @@ class VAEEMClustering(DeepMixture):
         ``image_shape``: the graph of features learned by contrast from distorted images, better clusters for minutes
         more (see the documentation of the start).
     init_clamp : float, default=0.75
-        Share of the EM iterations, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
+        Share of the EM iterations, the first, that clamp the initial responsibilities, between 0 and 1. 0 is
         the paper's algorithm: an E-step after every M-step. 1 keeps the initial ones
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50

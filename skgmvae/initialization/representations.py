@@ -1,4 +1,4 @@
-"""Representations of the samples in which clusters are looked for: embedding, inputs, principal components, features."""
+"""Representations in which clusters are looked for: embedding, inputs, principal components, learned features."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias

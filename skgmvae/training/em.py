@@ -109,7 +109,7 @@ class EMNet(ELBONet):
     ``history`` holds for every EM iteration the terms at its E-step, with z at the means of q_c(z|x) – the
     bound is then an estimate that rises by about half a nat per latent direction in use – and
     ``evaluated_share``, the share of all pairs of row and component that the E-step looked at. The last E-step
-    of a training looks at all. While the initial responsibilities are clamped, M-steps have its responsibilities and E-steps keep them.
+    of a training looks at all. While the initial responsibilities are clamped, M-steps use them and E-steps keep them.
 
     Parameters
     ----------
@@ -130,14 +130,14 @@ class EMNet(ELBONet):
         return MStepBatches(self, len(dataset), self._stream())
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """The start's responsibilities, or an E-step where there was an earlier training."""
+        """The initial responsibilities, or an E-step where there was an earlier training."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        start, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
-        self.e_step_ = EStep(X.rows, torch.device(self.device), self._stream(), start)
+        initial, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
+        self.e_step_ = EStep(X.rows, torch.device(self.device), self._stream(), initial)
         self.n_reseeds_ = [0] * self.module_.n_components
-        self.is_first_iteration_, self.is_first_training_ = True, start is not None
-        self.n_clamped_ = self._count_clamped_iterations(len(self.get_iterator(X))) if start is not None else 0
-        if start is None:
+        self.is_first_iteration_, self.is_first_training_ = True, initial is not None
+        self.n_clamped_ = self._count_clamped_iterations(len(self.get_iterator(X))) if initial is not None else 0
+        if initial is None:
             self._e_step()
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -180,11 +180,11 @@ class EMNet(ELBONet):
         self.__dict__.pop("shares_", None)
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
-        """Iterations, of ``n_steps`` each, whose M-steps have the start's responsibilities."""
+        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; the first does in any case."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
         if self.module_.copies_autoencoder:
             return n_clamped
-        # random networks explain every row alike, and would undo even a random start
+        # random networks explain every sample alike, and would undo even a random initialization
         return max(n_clamped, math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps))
 
     def _number_by_size(self) -> None:
