@@ -64,7 +64,6 @@ class Autoencoder(nn.Module):
             self.decoder = make_conv_decoder(latent_dim, image_shape)
         self.body_width = width
         self.head = GaussianHead(width, latent_dim)
-        draw_weights(self, generator)
         draw_weights(self, generator, for_relu=True)
 
     @property

@@ -75,9 +75,7 @@ def draw_weights(module: nn.Module, generator: torch.Generator | None = None, *,
     for layer in module.modules():
         if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             continue
-        if for_relu and not isinstance(layer, nn.Linear):
-            continue
-        if for_relu:
+        if for_relu and isinstance(layer, nn.Linear):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
             layer.bias.zero_()
             continue

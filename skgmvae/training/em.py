@@ -180,7 +180,7 @@ class EMNet(ELBONet):
         self.__dict__.pop("shares_", None)
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
-        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; the first does in any case."""
+        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; at least the first."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
         if self.module_.copies_autoencoder:
             return n_clamped
