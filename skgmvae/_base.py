@@ -93,7 +93,7 @@ class DeepMixture(MixtureInference):
         return make(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, init_labels: Any = None) -> Self:
         """Pretrain an autoencoder, initialize a mixture in its embedding, and maximize the lower bound.
 
         Parameters
@@ -103,6 +103,10 @@ class DeepMixture(MixtureInference):
             reversed columns. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and
             whatever else can be sliced may be larger than memory: they are then read block by block.
         y : Ignored
+        init_labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            Labels, or responsibilities, that the mixture is initialized with in place of ``init_params``; −1, or a row
+            of zeros, means no opinion. Component c is then the one of label c. With labels for some samples and
+            ``init_clamp=1`` the fit is semi-supervised.
 
         Returns
         -------
@@ -127,9 +131,10 @@ class DeepMixture(MixtureInference):
             if continues:
                 result = self._continue(data, config, random_state.randint(MAX_SEED), tasks)
             else:
-                result = self._fit_from_scratch(data, config, random_state, tasks)
+                result = self._fit_from_scratch(data, config, random_state, tasks, init_labels)
             describe_fit(self, result, data)
-            order_components(self)
+            if not self._is_numbered(init_labels):
+                order_components(self)
         warn_if_interrupted(result.outcome)
         warn_unless_converged(self, result.outcome)
         return self
@@ -159,24 +164,26 @@ class DeepMixture(MixtureInference):
             else:
                 result = self._continue(data, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             describe_fit(self, result, data)
-            if first:
+            if first and not self._is_numbered():
                 order_components(self)
         warn_if_interrupted(result.outcome)
         return self
 
-    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_predict(self, X: Any, y: Any = None, *, init_labels: Any = None) -> np.ndarray:
         """Fit, and return the labels of the training rows; equal to ``fit(X).predict(X)``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : Ignored
+        init_labels : array-like, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
         """
-        return self.fit(X).labels_
+        return self.fit(X, init_labels=init_labels).labels_
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the fitted estimator to one file, without pickle.
@@ -239,6 +246,10 @@ class DeepMixture(MixtureInference):
         with explained(X):
             return TrainingData.from_rows(X, type(self).__name__)
 
+    def _is_numbered(self, init_labels: Any = None) -> bool:
+        """Whether the user has said which component is which."""
+        return init_labels is not None or self.means_init is not None
+
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the autoencoder of the first phase."""
         return self.hidden_layer_sizes
@@ -253,8 +264,9 @@ class DeepMixture(MixtureInference):
         config: TrainConfig,
         random_state: np.random.RandomState,
         tasks: Sequence[EpochTasks] = (),
+        init_labels: Any = None,
     ) -> FitResult:
-        fit_config = make_fit_config(self, data, config, [*(self.callbacks or []), *tasks])
+        fit_config = make_fit_config(self, data, config, [*(self.callbacks or []), *tasks], init_labels)
         result = fit_from_scratch(data, self._make_model, fit_config, random_state)
         self._noise_seed = int(random_state.randint(MAX_SEED))
         self._fitted_structure = get_structure(self.get_params(deep=False))

@@ -24,7 +24,14 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
     "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
-    "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"})],
+    "init_params": [
+        StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),
+        HasMethods("fit_predict"),
+        callable,
+    ],
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", None],
     "init_clamp": [Interval(Real, 0, 1, closed="both")],
     "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -117,9 +124,9 @@ def check_image_shape(network: str, image_shape: Sequence[int] | None, n_feature
     return shape
 
 
-def check_contrastive(init_params: str, image_shape: Sequence[int] | None) -> None:
+def check_contrastive(init_params: Any, image_shape: Sequence[int] | None) -> None:
     """Raise if rows that are not known to be images are to be distorted."""
-    if init_params == "contrastive" and image_shape is None:
+    if isinstance(init_params, str) and init_params == "contrastive" and image_shape is None:
         raise ValueError(
             "init_params='contrastive' distorts images and needs image_shape=(channels, height, width); got None. "
             "For rows that are no images use init_params='auto'."

@@ -57,6 +57,12 @@ class VaDEClustering(DeepMixture):
         is given; 'contrastive', for images of ``image_shape``: the graph of features learned by contrast from
         distorted images, better clusters for minutes more. The first epochs hold on to the start (see the
         documentation of the start). 'random': random responsibilities.
+    weights_init : array-like of shape (n_components,), optional
+    means_init : array-like of shape (n_components, n_features), optional
+    precisions_init : array-like, optional
+        Parameters of a Gaussian mixture of the samples, in their units, as in
+        :class:`~sklearn.mixture.GaussianMixture`: its responsibilities are the initial ones, in place of those of
+        ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
         Share of the epochs, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
         the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
@@ -163,7 +169,10 @@ class VaDEClustering(DeepMixture):
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
-        init_params: str = "auto",
+        init_params: Any = "auto",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 50,
@@ -191,6 +200,9 @@ class VaDEClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
         self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter

@@ -55,7 +55,7 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     description = {
         "class": type(estimator).__name__,
         "versions": {name: _find_version(name) for name in PACKAGES},
-        "parameters": {name: _to_plain(value) for name, value in estimator.get_params(deep=False).items()},
+        "parameters": _describe_parameters(estimator),
         "architecture": dataclasses.asdict(estimator._fitted_architecture),
         "structure": {name: _to_plain(value) for name, value in estimator._fitted_structure.items()},
         "noise_seed": int(estimator._noise_seed),
@@ -63,6 +63,17 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         "attributes": {name: _to_plain(getattr(estimator, name)) for name in PLAIN if hasattr(estimator, name)},
     }
     write_file(path, arrays, description)
+
+
+def _describe_parameters(estimator: Any) -> dict[str, Any]:
+    """Parameters as JSON has them; the default in place of objects, and of ``memory``, a folder of pickles."""
+    defaults = type(estimator)().get_params(deep=False)
+    parameters = {}
+    for name, value in estimator.get_params(deep=False).items():
+        plain = _to_plain(value)
+        is_lost = (plain is None and value is not None) or name == "memory"
+        parameters[name] = _to_plain(defaults[name]) if is_lost else plain
+    return parameters
 
 
 def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estimator:
@@ -98,7 +109,9 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
     unknown = set(parameters) - set(cls._get_param_names())
     if unknown:
         raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
-    estimator = cls(**{name: _to_tuples(value) for name, value in parameters.items()})
+    # the next fit would unpickle what lies in a folder that a file names
+    plain = {name: _to_tuples(value) for name, value in parameters.items() if name != "memory"}
+    estimator = cls(**plain)
     estimator._validate_params()
     try:
         check_device(estimator.device)
@@ -196,6 +209,8 @@ def _to_plain(value: Any) -> Any:
         return value
     if isinstance(value, (np.bool_, Integral, Real)):
         return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, (list, tuple)):
         return [_to_plain(item) for item in value]
     if isinstance(value, dict):

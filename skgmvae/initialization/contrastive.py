@@ -83,7 +83,8 @@ def fit_contrastive_weights(
     """
     target, random_state, random = check_device(device), np.random.RandomState(seed), RandomStream(seed)
     dtype = choose_autocast_dtype(precision, target)
-    X = subsample(data, random_state)
+    indices = subsample(len(data), random_state)
+    X = data.X if indices is None else data.subset(indices)
     n_pairs = min(BATCH_SIZE, len(X))
     n_steps = max(MIN_STEPS, min(MAX_STEPS, N_PASSES * (len(X) // n_pairs)))
     with show_phase("contrastive features", verbose, n_steps, "step") as show:

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skgmvae._evaluation import inference_precision, map_chunks
 from skgmvae.data.lazy import LazyRows, PickedRows
-from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.hog import hog_descriptors
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
@@ -57,11 +57,11 @@ class Representation(NamedTuple):
         return self._replace(function=lambda module, rows: function(self.function(module, rows)))
 
 
-def subsample(data: TrainingData, random_state: np.random.RandomState) -> Samples:
-    """``MAX_INIT_ROWS`` of the samples, drawn without replacement, or all, if they are no more."""
-    if len(data) <= MAX_INIT_ROWS:
-        return data.X
-    return data.subset(np.sort(random_state.choice(len(data), MAX_INIT_ROWS, replace=False)))
+def subsample(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.int64] | None:
+    """Indices of ``MAX_INIT_ROWS`` samples, drawn without replacement, ascending; None for all, if they are no more."""
+    if n_samples <= MAX_INIT_ROWS:
+        return None
+    return np.sort(random_state.choice(n_samples, MAX_INIT_ROWS, replace=False))
 
 
 def embedding(autoencoder: Autoencoder) -> Representation:

@@ -135,7 +135,7 @@ class EMNet(ELBONet):
         initial, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
         self.e_step_ = EStep(X.rows, torch.device(self.device), self._stream(), initial)
         self.n_reseeds_ = [0] * self.module_.n_components
-        self.is_first_iteration_, self.is_first_training_ = True, initial is not None
+        self.is_first_iteration_ = True
         self.n_clamped_ = self._count_clamped_iterations(len(self.get_iterator(X))) if initial is not None else 0
         if initial is None:
             self._e_step()
@@ -173,8 +173,6 @@ class EMNet(ELBONet):
         if e_step.evaluated_share < 1.0 and len(self.history):
             e_step.may_be_partial = False
             self._record(self._e_step())
-        if self.is_first_training_:
-            self._number_by_size()
         # a tensor outside the module would be pickled with its device
         del self.e_step_
         self.__dict__.pop("shares_", None)
@@ -186,24 +184,6 @@ class EMNet(ELBONet):
             return n_clamped
         # random networks explain every sample alike, and would undo even a random initialization
         return max(n_clamped, math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps))
-
-    def _number_by_size(self) -> None:
-        """Largest component first, the optimizer's memory included.
-
-        The estimator's own numbering, by a pass over all rows in float64, then finds nothing to do as a rule and
-        need not make another.
-        """
-        u = self.e_step_.responsibilities
-        if not len(u):
-            return
-        counts = torch.bincount(u.argmax(-1), minlength=u.shape[1])
-        order = counts.argsort(descending=True, stable=True)
-        self.module_.reorder(order)
-        for parameter, state in self.optimizer_.state.items():
-            for value in state.values():
-                if value.shape == parameter.shape:
-                    blocks = self.module_.blocks(value)
-                    blocks.copy_(blocks[order])
 
     def _e_step(self, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         self.module_.eval()

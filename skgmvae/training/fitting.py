@@ -123,8 +123,12 @@ def fit_from_scratch(
 def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
     cached = check_memory(config.memory).cache(pretrain, ignore=["verbose"])
     weights, reconstruction = cached(data, config.architecture, config.pretraining, seed, verbose=config.verbose)
-    encoder, image_shape = None, config.image_shape
-    if config.init_params == "contrastive" and image_shape is not None:
+    encoder, image_shape = None, config.init.image_shape
+    if (
+        isinstance(config.init.init_params, str)
+        and config.init.init_params == "contrastive"
+        and image_shape is not None
+    ):
         options = {"device": config.training.device, "precision": config.training.precision, "seed": seed}
         encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
     return _Pretrained(weights, reconstruction, encoder)
@@ -161,11 +165,10 @@ def _fit_once(
 
 
 def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
-    clamps = config.training.n_clamped > 0 and config.init_params != "random"
-    return InitConfig(
-        init_params=config.init_params,
+    clamps = config.training.n_clamped > 0 and not config.init.is_random
+    return replace(
+        config.init,
         device=check_device(config.training.device),
-        image_shape=config.image_shape,
         encoder=pretrained.encoder,
         is_pretrained=config.pretraining.n_epochs > 0,
         for_all_samples=config.net_type.has_own_table or clamps,
@@ -182,7 +185,7 @@ def clamp_responsibilities(
     init: Initialization, config: TrainConfig, *, has_own_table: bool = False
 ) -> ClampedResponsibilities | None:
     """The initial responsibilities for the first epochs; none where they are random."""
-    if init.name == "random" or config.n_clamped == 0:
+    if init.is_random or config.n_clamped == 0:
         return None
     if has_own_table:
         return ClampedResponsibilities(None, config.n_clamped)
