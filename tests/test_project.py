@@ -79,7 +79,8 @@ def test_links_resolve_to_files(name):
 
 
 def test_readme_has_no_relative_link_at_a_package_index():
-    text = '![a](docs/images/a.png) <img width="9" src="docs/b.png"> <a href="docs/c.md">[d](LICENSE)' + read("README.md")
+    text = '![a](docs/images/a.png) <img width="9" src="docs/b.png"> <a href="docs/c.md">[d](LICENSE)'
+    text += read("README.md")
     for rule in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
         text = re.sub(rule["pattern"], rule["replacement"], text)
     assert not LINK.findall(text)
