@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from skgmvae._evaluation import map_chunks
-from skgmvae.data.lazy import empty_or_memmap
+from skgmvae.data.arrays import Array
+from skgmvae.data.lazy import PickedRows, Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.representations import (
     Representation,
-    Samples,
     contrastive_features,
     embedding,
     hog,
@@ -74,7 +74,7 @@ class _Points(NamedTuple):
     """The representation in which clusters are looked for, and the points (n, L) of the samples there."""
 
     representation: Representation
-    points: np.ndarray
+    points: Array
 
 
 def initialize_model(
@@ -95,7 +95,7 @@ def initialize_model(
     name, responsibilities = choose_responsibilities(config.init_params, views, model.n_components, random_state)
     model.initialize_from(torch.from_numpy(embedded.points), torch.from_numpy(responsibilities))
     _initialize_variance(model, data, config.device, random)
-    if samples is data.X:
+    if not isinstance(samples, PickedRows):
         return Initialization(name, torch.from_numpy(responsibilities))
     if not config.for_all_samples:
         return Initialization(name, None)
@@ -145,7 +145,8 @@ def _initialize_variance(
     model.eval()
 
     def squares(module: Any, rows: Tensor) -> Tensor:
-        return module.residual_squares(rows, random.on(rows.device))
+        residuals: Tensor = module.residual_squares(rows, random.on(rows.device))
+        return residuals
 
     means = map_chunks(model, squares, some, device).mean(0)
     model.likelihood.set_variance(torch.from_numpy(np.minimum(means, at_most)))

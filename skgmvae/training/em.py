@@ -180,12 +180,13 @@ class EMNet(ELBONet):
         self.__dict__.pop("shares_", None)
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
-        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; the first does in any case."""
+        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; the first always does."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
         if self.module_.copies_autoencoder:
             return n_clamped
         # random networks explain every sample alike, and would undo even a random initialization
-        return max(n_clamped, math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps))
+        n_needed: int = math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps)
+        return max(n_clamped, n_needed)
 
     def _number_by_size(self) -> None:
         """Largest component first, the optimizer's memory included.
