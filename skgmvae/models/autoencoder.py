@@ -1,7 +1,7 @@
 """The part that the models share and that pretraining fits: encoder, decoder, likelihood."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -41,6 +41,8 @@ class Autoencoder(nn.Module):
         Of the first weights; None: torch's global one.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
+
     def __init__(
         self,
         n_features: int,
@@ -76,7 +78,7 @@ class Autoencoder(nn.Module):
         """Network input for rows in the units of the data."""
         return self.likelihood.standardize(x, self.dtype)
 
-    def networks_precision(self, x: Tensor) -> AbstractContextManager:
+    def networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
         """Context in which the networks run; everything outside it keeps full precision."""
         if self.autocast_dtype is None:
             return nullcontext()  # a disabled autocast is not free
@@ -85,7 +87,8 @@ class Autoencoder(nn.Module):
     def features(self, standardized: Tensor) -> Tensor:
         """The encoder's last hidden layer, shape (N, body_width)."""
         with self.networks_precision(standardized):
-            return self.body(standardized).to(standardized.dtype)
+            features: Tensor = self.body(standardized).to(standardized.dtype)
+        return features
 
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (N, L)."""
@@ -94,7 +97,7 @@ class Autoencoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Decoder output (..., D) for latent points (..., L)."""
         with self.networks_precision(z):
-            output = self.decoder(z.flatten(0, -2)).to(z.dtype)
+            output: Tensor = self.decoder(z.flatten(0, -2)).to(z.dtype)
         return output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
 
     def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
@@ -103,7 +106,8 @@ class Autoencoder(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding, shape (N, L)."""
-        return self.head.mean(self.features(self.standardize(x)))
+        mean: Tensor = self.head.mean(self.features(self.standardize(x)))
+        return mean
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
@@ -112,7 +116,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
         """The reconstruction term alone, at the posterior mean; nothing is drawn."""
         standardized = self.standardize(x)
-        z = self.head.mean(self.features(standardized))
+        z: Tensor = self.head.mean(self.features(standardized))
         log_likelihood = self.log_likelihood(standardized, z)
         zero = torch.zeros_like(log_likelihood)
         return ELBOTerms(log_likelihood, zero, zero, zero)

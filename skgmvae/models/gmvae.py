@@ -1,5 +1,7 @@
 """Gaussian mixture variational autoencoder (Dilokthanakul et al. 2016)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +39,8 @@ class PriorNetwork(nn.Module):
     n_components, latent_dim : int
         K and L.
     """
+
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
 
     def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
         super().__init__()
@@ -88,6 +92,7 @@ class GMVAE(nn.Module):
         Of the first weights; None: torch's global one.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
 
     def __init__(

@@ -1,7 +1,7 @@
 """Bodies and heads: the networks that models are built of."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ class GaussianHead(nn.Module):
     out_features : int
     """
 
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.mean = unset(nn.Linear, in_features, out_features)
@@ -56,7 +58,8 @@ class GaussianHead(nn.Module):
 def unset(layer: type[Layer], *arguments: Any, **options: Any) -> Layer:
     """A layer without weights: torch's constructors would draw them from the global generator."""
     here = torch.empty(0).device
-    return nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)  # type: ignore[no-any-return]
+    made: Layer = nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)
+    return made
 
 
 @torch.no_grad()
@@ -75,11 +78,10 @@ def draw_weights(module: nn.Module, generator: torch.Generator | None = None, *,
     for layer in module.modules():
         if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             continue
-        if for_relu and not isinstance(layer, nn.Linear):
-            continue
         if for_relu:
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
-            layer.bias.zero_()
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+                layer.bias.zero_()
             continue
         nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5.0), generator=generator)
         if layer.bias is not None:

@@ -4,7 +4,7 @@ Every network maps (N, K, inputs) to (N, K, outputs), and the first axis of ever
 K blocks long: component ``c`` is entry, or block, ``c``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -31,6 +31,8 @@ class StackedLinear(nn.Module):
     ----------
     n_stacked, in_features, out_features : int
     """
+
+    __call__: Callable[..., Tensor]  # forward
 
     def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -62,6 +64,8 @@ class StackedGaussianHead(nn.Module):
     ----------
     n_stacked, in_features, out_features : int
     """
+
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
 
     def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
         super().__init__()

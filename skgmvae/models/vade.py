@@ -1,5 +1,7 @@
 """Variational Deep Embedding (Jiang et al. 2017): a Gaussian mixture as the prior of a VAE."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +45,7 @@ class VaDE(nn.Module):
         Of the first weights; None: torch's global one.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False
     _layout: Tensor
 
@@ -94,12 +97,13 @@ class VaDE(nn.Module):
         if self.below_diagonal is None:
             return torch.diag_embed(diagonal.expand(-1, self.latent_dim))
         entries = torch.cat([diagonal, self.below_diagonal, diagonal.new_zeros(len(diagonal), 1)], 1)
-        return entries.index_select(1, self._layout).unflatten(1, (self.latent_dim, self.latent_dim))
+        factor: Tensor = entries.index_select(1, self._layout).unflatten(1, (self.latent_dim, self.latent_dim))
+        return factor
 
     def covariances(self) -> Tensor:
         """S_c, shape (K, L, L), or (1, L, L) if tied."""
         identity = torch.eye(self.latent_dim, dtype=self.means.dtype, device=self.means.device)
-        inverse = torch.linalg.solve_triangular(self.precision_factor(), identity, upper=False)
+        inverse: Tensor = torch.linalg.solve_triangular(self.precision_factor(), identity, upper=False)
         return inverse @ inverse.mT  # (AᵀA)⁻¹ = A⁻¹ A⁻ᵀ
 
     def _expected_log_prior(self, mean_q: Tensor, log_variance_q: Tensor) -> Tensor:

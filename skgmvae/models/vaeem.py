@@ -1,7 +1,7 @@
 """A mixture of variational autoencoders, one per component (Adipoetra & Martin 2025)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -66,6 +66,7 @@ class VAEEM(nn.Module):
         Of the first weights; None: torch's global one.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False  # random responsibilities, as in the paper
 
     def __init__(
@@ -129,11 +130,11 @@ class VAEEM(nn.Module):
         """Arithmetic of the networks."""
         return self.head.mean.weight.dtype
 
-    def _networks_precision(self, x: Tensor) -> AbstractContextManager:
+    def _networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
         """Context in which the networks run; everything outside it keeps full precision."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(x.device.type, self.autocast_dtype)
 
-    def casts_kept(self) -> AbstractContextManager:
+    def casts_kept(self) -> AbstractContextManager[object]:
         """Context of several passes through networks whose weights do not change: each is cast once.
 
         Casts are forgotten where the outermost of these contexts ends; this one casts nothing itself.
@@ -149,13 +150,13 @@ class VAEEM(nn.Module):
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
         with self._networks_precision(standardized):
-            features = self.body(standardized)
+            features: Tensor = self.body(standardized)
         return self.head(features.to(standardized.dtype))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
         with self._networks_precision(z):
-            output = self.decoder(z.flatten(0, -3)).to(z.dtype)
+            output: Tensor = self.decoder(z.flatten(0, -3)).to(z.dtype)
         return output if z.dim() == 3 else output.unflatten(0, z.shape[:-2])
 
     # -------------------------------------------------------------------------------- bound
@@ -336,7 +337,8 @@ class VAEEM(nn.Module):
 
     def blocks(self, parameter: Tensor) -> Tensor:
         """View (K, …) of a parameter, or of something of its shape, whose first axis is K blocks long."""
-        return parameter.detach().unflatten(0, (self.n_components, -1))
+        blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, -1))
+        return blocks
 
 
 def _elbo(terms: tuple[Tensor, Tensor]) -> Tensor:
