@@ -42,8 +42,7 @@ class ConfidenceDisplay:
 
     Examples
     --------
-    >>> from skgmvae.data.arrays import Floats, MatrixLike
-    from skgmvae.plotting import ConfidenceDisplay
+    >>> from skgmvae.plotting import ConfidenceDisplay
     >>> display = ConfidenceDisplay([[0.7, 0.3], [0.95, 0.05], [0.0, 1.0]], bounds=(0.9,))
     >>> display.plot().shares_
     array([[0.5, 0.5],
@@ -159,8 +158,7 @@ class ComponentSizesDisplay:
 
     Examples
     --------
-    >>> from skgmvae.data.arrays import Floats, MatrixLike
-    from skgmvae.plotting import ComponentSizesDisplay
+    >>> from skgmvae.plotting import ComponentSizesDisplay
     >>> display = ComponentSizesDisplay([60, 40], weights=[0.58, 0.42]).plot()
     >>> display.ax_.get_xlabel()
     'component'

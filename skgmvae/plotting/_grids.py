@@ -44,8 +44,7 @@ class ComponentSamplesDisplay:
 
     Examples
     --------
-    >>> from skgmvae.data.arrays import Array, Floats, Seed
-    from skgmvae.plotting import ComponentSamplesDisplay
+    >>> from skgmvae.plotting import ComponentSamplesDisplay
     >>> display = ComponentSamplesDisplay([[0, 1, 2, 3], [3, 2, 1, 0]], labels=[0, 1], image_shape=(2, 2))
     >>> display.plot().figure_.savefig("samples.png")  # doctest: +SKIP
     """
