@@ -75,23 +75,23 @@ class Autoencoder(nn.Module):
         return self.head.mean.weight.dtype
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Network input for rows in the units of the data."""
+        """Network input (N, D) for rows (N, D) in the units of the data."""
         return self.likelihood.standardize(x, self.dtype)
 
     def networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
-        """Context in which the networks run; everything outside it keeps full precision."""
+        """Context in which the networks run on ``x`` (...); everything outside it keeps full precision."""
         if self.autocast_dtype is None:
             return nullcontext()  # a disabled autocast is not free
         return torch.autocast(x.device.type, dtype=self.autocast_dtype)
 
     def features(self, standardized: Tensor) -> Tensor:
-        """The encoder's last hidden layer, shape (N, body_width)."""
+        """The encoder's last hidden layer (N, body_width) for network input (N, D)."""
         with self.networks_precision(standardized):
             features: Tensor = self.body(standardized).to(standardized.dtype)
         return features
 
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), each (N, L)."""
+        """Mean and log-variance of q(z|x), each (N, L), from network input (N, D)."""
         return self.head(self.features(standardized))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -105,16 +105,16 @@ class Autoencoder(nn.Module):
         return self.likelihood.log_prob(standardized, self.decode(z))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Posterior mean embedding, shape (N, L)."""
+        """Posterior mean embedding (N, L) of rows (N, D)."""
         mean: Tensor = self.head.mean(self.features(self.standardize(x)))
         return mean
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
         return self.likelihood.mean(self.decode(self.embed(x)))
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
-        """The reconstruction term alone, at the posterior mean; nothing is drawn."""
+        """The reconstruction term (N,) of rows (N, D) alone, at the posterior mean; nothing is drawn."""
         standardized = self.standardize(x)
         z: Tensor = self.head.mean(self.features(standardized))
         log_likelihood = self.log_likelihood(standardized, z)
@@ -129,7 +129,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
+        """Squared residuals (N, D) of the standardized rows (N, D) at one draw of z each."""
         standardized = self.standardize(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))

@@ -84,6 +84,6 @@ class ImageEncoder(nn.Module):
         return projections
 
     def embed(self, rows: Tensor) -> Tensor:
-        """Features (n, F) of rows, of length one."""
+        """Features (n, F) of rows (n, C·H·W), of length one."""
         images = self.as_images(rows).to(memory_format=torch.channels_last)
         return F.normalize(self.body(images), dim=1)

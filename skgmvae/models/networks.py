@@ -30,7 +30,7 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for r
 
 
 def bound_log_variance(head: nn.Module, log_variance: Tensor) -> Tensor:
-    """A head's log-variance; after training bounded, as it grows with a row, and its exponential beyond all numbers."""
+    """A head's log-variance (..., L); after training bounded, as it grows with a row, and its exponential overflows."""
     return log_variance if head.training else log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
@@ -51,7 +51,7 @@ class GaussianHead(nn.Module):
         self.log_variance = unset(nn.Linear, in_features, out_features)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_variance), each of shape (N, out_features)."""
+        """(mean, log_variance), each (..., out_features), from (..., in_features)."""
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 

@@ -40,7 +40,7 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_stacked, out_features, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """A x + b for every component."""
+        """A x + b for every component, (N, K, out) from (N, K, in)."""
         # the products run with the components first; both transpositions are views
         return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight).transpose(0, 1)
 
@@ -73,7 +73,7 @@ class StackedGaussianHead(nn.Module):
         self.log_variance = StackedLinear(n_stacked, in_features, out_features)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_variance), each of shape (N, K, out_features)."""
+        """(mean, log_variance), each (N, K, out_features), from (N, K, in_features)."""
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
@@ -200,6 +200,6 @@ def lay_out(networks: Tensor, n_stacked: int) -> tuple[Tensor, list[tuple[int, T
 
 
 def take_own(values: Tensor, networks: Tensor) -> Tensor:
-    """What network ``networks[n]`` has for row n: (N, D) from (N, K, D)."""
+    """What network ``networks[n]`` has for row n: (N, D) from (N, K, D) and networks (N,)."""
     index = networks.reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
     return values.gather(1, index).squeeze(1)
