@@ -1,5 +1,7 @@
 """The estimator that the deep mixtures share: fitting, as a table of contents."""
 
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,9 @@ from skgmvae._parameters import (
 from skgmvae._presets import IMAGE_SETTINGS
 from skgmvae._sklearn_callbacks import EpochTasks, begin_tasks, with_callbacks
 from skgmvae._validation import check_enough_samples, check_samples, explained
+from skgmvae.data.arrays import Floats, Integers, MatrixLike
 from skgmvae.data.training_data import TrainingData
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.persistence import load_estimator, save_estimator
 from skgmvae.runtime import MAX_SEED, check_device
 from skgmvae.training.config import Architecture, TrainConfig
@@ -46,9 +50,19 @@ class DeepMixture(MixtureInference):
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _own_image_settings: ClassVar[dict[str, Any]] = {}
 
-    labels_: np.ndarray
-    weights_: np.ndarray
-    means_: np.ndarray
+    n_components: int
+    min_information: float
+    hidden_layer_sizes: Sequence[int]
+    init_clamp: float
+    max_iter: int
+    tol: float
+    warm_start: bool
+    callbacks: Sequence[Any] | None
+    memory: Any
+    verbose: int
+    labels_: Integers
+    weights_: Floats
+    means_: Floats
     lower_bound_: float
     lower_bounds_: list[float]
     history_: dict[str, list[float]]
@@ -62,11 +76,11 @@ class DeepMixture(MixtureInference):
     _fitted_architecture: Architecture
 
     @abstractmethod
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> nn.Module:
         """The untrained model around a pretrained autoencoder, its own weights from the generator."""
 
     @abstractmethod
-    def _set_model_attributes(self, model: nn.Module) -> None:
+    def _set_model_attributes(self, model: Any) -> None:
         """Fitted attributes that only this model has, from the model in float64."""
 
     @classmethod
@@ -93,7 +107,7 @@ class DeepMixture(MixtureInference):
         return make(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None, *, init_labels: Any = None) -> Self:
+    def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
         """Pretrain an autoencoder, initialize a mixture in its embedding, and maximize the lower bound.
 
         Parameters
@@ -139,7 +153,7 @@ class DeepMixture(MixtureInference):
         warn_unless_converged(self, result.outcome)
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: MatrixLike, y: Any = None) -> Self:
         """One pass over a block of a stream.
 
         The first block also pretrains the autoencoder, sets the standardization and initializes the mixture, so
@@ -169,7 +183,7 @@ class DeepMixture(MixtureInference):
         warn_if_interrupted(result.outcome)
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, *, init_labels: Any = None) -> np.ndarray:
+    def fit_predict(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Integers:
         """Fit, and return the labels of the training rows; equal to ``fit(X).predict(X)``.
 
         Parameters
@@ -185,7 +199,7 @@ class DeepMixture(MixtureInference):
         """
         return self.fit(X, init_labels=init_labels).labels_
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle.
 
         Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimizer's memory are not saved: the loaded
@@ -205,7 +219,7 @@ class DeepMixture(MixtureInference):
         save_estimator(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """A fitted estimator from a file that :meth:`save` wrote.
 
         Parameters
@@ -227,7 +241,7 @@ class DeepMixture(MixtureInference):
         return load_estimator(cls, path)
 
     @contextmanager
-    def _epoch_tasks(self, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
+    def _epoch_tasks(self, X: MatrixLike, continues: bool) -> Iterator[list[EpochTasks]]:
         """What tells the callbacks of :meth:`set_callbacks` of the epochs; nothing if there are none."""
         tasks = begin_tasks(self, X, continues)
         yield [tasks] if tasks is not None else []
@@ -235,16 +249,16 @@ class DeepMixture(MixtureInference):
             self.net_.set_callbacks(list(self.callbacks or []))
             tasks.end()
 
-    def _check_data(self, X: Any, *, reset: bool) -> TrainingData:
-        X = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
+    def _check_data(self, X: MatrixLike, *, reset: bool) -> TrainingData:
+        samples = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
         if reset:  # a fitted mixture learns from a block of any size
-            check_enough_samples(len(X), self.n_components)
+            check_enough_samples(len(samples), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
         check_callbacks(self.callbacks)
         check_memory_folder(self.memory)
-        with explained(X):
-            return TrainingData.from_rows(X, type(self).__name__)
+        with explained(samples):
+            return TrainingData.from_rows(samples, type(self).__name__)
 
     def _is_numbered(self, init_labels: Any = None) -> bool:
         """Whether the user has said which component is which."""

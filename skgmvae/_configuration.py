@@ -51,7 +51,7 @@ def make_fit_config(
         If a parameter does not fit the data.
     """
     # neither K, M nor λ is in the pretraining's configuration: a grid over them shares it
-    plain = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
+    plain: dict[str, Any] = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)
     return FitConfig(

@@ -5,13 +5,14 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skgmvae.data.lazy import iter_chunks
+from skgmvae.data.arrays import Array, Floats, Integers
+from skgmvae.data.lazy import Samples, iter_chunks
 from skgmvae.runtime import limit_threads
 
 __all__ = [
@@ -31,10 +32,12 @@ CHUNK_VALUES_OFF_CPU = 2**24  # other devices gain by larger products: 128 MiB
 
 N_MEAN_DRAWS = 128  # draws per component behind means_
 
+Module = TypeVar("Module", bound=nn.Module)
+
 _is_single: ContextVar[bool] = ContextVar("is_single", default=False)
 
 
-def cast_networks(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def cast_networks(module: Module, dtype: torch.dtype) -> Module:
     """Parameters and running statistics in ``dtype``, in place; constants of the data stay in float64."""
     for layer in module.modules():
         constants = getattr(layer, "double_buffers", ())
@@ -46,7 +49,7 @@ def cast_networks(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return module
 
 
-def model_for_queries(module: nn.Module, device: torch.device) -> nn.Module:
+def model_for_queries(module: Module, device: torch.device) -> Module:
     """``module`` in float64 on ``device``, or in float32 in the context of :func:`single_precision`.
 
     A fitted module is in float64 already and is asked itself, so that an answer is that of the weights that it has; a
@@ -116,11 +119,11 @@ def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
 def map_chunks(
     module: nn.Module,
     method: Callable[[Any, Tensor], Tensor],
-    X: Any,
+    X: Samples,
     device: torch.device,
     n_copies: int = 1,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+    out: Array | None = None,
+) -> Array:
     """``method(module, rows)`` for all rows of ``X``, chunk by chunk.
 
     Parameters
@@ -159,13 +162,14 @@ def map_chunks(
 
 
 def generate_chunks(
-    module: nn.Module, labels: np.ndarray, seed: int, device: torch.device, **latents: np.ndarray
+    module: Any, labels: Integers, seed: int, device: torch.device, **latents: Floats
 ) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
     """Draws of x | c and E[x|z] for labels (N,), in parts; of sorted labels every part has all components.
 
     Parameters
     ----------
     module : nn.Module
+        With the methods of :class:`~skgmvae.models.contract.Model`.
     labels : ndarray of shape (N,)
         The component of each draw.
     seed : int
@@ -196,11 +200,12 @@ def generate_chunks(
             yield part, drawn
 
 
-def component_means(module: nn.Module, n_features: int, seed: int, device: torch.device) -> np.ndarray:
+def component_means(module: Any, n_features: int, seed: int, device: torch.device) -> Floats:
     """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""
     K = int(module.n_components)
     labels = np.repeat(np.arange(K), N_MEAN_DRAWS)
     sums = torch.zeros(K, n_features, dtype=torch.float64, device="cpu")
     for part, (_, means) in generate_chunks(module, labels, seed, device):
         sums.index_add_(0, torch.from_numpy(labels[part]), means.cpu())
-    return sums.numpy() / N_MEAN_DRAWS
+    averages: Floats = sums.numpy() / N_MEAN_DRAWS
+    return averages

@@ -1,18 +1,22 @@
 """The Gaussian mixture variational autoencoder as a scikit-learn estimator."""
 
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
 from skgmvae._base import DeepMixture
 from skgmvae._evaluation import inference_precision, model_for_queries
 from skgmvae._presets import PAPER_SETTINGS
+from skgmvae.data.arrays import Array, Floats, Integers, Seed
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS
 from skgmvae.runtime import check_device, isolated
@@ -183,7 +187,7 @@ class GMVAEClustering(DeepMixture):
         precision: str = "float32",
         memory: Any = None,
         callbacks: Sequence[Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -234,7 +238,7 @@ class GMVAEClustering(DeepMixture):
             raise ValueError(f"experiment must be one of {', '.join(PAPER_SETTINGS)}; got {experiment!r}")
         return cls(**{**PAPER_SETTINGS[experiment], **parameters})
 
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> GMVAE:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> GMVAE:
         # 120 and 500 units for the paper's data, as in table A.2
         is_mlp = self.network == "mlp" and len(self.hidden_layer_sizes) > 0
         return GMVAE(
@@ -257,10 +261,10 @@ class GMVAEClustering(DeepMixture):
         n_samples: int = 1,
         *,
         component: int | None = None,
-        w: Any = None,
+        w: ArrayLike | None = None,
         expected: bool = False,
-        random_state: Any = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        random_state: Seed = None,
+    ) -> tuple[Floats, Integers]:
         """Draw rows from the fitted distribution, or from part of it.
 
         Parameters
@@ -295,7 +299,7 @@ class GMVAEClustering(DeepMixture):
         return self._generate(labels, seed, expected=expected, **latents), labels
 
     @isolated()
-    def traverse(self, w: Any, *, component: int) -> np.ndarray:
+    def traverse(self, w: Sequence[ArrayLike] | Array, *, component: int) -> Floats:
         """E[x | z = μ_c(w)]: how the center of a component changes with the style w (the paper's Fig. 5b).
 
         Parameters
@@ -316,16 +320,16 @@ class GMVAEClustering(DeepMixture):
         """
         check_is_fitted(self)
         self._check_component(component)
-        w = self._check_w(w, len(w))
+        points = self._check_w(w, len(w))
         with inference_precision(single=False):
             model = model_for_queries(self.net_.module_, check_device(self.device))
         there = next(model.parameters()).device
-        components = torch.full((len(w),), component, device=there)
+        components = torch.full((len(points),), component, device=there)
         with torch.inference_mode():
-            means: np.ndarray = model.traverse(components, torch.from_numpy(w).to(there)).numpy(force=True)
+            means: Floats = model.traverse(components, torch.from_numpy(points).to(there)).numpy(force=True)
         return means
 
-    def _check_w(self, w: Any, n_rows: int) -> np.ndarray:
+    def _check_w(self, w: ArrayLike | Sequence[ArrayLike], n_rows: int) -> Floats:
         """One finite value of w per row, shape (n_rows, W)."""
         w, W = np.asarray(w, dtype=np.float64), self.net_.module_.style_dim
         if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():

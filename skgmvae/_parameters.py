@@ -12,10 +12,11 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import Callback
 
 from skgmvae._evaluation import inference_precision
+from skgmvae.data.arrays import Floats
 from skgmvae.data.training_data import FeatureSummary
 from skgmvae.runtime import isolated
 
-SHARED_CONSTRAINTS: dict[str, list] = {
+SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
     "min_information": [Interval(Real, 0, None, closed="left")],
@@ -196,7 +197,7 @@ def check_memory_folder(memory: Any) -> None:
         raise ValueError(f"memory={memory!r} is a file; name a folder, which need not exist yet")
 
 
-def check_spread(location: np.ndarray, scale: np.ndarray) -> None:
+def check_spread(location: Floats, scale: Floats) -> None:
     """Raise if the features' means or standard deviations are beyond the range of float64."""
     bad = ~(np.isfinite(location) & np.isfinite(scale))
     if bad.any():

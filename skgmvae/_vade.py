@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from skgmvae._base import DeepMixture
+from skgmvae.data.arrays import Floats, Seed
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.vade import VaDE
 
 __all__ = ["VaDEClustering"]
@@ -153,8 +153,8 @@ class VaDEClustering(DeepMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     }
 
-    latent_means_: np.ndarray
-    latent_covariances_: np.ndarray
+    latent_means_: Floats
+    latent_covariances_: Floats
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class VaDEClustering(DeepMixture):
         precision: str = "float32",
         memory: Any = None,
         callbacks: Sequence[Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -219,7 +219,7 @@ class VaDEClustering(DeepMixture):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> VaDE:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VaDE:
         return VaDE(
             autoencoder,
             int(self.n_components),

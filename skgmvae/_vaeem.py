@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from skgmvae._base import DeepMixture
 from skgmvae._parameters import check_hidden_layer_sizes
+from skgmvae.data.arrays import Seed
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.em import EMConfig, EMNet
 
@@ -204,7 +204,7 @@ class VAEEMClustering(DeepMixture):
         precision: str = "float32",
         memory: Any = None,
         callbacks: Sequence[Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -245,7 +245,7 @@ class VAEEMClustering(DeepMixture):
     def _net_options(self) -> dict[str, Any]:
         return {"em": EMConfig(None if self.steps_per_iter is None else int(self.steps_per_iter), self.m_step)}
 
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> VAEEM:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VAEEM:
         has_own_sizes = self.pretrain_hidden_layer_sizes is not None
         return VAEEM(
             autoencoder,

@@ -16,6 +16,7 @@ from skgmvae._configuration import make_train_config
 from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, read_file, write_file
 from skgmvae._parameters import get_structure
+from skgmvae.data.arrays import Array
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, isolated
 from skgmvae.training.config import Architecture
@@ -88,7 +89,7 @@ def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estima
         raise NotASavedEstimatorError(f"{path} does not fit together: {error!r}") from error
 
 
-def _restore(cls: type[Estimator], arrays: dict[str, np.ndarray], description: dict[str, Any]) -> Estimator:
+def _restore(cls: type[Estimator], arrays: dict[str, Array], description: dict[str, Any]) -> Estimator:
     if description["class"] != cls.__name__:
         raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
     estimator = _make_unfitted(cls, description["parameters"])
@@ -111,7 +112,7 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
         raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
     # the next fit would unpickle what lies in a folder that a file names
     plain = {name: _to_tuples(value) for name, value in parameters.items() if name != "memory"}
-    estimator = cls(**plain)
+    estimator: Estimator = cls(**plain)
     estimator._validate_params()
     try:
         check_device(estimator.device)
@@ -122,7 +123,7 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
     return estimator
 
 
-def _make_checked_module(estimator: Any, architecture: Architecture, state: dict[str, np.ndarray]) -> nn.Module:
+def _make_checked_module(estimator: Any, architecture: Architecture, state: dict[str, Array]) -> nn.Module:
     """The model with its weights; sizes are compared before anything of these sizes is allocated."""
     with torch.device("meta"):
         expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
@@ -135,11 +136,12 @@ def _make_checked_module(estimator: Any, architecture: Architecture, state: dict
         module.likelihood.set_variance(torch.ones(architecture.n_features, dtype=torch.float32))
     cast_networks(module, torch.float64)
     module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
-    return module.eval()
+    restored: nn.Module = module.eval()
+    return restored
 
 
 def _set_saved_attributes(
-    estimator: Any, arrays: dict[str, np.ndarray], description: dict[str, Any], architecture: Architecture
+    estimator: Any, arrays: dict[str, Array], description: dict[str, Any], architecture: Architecture
 ) -> None:
     """Fitted attributes, by name: a file cannot set any other."""
     for name, array in arrays.items():
@@ -169,7 +171,7 @@ def _set_saved_attributes(
         estimator.feature_names_in_ = np.array(names, dtype=object)
 
 
-def _make_net_around(estimator: Any, module: nn.Module) -> ELBONet:
+def _make_net_around(estimator: Any, module: Any) -> ELBONet:
     """A net that can be trained further, with the history of the saved one."""
     if hasattr(module, "reseeded"):
         module.reseeded = list(estimator.reseeded_)
@@ -194,7 +196,7 @@ def _find_version(package: str) -> str | None:
         return None
 
 
-def _shortest(array: np.ndarray) -> np.ndarray:
+def _shortest(array: Array) -> Array:
     """The array in float32 if that holds every value: weights are trained in it, and kept in float64."""
     if array.dtype != np.float64:
         return array

@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ __all__ = [
 MAX_SEED = 2**31 - 1
 # multiply-adds of a step above which a second thread saves more than starting and waiting for it takes
 PARALLEL_WORK = 2.0**25
-NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+NUMPY_DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _PROCESS = os.getpid()
 
 
@@ -109,7 +110,7 @@ def isolated() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.empty(0).device.type != "cpu":  # a context of its own would slow down every operation
             stack.enter_context(torch.device("cpu"))
-        stack.enter_context(np.errstate(**NUMPY_DEFAULTS))  # type: ignore[arg-type]  # a dict of literals
+        stack.enter_context(np.errstate(**NUMPY_DEFAULTS))
         yield
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 from scipy.sparse import issparse
 
+from skgmvae.data.arrays import Array, Integers
+
 
 def load_features(
     path: str | os.PathLike[str], *, features: str = "X", labels: str = "Y"
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.float32], Integers]:
     """Features and labels from a ``.mat`` or ``.npz`` file that holds both under a name.
 
     The files that the authors of VaDE distribute have this form: ``HAR.mat`` (561 features of human activities, HHAR in
@@ -80,7 +83,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}); the file is damaged or of another format") from error
 
 
-def _number_classes(labels: np.ndarray, n_rows: int, name: str) -> np.ndarray:
+def _number_classes(labels: Array, n_rows: int, name: str) -> Integers:
     is_one_hot = labels.ndim == 2 and min(labels.shape) > 1
     if is_one_hot and not ((labels.sum(1) == 1).all() and np.isin(labels, (0, 1)).all()):
         raise ValueError(f"{name} must be a class per row, or one-hot; got shape {labels.shape}")

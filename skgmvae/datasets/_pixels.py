@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.datasets import load_svmlight_file
 
+from skgmvae.data.arrays import Array, Integers
 from skgmvae.datasets._features import read_arrays
 from skgmvae.datasets._intensities import to_unit_interval
 
@@ -16,7 +18,7 @@ USPS_FEATURES = 256
 
 def load_svhn(
     folder: str | os.PathLike[str], *, split: str = "train", scale: bool = True, flatten: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Integers]:
     """Images and labels of Street View House Numbers, format 2: ``train_32x32.mat`` and its like.
 
     Parameters
@@ -63,7 +65,7 @@ def load_svhn(
     return to_unit_interval(X) if scale else X, labels.ravel().astype(np.int64) % 10
 
 
-def load_usps(folder: str | os.PathLike[str], *, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+def load_usps(folder: str | os.PathLike[str], *, split: str = "train") -> tuple[NDArray[np.float32], Integers]:
     """Images and labels of the USPS digits, from the files ``usps`` and ``usps.t`` of LIBSVM's data sets.
 
     Parameters

@@ -14,7 +14,8 @@ MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all
 
 def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
     """Responsibilities 0 and 1 (N, K) of labels (N,)."""
-    return np.eye(n_components)[labels]
+    responsibilities: np.ndarray = np.eye(n_components)[labels]
+    return responsibilities
 
 
 def count_inits(n_components: int) -> int:
@@ -45,10 +46,12 @@ def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np
         # a mixture that stopped early is still a start
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(rows)
-    return mixture.predict_proba(points)
+    responsibilities: np.ndarray = mixture.predict_proba(points)
+    return responsibilities
 
 
 def random_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
     """Uniform random numbers, normalized per row."""
-    draws = random_state.uniform(size=(len(points), n_components))
-    return draws / draws.sum(1, keepdims=True)
+    draws: np.ndarray = random_state.uniform(size=(len(points), n_components))
+    responsibilities: np.ndarray = draws / draws.sum(1, keepdims=True)
+    return responsibilities

@@ -259,4 +259,5 @@ def _members(labels: np.ndarray, n_clusters: int) -> csr_array:
 def _entropies(shares: np.ndarray) -> np.ndarray:
     """x log x."""
     logarithms: np.ndarray = np.log(np.maximum(shares, TINY))
-    return shares * logarithms
+    entropies: np.ndarray = shares * logarithms
+    return entropies

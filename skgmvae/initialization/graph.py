@@ -110,7 +110,8 @@ def find_neighbors(points: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np
     """Distances to the nearest other points, and their indices, each (N, ``n_neighbors``), or one less than N."""
     algorithm = "brute" if points.shape[1] >= BRUTE_FEATURES else "auto"
     nearest = NearestNeighbors(n_neighbors=min(n_neighbors, len(points) - 1), algorithm=algorithm).fit(points)
-    return nearest.kneighbors()  # without an argument, each point is left out of its own neighbors
+    distances, indices = nearest.kneighbors()  # without an argument, each point is left out of its own neighbors
+    return distances, indices
 
 
 def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_NEIGHBORS) -> csr_array:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skgmvae._evaluation import map_chunks
-from skgmvae.data.lazy import empty_or_memmap
+from skgmvae.data.arrays import Array
+from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.given import MixtureInit, complete_labels, fit_clusterer, fit_mixture_init
 from skgmvae.initialization.representations import (
     Representation,
-    Samples,
     contrastive_features,
     embedding,
     hog,
@@ -96,7 +96,7 @@ class _Points(NamedTuple):
     """A representation, and the points (n, L) of the samples there."""
 
     representation: Representation
-    points: np.ndarray
+    points: Array
 
 
 def initialize_model(
@@ -213,7 +213,8 @@ def _initialize_variance(
     model.eval()
 
     def squares(module: Any, rows: Tensor) -> Tensor:
-        return module.residual_squares(rows, random.on(rows.device))
+        residuals: Tensor = module.residual_squares(rows, random.on(rows.device))
+        return residuals
 
     means = map_chunks(model, squares, some, device).mean(0)
     model.likelihood.set_variance(torch.from_numpy(np.minimum(means, at_most)))

@@ -1,7 +1,7 @@
 """Representations in which clusters are looked for: embedding, inputs, principal components, learned features."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skgmvae._evaluation import inference_precision, map_chunks
-from skgmvae.data.lazy import LazyRows, PickedRows
+from skgmvae.data.arrays import Array
+from skgmvae.data.lazy import PickedRows, Samples
 from skgmvae.initialization.hog import hog_descriptors
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
@@ -25,7 +26,6 @@ __all__ = [
     "subsample",
 ]
 
-Samples: TypeAlias = np.ndarray | LazyRows | PickedRows
 MAX_INIT_ROWS = 70_000  # samples that are clustered; the others follow the nearest of them
 N_PRINCIPAL = 50
 PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # samples that these are computed from, fewer where they are wide
@@ -47,7 +47,7 @@ class Representation(NamedTuple):
     function: Callable[[Any, Tensor], Tensor]
     is_single: bool = False
 
-    def transform(self, X: Any, device: torch.device, out: np.ndarray | None = None) -> np.ndarray:
+    def transform(self, X: Samples, device: torch.device, out: Array | None = None) -> Array:
         """Points (N, L) of all samples, as :func:`~skgmvae._evaluation.map_chunks`."""
         with inference_precision(single=self.is_single):
             return map_chunks(self.module, self.function, X, device, out=out)

@@ -44,7 +44,8 @@ def propagate(
         return lambda further: random_responsibilities(further, K, random_state)
     few = random_state.choice(len(points), min(N_LANDMARKS, len(points)), replace=False)
     nearest = KNeighborsRegressor(min(N_NEAREST, len(few)), algorithm="brute")
-    return nearest.fit(points[few], responsibilities[few]).predict
+    predict: Callable[[np.ndarray], np.ndarray] = nearest.fit(points[few], responsibilities[few]).predict
+    return predict
 
 
 STRATEGIES: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]] = {

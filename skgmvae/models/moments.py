@@ -60,5 +60,5 @@ def estimate_moments(embedding: Tensor, responsibilities: Tensor, reg_covar: flo
 
 
 def initial_weight_logits(counts: Tensor) -> Tensor:
-    """Logits of π; a component without rows keeps the weight of one, so that it can come back."""
+    """Logits of π, (K,) from counts (K,); a component without rows keeps the weight of one, to come back."""
     return counts.clamp_min(1.0).log()

@@ -1,7 +1,7 @@
 """Bodies and heads: the networks that models are built of."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for r
 
 
 def bound_log_variance(head: nn.Module, log_variance: Tensor) -> Tensor:
-    """A head's log-variance; after training bounded, as it grows with a row, and its exponential beyond all numbers."""
+    """A head's log-variance (..., L); after training bounded, as it grows with a row, and its exponential overflows."""
     return log_variance if head.training else log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
@@ -43,20 +43,23 @@ class GaussianHead(nn.Module):
     out_features : int
     """
 
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.mean = unset(nn.Linear, in_features, out_features)
         self.log_variance = unset(nn.Linear, in_features, out_features)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_variance), each of shape (N, out_features)."""
+        """(mean, log_variance), each (..., out_features), from (..., in_features)."""
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
 def unset(layer: type[Layer], *arguments: Any, **options: Any) -> Layer:
     """A layer without weights: torch's constructors would draw them from the global generator."""
     here = torch.empty(0).device
-    return nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)  # type: ignore[no-any-return]
+    made: Layer = nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)
+    return made
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""EStep-maximization through skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
+"""Expectation-maximization through skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
 
 import math
 from collections.abc import Iterator
@@ -175,15 +175,15 @@ class EMNet(ELBONet):
             self._record(self._e_step())
         # a tensor outside the module would be pickled with its device
         del self.e_step_
-        self.__dict__.pop("shares_", None)
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
-        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; at least the first."""
+        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; the first always does."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
         if self.module_.copies_autoencoder:
             return n_clamped
         # random networks explain every sample alike, and would undo even a random initialization
-        return max(n_clamped, math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps))
+        n_needed: int = math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps)
+        return max(n_clamped, n_needed)
 
     def _e_step(self, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         self.module_.eval()
