@@ -7,15 +7,17 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
 from benchmarks.accuracy import published
 from benchmarks.common import environment
 from benchmarks.common.pages import PAGES, describe_phases, format_table, make_note, make_page, mean_and_sd
-from benchmarks.common.results import RESULTS, ROOT, read_lines
+from benchmarks.common.results import RESULTS, ROOT, Line, read_lines
 
 RUNS = sorted((RESULTS / "runs").glob("*.jsonl"))
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
@@ -84,7 +86,7 @@ the mean and the best run; the VaDE paper gives the best run only. Pretraining, 
 figure that stands alone under "best" is the only one given, however it was selected."""
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Write both tables."""
     arguments = make_parser().parse_args(argv)
     lines = book_shared_pretraining([line for path in arguments.results for line in read_lines(path)])
@@ -99,7 +101,7 @@ def main(argv=None) -> int:
     return 0
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -110,14 +112,14 @@ def make_parser():
     return parser
 
 
-def book_shared_pretraining(lines):
+def book_shared_pretraining(lines: Sequence[Line]) -> list[Line]:
     """The seconds of a cached pretraining, which the first run of a data set and seed paid, in all that used it.
 
     Where no run of that seed is among the lines that paid, it is the median of those that did.
     """
     timed = [line for line in lines if line.get("timed", True)]
     shared = [line for line in timed if line["params"].get("memory") and line.get("phase_seconds")]
-    paid = {}
+    paid: dict[tuple[str, str, str], dict[int, list[float]]] = {}
     for line in shared:
         paid.setdefault(key_of_pretraining(line), {}).setdefault(line["seed"], []).append(
             line["phase_seconds"].get("pretraining", 0.0)
@@ -125,12 +127,12 @@ def book_shared_pretraining(lines):
     return [book(line, paid[key_of_pretraining(line)]) if line in shared else line for line in lines]
 
 
-def key_of_pretraining(line):
+def key_of_pretraining(line: Line) -> tuple[str, str, str]:
     """What runs that may share a pretraining have in common, but for the seed."""
     return line["data"], line["protocol"], line["params"]["memory"]
 
 
-def book(line, paid):
+def book(line: Line, paid: dict[int, list[float]]) -> Line:
     """The run with the seconds of its pretraining, given those of all runs by seed."""
     by_seed = {seed: max(seconds) for seed, seconds in paid.items()}
     really_paid = [seconds for seconds in by_seed.values() if seconds > 0.1 * max(by_seed.values())]
@@ -143,12 +145,12 @@ def book(line, paid):
     }
 
 
-def without_speed_params(line):
+def without_speed_params(line: Line) -> Line:
     """The run without parameters that change no figure but the time."""
     return {**line, "params": {key: value for key, value in line["params"].items() if key not in SPEED_PARAMS}}
 
 
-def make_document(lines):
+def make_document(lines: Sequence[Line]) -> str:
     """A section with a table per data set and protocol."""
     sections = [
         f"## {data} ({describe_protocol(members)})\n\n{make_table(members)}"
@@ -173,7 +175,7 @@ def make_document(lines):
     return make_page(__file__, "Accuracy", *parts)
 
 
-def select_runs(lines):
+def select_runs(lines: Sequence[Line]) -> Iterator[list[Any]]:
     """The run with the highest lower bound, for each data set and model at its usual parameters."""
     lines = [line for line in lines if line.get("lower_bound") is not None]
     # a baseline has no such initialization
@@ -194,7 +196,7 @@ def select_runs(lines):
         yield ["mean", "", *means, f"{sum(hits)} of {len(hits)}", ""]
 
 
-def make_time_comparison(lines):
+def make_time_comparison(lines: Sequence[Line]) -> Iterator[list[Any]]:
     """Processor seconds (medians) of whole fits without a GPU, on the data sets that the peer was fitted to."""
     lines = [line for line in lines if line.get("cpu_seconds") is not None and "gpu" not in line["machine"]]
     settings = group(lines, ("data", "model", "params"))
@@ -209,29 +211,29 @@ def make_time_comparison(lines):
         yield [data, model, accuracy, f"{seconds:.0f}", share, len(runs), params_label(params)]
 
 
-def key_of_setting(values):
+def key_of_setting(values: Sequence[Any]) -> str:
     """A hashable form of the values of a group."""
     return json.dumps(values)
 
 
-def describe_published(data_sets):
+def describe_published(data_sets: Iterable[str]) -> list[str]:
     """The papers' figures for these data sets."""
     rows = published.make_rows(data_sets)
     return ["## Published figures", PUBLISHED_NOTE, format_table(published.HEADER, rows)] if rows else []
 
 
-def describe_protocol(lines):
+def describe_protocol(lines: Sequence[Line]) -> str:
     """Protocol of a section."""
     return f"protocol `{lines[0]['protocol']}`"
 
 
-def make_table(lines):
+def make_table(lines: Sequence[Line]) -> str:
     """Row per model, number of components and parameters."""
     settings = group(lines, ("model", "n_components", "params"))
     return format_table(COLUMNS, [make_row(setting, members) for setting, members in settings])
 
 
-def make_row(setting, lines):
+def make_row(setting: tuple[Any, ...], lines: Sequence[Line]) -> list[Any]:
     """Figures over the seeds of one setting."""
     model, K, params = setting
     runs = [line for line in lines if "error" not in line]
@@ -260,34 +262,34 @@ def make_row(setting, lines):
     ]
 
 
-def percent(share):
+def percent(share: float | None) -> float | None:
     """A share in %; None where there is none."""
     return None if share is None else 100 * share
 
 
-def describe_seconds(seconds):
+def describe_seconds(seconds: Sequence[float]) -> str:
     """Median; a dash if there are none."""
     return f"{statistics.median(seconds):.1f}" if seconds else "–"
 
 
-def count_seeds(lines, runs):
+def count_seeds(lines: Sequence[Line], runs: Sequence[Line]) -> str:
     """Number of seeds, and of those that failed."""
     n_failed = len(lines) - len(runs)
     return f"{len(runs)} ({n_failed} failed)" if n_failed else str(len(runs))
 
 
-def count_initializations(runs):
+def count_initializations(runs: Sequence[Line]) -> str:
     """How often each was chosen."""
     names = sorted(run["initialization"] for run in runs if run["initialization"] is not None)
     return ", ".join(f"{name} {len(list(members))}" for name, members in groupby(names)) or "–"
 
 
-def params_label(params):
+def params_label(params: dict[str, Any]) -> str:
     """Parameters that differ from the benchmark's setting."""
     return ", ".join(f"{key}={value!r}" for key, value in params.items()) or "default"
 
 
-def make_short_table(lines):
+def make_short_table(lines: Sequence[Line]) -> str:
     """Mean accuracy of every data set and initialization (rows) under every model (columns), at the usual K.
 
     All else is at the defaults. On all samples, where that was measured.
@@ -298,7 +300,7 @@ def make_short_table(lines):
     return format_table(["accuracy, % (mean ± sd over seeds)", *names], table)
 
 
-def make_short_rows(lines, note):
+def make_short_rows(lines: Sequence[Line], note: str) -> Iterator[tuple[str, dict[str, list[Line]]]]:
     """Name of a row and its runs by model, for every data set."""
     cells = {setting: members for setting, members in group(lines, ("data", "protocol", "model"))}
     sets = {setting[:2] for setting in cells}
@@ -310,7 +312,7 @@ def make_short_rows(lines, note):
             )
 
 
-def usual_lines(lines, params=None):
+def usual_lines(lines: Sequence[Line], params: dict[str, Any] | None = None) -> list[Line]:
     """Runs with ``params``, default none, and with the number of components that a data set has most often."""
     lines = [line for line in lines if line["params"] == (params or {}) and "error" not in line]
     usual = {
@@ -319,7 +321,7 @@ def usual_lines(lines, params=None):
     return [line for line in lines if line["n_components"] == usual[line["data"]]]
 
 
-def make_side_by_side(lines, title, protocol, field, digits):
+def make_side_by_side(lines: Sequence[Line], title: str, protocol: str, field: str, digits: int) -> list[str]:
     """A table of the means of ``field``; the mean over these for indices.
 
     Of the methods that most data sets have in common, a row per data set that all of them have.
@@ -337,14 +339,14 @@ def make_side_by_side(lines, title, protocol, field, digits):
     return [format_table([title, *names], [[row[0], *(f"{mean:.{digits}f}" for mean in row[1:])] for row in rows])]
 
 
-def short_cell(runs):
+def short_cell(runs: Sequence[Line] | None) -> str:
     """Accuracy over the seeds of a cell, and their number."""
     if not runs:
         return "–"
     return f"{mean_and_sd([100 * run['test_accuracy'] for run in runs])} ({len(runs)})"
 
 
-def describe_machines(lines):
+def describe_machines(lines: Sequence[Line]) -> str:
     """Every combination of machine, threads and versions among the runs, and whether products were in bfloat16."""
     runs = [{**line, "is_low": line.get("arithmetic") == "bfloat16"} for line in lines if "error" not in line]
     return "\n".join(
@@ -354,23 +356,23 @@ def describe_machines(lines):
     )
 
 
-def group(lines, names):
+def group(lines: Sequence[Line], names: Sequence[str]) -> list[tuple[tuple[Any, ...], list[Line]]]:
     """(values of the fields ``names``, lines with these values), sorted; successes replace earlier failures."""
 
-    def values(line):
+    def values(line: Line) -> str:
         return json.dumps([line[name] for name in names], sort_keys=True)
 
     groups = groupby(sorted(drop_retried(lines), key=values), key=values)
     return [(tuple(json.loads(key)), list(members)) for key, members in groups]
 
 
-def drop_retried(lines):
+def drop_retried(lines: Sequence[Line]) -> list[Line]:
     """The last line of every run."""
     fields = ("data", "protocol", "model", "n_components", "params", "seed")
     return list({json.dumps([line[name] for name in fields], sort_keys=True): line for line in lines}.values())
 
 
-def replace_between_marks(text, table):
+def replace_between_marks(text: str, table: str) -> str:
     """``text`` with ``table`` between the marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

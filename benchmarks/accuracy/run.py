@@ -146,12 +146,12 @@ def run_once(task: Line, arguments: argparse.Namespace) -> Line:
 class PurityTrace(Callback):
     """Purity on some samples after every epoch; it decides nothing, and leaves the random numbers alone."""
 
-    def __init__(self, X, y, n_draws=8):
+    def __init__(self, X: np.ndarray, y: np.ndarray, n_draws: int = 8):
         self.X, self.y, self.n_draws = X, y, n_draws
         self.purities: list[float] = []
 
     @torch.no_grad()
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Assign, in the arithmetic of the training, and compare."""
         module, was_training = net.module_, net.module_.training
         noise = torch.randn(self.n_draws, *module.noise_shape, generator=torch.Generator().manual_seed(0))
@@ -165,7 +165,7 @@ class PurityTrace(Callback):
 
 def name_arithmetic(method: Any) -> str | None:
     """Of the products of networks in training; None for methods of other packages."""
-    if not isinstance(method, tuple(methods.ESTIMATORS.values())):
+    if type(method) not in methods.ESTIMATORS.values():
         return None
     dtype = choose_autocast_dtype(method.precision, check_device(method.device))
     return "float32" if dtype is None else str(dtype).removeprefix("torch.")

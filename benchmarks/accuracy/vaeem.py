@@ -37,7 +37,7 @@ FORMS = ("sampled", "weighted")
 SAMPLED_ITERATIONS = 40
 SHORT_PRETRAINING = 10
 FIGURE_1_ITERATIONS = (100, 200, 1000)
-FIGURE_1 = {
+FIGURE_1: dict[str, Any] = {
     "latent_dim": 2,
     "hidden_layer_sizes": (64, 64),
     "pretrain_hidden_layer_sizes": (8,),  # not trained: the components are initialized with random weights
@@ -81,7 +81,9 @@ class Trace(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Start the clock."""
-        self.seconds, self.bounds, self.last = [], [], time.process_time()
+        self.seconds: list[float] = []
+        self.bounds: list[float] = []
+        self.last = time.process_time()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Lap; it comes after the E-step."""
@@ -127,7 +129,7 @@ def compare_m_steps(arguments: argparse.Namespace) -> None:
 def trace_fit(X: np.ndarray, seed: int, memory: str, form: str, n_iterations: int) -> Line:
     """Seconds and J after every iteration of one fit."""
     trace = Trace()
-    options = {
+    options: dict[str, Any] = {
         "pretrain_iter": SHORT_PRETRAINING,
         "memory": memory,
         "m_step": form,
@@ -155,7 +157,7 @@ class Snapshots(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Nothing drawn yet."""
-        self.snapshots = {}
+        self.snapshots: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
 
 def draw_figure_1(arguments: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ DPI = 70  # small files
 
 def fit_models(X: np.ndarray) -> tuple[VaDEClustering, GMVAEClustering]:
     """One model of each kind that the pictures need; a few seconds each."""
-    settings = {"pretrain_iter": 30, "max_iter": 30, "random_state": 0}
+    settings: dict[str, Any] = {"pretrain_iter": 30, "max_iter": 30, "random_state": 0}
     vade = fit(VaDEClustering(10, min_information=1.0, **settings), X)  # the number of epochs is fixed
     gmvae = fit(GMVAEClustering(10, min_information=1.0, **settings), X)
     return vade, gmvae

@@ -117,14 +117,11 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.data if arguments.fits else []:
         data = data_sets.load(name, data_dir=arguments.data_dir)
         for seed in range(arguments.seeds):
-            is_image = data.image_shape is not None
-            strategies = {**STRATEGIES, **(IMAGE_STRATEGIES if is_image else {})}
+            strategies = {**STRATEGIES, **(IMAGE_STRATEGIES if data.image_shape else {})}
             missing = [strategy for strategy in strategies if (name, seed, strategy) not in done]
             if not missing:
                 continue
-            points = np.asarray(represent(data, seed, arguments.memory), dtype=np.float64)
-            views = compute_views(data, seed, arguments.memory) if is_image else {}
-            task = Task(points, graph.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
+            task = make_task(data, seed, arguments.memory)
             for strategy in missing:
                 line = {"data": name, "seed": seed, "initialization": strategy}
                 line |= measure(strategies[strategy], task, data, seed)
@@ -144,6 +141,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def make_task(data: data_sets.Data, seed: int, memory: str | None) -> Task:
+    """What all strategies need."""
+    points = np.asarray(represent(data, seed, memory), dtype=np.float64)
+    views = compute_views(data.train, data.image_shape, seed, memory) if data.image_shape else {}
+    return Task(points, graph.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
+
+
 def represent(data: data_sets.Data, seed: int, memory: str | None) -> np.ndarray:
     """The points to cluster: embeddings of many features, else the samples themselves."""
     n_features = data.train.shape[1]
@@ -154,16 +158,16 @@ def represent(data: data_sets.Data, seed: int, memory: str | None) -> np.ndarray
     return methods.make("vade", data.n_classes, seed, n_features=n_features, params=params).fit_transform(data.train)
 
 
-def compute_views(data: data_sets.Data, seed: int, memory: str | None) -> dict[str, np.ndarray]:
+def compute_views(
+    X: np.ndarray, image_shape: tuple[int, int, int], seed: int, memory: str | None
+) -> dict[str, np.ndarray]:
     """Principal components of the pixels and of the images' gradients, and features learned by contrast."""
-    chunks = torch.as_tensor(data.train).split(CHUNK_SIZE)
-    described = np.concatenate([hog_descriptors(chunk, data.image_shape).numpy() for chunk in chunks])
-    views = {"components": data.train, "gradients": described}
+    chunks = torch.as_tensor(X).split(CHUNK_SIZE)
+    described = np.concatenate([hog_descriptors(chunk, image_shape).numpy() for chunk in chunks])
+    views = {"components": X, "gradients": described}
     seen = {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
-    encoder = fit_contrastive_encoder(
-        data.train, data.image_shape, memory=memory, device="cpu", precision="auto", seed=seed
-    )
-    learned = representations.features(encoder).transform(data.train, torch.device("cpu"))
+    encoder = fit_contrastive_encoder(X, image_shape, memory=memory, device="cpu", precision="auto", seed=seed)
+    learned = representations.features(encoder).transform(X, torch.device("cpu"))
     return {**seen, "contrastive": learned}
 
 

@@ -93,7 +93,7 @@ def make_rows(lines: Sequence[Line]) -> Iterator[list[Any]]:
         rows.append((data, model, statistics.fmean(line["ari"] for line in fits), *chosen, len(fits)))
     for data, model, mean, *chosen, n_fits in rows:
         cells = [(f"{selected:.3f}", f"{best:.3f}", f"{hits} of {n}") for selected, best, hits, n in chosen]
-        parts = itertools.chain.from_iterable(cells)
+        parts = list(itertools.chain.from_iterable(cells))
         yield [data, model, f"{mean:.3f}", *parts, n_fits]
     if rows:
         parts = []

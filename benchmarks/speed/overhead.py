@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
@@ -39,12 +40,14 @@ from skgmvae.training.train import TrainConfig, make_net, train
 K, L, W = 10, 10, 2
 LOG_2PI = math.log(2 * math.pi)
 LEARNING_RATE = 1e-3
+Loop = Callable[[], Any]
+Loss = Callable[[Any, Any], Tensor]  # of a module on a batch of the net's
 
 
 class Case(NamedTuple):
     """What is trained."""
 
-    rows: torch.Tensor
+    rows: Tensor
     hidden_layer_sizes: tuple[int, ...]
     stacked_layer_sizes: tuple[int, ...]  # of each of VAE-EM's networks
     batch_size: int
@@ -52,13 +55,13 @@ class Case(NamedTuple):
     target: float
 
 
-def make_tiny():
+def make_tiny() -> Case:
     """64-128-10 on the bundled digits."""
     rows = torch.from_numpy(load_digits().data.astype(np.float32) / 16.0)
     return Case(rows, (128,), (128,), batch_size=128, n_epochs=10, target=1.05)
 
 
-def make_mnist():
+def make_mnist() -> Case:
     """784-500-500-2000-10, or ten times 784-500-10, on random samples of the size of MNIST's."""
     rows = torch.rand(4000, 784, generator=torch.Generator().manual_seed(0))
     return Case(rows, (500, 500, 2000), (500,), batch_size=256, n_epochs=2, target=1.02)
@@ -91,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure(model, case, n_processes, repeats):
+def measure(model: str, case: str, n_processes: int, repeats: int) -> dict[str, Any]:
     """Median ratio of the paired turns of all processes."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
@@ -111,40 +114,40 @@ def measure(model, case, n_processes, repeats):
     }
 
 
-def take_turns(model, case, repeats):
+def take_turns(model: str, case: str, repeats: int) -> np.ndarray:
     """Wall-clock and processor seconds (repeats, ours and bare, 2), after one turn of each to warm up."""
-    case, model = CASES[case](), MODELS[model]
-    module = initialize(model.make_module(case), case)
-    check_equal_loss(model, module, case)
-    ours = make_our_loop(model, copy.deepcopy(module), case)
-    bare = model.make_bare_loop(copy.deepcopy(module), case)
+    setting, loops = CASES[case](), MODELS[model]
+    module = initialize(loops.make_module(setting), setting)
+    check_equal_loss(loops, module, setting)
+    ours = make_our_loop(loops, copy.deepcopy(module), setting)
+    bare = loops.make_bare_loop(copy.deepcopy(module), setting)
     return np.array([(timed(ours), timed(bare)) for _ in range(repeats + 1)])[1:]
 
 
-def timed(function):
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
     """Wall-clock and processor seconds of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def make_autoencoder(case):
+def make_autoencoder(case: Case) -> Autoencoder:
     """What the models share."""
     torch.manual_seed(0)
     return Autoencoder(case.rows.shape[1], L, Bernoulli(), case.hidden_layer_sizes)
 
 
-def make_vade(case):
+def make_vade(case: Case) -> VaDE:
     """With full covariances."""
     return VaDE(make_autoencoder(case), K)
 
 
-def make_gmvae(case):
+def make_gmvae(case: Case) -> GMVAE:
     """With a prior network as wide as the estimator's."""
     return GMVAE(make_autoencoder(case), K, W, prior_width=min(case.hidden_layer_sizes))
 
 
-def make_vaeem(case):
+def make_vaeem(case: Case) -> VAEEM:
     """With networks of random weights."""
     return VAEEM(make_autoencoder(case), K, hidden_layer_sizes=case.stacked_layer_sizes)
 
@@ -158,36 +161,41 @@ def initialize(module: Any, case: Case) -> Any:
     return module
 
 
-def make_our_loop(model, module, case, device="cpu", precision="float32"):
+def make_our_loop(model: "Model", module: Any, case: Case, device: str = "cpu", precision: str = "float32") -> Loop:
     """The package's loop, as an estimator's fit runs it."""
     plan = make_plan(case, device, precision)
     net = model.make_net(module, plan)
     return lambda: train(net, case.rows, plan)
 
 
-def make_plan(case, device="cpu", precision="float32"):
+def make_plan(case: Case, device: str = "cpu", precision: str = "float32") -> TrainConfig:
     """What both loops do."""
-    places = {"device": device, "precision": precision}
-    return TrainConfig(n_epochs=case.n_epochs, batch_size=case.batch_size, learning_rate=LEARNING_RATE, **places)
+    return TrainConfig(
+        n_epochs=case.n_epochs,
+        batch_size=case.batch_size,
+        learning_rate=LEARNING_RATE,
+        device=device,
+        precision=precision,
+    )
 
 
-def make_em_net(module, plan):
+def make_em_net(module: Any, plan: TrainConfig) -> Any:
     """Every E-step whole, as a bare loop's."""
     return make_net(module, plan, EMNet, em=EMConfig(pairs_per_row=math.inf))
 
 
-def make_optimizer(module):
+def make_optimizer(module: nn.Module) -> torch.optim.Optimizer:
     """Of the bare loops."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
 
-def make_shuffling_loop(bare_loss, module, case):
+def make_shuffling_loop(bare_loss: Loss, module: Any, case: Case) -> Loop:
     """What one would write by hand for one model alone: steps on random batches, all samples once per epoch."""
     optimizer = make_optimizer(module)
     n_batches = len(case.rows) // case.batch_size  # as many steps as ours
 
-    def loop():
+    def loop() -> None:
         for _ in range(case.n_epochs):
             for indices in torch.randperm(len(case.rows), device=case.rows.device).tensor_split(n_batches):
                 optimizer.zero_grad()
@@ -197,18 +205,18 @@ def make_shuffling_loop(bare_loss, module, case):
     return loop
 
 
-def make_bare_vaeem_loop(module, case):
+def make_bare_vaeem_loop(module: Any, case: Case) -> Loop:
     """An E-step; then, per iteration, steps on samples drawn for each component, and an E-step."""
     optimizer = make_optimizer(module)
     rows, chunk_size = case.rows, chunk_rows(module)
     n_steps = max(5, round(2 * len(rows) / (case.batch_size * K)))  # as many as ours
 
     @torch.no_grad()
-    def e_step():
+    def e_step() -> Tensor:
         bounds = [-bare_vaeem_losses(module, x.unsqueeze(1).expand(-1, K, -1)) for x in rows.split(chunk_size)]
         return torch.softmax(torch.log_softmax(module.weight_logits, -1) + torch.cat(bounds), -1)
 
-    def loop():
+    def loop() -> None:
         u = e_step()
         for _ in range(case.n_epochs):
             shares = u.mean(0)
@@ -223,7 +231,7 @@ def make_bare_vaeem_loop(module, case):
     return loop
 
 
-def bare_vaeem_losses(module, x, sampled=False):
+def bare_vaeem_losses(module: Any, x: Tensor, sampled: bool = False) -> Tensor:
     """-ELBO_c (N, K) of rows (N, K, D): Bernoulli cross-entropy and KL(q_c(z|x) ‖ N(0, I))."""
     features = module.body(x)
     mean, log_variance = module.head.mean(features), module.head.log_variance(features)
@@ -233,7 +241,7 @@ def bare_vaeem_losses(module, x, sampled=False):
     return cross_entropy + 0.5 * (variance + mean.square() - 1 - log_variance).sum(-1)
 
 
-def bare_vade_loss(module, x):
+def bare_vade_loss(module: Any, x: Tensor) -> Tensor:
     """-(log_likelihood + logsumexp_c(log π_c + g_c) + H).mean(), summed over the batch, no term kept apart."""
     networks = module.autoencoder
     features = networks.body(x)
@@ -252,7 +260,7 @@ def bare_vade_loss(module, x):
     return -(log_likelihood + log_prior + entropy) / len(x)
 
 
-def bare_gmvae_loss(module, x):
+def bare_gmvae_loss(module: Any, x: Tensor) -> Tensor:
     """-(log_likelihood - Σ_c p_c (KL_c + log p_c - log π_c) - KL(q(w|x) ‖ p(w))).mean(), one draw of (z, w)."""
     networks = module.autoencoder
     features = networks.body(x)
@@ -280,13 +288,13 @@ def bare_gmvae_loss(module, x):
 class Model(NamedTuple):
     """A model and both of its loops."""
 
-    make_module: Callable
-    make_net: Callable
-    make_bare_loop: Callable
-    bare_loss: Callable  # module and a batch of the net's to the loss
+    make_module: Callable[[Case], Any]
+    make_net: Callable[[Any, TrainConfig], Any]
+    make_bare_loop: Callable[[Any, Case], Loop]
+    bare_loss: Loss
 
 
-def bare_vaeem_loss(module, batch):
+def bare_vaeem_loss(module: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     """That of a step on drawn rows and the components' shares."""
     x, shares = batch
     return bare_vaeem_losses(module, x, sampled=True).mean(0) @ shares
@@ -299,10 +307,10 @@ MODELS = {
 }
 
 
-def check_equal_loss(model, module, case):
+def check_equal_loss(model: "Model", module: Any, case: Case) -> None:
     """Raise unless both loops minimize the same function."""
     net = model.make_net(module, make_plan(case))
-    batch = case.rows[: case.batch_size]
+    batch: Any = case.rows[: case.batch_size]
     if isinstance(net, EMNet):
         batch = batch.unsqueeze(1).expand(-1, K, -1), torch.softmax(torch.arange(K, dtype=torch.float32), 0)
     losses = []
