@@ -26,7 +26,8 @@ fits = {
 
 # %%
 # Without the floor the divergence falls to zero: the components have become one. With it, the term rises above the
-# floor once components differ. How this goes over several seeds and with more rows is measured in :doc:`/arcs`.
+# floor once components differ. How this goes over several seeds and with more rows is measured in
+# :doc:`/benchmarks/minimum_information`.
 
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for (floor, model), color in zip(fits.items(), ("#0072b2", "#d55e00"), strict=True):

@@ -214,5 +214,5 @@ def _shape_precisions(covariance: Floats, n_components: int, covariance_type: st
         return np.full(K, 1.0 / covariance.diagonal().mean())
     if covariance_type == "diag":
         return np.tile(1.0 / covariance.diagonal(), (K, 1))
-    precision: Floats = np.linalg.inv(covariance)
+    precision = np.asarray(np.linalg.inv(covariance), np.float64)
     return precision if covariance_type == "tied" else np.broadcast_to(precision, (K, D, D)).copy()
