@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 __all__ = [
     "MAX_SEED",
@@ -99,8 +100,8 @@ class RandomStream:
 def isolated() -> Iterator[None]:
     """Compute as a fresh process would, whatever the calling thread has set for PyTorch and NumPy.
 
-    Overrides ``inference_mode`` and ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Also
-    a decorator, as ``@isolated()``.
+    Overrides ``inference_mode`` and ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``, and
+    keeps to one thread in a forked process. Also a decorator, as ``@isolated()``.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -110,6 +111,10 @@ def isolated() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.empty(0).device.type != "cpu":  # a context of its own would slow down every operation
             stack.enter_context(torch.device("cpu"))
+        if os.getpid() != _PROCESS:
+            # of a forked process: the threads that OpenMP had started before are gone, and waiting for them never ends
+            stack.enter_context(threadpool_limits(1))
+            stack.enter_context(limit_threads(0.0))
         stack.enter_context(np.errstate(**NUMPY_DEFAULTS))
         yield
 
@@ -140,12 +145,11 @@ _thread_count = _ThreadCount()
 
 @contextlib.contextmanager
 def limit_threads(work: float) -> Iterator[None]:
-    """One thread where a step is no more than ``work`` multiply-adds, few, or where more would not be safe.
+    """One thread of PyTorch where a step is ``work`` multiply-adds, and these are few.
 
     Several threads spin while they wait for each other, and a small network's step is over before they have started.
-    In a forked process the pool of threads that PyTorch had started before is gone, and waiting for it never ends.
     """
-    if work >= PARALLEL_WORK and os.getpid() == _PROCESS:
+    if work >= PARALLEL_WORK:
         yield
         return
     _thread_count.lower()
