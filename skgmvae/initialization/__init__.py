@@ -1,0 +1,1 @@
+"""Initial clusters, chosen without labels among candidates of several methods."""

@@ -1,0 +1,159 @@
+"""Gaussian mixtures fitted from given clusters, quick enough to be begun from many.
+
+EM on sufficient statistics: with features φ(x) = (1, x, x xᵀ) the log joint is φ(x) times a matrix of one column per
+component, and the moments are the responsibilities times φ(x). Both are matrix products.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import logsumexp
+
+from skgmvae.initialization.partitions import members
+
+__all__ = ["COVARIANCE_TYPES", "Mixture", "fit_mixture", "log_joint", "n_parameters"]
+
+COVARIANCE_TYPES = ("full", "shrunk", "tied", "diag")
+REGULARIZATION = 1e-3  # of covariances, for points of unit variance
+MAX_ITER = 100
+TOLERANCE = 1e-4  # nats per sample
+LEAST_COUNT = 10.0 * np.finfo(np.float64).eps
+
+
+class Mixture(NamedTuple):
+    """A fitted mixture of Gaussians.
+
+    Attributes
+    ----------
+    kind : {'full', 'shrunk', 'tied', 'diag'}
+    coefficients : ndarray of shape (F, K)
+        The log joint of a sample is its features times these.
+    responsibilities : ndarray of shape (N, K)
+        Of the samples it was fitted to.
+    bound : float
+        Mean log-likelihood of these samples, in nats.
+    """
+
+    kind: str
+    coefficients: NDArray[np.float64]
+    responsibilities: NDArray[np.float64]
+    bound: float
+
+    @property
+    def labels(self) -> NDArray[np.intp]:
+        """The most probable component of each sample."""
+        return self.responsibilities.argmax(1)
+
+
+def n_parameters(kind: str, n_components: int, n_features: int) -> int:
+    """Number of free parameters; of a shrunk mixture as of a full one."""
+    K, D = n_components, n_features
+    of_covariances = {"full": K * D * (D + 1) // 2, "shrunk": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2}
+    return K * D + K - 1 + of_covariances.get(kind, K * D)
+
+
+def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    """(1, x, x²) for diagonal covariances, else (1, x, x_i x_j for i ≤ j)."""
+    N, D = points.shape
+    if kind == "diag":
+        return np.hstack([np.ones((N, 1)), points, points**2])
+    i, j = np.triu_indices(D)
+    return np.hstack([np.ones((N, 1)), points, points[:, i] * points[:, j]])
+
+
+def log_joint(mixture: Mixture, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log π_k + log N(x; μ_k, Σ_k), (N, K)."""
+    return _features(points, mixture.kind) @ mixture.coefficients
+
+
+def _moments(
+    features: NDArray[np.float64], responsibilities: NDArray[np.float64], n_features: int, kind: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Counts (K,), means (K, D) and covariances (K, D, D), or variances (K, D) of diagonal ones."""
+    D, sums = n_features, responsibilities.T @ features
+    counts = sums[:, 0] + LEAST_COUNT
+    means, second = sums[:, 1 : D + 1] / counts[:, None], sums[:, D + 1 :] / counts[:, None]
+    if kind == "diag":
+        return counts, means, np.maximum(second - means**2, 0.0) + REGULARIZATION
+    covariances = np.empty((len(counts), D, D))
+    i, j = np.triu_indices(D)
+    covariances[:, i, j] = covariances[:, j, i] = second - means[:, i] * means[:, j]
+    covariances = _pool(covariances, counts, kind)
+    covariances[:, range(D), range(D)] += REGULARIZATION
+    return counts, means, covariances
+
+
+def _pool(covariances: NDArray[np.float64], counts: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    """Covariances replaced by their mean ('tied') or moved towards it as by D + 2 samples ('shrunk')."""
+    if kind == "full":
+        return covariances
+    shares = counts / counts.sum()
+    pooled = np.einsum("k,kij->ij", shares, covariances)
+    if kind == "tied":
+        return np.repeat(pooled[None], len(counts), axis=0)
+    weight = covariances.shape[1] + 2.0
+    weights = (counts / (counts + weight))[:, None, None]
+    return np.asarray(weights * covariances + (1.0 - weights) * pooled)
+
+
+def _coefficients(
+    counts: NDArray[np.float64], means: NDArray[np.float64], covariances: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The matrix (F, K) of log π + log N as a linear function of the features."""
+    D, log_weights = means.shape[1], np.log(counts / counts.sum())
+    if covariances.ndim == 2:
+        linear, quadratic = means / covariances, -0.5 / covariances
+        log_determinants = np.log(covariances).sum(1)
+    else:
+        factors = np.stack([cholesky(c, lower=True) for c in covariances])
+        inverses = np.stack([solve_triangular(f, np.eye(D), lower=True) for f in factors])
+        precisions = np.einsum("kji,kjl->kil", inverses, inverses)
+        log_determinants = 2.0 * np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)
+        linear = np.einsum("kij,kj->ki", precisions, means)
+        i, j = np.triu_indices(D)
+        quadratic = np.where(i == j, -0.5, -1.0) * precisions[:, i, j]
+    constant = log_weights - 0.5 * (log_determinants + D * np.log(2.0 * np.pi) + (means * linear).sum(1))
+    return np.hstack([constant[:, None], linear, quadratic]).T
+
+
+def fit_mixture(
+    points: NDArray[np.float64],
+    labels: NDArray[np.intp] | NDArray[np.float64],
+    n_components: int,
+    kind: str = "full",
+    *,
+    max_iter: int = MAX_ITER,
+) -> Mixture:
+    """A mixture after EM from labels (N,) or responsibilities (N, K).
+
+    Parameters
+    ----------
+    points : ndarray of shape (N, D)
+        Of about unit variance and zero mean, since :data:`REGULARIZATION` is added to variances.
+    labels : ndarray of shape (N,) or (N, K)
+    n_components : int
+        K.
+    kind : {'full', 'shrunk', 'tied', 'diag'}, default='full'
+        'shrunk' covariances are moved towards their mean, the more the fewer samples a component has.
+    max_iter : int
+        EM ends before where the mean log-likelihood rises by less than :data:`TOLERANCE`.
+
+    Returns
+    -------
+    Mixture
+    """
+    D = points.shape[1]
+    features = _features(points, kind)
+    responsibilities = labels if labels.ndim == 2 else members(labels.astype(np.intp), n_components).toarray()
+    bound, coefficients = -np.inf, np.empty(0)
+    for _ in range(max_iter):
+        coefficients = _coefficients(*_moments(features, responsibilities, D, kind))
+        joint = features @ coefficients
+        total = logsumexp(joint, axis=1)
+        before, bound = bound, float(total.mean())
+        responsibilities = np.exp(joint - total[:, None])
+        if bound - before < TOLERANCE:
+            break
+    return Mixture(kind, coefficients, responsibilities, bound)
