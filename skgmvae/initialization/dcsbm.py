@@ -109,9 +109,7 @@ def _move(links: Links, partition: Partition, nodes: NDArray[np.intp], to: NDArr
     return _sum_up(links, labels, partition.to_clusters + links.between[nodes].T @ change)
 
 
-def _find_moves(
-    links: Links, partition: Partition, mean_affinity: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _find_moves(links: Links, partition: Partition, mean_affinity: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Nodes whose move raises the information, to first order, and their destinations.
 
     No node moves to an empty cluster: the gradient there is that of the logarithm of zero, which would fill empty

@@ -13,10 +13,10 @@ from scipy.special import logsumexp
 
 from skgmvae.initialization.partitions import members
 
-__all__ = ["COVARIANCE_TYPES", "Mixture", "fit_mixture", "log_joint", "n_parameters"]
+__all__ = ["COVARIANCE_TYPES", "Mixture", "fit_mixture", "information_criterion", "n_parameters"]
 
-COVARIANCE_TYPES = ("full", "shrunk", "tied", "diag")
-REGULARIZATION = 1e-3  # of covariances, for points of unit variance
+COVARIANCE_TYPES = ("full", "tied", "diag")
+REGULARIZATION = 1e-5  # of covariances, for points of unit variance
 MAX_ITER = 100
 TOLERANCE = 1e-4  # nats per sample
 LEAST_COUNT = 10.0 * np.finfo(np.float64).eps
@@ -27,7 +27,7 @@ class Mixture(NamedTuple):
 
     Attributes
     ----------
-    kind : {'full', 'shrunk', 'tied', 'diag'}
+    kind : {'full', 'tied', 'diag'}
     coefficients : ndarray of shape (F, K)
         The log joint of a sample is its features times these.
     responsibilities : ndarray of shape (N, K)
@@ -48,10 +48,10 @@ class Mixture(NamedTuple):
 
 
 def n_parameters(kind: str, n_components: int, n_features: int) -> int:
-    """Number of free parameters; of a shrunk mixture as of a full one."""
+    """Number of free parameters of weights, means and covariances."""
     K, D = n_components, n_features
-    of_covariances = {"full": K * D * (D + 1) // 2, "shrunk": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2}
-    return K * D + K - 1 + of_covariances.get(kind, K * D)
+    of_covariances = {"full": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2, "diag": K * D}
+    return K - 1 + K * D + of_covariances[kind]
 
 
 def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
@@ -63,9 +63,10 @@ def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     return np.hstack([np.ones((N, 1)), points, points[:, i] * points[:, j]])
 
 
-def log_joint(mixture: Mixture, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log π_k + log N(x; μ_k, Σ_k), (N, K)."""
-    return _features(points, mixture.kind) @ mixture.coefficients
+def information_criterion(mixture: Mixture, n_features: int) -> float:
+    """Bayesian information criterion in nats per sample, the higher the better."""
+    N, K = mixture.responsibilities.shape
+    return mixture.bound - n_parameters(mixture.kind, K, n_features) * float(np.log(N)) / (2.0 * N)
 
 
 def _moments(
@@ -80,22 +81,10 @@ def _moments(
     covariances = np.empty((len(counts), D, D))
     i, j = np.triu_indices(D)
     covariances[:, i, j] = covariances[:, j, i] = second - means[:, i] * means[:, j]
-    covariances = _pool(covariances, counts, kind)
+    if kind == "tied":
+        covariances[:] = np.einsum("k,kij->ij", counts / counts.sum(), covariances)
     covariances[:, range(D), range(D)] += REGULARIZATION
     return counts, means, covariances
-
-
-def _pool(covariances: NDArray[np.float64], counts: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    """Covariances replaced by their mean ('tied') or moved towards it as by D + 2 samples ('shrunk')."""
-    if kind == "full":
-        return covariances
-    shares = counts / counts.sum()
-    pooled = np.einsum("k,kij->ij", shares, covariances)
-    if kind == "tied":
-        return np.repeat(pooled[None], len(counts), axis=0)
-    weight = covariances.shape[1] + 2.0
-    weights = (counts / (counts + weight))[:, None, None]
-    return np.asarray(weights * covariances + (1.0 - weights) * pooled)
 
 
 def _coefficients(
@@ -135,8 +124,8 @@ def fit_mixture(
     labels : ndarray of shape (N,) or (N, K)
     n_components : int
         K.
-    kind : {'full', 'shrunk', 'tied', 'diag'}, default='full'
-        'shrunk' covariances are moved towards their mean, the more the fewer samples a component has.
+    kind : {'full', 'tied', 'diag'}, default='full'
+        Of covariances, as scikit-learn's ``covariance_type``.
     max_iter : int
         EM ends before where the mean log-likelihood rises by less than :data:`TOLERANCE`.
 

@@ -27,13 +27,16 @@ def spanning_tree(points: NDArray[np.float64], neighbors: Neighbors, n_neighbors
     neighbors : Neighbors
         Of ``points``.
     n_neighbors : int, default=5
+        0 for a tree of plain distances.
 
     Returns
     -------
     edges : ndarray of shape (N − 1, 2)
         Shortest first.
     """
-    core = neighbors.distances[:, min(n_neighbors, neighbors.distances.shape[1]) - 1] ** 2
+    core = np.zeros(len(points))
+    if n_neighbors > 0:
+        core = neighbors.distances[:, min(n_neighbors, neighbors.distances.shape[1]) - 1] ** 2
     if len(points) <= MAX_EXACT:
         return _exact_tree(points, core)
     return _sparse_tree(points, core, neighbors)
