@@ -28,8 +28,8 @@ LIMBS = (0.25, 0.1)  # least sizes, relative to N / K
 MANY_FEATURES = 64  # above, covariances are tied or diagonal
 LEAST_SAMPLES = 5  # of a component with a tied or diagonal covariance
 MORE_COMPONENTS = (1.5, 2.0, 3.0, 4.0)  # times K, and K + 1
-MAX_COMPONENTS = 100
-MORE_ITERATIONS = 50  # of EM with more components
+MAX_COMPONENTS = 60  # but up to 1.5K in any case
+MORE_ITERATIONS = 30  # of EM with more components
 
 Labels = dict[str, NDArray[np.intp]]
 
@@ -159,7 +159,7 @@ def _merge_components(
     """
     (N, D), K = points.shape, mixture.responsibilities.shape[1]
     numbers = sorted({K + 1} | {int(np.ceil(factor * K)) for factor in MORE_COMPONENTS})
-    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 2 * K) and N > 2 * m * (D + 1)]
+    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 1.5 * K) and 2 * m * (D + 1) < N]
     if not numbers:
         return {}, -np.inf
     starts = [fit_kmeans(points, m, random_state)[0] for m in numbers]

@@ -47,7 +47,7 @@ class Links(NamedTuple):
     @classmethod
     def of_samples(cls, affinities: csr_array) -> "Links":
         """The graph of samples, its diagonal zero."""
-        return cls(affinities / affinities.sum(), np.zeros(affinities.shape[0]))
+        return cls(affinities / affinities.sum(), np.zeros(int(affinities.shape[0])))
 
     def join(self, groups: NDArray[np.intp], n_groups: int) -> "Links":
         """The dense graph of groups of nodes; its partitions have the information of those of the nodes."""
@@ -93,7 +93,10 @@ def make_partition(links: Links, labels: NDArray[np.intp], n_clusters: int) -> P
 
 def _sum_up(links: Links, labels: NDArray[np.intp], to_clusters: NDArray[np.float64]) -> Partition:
     K = to_clusters.shape[1]
-    table = np.asarray(members(labels, K).T @ to_clusters)
+    if isinstance(links.between, csr_array):
+        table = np.asarray(members(labels, K).T @ to_clusters)
+    else:  # of few nodes, for which a sparse matrix takes longer to make than to multiply
+        table = np.eye(K)[labels].T @ to_clusters
     table[np.diag_indices(K)] += np.bincount(labels, links.within, K)
     return Partition(labels, to_clusters, table, link_information(table))
 
@@ -247,7 +250,7 @@ def fit_dcsbm(
     """
     links, n_groups = Links.of_samples(affinities), max(N_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
     if n_groups >= len(places):
-        dense = Links(links.between.toarray(), links.within)
+        dense = Links((affinities / affinities.sum()).toarray(), links.within)
         found = _search(dense, places, n_clusters, N_GROUPINGS * N_SEARCHES, random_state)
         return make_partition(links, found.labels, n_clusters)
     best: Partition | None = None

@@ -4,12 +4,11 @@ EM on sufficient statistics: with features φ(x) = (1, x, x xᵀ) the log joint 
 component, and the moments are the responsibilities times φ(x). Both are matrix products.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
-from scipy.special import logsumexp
 
 from skgmvae.initialization.partitions import members
 
@@ -44,7 +43,7 @@ class Mixture(NamedTuple):
     @property
     def labels(self) -> NDArray[np.intp]:
         """The most probable component of each sample."""
-        return self.responsibilities.argmax(1)
+        return np.asarray(self.responsibilities.argmax(1))
 
 
 def n_parameters(kind: str, n_components: int, n_features: int) -> int:
@@ -66,7 +65,8 @@ def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
 def information_criterion(mixture: Mixture, n_features: int) -> float:
     """Bayesian information criterion in nats per sample, the higher the better."""
     N, K = mixture.responsibilities.shape
-    return mixture.bound - n_parameters(mixture.kind, K, n_features) * float(np.log(N)) / (2.0 * N)
+    penalty = n_parameters(mixture.kind, K, n_features) * math.log(N) / (2.0 * N)
+    return mixture.bound - penalty
 
 
 def _moments(
@@ -96,10 +96,7 @@ def _coefficients(
         linear, quadratic = means / covariances, -0.5 / covariances
         log_determinants = np.log(covariances).sum(1)
     else:
-        factors = np.stack([cholesky(c, lower=True) for c in covariances])
-        inverses = np.stack([solve_triangular(f, np.eye(D), lower=True) for f in factors])
-        precisions = np.einsum("kji,kjl->kil", inverses, inverses)
-        log_determinants = 2.0 * np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)
+        precisions, log_determinants = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
         linear = np.einsum("kij,kj->ki", precisions, means)
         i, j = np.triu_indices(D)
         quadratic = np.where(i == j, -0.5, -1.0) * precisions[:, i, j]
@@ -135,14 +132,22 @@ def fit_mixture(
     """
     D = points.shape[1]
     features = _features(points, kind)
-    responsibilities = labels if labels.ndim == 2 else members(labels.astype(np.intp), n_components).toarray()
+    if labels.ndim == 2:
+        responsibilities = np.asarray(labels, dtype=np.float64)
+    else:
+        responsibilities = members(labels.astype(np.intp), n_components).toarray()
     bound, coefficients = -np.inf, np.empty(0)
     for _ in range(max_iter):
         coefficients = _coefficients(*_moments(features, responsibilities, D, kind))
-        joint = features @ coefficients
-        total = logsumexp(joint, axis=1)
-        before, bound = bound, float(total.mean())
-        responsibilities = np.exp(joint - total[:, None])
+        before, (bound, responsibilities) = bound, _expect(features @ coefficients)
         if bound - before < TOLERANCE:
             break
     return Mixture(kind, coefficients, responsibilities, bound)
+
+
+def _expect(log_joint: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Mean log-likelihood and responsibilities, from one exponential per entry."""
+    largest = log_joint.max(1, keepdims=True)
+    ratios = np.exp(log_joint - largest)
+    total = ratios.sum(1, keepdims=True)
+    return float((largest + np.log(total)).mean()), ratios / total

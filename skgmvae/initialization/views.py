@@ -7,7 +7,6 @@ single values and columns of few values from hiding the clusters of the other co
 import numpy as np
 from numpy.typing import NDArray
 
-from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import members
 
 __all__ = ["compress_outliers", "dequantize", "find_heaped", "standardize", "whiten"]
