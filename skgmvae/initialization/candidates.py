@@ -21,9 +21,10 @@ __all__ = ["Candidates", "find_candidates"]
 N_NEIGHBORS = 10
 N_LINKED = 5  # neighbors in the graph by which partitions are compared
 N_KMEANS = 5  # initializations from k-means, and …
-N_WHITENED = 2  # … from whitened k-means
-SHORT = 10  # EM iterations after which the best initializations …
-N_CONTINUED = 3  # … go on
+N_WHITENED = 5  # … from whitened k-means
+SHORT, LONGER = 10, 50  # EM iterations after which the best initializations go on; in small tables the second, …
+SHORT_BUDGET = 100_000  # … the number of responsibilities computed in them being about this
+N_CONTINUED = 3  # initializations that go on
 LIMBS = (0.25, 0.1)  # least sizes, relative to N / K
 MANY_FEATURES = 64  # above, covariances are tied or diagonal
 LEAST_SAMPLES = 5  # of a component with a tied or diagonal covariance
@@ -144,7 +145,8 @@ def _best_mixture(points: NDArray[np.float64], starts: list[NDArray[np.intp]], n
     def rank(mixture: Mixture) -> tuple[bool, float]:
         return bool(mixture.responsibilities.sum(0).min() >= least), mixture.bound
 
-    short = [fit_mixture(points, start, n_clusters, kind, max_iter=SHORT) for start in starts]
+    n_iter = min(max(SHORT, SHORT_BUDGET // (len(points) * n_clusters)), LONGER)
+    short = [fit_mixture(points, start, n_clusters, kind, max_iter=n_iter) for start in starts]
     best = sorted(short, key=rank, reverse=True)[:N_CONTINUED]
     return max((fit_mixture(points, m.responsibilities, n_clusters, kind) for m in best), key=rank)
 

@@ -1,25 +1,62 @@
-"""Transformed inputs in which clusters are looked for: standardized, whitened, and principal components.
+"""Transformed inputs in which clusters are looked for: standardized and whitened.
 
-Tables whose columns are continuous, without wild values, are standardized and nothing else. The other transforms keep
-single values and columns of few values from hiding the clusters of the other columns.
+A table of continuous columns without wild values is standardized and nothing else. The other transforms keep single
+values, and columns of few values, from hiding the clusters of the other columns.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import members
 
-__all__ = ["compress_outliers", "dequantize", "find_heaped", "standardize", "whiten"]
+__all__ = ["compress_outliers", "dequantize", "find_heaped", "standardize", "whiten", "whiten_within"]
 
-# all constants are round numbers, set before any figure was computed
+# round numbers, set on simulated tables only
 FAR = 10.0  # robust standard deviations from the median, beyond which values are compressed
 NORMAL_QUARTILES = 1.349  # distance between the quartiles of the standard normal distribution
-HEAPED = 0.05  # probability that two samples have equal values, from which a column has few values
-MAX_VALUES = 20  # a column of more values than this, e.g. zero-inflated, is heaped at single values
+MAX_VALUES = 20  # a column of so few values is heaped at all of them; …
+SAMPLES_PER_VALUE = 5  # … unless there are fewer samples per value on average; …
+HEAP = 0.2  # … any column is heaped at a value of this share of the samples, as zero-inflated ones are
 RELATED = 0.1  # autocorrelation over neighbors in the other columns, from which a column is related to these, …
 SIGNIFICANT = 4.0  # … and in standard errors
+DEPENDENT = 0.05  # mean log ratio of neighbor distances, from which columns depend on each other
 N_NEIGHBORS = 10
+MAX_SEARCHED = 5_000  # samples on which columns are compared
 LEAST_VARIANCE = 1e-6  # of a principal component, relative to the largest, to be whitened
+
+
+def standardize(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """Columns of zero mean and unit variance, constant ones left out.
+
+    Outliers are compressed (:func:`compress_outliers`). Beside continuous columns, those of few values (flags, one-hot
+    and ordinal columns, zero-inflated ones) make heaps of samples at distance zero, which a neighbor graph or a mixture
+    takes for clusters: they are made continuous (:func:`dequantize`), or left out where the continuous columns depend
+    on each other but say nothing about them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    random_state : RandomState
+        Draws only where columns are heaped.
+
+    Returns
+    -------
+    ndarray of shape (N, L)
+        L ≤ D; a single column of zeros if all are constant.
+    """
+    X = X[:, np.ptp(X, axis=0) > 0.0]
+    if X.shape[1] == 0:
+        return np.zeros((len(X), 1))
+    heaped = find_heaped(X)
+    if heaped.any() and not heaped.all():
+        X = np.hstack([X[:, ~heaped], _keep_related(X, heaped, random_state)])
+    return _scale(compress_outliers(X))
+
+
+def _scale(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    centered = X - X.mean(0)
+    return np.asarray(centered / centered.std(0))
 
 
 def compress_outliers(X: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -32,32 +69,69 @@ def compress_outliers(X: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = np.percentile(centered, [25, 75], axis=0)
     scale = (high - low) / NORMAL_QUARTILES
     for d in np.flatnonzero(scale == 0.0):
-        others = np.abs(centered[centered[:, d] != 0.0, d])
-        scale[d] = np.median(others) if len(others) else 1.0
+        scale[d] = np.median(np.abs(centered[centered[:, d] != 0.0, d]))
     z = centered / scale
     excess = np.maximum(np.abs(z) - FAR, 0.0)
-    return np.asarray(np.where(excess > 0.0, np.sign(z) * (FAR + np.log1p(excess)), z))
+    return np.asarray(np.clip(z, -FAR, FAR) + np.sign(z) * np.log1p(excess))
 
 
 def find_heaped(X: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which columns have so few values that the values of two samples are often equal."""
+    """Which columns have few values, or one that many samples have."""
     counts = [np.unique(column, return_counts=True)[1] for column in X.T]
-    return np.array([np.sum((c / len(X)) ** 2) >= HEAPED for c in counts], dtype=bool)
+    return np.array([_has_few_values(c) or c.max() >= HEAP * len(X) for c in counts], dtype=bool)
+
+
+def _has_few_values(counts: NDArray[np.intp]) -> bool:
+    return len(counts) <= min(MAX_VALUES, counts.sum() / SAMPLES_PER_VALUE)
 
 
 def dequantize(column: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Values of a heaped column made continuous; their order is kept.
 
-    A value is replaced by a uniform draw between the middles to its neighboring values. Of a column of more than
-    ``MAX_VALUES`` values only those that are heaped themselves are.
+    A value is replaced by a uniform draw between the middles to its neighboring values; of a column of many values,
+    only those that many samples have.
     """
     values, index, counts = np.unique(column, return_inverse=True, return_counts=True)
     middles = (values[1:] + values[:-1]) / 2.0
     low = np.r_[2.0 * values[0] - middles[0], middles]
     high = np.r_[middles, 2.0 * values[-1] - middles[-1]]
     drawn = random_state.uniform(low[index], high[index])
-    is_heap = (counts / len(column)) ** 2 >= HEAPED if len(values) > MAX_VALUES else np.ones(len(values), dtype=bool)
+    is_heap = np.full(len(values), True) if _has_few_values(counts) else counts >= HEAP * len(column)
     return np.where(is_heap[index], drawn, column)
+
+
+def _keep_related(
+    X: NDArray[np.float64], heaped: NDArray[np.bool_], random_state: np.random.RandomState
+) -> NDArray[np.float64]:
+    """Heaped columns made continuous, without those that the other columns say nothing about."""
+    columns = X[:, heaped]
+    some = random_state.permutation(len(X))[:MAX_SEARCHED]
+    others = _scale(compress_outliers(X[some][:, ~heaped]))
+    distances, indices = find_neighbors(others, N_NEIGHBORS)
+    if _depend(others, distances, random_state):
+        columns = columns[:, _are_related(X[some][:, heaped], indices)]
+    return np.stack([dequantize(column, random_state) for column in columns.T], axis=1) if columns.size else columns
+
+
+def _depend(
+    points: NDArray[np.float64], distances: NDArray[np.float64], random_state: np.random.RandomState
+) -> bool:
+    """Whether neighbors are nearer than they are after a permutation of each column."""
+    if points.shape[1] < 2:
+        return False
+    permuted = np.stack([random_state.permutation(column) for column in points.T], axis=1)
+    apart = find_neighbors(permuted, N_NEIGHBORS).distances
+    least = np.finfo(np.float64).tiny
+    ratio = np.log(np.maximum(apart[:, -1], least)) - np.log(np.maximum(distances[:, -1], least))
+    return bool(ratio.mean() >= DEPENDENT)
+
+
+def _are_related(columns: NDArray[np.float64], indices: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether neighbors have similar values (Moran's I and its standard error under permutation)."""
+    z = columns - columns.mean(0)
+    autocorrelation = (z * z[indices].mean(1)).mean(0) / (z**2).mean(0)
+    error = np.sqrt(2.0 / indices.size)  # of links that are mostly mutual
+    return np.asarray(autocorrelation >= max(RELATED, SIGNIFICANT * error))
 
 
 def whiten(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,10 +149,3 @@ def whiten_within(points: NDArray[np.float64], labels: NDArray[np.intp], n_clust
     residuals = points - ((one_hot.T @ points) / counts[:, None])[labels]
     values, vectors = np.linalg.eigh(residuals.T @ residuals / len(points))
     return np.asarray(points @ vectors / np.sqrt(np.maximum(values, LEAST_VARIANCE * values.max())))
-
-
-def standardize(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Columns of zero mean and unit variance, constant ones left out."""
-    points = compress_outliers(X[:, np.ptp(X, axis=0) > 0.0])
-    spread = points.std(0)
-    return np.asarray((points - points.mean(0)) / spread)
