@@ -14,15 +14,56 @@ from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_gra
 from skgmvae.initialization.partitions import fit_kmeans, members
 from skgmvae.initialization.views import standardize, whiten_within
 
-__all__ = ["ClusterChoice", "choose_clusters"]
+__all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
 
 MAX_SAMPLES = 10_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
-# The next three were chosen with the reference labels of the development data in sight, as round numbers.
-CLEAR_GAP = 2.0  # ratio of edge lengths from which single linkage is certain, …
-LEAST_CLUSTER = 3  # … if its clusters are not smaller than this
-HARDLY_BETTER = 0.01  # nats per sample, by which more components may be better while K Gaussians are believed
-CLEARLY_LESS = 1 / 3  # of the information that a mixture loses: a partition that loses less is preferred
+LEAST_CLUSTER = 3  # samples; single linkage with smaller clusters is not certain
+
+
+class Thresholds(NamedTuple):
+    """Constants of the rules; round numbers, chosen with the reference labels of the development data in sight.
+
+    Attributes
+    ----------
+    clear_gap : float
+        Ratio of edge lengths from which single linkage is certain.
+    hardly_better : float
+        Nats per sample by which more components may be better while K Gaussians are believed.
+    clearly_less : float
+        A partition that loses less than this share of the information lost by a mixture is preferred to it.
+    clearly_less_wide : float
+        The same with many features, where the criterion of the mixture says less.
+    """
+
+    clear_gap: float = 2.0
+    hardly_better: float = 0.02
+    clearly_less: float = 1 / 3
+    clearly_less_wide: float = 1 / 2
+
+
+class Evidence(NamedTuple):
+    """What the rules compare with the thresholds.
+
+    Attributes
+    ----------
+    gap : float
+        Of single linkage; 1 where one of its clusters is tiny.
+    gain : float
+        Of more components.
+    ratio : float
+        Information lost by the best other partition, relative to that lost by the mixture.
+    best : str
+        Candidate of the highest sum of information kept and agreement.
+    """
+
+    gap: float
+    gain: float
+    ratio: float
+    best: str
+
+
+DEFAULT = Thresholds()
 
 
 class ClusterChoice(NamedTuple):
@@ -53,9 +94,9 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
     1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
        tiny.
     2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
-       no other partition loses far less of the information that a label gives about that of a neighbor. Neighbors are
-       looked for in the standardized inputs and, in turn, in coordinates in which the mixture's clusters are spherical
-       on average.
+       no other partition loses clearly less of the information that a label gives about that of a neighbor. Neighbors
+       are looked for in the standardized inputs and, in turn, in coordinates in which the mixture's clusters are
+       spherical on average.
     3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
     4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and
        of the mean adjusted Rand index with all candidates.
@@ -86,38 +127,51 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
 
 def _choose(points: NDArray[np.float64], n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
     found = find_candidates(points, n_clusters, random_state)
-    name = _choose_name(points, found, n_clusters)
+    name = choose_name(found, weigh(points, found, n_clusters))
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]
     return ClusterChoice(name, labels, responsibilities, found.labels)
 
 
-def _choose_name(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> str:
+def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = DEFAULT) -> str:
     """The name of the candidate by the four rules of :func:`choose_clusters`."""
-    K, single = n_clusters, found.labels.get("single linkage")
-    if single is not None and found.gap >= CLEAR_GAP and np.bincount(single, minlength=K).min() >= LEAST_CLUSTER:
+    clearly_less = thresholds.clearly_less_wide if found.is_wide else thresholds.clearly_less
+    if evidence.gap >= thresholds.clear_gap:
         return "single linkage"
-    if found.gain <= HARDLY_BETTER and _mixture_is_informative(points, found, K):
+    if evidence.gain <= thresholds.hardly_better and evidence.ratio >= clearly_less:
         return found.mixture_name
-    if found.is_wide:
-        return found.graph_name
-    names = [name for name in found.labels if name in found.contenders]
-    labels = [found.labels[name] for name in names]
+    return found.graph_name if found.is_wide else evidence.best
+
+
+def weigh(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> Evidence:
+    """The evidence for each kind of candidate."""
+    K, single = n_clusters, found.labels.get("single linkage")
+    is_tiny = single is None or np.bincount(single, minlength=K).min() < LEAST_CLUSTER
+    labels = [found.labels[name] for name in found.contenders]
     scores = _kept(found.links, labels, K) + _agreement(labels)
-    return names[int(scores.argmax())]
+    return Evidence(
+        gap=1.0 if is_tiny else found.gap,
+        gain=found.gain,
+        ratio=_lost_relative_to_mixture(points, found, K),
+        best=found.contenders[int(scores.argmax())],
+    )
 
 
-def _mixture_is_informative(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> bool:
-    """Whether, in either view, no partition loses less than a third of the information that the mixture loses."""
+def _lost_relative_to_mixture(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> float:
+    """Least information lost by another partition, relative to the mixture's, in the view that speaks more for it.
+
+    Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
+    identity: among strongly correlated columns, partitions across the clusters lose little information otherwise.
+    """
     K, mixture = n_clusters, found.labels[found.mixture_name]
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
     within = whiten_within(points, mixture, K)
+    ratios = []
     for links in (found.links, self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED)):
         lost = 1.0 - _kept(links, [mixture, *others], K)
-        if lost[1:].min() >= CLEARLY_LESS * lost[0]:
-            return True
-    return False
+        ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
+    return float(max(ratios))
 
 
 def _kept(links: csr_array, labels: list[NDArray[np.intp]], n_clusters: int) -> NDArray[np.float64]:

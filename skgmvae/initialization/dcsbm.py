@@ -53,9 +53,9 @@ class Links(NamedTuple):
         """The dense graph of groups of nodes; its partitions have the information of those of the nodes."""
         one_hot = members(groups, n_groups)
         joined = np.asarray((one_hot.T @ self.between @ one_hot).toarray())
-        within = joined.diagonal() + np.bincount(groups, self.within, n_groups)
+        own: NDArray[np.float64] = joined.diagonal() + np.bincount(groups, self.within, n_groups)
         np.fill_diagonal(joined, 0.0)
-        return Links(joined, within)
+        return Links(joined, own)
 
     def mean_affinity(self) -> float:
         """Mean of the affinities that are not zero; 1 without any."""

@@ -20,6 +20,7 @@ SAMPLES_PER_VALUE = 5  # … unless there are fewer samples per value on average
 HEAP = 0.2  # … any column is heaped at a value of this share of the samples, as zero-inflated ones are
 RELATED = 0.1  # autocorrelation over neighbors in the other columns, from which a column is related to these, …
 SIGNIFICANT = 4.0  # … and in standard errors
+COARSE = 0.2  # probability that two samples have equal values, below which a column is a rounded continuous one
 DEPENDENT = 0.05  # mean log ratio of neighbor distances, from which columns depend on each other
 N_NEIGHBORS = 10
 MAX_SEARCHED = 5_000  # samples on which columns are compared
@@ -82,7 +83,7 @@ def find_heaped(X: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _has_few_values(counts: NDArray[np.intp]) -> bool:
-    return len(counts) <= min(MAX_VALUES, counts.sum() / SAMPLES_PER_VALUE)
+    return bool(len(counts) <= min(MAX_VALUES, counts.sum() / SAMPLES_PER_VALUE))
 
 
 def dequantize(column: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
@@ -109,13 +110,17 @@ def _keep_related(
     others = _scale(compress_outliers(X[some][:, ~heaped]))
     distances, indices = find_neighbors(others, N_NEIGHBORS)
     if _depend(others, distances, random_state):
-        columns = columns[:, _are_related(X[some][:, heaped], indices)]
+        columns = columns[:, _are_related(X[some][:, heaped], indices) | _are_rounded(columns)]
     return np.stack([dequantize(column, random_state) for column in columns.T], axis=1) if columns.size else columns
 
 
-def _depend(
-    points: NDArray[np.float64], distances: NDArray[np.float64], random_state: np.random.RandomState
-) -> bool:
+def _are_rounded(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether columns have so many values that these rather are rounded ones."""
+    counts = [np.unique(column, return_counts=True)[1] for column in columns.T]
+    return np.array([np.sum((c / len(columns)) ** 2) < COARSE for c in counts], dtype=bool)
+
+
+def _depend(points: NDArray[np.float64], distances: NDArray[np.float64], random_state: np.random.RandomState) -> bool:
     """Whether neighbors are nearer than they are after a permutation of each column."""
     if points.shape[1] < 2:
         return False
