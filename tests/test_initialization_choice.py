@@ -9,7 +9,14 @@ from sklearn.mixture import GaussianMixture
 import skgmvae.initialization.choice
 from skgmvae.initialization.choice import Evidence, choose_clusters, choose_name
 from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, information_criterion
-from skgmvae.initialization.views import compress_outliers, dequantize, standardize, whiten, whiten_within
+from skgmvae.initialization.views import (
+    compress_outliers,
+    dequantize,
+    rounding_variance,
+    standardize,
+    whiten,
+    whiten_within,
+)
 
 N = 600
 
@@ -59,6 +66,13 @@ def test_dequantized_values_keep_their_order(random_state):
     z = dequantize(x, random_state)
     assert len(np.unique(z)) == 300
     assert z[x == 0.0].max() < z[x == 1.0].min() < z[x == 1.0].max() < z[x == 5.0].min()
+
+
+def test_rounding_variance_is_that_of_a_uniform_distribution(random_state):
+    X = random_state.normal(size=(5000, 2))
+    rounded = np.stack([np.round(2 * X[:, 0]) / 2, X[:, 1]], axis=1)
+    expected = np.mean((rounded - X) ** 2, axis=0)
+    np.testing.assert_allclose(rounding_variance(rounded), expected, rtol=0.05)
 
 
 def test_whitened_covariances_are_the_identity(blobs):
@@ -114,6 +128,12 @@ def test_outliers_do_not_hide_clusters(columns, n_wild, random_state):
 def test_noise_columns_do_not_hide_clusters(random_state):
     X, labels = make_blobs(N, 3, centers=3, random_state=2)
     assert chosen_ari(np.hstack([X, random_state.normal(size=(N, 60))]), labels) > 0.95
+
+
+def test_classes_of_binary_columns(random_state):
+    labels = random_state.randint(4, size=200)
+    rates = np.where(random_state.uniform(size=(4, 16)) < 0.5, 0.05, 0.95)
+    assert chosen_ari(random_state.uniform(size=(200, 16)) < rates[labels], labels) > 0.9
 
 
 def test_clusters_of_unequal_sizes(random_state):

@@ -9,12 +9,12 @@ from scipy.sparse import csr_array
 from skgmvae.initialization.genie import cut_with_gini
 from skgmvae.initialization.information import merge_cheapest
 from skgmvae.initialization.lumbermark import cut_limbs
-from skgmvae.initialization.mixture import Mixture, fit_mixture, information_criterion
+from skgmvae.initialization.mixture import REGULARIZATION, Mixture, fit_mixture, information_criterion
 from skgmvae.initialization.neighbor_graph import Neighbors, connected_graph, find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.spectral import partition_graph
-from skgmvae.initialization.views import whiten
+from skgmvae.initialization.views import rounding_variance, whiten
 
 __all__ = ["Candidates", "find_candidates"]
 
@@ -89,10 +89,11 @@ def find_candidates(points: NDArray[np.float64], n_clusters: int, random_state: 
     of_graph = partition_graph(connected_graph(points, neighbors, K), K, random_state)
     graph_name = next(iter(of_graph))
     labels = from_trees | of_graph | {"kmeans": fit_kmeans(points, K, random_state, n_init=N_KMEANS)[0]}
-    mixtures = _fit_mixtures(points, labels, K, random_state)
+    floor = REGULARIZATION + rounding_variance(points)
+    mixtures = _fit_mixtures(points, labels, K, floor, random_state)
     best = max(mixtures, key=lambda kind: information_criterion(mixtures[kind], D))
     labels |= {f"{kind} mixture": mixture.labels for kind, mixture in mixtures.items()}
-    merged, gain = _merge_components(points, mixtures[best], random_state)
+    merged, gain = _merge_components(points, mixtures[best], floor, random_state)
     trees = tuple(name for name in from_trees if name != "single linkage")
     return Candidates(
         labels=labels | merged,
@@ -127,7 +128,11 @@ def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
 
 
 def _fit_mixtures(
-    points: NDArray[np.float64], labels: Labels, n_clusters: int, random_state: np.random.RandomState
+    points: NDArray[np.float64],
+    labels: Labels,
+    n_clusters: int,
+    floor: NDArray[np.float64],
+    random_state: np.random.RandomState,
 ) -> dict[str, Mixture]:
     """The mixture of highest bound of each kind, begun from the given labels and from k-means."""
     (N, D), K = points.shape, n_clusters
@@ -135,10 +140,16 @@ def _fit_mixtures(
     starts += [fit_kmeans(points, K, random_state)[0] for _ in range(N_KMEANS)]
     white = whiten(points)
     starts += [fit_kmeans(white, K, random_state)[0] for _ in range(N_WHITENED)]
-    return {kind: _best_mixture(points, starts, K, kind) for kind in _kinds(N, D, K)}
+    return {kind: _best_mixture(points, starts, K, kind, floor) for kind in _kinds(N, D, K)}
 
 
-def _best_mixture(points: NDArray[np.float64], starts: list[NDArray[np.intp]], n_clusters: int, kind: str) -> Mixture:
+def _best_mixture(
+    points: NDArray[np.float64],
+    starts: list[NDArray[np.intp]],
+    n_clusters: int,
+    kind: str,
+    floor: NDArray[np.float64],
+) -> Mixture:
     """The mixture of highest bound, without components of fewer samples than a covariance needs where possible."""
     least = points.shape[1] + 2 if kind == "full" else LEAST_SAMPLES
 
@@ -146,13 +157,13 @@ def _best_mixture(points: NDArray[np.float64], starts: list[NDArray[np.intp]], n
         return bool(mixture.responsibilities.sum(0).min() >= least), mixture.bound
 
     n_iter = min(max(SHORT, SHORT_BUDGET // (len(points) * n_clusters)), LONGER)
-    short = [fit_mixture(points, start, n_clusters, kind, max_iter=n_iter) for start in starts]
+    short = [fit_mixture(points, start, n_clusters, kind, floor=floor, max_iter=n_iter) for start in starts]
     best = sorted(short, key=rank, reverse=True)[:N_CONTINUED]
-    return max((fit_mixture(points, m.responsibilities, n_clusters, kind) for m in best), key=rank)
+    return max((fit_mixture(points, m.responsibilities, n_clusters, kind, floor=floor) for m in best), key=rank)
 
 
 def _merge_components(
-    points: NDArray[np.float64], mixture: Mixture, random_state: np.random.RandomState
+    points: NDArray[np.float64], mixture: Mixture, floor: NDArray[np.float64], random_state: np.random.RandomState
 ) -> tuple[Labels, float]:
     """Components of a larger mixture merged where they overlap, and by how much its criterion is better.
 
@@ -166,7 +177,7 @@ def _merge_components(
         return {}, -np.inf
     starts = [fit_kmeans(points, m, random_state)[0] for m in numbers]
     larger = [
-        fit_mixture(points, start, m, mixture.kind, max_iter=MORE_ITERATIONS)
+        fit_mixture(points, start, m, mixture.kind, floor=floor, max_iter=MORE_ITERATIONS)
         for m, start in zip(numbers, starts, strict=True)
     ]
     best = max(larger, key=lambda m: information_criterion(m, D))

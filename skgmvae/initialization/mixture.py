@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skgmvae.initialization.partitions import members
 
-__all__ = ["COVARIANCE_TYPES", "Mixture", "fit_mixture", "information_criterion", "n_parameters"]
+__all__ = ["COVARIANCE_TYPES", "REGULARIZATION", "Mixture", "fit_mixture", "information_criterion", "n_parameters"]
 
 COVARIANCE_TYPES = ("full", "tied", "diag")
 REGULARIZATION = 1e-5  # of covariances, for points of unit variance
@@ -70,20 +70,20 @@ def information_criterion(mixture: Mixture, n_features: int) -> float:
 
 
 def _moments(
-    features: NDArray[np.float64], responsibilities: NDArray[np.float64], n_features: int, kind: str
+    features: NDArray[np.float64], responsibilities: NDArray[np.float64], floor: NDArray[np.float64], kind: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Counts (K,), means (K, D) and covariances (K, D, D), or variances (K, D) of diagonal ones."""
-    D, sums = n_features, responsibilities.T @ features
+    D, sums = len(floor), responsibilities.T @ features
     counts = sums[:, 0] + LEAST_COUNT
     means, second = sums[:, 1 : D + 1] / counts[:, None], sums[:, D + 1 :] / counts[:, None]
     if kind == "diag":
-        return counts, means, np.maximum(second - means**2, 0.0) + REGULARIZATION
+        return counts, means, np.maximum(second - means**2, 0.0) + floor
     covariances = np.empty((len(counts), D, D))
     i, j = np.triu_indices(D)
     covariances[:, i, j] = covariances[:, j, i] = second - means[:, i] * means[:, j]
     if kind == "tied":
         covariances[:] = np.einsum("k,kij->ij", counts / counts.sum(), covariances)
-    covariances[:, range(D), range(D)] += REGULARIZATION
+    covariances[:, range(D), range(D)] += floor
     return counts, means, covariances
 
 
@@ -110,6 +110,7 @@ def fit_mixture(
     n_components: int,
     kind: str = "full",
     *,
+    floor: NDArray[np.float64] | None = None,
     max_iter: int = MAX_ITER,
 ) -> Mixture:
     """A mixture after EM from labels (N,) or responsibilities (N, K).
@@ -117,12 +118,14 @@ def fit_mixture(
     Parameters
     ----------
     points : ndarray of shape (N, D)
-        Of about unit variance and zero mean, since :data:`REGULARIZATION` is added to variances.
+        Of about unit variance and zero mean.
     labels : ndarray of shape (N,) or (N, K)
     n_components : int
         K.
     kind : {'full', 'tied', 'diag'}, default='full'
         Of covariances, as scikit-learn's ``covariance_type``.
+    floor : ndarray of shape (D,), optional
+        Added to the variances; :data:`REGULARIZATION` by default.
     max_iter : int
         EM ends before where the mean log-likelihood rises by less than :data:`TOLERANCE`.
 
@@ -130,7 +133,7 @@ def fit_mixture(
     -------
     Mixture
     """
-    D = points.shape[1]
+    floor = np.full(points.shape[1], REGULARIZATION) if floor is None else floor
     features = _features(points, kind)
     if labels.ndim == 2:
         responsibilities = np.asarray(labels, dtype=np.float64)
@@ -138,7 +141,7 @@ def fit_mixture(
         responsibilities = members(labels.astype(np.intp), n_components).toarray()
     bound, coefficients = -np.inf, np.empty(0)
     for _ in range(max_iter):
-        coefficients = _coefficients(*_moments(features, responsibilities, D, kind))
+        coefficients = _coefficients(*_moments(features, responsibilities, floor, kind))
         before, (bound, responsibilities) = bound, _expect(features @ coefficients)
         if bound - before < TOLERANCE:
             break

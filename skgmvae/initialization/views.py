@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import members
 
-__all__ = ["compress_outliers", "dequantize", "find_heaped", "standardize", "whiten", "whiten_within"]
+__all__ = [
+    "compress_outliers",
+    "dequantize",
+    "find_heaped",
+    "rounding_variance",
+    "standardize",
+    "whiten",
+    "whiten_within",
+]
 
 # round numbers, set on simulated tables only
 FAR = 10.0  # robust standard deviations from the median, beyond which values are compressed
@@ -99,6 +107,20 @@ def dequantize(column: NDArray[np.float64], random_state: np.random.RandomState)
     drawn = random_state.uniform(low[index], high[index])
     is_heap = np.full(len(values), True) if _has_few_values(counts) else counts >= HEAP * len(column)
     return np.where(is_heap[index], drawn, column)
+
+
+def rounding_variance(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """h² / 12 of columns of few values, h the median distance between these; 0 of other columns (Sheppard 1898).
+
+    A normal distribution within such values has no density; of variances smaller than this, a mixture's likelihood
+    would reward clusters in which a column is constant.
+    """
+    variances = np.zeros(points.shape[1])
+    for d, column in enumerate(points.T):
+        values, counts = np.unique(column, return_counts=True)
+        if len(values) > 1 and _has_few_values(counts):
+            variances[d] = np.median(np.diff(values)) ** 2 / 12.0
+    return variances
 
 
 def _keep_related(
