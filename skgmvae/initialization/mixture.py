@@ -1,7 +1,8 @@
 """Gaussian mixtures fitted from given clusters, quick enough to be begun from many.
 
 EM on sufficient statistics: with features φ(x) = (1, x, x xᵀ) the log joint is φ(x) times a matrix of one column per
-component, and the moments are the responsibilities times φ(x). Both are matrix products.
+component, and the moments are the responsibilities times φ(x). Both are matrix products, much quicker than a loop over
+components.
 """
 
 import math
@@ -27,8 +28,6 @@ class Mixture(NamedTuple):
     Attributes
     ----------
     kind : {'full', 'tied', 'diag'}
-    coefficients : ndarray of shape (F, K)
-        The log joint of a sample is its features times these.
     responsibilities : ndarray of shape (N, K)
         Of the samples it was fitted to.
     bound : float
@@ -36,7 +35,6 @@ class Mixture(NamedTuple):
     """
 
     kind: str
-    coefficients: NDArray[np.float64]
     responsibilities: NDArray[np.float64]
     bound: float
 
@@ -54,12 +52,17 @@ def n_parameters(kind: str, n_components: int, n_features: int) -> int:
 
 
 def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    """(1, x, x²) for diagonal covariances, else (1, x, x_i x_j for i ≤ j)."""
-    N, D = points.shape
+    """(1, x, x_i x_j for i ≤ j) for full covariances, (1, x, x²) for diagonal ones, and (1, x) for tied ones.
+
+    The quadratic term of tied ones is the same for all components: it is added to the log-likelihood.
+    """
+    ones = np.ones((len(points), 1))
+    if kind == "tied":
+        return np.hstack([ones, points])
     if kind == "diag":
-        return np.hstack([np.ones((N, 1)), points, points**2])
-    i, j = np.triu_indices(D)
-    return np.hstack([np.ones((N, 1)), points, points[:, i] * points[:, j]])
+        return np.hstack([ones, points, points**2])
+    i, j = np.triu_indices(points.shape[1])
+    return np.hstack([ones, points, points[:, i] * points[:, j]])
 
 
 def information_criterion(mixture: Mixture, n_features: int) -> float:
@@ -70,38 +73,50 @@ def information_criterion(mixture: Mixture, n_features: int) -> float:
 
 
 def _moments(
-    features: NDArray[np.float64], responsibilities: NDArray[np.float64], floor: NDArray[np.float64], kind: str
+    features: NDArray[np.float64], responsibilities: NDArray[np.float64], n_features: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Counts (K,), means (K, D) and covariances (K, D, D), or variances (K, D) of diagonal ones."""
-    D, sums = len(floor), responsibilities.T @ features
+    """Counts (K,), and means (K, D) and mean squares and products (K, F − D − 1) of the features."""
+    D, sums = n_features, responsibilities.T @ features
     counts = sums[:, 0] + LEAST_COUNT
-    means, second = sums[:, 1 : D + 1] / counts[:, None], sums[:, D + 1 :] / counts[:, None]
+    return counts, sums[:, 1 : D + 1] / counts[:, None], sums[:, D + 1 :] / counts[:, None]
+
+
+def _maximize(
+    features: NDArray[np.float64],
+    responsibilities: NDArray[np.float64],
+    floor: NDArray[np.float64],
+    kind: str,
+    total: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The matrix (F, K) of log π + log N as a linear function of the features, and the precision of tied ones.
+
+    Parameters
+    ----------
+    total : ndarray of shape (D, D)
+        Mean of x xᵀ over all samples, of which the tied covariance is what lies within components.
+    """
+    D = len(floor)
+    counts, means, squares = _moments(features, responsibilities, D)
+    shares, precision = counts / counts.sum(), np.zeros((D, D))
     if kind == "diag":
-        return counts, means, np.maximum(second - means**2, 0.0) + floor
-    covariances = np.empty((len(counts), D, D))
-    i, j = np.triu_indices(D)
-    covariances[:, i, j] = covariances[:, j, i] = second - means[:, i] * means[:, j]
-    if kind == "tied":
-        covariances[:] = np.einsum("k,kij->ij", counts / counts.sum(), covariances)
-    covariances[:, range(D), range(D)] += floor
-    return counts, means, covariances
-
-
-def _coefficients(
-    counts: NDArray[np.float64], means: NDArray[np.float64], covariances: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The matrix (F, K) of log π + log N as a linear function of the features."""
-    D, log_weights = means.shape[1], np.log(counts / counts.sum())
-    if covariances.ndim == 2:
-        linear, quadratic = means / covariances, -0.5 / covariances
-        log_determinants = np.log(covariances).sum(1)
+        variances = np.maximum(squares - means**2, 0.0) + floor
+        linear, quadratic = means / variances, -0.5 / variances
+        log_determinants = np.log(variances).sum(1)
+    elif kind == "tied":
+        covariance = total - (means.T * shares) @ means + np.diag(floor)
+        precision = np.linalg.inv(covariance)
+        linear, quadratic = means @ precision, np.empty((len(counts), 0))
+        log_determinants = np.full(len(counts), np.linalg.slogdet(covariance)[1])
     else:
+        i, j = np.triu_indices(D)
+        covariances = np.empty((len(counts), D, D))
+        covariances[:, i, j] = covariances[:, j, i] = squares - means[:, i] * means[:, j]
+        covariances += np.diag(floor)
         precisions, log_determinants = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
         linear = np.einsum("kij,kj->ki", precisions, means)
-        i, j = np.triu_indices(D)
         quadratic = np.where(i == j, -0.5, -1.0) * precisions[:, i, j]
-    constant = log_weights - 0.5 * (log_determinants + D * np.log(2.0 * np.pi) + (means * linear).sum(1))
-    return np.hstack([constant[:, None], linear, quadratic]).T
+    constant = np.log(shares) - 0.5 * (log_determinants + D * np.log(2.0 * np.pi) + (means * linear).sum(1))
+    return np.hstack([constant[:, None], linear, quadratic]).T, precision
 
 
 def fit_mixture(
@@ -139,13 +154,14 @@ def fit_mixture(
         responsibilities = np.asarray(labels, dtype=np.float64)
     else:
         responsibilities = members(labels.astype(np.intp), n_components).toarray()
-    bound, coefficients = -np.inf, np.empty(0)
+    bound, total = -np.inf, points.T @ points / len(points)
     for _ in range(max_iter):
-        coefficients = _coefficients(*_moments(features, responsibilities, floor, kind))
+        coefficients, precision = _maximize(features, responsibilities, floor, kind, total)
         before, (bound, responsibilities) = bound, _expect(features @ coefficients)
+        bound -= 0.5 * float((precision * total).sum())
         if bound - before < TOLERANCE:
             break
-    return Mixture(kind, coefficients, responsibilities, bound)
+    return Mixture(kind, responsibilities, bound)
 
 
 def _expect(log_joint: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

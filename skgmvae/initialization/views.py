@@ -29,6 +29,7 @@ HEAP = 0.2  # … any column is heaped at a value of this share of the samples, 
 RELATED = 0.1  # autocorrelation over neighbors in the other columns, from which a column is related to these, …
 SIGNIFICANT = 4.0  # … and in standard errors
 COARSE = 0.2  # probability that two samples have equal values, below which a column is a rounded continuous one
+DUPLICATES = 0.1  # share of equal samples, from which columns are made continuous that all are heaped
 DEPENDENT = 0.05  # mean log ratio of neighbor distances, from which columns depend on each other
 N_NEIGHBORS = 10
 MAX_SEARCHED = 5_000  # samples on which columns are compared
@@ -41,7 +42,8 @@ def standardize(X: NDArray[np.float64], random_state: np.random.RandomState) -> 
     Outliers are compressed (:func:`compress_outliers`). Beside continuous columns, those of few values (flags, one-hot
     and ordinal columns, zero-inflated ones) make heaps of samples at distance zero, which a neighbor graph or a mixture
     takes for clusters: they are made continuous (:func:`dequantize`), or left out where the continuous columns depend
-    on each other but say nothing about them.
+    on each other but say nothing about them. If all columns are heaped, they are made continuous where many samples
+    are equal.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ def standardize(X: NDArray[np.float64], random_state: np.random.RandomState) -> 
     heaped = find_heaped(X)
     if heaped.any() and not heaped.all():
         X = np.hstack([X[:, ~heaped], _keep_related(X, heaped, random_state)])
+    elif heaped.all() and len(np.unique(X, axis=0)) < (1.0 - DUPLICATES) * len(X):
+        X = np.stack([dequantize(column, random_state) for column in X.T], axis=1)
     return _scale(compress_outliers(X))
 
 
