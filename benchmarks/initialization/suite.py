@@ -28,7 +28,7 @@ from data import load
 
 from skgmvae.initialization.candidates import find_candidates
 from skgmvae.initialization.choice import Thresholds, choose_clusters, choose_name, weigh
-from skgmvae.initialization.views import standardize
+from skgmvae.initialization.views import make_views
 
 SMALL = ("iris", "wine", "breast_cancer", "digits", "moons", "circles", "blobs", "aniso")
 GRID = {
@@ -75,9 +75,9 @@ def run(data_dir, batteries, seeds, out):
 def indices_on_grid(X, labels, seed):
     """Adjusted Rand index for each combination of thresholds."""
     random_state, K = np.random.RandomState(seed), len(np.unique(labels))
-    points = standardize(np.asarray(X, dtype=np.float64), random_state)
-    found = find_candidates(points, K, random_state)
-    evidence = weigh(points, found, K)
+    views = make_views(np.asarray(X, dtype=np.float64), random_state)
+    found = find_candidates(views, K, random_state)
+    evidence = weigh(views.continuous, found, K)
     index = {name: adjusted_rand_score(labels, of_name) for name, of_name in found.labels.items()}
     grid = (Thresholds(**dict(zip(GRID, values, strict=True))) for values in itertools.product(*GRID.values()))
     return {thresholds: index[choose_name(found, evidence, thresholds)] for thresholds in grid}

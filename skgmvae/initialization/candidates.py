@@ -14,7 +14,7 @@ from skgmvae.initialization.neighbor_graph import Neighbors, connected_graph, fi
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.spectral import partition_graph
-from skgmvae.initialization.views import rounding_variance, whiten
+from skgmvae.initialization.views import Views, rounding_variance, whiten
 
 __all__ = ["Candidates", "find_candidates"]
 
@@ -67,13 +67,13 @@ class Candidates(NamedTuple):
     is_wide: bool
 
 
-def find_candidates(points: NDArray[np.float64], n_clusters: int, random_state: np.random.RandomState) -> Candidates:
+def find_candidates(views: Views, n_clusters: int, random_state: np.random.RandomState) -> Candidates:
     """Partitions by trees, graph, k-means and mixtures; in many features without trees.
 
     Parameters
     ----------
-    points : ndarray of shape (N, D)
-        Standardized.
+    views : Views
+        Of N samples and D features.
     n_clusters : int
         K, with 1 < K < N − 1.
     random_state : RandomState
@@ -82,18 +82,19 @@ def find_candidates(points: NDArray[np.float64], n_clusters: int, random_state: 
     -------
     Candidates
     """
-    (N, D), K = points.shape, n_clusters
+    (points, exact), K = views, n_clusters
+    N, D = points.shape
     is_wide = N / K < D * (D + 3) / 2
     neighbors = find_neighbors(points, N_NEIGHBORS)
     from_trees, gap = ({}, 1.0) if is_wide else _cut_trees(points, neighbors, K)
     of_graph = partition_graph(connected_graph(points, neighbors, K), K, random_state)
     graph_name = next(iter(of_graph))
     labels = from_trees | of_graph | {"kmeans": fit_kmeans(points, K, random_state, n_init=N_KMEANS)[0]}
-    floor = REGULARIZATION + rounding_variance(points)
-    mixtures = _fit_mixtures(points, labels, K, floor, random_state)
+    floor = REGULARIZATION + rounding_variance(exact)
+    mixtures = _fit_mixtures(exact, labels, K, floor, random_state)
     best = max(mixtures, key=lambda kind: information_criterion(mixtures[kind], D))
     labels |= {f"{kind} mixture": mixture.labels for kind, mixture in mixtures.items()}
-    merged, gain = _merge_components(points, mixtures[best], floor, random_state)
+    merged, gain = _merge_components(exact, mixtures[best], floor, random_state)
     trees = tuple(name for name in from_trees if name != "single linkage")
     return Candidates(
         labels=labels | merged,

@@ -12,7 +12,7 @@ from skgmvae.initialization.candidates import N_LINKED, Candidates, find_candida
 from skgmvae.initialization.information import information_kept
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import fit_kmeans, members
-from skgmvae.initialization.views import standardize, whiten_within
+from skgmvae.initialization.views import Views, make_views, whiten_within
 
 __all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
 
@@ -115,19 +115,21 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
         Of N ≤ K + 1 samples, or no more than K that differ, k-means.
     """
     K = n_components
-    points = standardize(X, random_state)
+    views = make_views(X, random_state)
+    points = views.continuous
     if K == 1 or len(points) <= K + 1 or len(np.unique(points, axis=0)) <= K:
         labels = fit_kmeans(points, K, random_state)[0]
         return ClusterChoice("kmeans", labels, np.eye(K)[labels], {"kmeans": labels})
     if len(points) <= MAX_SAMPLES:
-        return _choose(points, K, random_state)
+        return _choose(views, K, random_state)
     some = random_state.choice(len(points), MAX_SAMPLES, replace=False)
-    return _spread(_choose(points[some], K, random_state), points[some], points)
+    few = Views(points[some], views.exact[some])
+    return _spread(_choose(few, K, random_state), few.continuous, points)
 
 
-def _choose(points: NDArray[np.float64], n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
-    found = find_candidates(points, n_clusters, random_state)
-    name = choose_name(found, weigh(points, found, n_clusters))
+def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
+    found = find_candidates(views, n_clusters, random_state)
+    name = choose_name(found, weigh(views.continuous, found, n_clusters))
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]

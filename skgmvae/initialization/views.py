@@ -4,6 +4,8 @@ A table of continuous columns without wild values is standardized and nothing el
 values, and columns of few values, from hiding the clusters of the other columns.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,6 @@ __all__ = [
     "dequantize",
     "find_heaped",
     "rounding_variance",
-    "standardize",
     "whiten",
     "whiten_within",
 ]
@@ -36,14 +37,28 @@ MAX_SEARCHED = 5_000  # samples on which columns are compared
 LEAST_VARIANCE = 1e-6  # of a principal component, relative to the largest, to be whitened
 
 
-def standardize(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
+class Views(NamedTuple):
     """Columns of zero mean and unit variance, constant ones left out.
 
+    Attributes
+    ----------
+    continuous : ndarray of shape (N, L)
+        For neighbors: columns of few values may be made continuous.
+    exact : ndarray of shape (N, L)
+        For mixtures: the same columns as they are. Both are equal where no column has few values.
+    """
+
+    continuous: NDArray[np.float64]
+    exact: NDArray[np.float64]
+
+
+def make_views(X: NDArray[np.float64], random_state: np.random.RandomState) -> Views:
+    """Standardized columns, robust to outliers and to columns of few values.
+
     Outliers are compressed (:func:`compress_outliers`). Beside continuous columns, those of few values (flags, one-hot
-    and ordinal columns, zero-inflated ones) make heaps of samples at distance zero, which a neighbor graph or a mixture
-    takes for clusters: they are made continuous (:func:`dequantize`), or left out where the continuous columns depend
-    on each other but say nothing about them. If all columns are heaped, they are made continuous where many samples
-    are equal.
+    and ordinal columns, zero-inflated ones) make heaps of samples at distance zero, which a neighbor graph takes for
+    clusters: they are made continuous (:func:`dequantize`), or left out where the continuous columns depend on each
+    other but say nothing about them. If all columns are heaped, they are made continuous where many samples are equal.
 
     Parameters
     ----------
@@ -53,18 +68,22 @@ def standardize(X: NDArray[np.float64], random_state: np.random.RandomState) -> 
 
     Returns
     -------
-    ndarray of shape (N, L)
+    Views
         L ≤ D; a single column of zeros if all are constant.
     """
     X = X[:, np.ptp(X, axis=0) > 0.0]
     if X.shape[1] == 0:
-        return np.zeros((len(X), 1))
+        return Views(np.zeros((len(X), 1)), np.zeros((len(X), 1)))
     heaped = find_heaped(X)
-    if heaped.any() and not heaped.all():
-        X = np.hstack([X[:, ~heaped], _keep_related(X, heaped, random_state)])
-    elif heaped.all() and len(np.unique(X, axis=0)) < (1.0 - DUPLICATES) * len(X):
-        X = np.stack([dequantize(column, random_state) for column in X.T], axis=1)
-    return _scale(compress_outliers(X))
+    if not heaped.any() or (heaped.all() and len(np.unique(X, axis=0)) >= (1.0 - DUPLICATES) * len(X)):
+        points = _scale(compress_outliers(X))
+        return Views(points, points)
+    if not heaped.all():
+        kept = ~heaped
+        kept[heaped] = _find_kept(X, heaped, random_state)
+        X, heaped = X[:, kept], heaped[kept]
+    columns = [dequantize(x, random_state) if is_heaped else x for x, is_heaped in zip(X.T, heaped, strict=True)]
+    return Views(_scale(compress_outliers(np.stack(columns, axis=1))), _scale(compress_outliers(X)))
 
 
 def _scale(X: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,17 +146,17 @@ def rounding_variance(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return variances
 
 
-def _keep_related(
+def _find_kept(
     X: NDArray[np.float64], heaped: NDArray[np.bool_], random_state: np.random.RandomState
-) -> NDArray[np.float64]:
-    """Heaped columns made continuous, without those that the other columns say nothing about."""
+) -> NDArray[np.bool_]:
+    """Which of the heaped columns are kept: those that the other columns say something about, if these depend."""
     columns = X[:, heaped]
     some = random_state.permutation(len(X))[:MAX_SEARCHED]
     others = _scale(compress_outliers(X[some][:, ~heaped]))
     distances, indices = find_neighbors(others, N_NEIGHBORS)
-    if _depend(others, distances, random_state):
-        columns = columns[:, _are_related(X[some][:, heaped], indices) | _are_rounded(columns)]
-    return np.stack([dequantize(column, random_state) for column in columns.T], axis=1) if columns.size else columns
+    if not _depend(others, distances, random_state):
+        return np.ones(columns.shape[1], dtype=bool)
+    return _are_related(columns[some], indices) | _are_rounded(columns)
 
 
 def _are_rounded(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
