@@ -7,9 +7,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
-from skgmvae.initialization.dcsbm import Links, fit_dcsbm, local_search, make_partition, split_merge
+from skgmvae.initialization.dcsbm import fit_dcsbm, local_search, split_merge
 from skgmvae.initialization.genie import cut_with_gini, gini_index
 from skgmvae.initialization.information import information_kept, link_information, merge_cheapest
+from skgmvae.initialization.links import Links, make_partition
 from skgmvae.initialization.lumbermark import cut_limbs
 from skgmvae.initialization.neighbor_graph import MAX_NEIGHBORS, connected_graph, find_neighbors, self_tuned_graph
 from skgmvae.initialization.spanning_tree import _sparse_tree, spanning_tree

