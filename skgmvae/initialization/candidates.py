@@ -84,7 +84,7 @@ def find_candidates(views: Views, n_clusters: int, random_state: np.random.Rando
     """
     (points, exact), K = views, n_clusters
     N, D = points.shape
-    is_wide = N / K < D * (D + 3) / 2
+    is_wide = _is_wide(N, D, K)
     neighbors = find_neighbors(points, N_NEIGHBORS)
     from_trees, gap = ({}, 1.0) if is_wide else _cut_trees(points, neighbors, K)
     of_graph = partition_graph(connected_graph(points, neighbors, K), K, random_state)
@@ -119,6 +119,11 @@ def _cut_trees(points: NDArray[np.float64], neighbors: Neighbors, n_clusters: in
     return labels, float(cut / kept) if kept > 0.0 else np.inf
 
 
+def _is_wide(n_samples: int, n_features: int, n_clusters: int) -> bool:
+    """Whether a component with a full covariance has more parameters than samples."""
+    return n_samples / n_clusters < n_features * (n_features + 3) / 2
+
+
 def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
     """Kinds of covariance that so many samples and features allow."""
     if n_features == 1:
@@ -137,11 +142,16 @@ def _fit_mixtures(
 ) -> dict[str, Mixture]:
     """The mixture of highest bound of each kind, begun from the given labels and from k-means."""
     (N, D), K = points.shape, n_clusters
-    starts = [found for found in labels.values() if np.bincount(found, minlength=K).min() > 0]
-    starts += [fit_kmeans(points, K, random_state)[0] for _ in range(N_KMEANS)]
+    given = [found for found in labels.values() if np.bincount(found, minlength=K).min() > 0]
     white = whiten(points)
-    starts += [fit_kmeans(white, K, random_state)[0] for _ in range(N_WHITENED)]
-    return {kind: _best_mixture(points, starts, K, kind, floor) for kind in _kinds(N, D, K)}
+    drawn = [fit_kmeans(points, K, random_state)[0] for _ in range(N_KMEANS)]
+    drawn += [fit_kmeans(white, K, random_state)[0] for _ in range(N_WHITENED)]
+    mixtures = {}
+    for kind in _kinds(N, D, K):
+        # with more parameters than samples per component, a bound that is higher by chance says nothing
+        starts = given if given and kind == "full" and _is_wide(N, D, K) else given + drawn
+        mixtures[kind] = _best_mixture(points, starts, K, kind, floor)
+    return mixtures
 
 
 def _best_mixture(
