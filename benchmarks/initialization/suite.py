@@ -9,7 +9,7 @@ the choice are chosen anew on the other batteries of the suite, from a coarse gr
 
 The reference labels serve for the measurement only, but for the default thresholds: these were chosen by hand with the
 labels of the batteries fcps, graves and sipu, of the small data sets, of simulated tables, and of three further ones
-(crabs, penguins, biopsy) in sight. So were the candidates and the order of the rules, which the grid leaves as they are.
+(crabs, penguins, biopsy) in sight. So were the candidates and the order of the rules, which the grid leaves unchanged.
 """
 
 import argparse
