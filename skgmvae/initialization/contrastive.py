@@ -16,7 +16,7 @@ from skgmvae.data.batches import take_rows
 from skgmvae.data.lazy import Samples, empty_or_memmap, iter_chunks
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.augmentation import augment
-from skgmvae.initialization.graph import N_NEIGHBORS, find_neighbors
+from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, find_neighbors
 from skgmvae.initialization.representations import hog, principal_components, subsample
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype
@@ -91,7 +91,7 @@ def fit_contrastive_weights(
     with show_phase("contrastive features", verbose, n_steps, "step") as show:
         encoder = ImageEncoder(image_shape, random.on("cpu")).to(target)
         representation = principal_components(hog(encoder, image_shape), X, random_state, target)
-        neighbors = torch.from_numpy(find_neighbors(representation.transform(X, target), N_NEIGHBORS)[1])
+        neighbors = torch.from_numpy(find_neighbors(representation.transform(X, target), N_NEIGHBORS).indices)
         optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=n_steps)
         rows = cast(Tensor, _load(X).on(target).rows)  # not lazy: _load has read them

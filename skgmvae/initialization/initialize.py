@@ -23,7 +23,7 @@ from skgmvae.initialization.representations import (
     principal_components,
     subsample,
 )
-from skgmvae.initialization.strategies import Views, choose_responsibilities, propagate
+from skgmvae.initialization.strategies import Representations, choose_responsibilities, propagate
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import RandomStream
@@ -132,7 +132,7 @@ def initialize_model(
 def _find_responsibilities(
     samples: Samples,
     labels: NDArray[np.float64] | None,
-    views: Views,
+    views: Representations,
     seen: _Points,
     config: InitConfig,
     n_components: int,
@@ -180,10 +180,10 @@ def _represent(
     embedded: _Points,
     config: InitConfig,
     random_state: np.random.RandomState,
-) -> tuple[Views, _Points]:
-    """Views of the samples for the choice of clusters, and the one in which further samples are compared."""
+) -> tuple[Representations, _Points]:
+    """The representations for the choice of clusters, and the one in which further samples are compared."""
     device, image_shape = config.device, config.image_shape
-    views = Views(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
+    views = Representations(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
     if config.encoder is not None:
         features = contrastive_features(config.encoder)
         points = features.transform(samples, device)
@@ -192,7 +192,7 @@ def _represent(
         return views, embedded
     if image_shape is None and samples.shape[1] <= MAX_INPUT_FEATURES:
         points = inputs(autoencoder).transform(samples, device)
-        return views._replace(inputs=points), _Points(inputs(autoencoder), points)
+        return views._replace(inputs=samples[: len(samples)]), _Points(inputs(autoencoder), points)
     pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
     principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)
