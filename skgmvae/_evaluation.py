@@ -30,6 +30,8 @@ __all__ = [
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 CHUNK_VALUES_OFF_CPU = 2**24  # other devices gain by larger products: 128 MiB
 
+# samples of a typical step: the number of threads, and with it the last digits, depends on the network alone
+SAMPLES_AT_ONCE = 256
 N_MEAN_DRAWS = 128  # draws per component behind means_
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -149,7 +151,7 @@ def map_chunks(
     target = next(model.parameters()).device
     size = chunk_rows(model, n_copies)
     dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
-    with limit_threads(min(size, len(X)) * n_copies * count_weights(model)):
+    with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
         for first, chunk in iter_chunks(X, size):
             rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
             result = method(model, rows).numpy(force=True)
@@ -191,7 +193,7 @@ def generate_chunks(
     n_networks = getattr(model, "n_networks", 1)  # of which a row passes its own
     size = chunk_rows(model) * n_networks
     n_parts = math.ceil(len(labels) / size)
-    with limit_threads(min(size, len(labels)) * count_weights(model)):
+    with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
         for first in range(n_parts):
             part = slice(first, None, n_parts)
             fixed = {name: torch.from_numpy(values[part]).to(there) for name, values in latents.items()}
