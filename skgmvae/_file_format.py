@@ -29,7 +29,7 @@ SKOPS_TYPES = (
     "skgmvae.training.net.ELBONet",
     "skgmvae.training.objective.NegativeELBO",
     "torch.optim.adam.Adam",
-    "skgmvae.training.pretraining.Architecture",
+    "skgmvae.training.config.Architecture",
     "skorch.dataset.Dataset",
     "skorch.history.History",
     "skorch.setter.optimizer_setter",
