@@ -87,7 +87,7 @@ LOG_WEIGHTS = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log()
 
 @pytest.mark.parametrize("scale", [1e-3, 0.3, 5.0])
 @pytest.mark.parametrize("min_information", [0.0, 0.2, 0.6, 1.0])
-def test_sharpen_puts_the_divergence_on_the_floor_and_nowhere_else(min_information, scale):
+def test_temper_posterior_puts_the_divergence_on_the_floor_and_nowhere_else(min_information, scale):
     g = draw(200, 3, seed=1, scale=scale) + 50.0
     log_q, temperature = temper_posterior(g, LOG_WEIGHTS, min_information)
 
@@ -114,7 +114,7 @@ def test_sharpen_puts_the_divergence_on_the_floor_and_nowhere_else(min_informati
 
 
 @pytest.mark.parametrize("min_information", [0.0, 0.2, 0.6, 1.0])
-def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information):
+def test_temper_posterior_maximizes_the_hinged_objective_over_the_simplex(min_information):
     g = torch.cat([draw(4, 3, seed=2, scale=scale) for scale in (1e-2, 0.3, 1.0, 3.0)])
 
     def hinged_objective(q):
@@ -133,7 +133,7 @@ def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information
     assert (attained <= best_on_grid + 2e-3).all()  # what a grid of step 1/200 can miss
 
 
-def test_sharpen_survives_extreme_float32():
+def test_temper_posterior_survives_extreme_float32():
     g = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [1e-30, 0.0, 0.0], [0.0, 1e4, -1e4], [-1e30, 1e30, 0.0]])
     for min_information in (0.1, 0.5, 1.09):
         log_q, temperature = temper_posterior(g, LOG_WEIGHTS.float(), min_information)

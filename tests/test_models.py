@@ -148,7 +148,7 @@ def test_generate_is_seeded_by_its_generator_alone(make_model, likelihood, image
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_start_from_survives_a_component_without_rows(make_model):
+def test_initialize_from_survives_a_component_without_rows(make_model):
     model, x = make_model(), draw_rows(N, 5)
     responsibilities = torch.zeros(N, K, dtype=torch.float64)
     responsibilities[:4, 0] = responsibilities[4:, 1] = 1.0

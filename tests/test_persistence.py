@@ -85,11 +85,11 @@ def test_no_damaged_file_is_loaded(saved, tmp_path):
         if trial % 4 == 0:
             damaged = damaged[: rng.integers(len(content))]
         elif trial % 4 == 1:
-            place = rng.integers(len(content))
-            damaged[place : place + 8] = rng.bytes(8)
+            position = rng.integers(len(content))
+            damaged[position : position + 8] = rng.bytes(8)
         else:  # a single bit; half of them in the header, which is the smaller part
-            place = rng.integers(len(content) if trial % 4 == 2 else 3000)
-            damaged[place] ^= 1 << rng.integers(8)
+            position = rng.integers(len(content) if trial % 4 == 2 else 3000)
+            damaged[position] ^= 1 << rng.integers(8)
         if bytes(damaged) == content:
             continue
         path.write_bytes(damaged)
