@@ -263,7 +263,7 @@ def test_initializations_share_the_features_and_so_do_numbers_of_components(few_
 
 
 def test_many_samples_are_initialized_from_some(made, monkeypatch):
-    monkeypatch.setattr(representations, "MAX_INIT_ROWS", 100)
+    monkeypatch.setattr(representations, "MAX_INIT_ROWS", 120)
     X, y = draw_bars()
     settings = {**QUICK, "max_iter": 4, "steps_per_iter": 1, "tol": 1e9}
     VAEEMClustering(3, init_params="contrastive", image_shape=SHAPE, **settings).fit(X)
