@@ -263,7 +263,7 @@ def test_all_epochs_clamped_keep_the_initial_clusters_and_can_converge(Estimator
         with pytest.warns(ConvergenceWarning, match="Increase max_iter"):
             model = make(Estimator, init_clamp=init_clamp, **settings).fit(touching)
         agreement.append(adjusted_rand_score(made[-1].responsibilities.argmax(1), model.labels_))
-    assert agreement[0] >= 0.9 and agreement[0] >= agreement[1], agreement
+    assert agreement[0] > 0.7 and agreement[0] > agreement[1] + 0.05, agreement
     converged = make(Estimator, init_clamp=1.0, **{**settings, "tol": 1e6}).fit(touching)
     assert converged.converged_ and converged.n_iter_ == 11  # ten epochs are compared with one
 
