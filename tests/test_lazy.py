@@ -10,6 +10,8 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
@@ -108,6 +110,50 @@ def test_slices_are_the_numbers_in_a_type_that_holds_them(write, dtype, tmp_path
     assert [first for first, _ in blocks] == list(range(0, N, rows.block_rows))
     indices = np.array([0, 3, 49, 50, 120, 599])
     np.testing.assert_array_equal(PickedRows(rows, indices)[1:6], X[indices[1:]])
+
+
+bounds = st.none() | st.integers(-70, 70)
+
+
+class Forward(Guarded):
+    """A file that is read in steps of one, and never backwards."""
+
+    def __getitem__(self, rows):
+        assert rows.step in (None, 1) and 0 <= rows.start <= rows.stop
+        return super().__getitem__(rows)
+
+
+@given(start=bounds, stop=bounds, step=st.none() | st.integers(-9, 9).filter(bool), n_rows=st.integers(1, 60))
+def test_slices_with_any_step_are_those_of_the_array(start, stop, step, n_rows):
+    X = np.arange(float(n_rows * D)).reshape(n_rows, D)
+    for array in (X, Guarded(X, n_rows)):
+        taken = LazyRows(array)[start:stop:step]
+        assert taken.dtype == X.dtype and taken.flags.writeable
+        np.testing.assert_array_equal(taken, X[start:stop:step])
+        assert not np.shares_memory(taken, X)
+
+
+@given(
+    n_rows=st.integers(1, 60),
+    block_rows=st.integers(1, 70),
+    size=st.integers(1, 70),
+    picked=st.lists(st.integers(0, 59), min_size=1, max_size=30, unique=True),
+    first=st.integers(0, 30),
+    last=st.integers(0, 40),
+)
+def test_picked_rows_and_chunks_are_those_of_the_array(n_rows, block_rows, size, picked, first, last):
+    X = np.arange(float(n_rows * D)).reshape(n_rows, D)
+    indices = np.array(sorted(i for i in picked if i < n_rows), dtype=int)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lazy, "BLOCK_BYTES", block_rows * D * X.itemsize)
+        rows = LazyRows(Forward(X, n_rows))
+        pieces = list(iter_chunks(rows, size))
+        assert [start for start, _ in pieces][:1] == [0] and all(0 < len(piece) <= size for _, piece in pieces)
+        np.testing.assert_array_equal(np.concatenate([piece for _, piece in pieces]), X)
+        assert all(np.array_equal(piece, X[start : start + len(piece)]) for start, piece in pieces)
+        if len(indices[first:last]):
+            np.testing.assert_array_equal(PickedRows(rows, indices)[first:last], X[indices[first:last]])
+            np.testing.assert_array_equal(PickedRows(X, indices)[first:last], X[indices[first:last]])
 
 
 def test_blocks_are_whole_chunks_of_the_file(small_blocks):

@@ -129,6 +129,106 @@ def test_sparse_matrices_say_what_to_do():
         make(VaDEClustering).fit(sparse.csr_array(X))
 
 
+# ---------------------------------------------------------------------------- arrays of other libraries
+
+EIGHTHS = np.round(8.0 * X) / 8.0  # which float16 and bfloat16 round, but to numbers that float32 has
+TENSORS = {
+    "float64": lambda x: x,
+    "float32": lambda x: x.float(),
+    "requires grad": lambda x: x.clone().requires_grad_(),
+    "part of a graph": lambda x: x.clone().requires_grad_() * 1.0,
+    "bfloat16": lambda x: x.bfloat16(),
+    "bfloat16 that requires grad": lambda x: x.bfloat16().requires_grad_(),
+    "float16": lambda x: x.half(),
+    "whole numbers": lambda x: x.round().int(),
+    "truth values": lambda x: x > 0.0,
+    "transposed": lambda x: x.T.contiguous().T,
+    "every other row": lambda x: x.repeat_interleave(2, 0)[::2],
+    "sparse": lambda x: x.to_sparse(),
+    "sparse rows": lambda x: x.to_sparse_csr(),
+    "of inference mode": lambda x: make_in_inference_mode(x),
+    "a parameter": lambda x: torch.nn.Parameter(x),
+    "negated lazily": lambda x: torch._neg_view(-x),
+}
+
+
+def make_in_inference_mode(x):
+    with torch.inference_mode():
+        return x.clone()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS)
+def test_tensors_are_taken_as_the_arrays_that_they_hold(change):
+    tensor = change(torch.from_numpy(EIGHTHS))
+    array = tensor.detach().to_dense().double().clone().numpy()
+    if tensor.dtype == torch.bool:
+        array = array.astype(bool)
+    model, expected = make(VaDEClustering).fit(tensor), make(VaDEClustering).fit(array)
+    assert model.lower_bounds_ == expected.lower_bounds_
+    for name in ("predict", "predict_proba", "score_samples", "transform", "reconstruct"):
+        np.testing.assert_array_equal(getattr(model, name)(tensor), getattr(expected, name)(array), err_msg=name)
+    model.partial_fit(tensor), expected.partial_fit(array)
+    assert model.lower_bounds_ == expected.lower_bounds_ and model.score(tensor) == expected.score(array)
+
+
+def pretend(module, name, **methods):
+    """An object of a class with this name, as if of that package."""
+    return type(name, (), {"__module__": module, **methods})()
+
+
+class OwnDataset(torch.utils.data.Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        return X[i]
+
+
+UNTAKEN = {
+    "AnnData": (pretend("anndata._core.anndata", "AnnData", shape=(40, 4)), "anndata AnnData.*pass X.X "),
+    "a polars LazyFrame": (pretend("polars.lazyframe.frame", "LazyFrame"), r"LazyFrame.*pass X.collect\(\)"),
+    "a Hugging Face dataset": (pretend("datasets.arrow_dataset", "Dataset"), r"datasets Dataset.*X.to_pandas\(\)"),
+    "several of these": (pretend("datasets.dataset_dict", "DatasetDict"), r"X\['train'\].to_pandas\(\)"),
+    "a stream of these": (pretend("datasets.iterable_dataset", "IterableDataset"), r"pandas.DataFrame\(list\(X\)\)"),
+    "Spark": (pretend("pyspark.sql.dataframe", "DataFrame"), r"X.toPandas\(\)"),
+    "a dask frame": (pretend("dask.dataframe.core", "DataFrame"), r"X.to_dask_array\(lengths=True\)"),
+    "an xarray dataset": (pretend("xarray.core.dataset", "Dataset"), r"xarray Dataset.*X.to_dataframe\(\)"),
+    "an array on a GPU": (pretend("cupy", "ndarray"), r"cupy ndarray.*X.get\(\)"),
+    "a frame on a GPU": (pretend("cudf.core.dataframe", "DataFrame"), r"X.to_pandas\(\)"),
+    "torch's Dataset": (OwnDataset(), r"torch Dataset.*numpy.stack\("),
+    "torch's TensorDataset": (torch.utils.data.TensorDataset(torch.zeros(40, 4)), r"torch Dataset.*numpy.stack\("),
+    "torch's DataLoader": (torch.utils.data.DataLoader(OwnDataset()), r"torch DataLoader.*numpy.concatenate"),
+    "a generator": (
+        (row for row in X),
+        r"X is a generator, which can be read only once; pass numpy.array\(list\(X\)\)",
+    ),
+    "a map": (map(list, X), r"X is a map, which can be read only once"),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), UNTAKEN.values(), ids=UNTAKEN)
+def test_what_is_no_array_says_which_call_makes_one(rows, message, fitted):
+    model = make(VaDEClustering)
+    before = dict(vars(model))
+    for call in (model.fit, model.partial_fit, fitted.predict, fitted.score_samples, fitted.partial_fit):
+        with pytest.raises(TypeError, match=f"(?s){message}"):
+            call(rows)
+    assert vars(model) == before
+
+
+def test_frames_and_arrays_of_like_names_are_taken():
+    class DataFrame(pd.DataFrame):
+        """A user's own."""
+
+    class Dataset(np.ndarray):
+        """No torch dataset."""
+
+    expected = make(VaDEClustering).fit(X).labels_
+    for rows in (DataFrame(FRAME), X.view(Dataset)):
+        np.testing.assert_array_equal(make(VaDEClustering).fit(rows).labels_, expected)
+
+
 # --------------------------------------------------------------------------------- after the fit
 
 
