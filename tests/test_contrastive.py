@@ -121,17 +121,17 @@ def test_augmentations_move_a_spot_no_farther_than_they_may(name, extent, monkey
         assert -1.05 < turns.min() < -0.9 and 0.9 < turns.max() < 1.05
 
 
-def test_what_is_hidden_is_a_rectangle_of_bounded_sides():
+def test_cutout_is_a_rectangle_of_bounded_sides():
     images = draw_images(200, 2, 28, 14)
     changed = cutout(images, torch.Generator())
-    hidden = changed != images
-    assert (hidden[:, 0] == hidden[:, 1]).all()
-    rows, columns = hidden[:, 0].any(2), hidden[:, 0].any(1)
-    assert (hidden[:, 0] == (rows[:, :, None] & columns[:, None, :])).all()
+    covered = changed != images
+    assert (covered[:, 0] == covered[:, 1]).all()
+    rows, columns = covered[:, 0].any(2), covered[:, 0].any(1)
+    assert (covered[:, 0] == (rows[:, :, None] & columns[:, None, :])).all()
     assert rows.sum(1).max() == 8 and columns.sum(1).max() == 4  # 2/7 of the sides
-    assert 0.5 < hidden[:, 0].any(2).any(1).float().mean() < 1.0  # narrow ones fall between pixels
+    assert 0.5 < covered[:, 0].any(2).any(1).float().mean() < 1.0  # narrow ones fall between pixels
     means = images.mean((2, 3), keepdim=True).expand_as(images)
-    torch.testing.assert_close(changed[hidden], means[hidden])
+    torch.testing.assert_close(changed[covered], means[covered])
 
 
 def test_the_border_goes_on_outside(monkeypatch):

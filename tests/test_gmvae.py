@@ -174,7 +174,7 @@ def test_more_draws_shrink_the_variance_of_the_gradient_in_proportion():
     assert 7.0 < variances[1] / variances[10] < 14.0
 
 
-def test_starts_at_the_moments_of_its_groups_whatever_w():
+def test_initialization_has_the_moments_of_its_groups_whatever_w():
     model = make_gmvae()
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(300) % K
@@ -217,7 +217,7 @@ def fitted(blobs, quick):
     return GMVAEClustering(3, style_dim=2, **{**quick, "pretrain_iter": 20, "max_iter": 20}).fit(blobs[0])
 
 
-def test_sample_with_the_style_held(fitted):
+def test_sample_with_a_given_style(fitted):
     X, y = fitted.sample(30, component=1, w=0.0, random_state=0)
     assert X.shape == (30, fitted.n_features_in_) and (y == 1).all()
     np.testing.assert_array_equal(fitted.sample(30, component=1, w=[0.0, 0.0], random_state=0)[0], X)
@@ -251,8 +251,8 @@ def test_random_initialization_keeps_the_random_weights(blobs, quick):
     assert bias.abs().max() <= bound and bias.abs().max() > 0.5 * bound
     assert (model.autoencoder.likelihood.log_variance <= np.log(0.1) + 1e-6).all()
     settings["init_params"] = "kmeans"
-    started = GMVAEClustering(4, **settings).fit(blobs[0]).net_.module_
-    assert started.prior.head.mean.bias.detach().abs().max() > 2.0 * bound
+    initialized = GMVAEClustering(4, **settings).fit(blobs[0]).net_.module_
+    assert initialized.prior.head.mean.bias.detach().abs().max() > 2.0 * bound
 
 
 @pytest.mark.parametrize("experiment, shape", [("synthetic", None), ("mnist", (1, 28, 28)), ("svhn", (3, 32, 32))])

@@ -98,7 +98,7 @@ def make(Estimator, quick, **settings):
 
 @each_file
 @each_dtype
-def test_slices_are_the_numbers_in_a_type_that_holds_them(write, dtype, tmp_path, small_blocks):
+def test_slices_are_the_numbers_in_a_type_that_has_them(write, dtype, tmp_path, small_blocks):
     X, _ = make_rows(dtype)
     array = write(tmp_path, X)
     assert is_better_read_lazily(array)

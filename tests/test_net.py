@@ -31,7 +31,7 @@ READS = ("item", "cpu", "tolist", "numpy", "__float__", "__int__", "__bool__", "
 
 
 @pytest.mark.parametrize("batches_per_read", [512, 2, 4])
-def test_history_holds_the_mean_of_every_term_once_per_epoch(batches_per_read, monkeypatch):
+def test_history_has_the_mean_of_every_term_once_per_epoch(batches_per_read, monkeypatch):
     monkeypatch.setattr(net_module, "BATCHES_PER_READ", batches_per_read)
     rows = draw_rows(43).abs()  # four batches of unequal size
     net, outcome = train_new(Columns(), make_config(2, 10, min_information=0.7), rows=rows, callbacks=[Watch()])

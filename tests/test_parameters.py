@@ -44,7 +44,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("check, arguments, parts", FAILURES.values(), ids=FAILURES)
-def test_message_holds_the_value_and_the_remedy(check, arguments, parts):
+def test_message_has_the_value_and_the_remedy(check, arguments, parts):
     with pytest.raises(ValueError) as error:
         check(*arguments)
     for part in parts:
@@ -117,17 +117,17 @@ def test_numbers_of_any_of_numpys_types_are_those_of_python(Estimator, whole, re
     settings |= {"steps_per_iter": 3, "pretrain_hidden_layer_sizes": (4,)} if Estimator is VAEEMClustering else {}
     settings |= {"style_dim": 2} if Estimator is GMVAEClustering else {}
     plain = make(Estimator, **settings)
-    numpy_s = Estimator(**{name: in_numpy(value, whole, real) for name, value in plain.get_params().items()})
-    assert type(numpy_s.n_components) is whole and type(numpy_s.tol) is real
-    plain.fit(X), numpy_s.fit(X)
-    np.testing.assert_array_equal(numpy_s.score_samples(X), plain.score_samples(X))
-    assert numpy_s.lower_bounds_ == plain.lower_bounds_
-    numpy_s.save(tmp_path / "model")
+    with_numpy = Estimator(**{name: in_numpy(value, whole, real) for name, value in plain.get_params().items()})
+    assert type(with_numpy.n_components) is whole and type(with_numpy.tol) is real
+    plain.fit(X), with_numpy.fit(X)
+    np.testing.assert_array_equal(with_numpy.score_samples(X), plain.score_samples(X))
+    assert with_numpy.lower_bounds_ == plain.lower_bounds_
+    with_numpy.save(tmp_path / "model")
     loaded = Estimator.load(tmp_path / "model")
     assert loaded.get_params() == plain.get_params()
-    np.testing.assert_array_equal(numpy_s.sample(whole(3))[0], loaded.sample(3)[0])
-    numpy_s.partial_fit(X), plain.partial_fit(X)
-    np.testing.assert_array_equal(numpy_s.predict_proba(X), plain.predict_proba(X))
+    np.testing.assert_array_equal(with_numpy.sample(whole(3), component=whole(1))[0], loaded.sample(3, component=1)[0])
+    with_numpy.partial_fit(X), plain.partial_fit(X)
+    np.testing.assert_array_equal(with_numpy.predict_proba(X), plain.predict_proba(X))
 
 
 # --------------------------------------------------------------- parameters that explain themselves

@@ -159,7 +159,7 @@ def make_in_inference_mode(x):
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS)
-def test_tensors_are_taken_as_the_arrays_that_they_hold(change):
+def test_tensors_are_taken_as_arrays_of_their_numbers(change):
     tensor = change(torch.from_numpy(EIGHTHS))
     array = tensor.detach().to_dense().double().clone().numpy()
     if tensor.dtype == torch.bool:
@@ -290,7 +290,7 @@ def test_samples_and_saving_before_fit(Estimator, tmp_path):
         make(Estimator).save(tmp_path / "model")
 
 
-def test_places_where_no_file_can_be(fitted, tmp_path):
+def test_paths_where_no_file_can_be(fitted, tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         fitted.save(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere; create it"):
