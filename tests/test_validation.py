@@ -172,6 +172,32 @@ def test_tensors_are_taken_as_arrays_of_their_numbers(change):
     assert model.lower_bounds_ == expected.lower_bounds_ and model.score(tensor) == expected.score(array)
 
 
+FRAMES = {
+    "columns reversed": lambda frame: frame[frame.columns[::-1]],
+    "rows reversed": lambda frame: frame[::-1],
+    "both reversed": lambda frame: frame.iloc[::-1, ::-1],
+    "rows of an index": lambda frame: frame.set_index(np.arange(40)[::-1]).sort_index(),
+    "columns of several types": lambda frame: frame.round().astype({"a": np.int8, "b": np.float32, "c": bool}),
+    "nullable numbers": lambda frame: frame.astype({"a": "Float64", "b": "Float32"}),
+    "float32": lambda frame: frame.astype(np.float32),
+    "of records": lambda frame: pd.DataFrame(frame.to_records(index=False)),
+    "transposed": lambda frame: frame.T.copy().T,
+}
+
+
+@pytest.mark.parametrize("change", FRAMES.values(), ids=FRAMES)
+def test_frames_are_taken_as_arrays_of_their_numbers(change):
+    frame = change(pd.DataFrame(EIGHTHS, columns=["a", "b", "c", "d"]))
+    array = np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
+    model, expected = make(VaDEClustering).fit(frame), make(VaDEClustering).fit(array)
+    assert model.lower_bounds_ == expected.lower_bounds_
+    assert model.feature_names_in_.tolist() == frame.columns.tolist()
+    for name in ("predict", "predict_proba", "score_samples", "transform", "reconstruct"):
+        np.testing.assert_array_equal(getattr(model, name)(frame), getattr(expected, name)(array), err_msg=name)
+    model.partial_fit(frame), expected.partial_fit(array)
+    assert model.lower_bounds_ == expected.lower_bounds_
+
+
 def pretend(module, name, **methods):
     """An object of a class with this name, as if of that package."""
     return type(name, (), {"__module__": module, **methods})()
