@@ -97,6 +97,15 @@ def test_buffers_cover_all_rows_and_share_the_batches(n_rows, small_blocks):
         assert [len(buffer) for buffer in buffers] == [len(buffer.indices()) for buffer in buffers]
 
 
+def test_a_longer_last_block_takes_no_other_buffer_s_batch(monkeypatch):
+    monkeypatch.setattr(lazy_module, "BLOCK_BYTES", 10 * D * 4)
+    monkeypatch.setattr(batches_module, "BUFFER_BYTES", 10 * D * 4)
+    rows = LazyRows(Guarded(np.zeros((114, D), np.float32)))  # ten blocks of 10, one of 14; two of them share a buffer
+    for seed in range(20):
+        n_batches = [buffer.n_batches for buffer in plan_buffers(rows, 10, RandomStream(seed))]
+        assert n_batches == [1] * 10
+
+
 @given(
     n_rows=st.integers(1, 300),
     batch_size=st.integers(1, 350),

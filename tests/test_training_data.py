@@ -151,6 +151,7 @@ KINDS = {
     "skewed": lambda rng, n: np.exp(2.0 * rng.normal(size=n)),
     "exactly so many": lambda rng, n: np.arange(n) % MAX_DISTINCT,
     "one too many": lambda rng, n: np.arange(n) % (MAX_DISTINCT + 1),
+    "one more at the end": lambda rng, n: np.append(np.arange(n - 1) % MAX_DISTINCT, 99),
     "sorted": lambda rng, n: np.sort(rng.normal(size=n)),
 }
 
