@@ -209,8 +209,12 @@ def _to_plain(value: Any) -> Any:
     """As JSON has it; None for what is an object."""
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, (np.bool_, Integral, Real)):
-        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, (list, tuple)):

@@ -120,24 +120,33 @@ def isolated() -> Iterator[None]:
 
 
 class _ThreadCount:
-    """PyTorch's number of threads, lowered by several fits at once and restored by the last of them."""
+    """PyTorch's number of threads: lowered by several fits at once, in threads of their own, and restored by each.
+
+    A new thread begins with what another has set last. What counts is therefore the number that the first found.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._n_users = 0
         self._found = 1
+        self._local = threading.local()
 
     def lower(self) -> None:
+        depth = getattr(self._local, "depth", 0)
         with self._lock:
             if self._n_users == 0:
                 self._found = torch.get_num_threads()
             self._n_users += 1
-        torch.set_num_threads(1)
+        self._local.depth = depth + 1
+        if depth == 0:
+            torch.set_num_threads(1)
 
     def restore(self) -> None:
+        self._local.depth -= 1
         with self._lock:
             self._n_users -= 1
-        torch.set_num_threads(self._found)
+        if self._local.depth == 0:
+            torch.set_num_threads(self._found)
 
 
 _thread_count = _ThreadCount()

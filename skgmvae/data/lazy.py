@@ -78,7 +78,8 @@ class LazyRows:
     def __getitem__(self, rows: slice) -> Array:
         wanted = range(*rows.indices(len(self)))
         if wanted.step == 1 or not wanted:
-            return self.read(rows, np.empty((len(wanted), self.shape[1]), self.dtype))
+            first = wanted.start if wanted else 0
+            return self.read(slice(first, first + len(wanted)), np.empty((len(wanted), self.shape[1]), self.dtype))
         # files do not go backwards, and some not in steps
         first, last = sorted((wanted[0], wanted[-1]))
         return self[first : last + 1][:: wanted.step]

@@ -80,7 +80,7 @@ def choose_responsibilities(
     if init_params != "auto":
         return init_params, STRATEGIES[init_params](points.embedding, K, random_state)
     if points.inputs is not None:
-        choice = choose_clusters(points.inputs.astype(np.float64), K, random_state)
+        choice = choose_clusters(points.inputs.astype(np.float64, order="C"), K, random_state)
         return f"{choice.name} of the inputs", choice.responsibilities
     if points.components is None:
         raise ValueError("'auto' needs inputs or principal components.")
