@@ -17,8 +17,8 @@ X, _ = load_digits(return_X_y=True)
 gmvae = GMVAEClustering(n_components=10, style_dim=2, tol=3.0, random_state=0).fit(X)
 
 # %%
-# On the left, w is fixed at zero and the Gaussian varies. On the right, w moves along its first axis, from three standard
-# deviations below zero to three above, and the mean of each component is decoded.
+# On the left, w is fixed at zero and the Gaussian varies. On the right, w moves along its first axis, from three
+# standard deviations below zero to three above, and the mean of each component is decoded.
 
 K, n_columns = 10, 9
 at_rest = np.concatenate([gmvae.sample(n_columns, component=c, w=0.0, random_state=0)[0] for c in range(K)])

@@ -3,8 +3,8 @@ GridSearchCV over K, M and λ
 ============================
 
 ``score`` is the mean log-likelihood of held-out samples and depends on neither M nor λ. Therefore
-:class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo samples M
-and the minimum information λ together.
+:class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo samples
+M and the minimum information λ together.
 """
 
 from tempfile import TemporaryDirectory
@@ -19,10 +19,10 @@ from skgmvae import VaDEClustering
 X, _ = make_blobs(600, centers=4.0 * np.eye(4), random_state=0)  # four clusters in four dimensions
 
 # %%
-# λ must be below log K for every K in the grid. ``memory`` caches the pretraining, which depends on none of the three, so
-# that each fold is pretrained once. Networks and epochs are small, so that the example takes seconds. With two latent
-# dimensions, fewer than the data have, the mixture rather than the decoder has to explain the clusters, and the score is
-# more informative about K.
+# λ must be below log K for every K in the grid. ``memory`` caches the pretraining, which depends on none of the three,
+# so that each fold is pretrained once. Networks and epochs are small, so that the example takes seconds. With two
+# latent dimensions, fewer than the data have, the mixture rather than the decoder has to explain the clusters, and the
+# score is more informative about K.
 
 grid = {"n_components": [2, 3, 4, 5], "n_mc_samples": [1, 4], "min_information": [0.0, 0.5]}
 with TemporaryDirectory() as folder:

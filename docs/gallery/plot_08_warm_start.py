@@ -2,7 +2,8 @@
 Continuing a fit: warm_start and partial_fit
 ============================================
 
-With ``warm_start=True``, ``fit`` continues the previous fit. ``partial_fit`` makes one pass over each block of a stream.
+With ``warm_start=True``, ``fit`` continues the previous fit. ``partial_fit`` makes one pass over each block of a
+stream.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,8 @@ X, _ = make_circle_arcs(10_000, random_state=0)
 held_out, _ = make_circle_arcs(1000, random_state=1)
 
 # %%
-# Three fits of twenty epochs. ``history_`` is continued. The step size schedule restarts with each fit and decays to zero,
-# so the result differs from that of a single fit of sixty epochs.
+# Three fits of twenty epochs. ``history_`` is continued. The step size schedule restarts with each fit and decays to
+# zero, so the result differs from that of a single fit of sixty epochs.
 
 warm = VaDEClustering(n_components=5, max_iter=20, warm_start=True, tol=0.0, random_state=0)
 for _ in range(3):
@@ -24,8 +25,8 @@ for _ in range(3):
 n_epochs = len(warm.history_["lower_bound"])
 
 # %%
-# Ten blocks of 1,000 samples. The first call determines the standardization, pretrains the autoencoder and initializes the
-# mixture with its block. Each further call is one pass over its block, with a constant step size.
+# Ten blocks of 1,000 samples. The first call determines the standardization, pretrains the autoencoder and initializes
+# the mixture with its block. Each further call is one pass over its block, with a constant step size.
 
 stream = VaDEClustering(n_components=5, random_state=0)
 scores = [stream.partial_fit(block).score(held_out) for block in np.split(X, 10)]

@@ -2,8 +2,8 @@
 Saving and loading
 ==================
 
-``save`` writes arrays and JSON to one file, and ``load`` reads it without executing anything in it. The loaded estimator
-makes the same predictions as the saved one, and can be trained further.
+``save`` writes arrays and JSON to one file, and ``load`` reads it without executing anything in it. The loaded
+estimator makes the same predictions as the saved one, and can be trained further.
 """
 
 from pathlib import Path

@@ -22,15 +22,15 @@ conv = VaDEClustering(
 print(f"accuracy {clustering_accuracy(digits, conv.labels_):.3f}")
 
 # %%
-# Each phase has at most twelve epochs, since convolutions are slow on a CPU. The first nine epochs of the training clamp the
-# initial responsibilities (``init_clamp=0.75``).
+# Each phase has at most twelve epochs, since convolutions are slow on a CPU. The first nine epochs of the training
+# clamp the initial responsibilities (``init_clamp=0.75``).
 
 HistoryDisplay.from_estimator(conv)
 plt.show()
 
 # %%
-# Reconstructions of the first ten samples of each component: the probability of ink at every pixel. Draws from the model
-# would be black and white, since a Bernoulli variable is 0 or 1.
+# Reconstructions of the first ten samples of each component: the probability of ink at every pixel. Draws from the
+# model would be black and white, since a Bernoulli variable is 0 or 1.
 
 first_rows = np.concatenate([np.flatnonzero(conv.labels_ == component)[:10] for component in range(10)])
 ComponentSamplesDisplay(conv.reconstruct(X[first_rows]), conv.labels_[first_rows], image_shape=(8, 8)).plot()
