@@ -205,13 +205,13 @@ class GMVAEClustering(DeepMixture):
 
     @classmethod
     def from_paper(cls, experiment: str, **parameters: Any) -> Self:
-        """An estimator with the networks and the settings of one of the paper's experiments.
+        """An estimator with the networks and settings of an experiment of the paper.
 
         Parameters
         ----------
         experiment : {'synthetic', 'mnist', 'svhn'}
         **parameters : dict
-            Set on top, for instance ``n_components=16``.
+            Further parameters, such as ``n_components=16``; they override the settings.
 
         Returns
         -------
@@ -237,7 +237,7 @@ class GMVAEClustering(DeepMixture):
         )
 
     def _set_model_attributes(self, model: GMVAE) -> None:
-        """Means and covariances in the latent space depend on w: there are none to list."""
+        """Nothing: means and covariances in the latent space depend on w."""
 
     @isolated()
     def sample(
@@ -249,7 +249,7 @@ class GMVAEClustering(DeepMixture):
         expected: bool = False,
         random_state: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows from the fitted distribution, or from part of it.
+        """Draw samples from the fitted distribution.
 
         Parameters
         ----------
@@ -257,26 +257,25 @@ class GMVAEClustering(DeepMixture):
         component : int, optional
             Draw from this component alone.
         w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
-            Hold the style variable at this value instead of drawing it: with ``w=0`` all variation within a
-            component is that of its Gaussian (the paper's Fig. 5a). With one value per row, rows are in the
-            order of the components.
+            Fixed value of the style variable: with ``w=0`` all variation within a component is that of its Gaussian
+            (Fig. 5a of the paper). One value per sample is assigned in the order of the sorted components.
         expected : bool, default=False
-            Return E[x | z] of every draw of z instead of a draw of x given z: images without the likelihood's noise.
+            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood.
         random_state : int, RandomState or None, default=None
-            None takes the estimator's ``random_state``: with an integer there, each call draws the same.
+            None: the estimator's ``random_state``; if this is an integer, every call draws the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
             In the units of the data, sorted by component.
         y : ndarray of shape (n_samples,), int64
-            The component of each row.
+            The component of each sample.
 
         Raises
         ------
         ValueError
-            If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` does not have
-            the shape or is not finite.
+            If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` has the
+            wrong shape or is not finite.
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
@@ -284,12 +283,12 @@ class GMVAEClustering(DeepMixture):
 
     @isolated()
     def traverse(self, w: Any, *, component: int) -> np.ndarray:
-        """E[x | z = μ_c(w)]: how the center of a component changes with the style w (the paper's Fig. 5b).
+        """Decode the center of a component for given styles w: E[x | z = μ_c(w)] (Fig. 5b of the paper).
 
         Parameters
         ----------
         w : array-like of shape (n_points, style_dim)
-            Points in the space of w, for instance along a line through zero.
+            Points in the space of w, such as points on a line through zero.
         component : int
 
         Returns

@@ -1,8 +1,8 @@
-"""Isolation from the state of the process: devices, threads, arithmetic and random generators.
+"""Isolation from the global state of the process: devices, threads, precision and random generators.
 
-A fit or a query gives the same result whatever the caller has set for PyTorch or NumPy, and leaves it as it was.
-Tensors are made with an explicit dtype throughout, since PyTorch's default dtype belongs to all threads alike; what
-belongs to one thread is overridden in :func:`isolated`.
+Fits and queries give the same results whatever the caller has set for PyTorch or NumPy, and do not change these settings.
+All tensors are created with an explicit dtype, since PyTorch's default dtype is shared by all threads. Settings of the
+thread are overridden in :func:`isolated`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 MAX_SEED = 2**31 - 1
-# multiply-adds of a step above which a second thread saves more than starting and waiting for it takes
+# multiply-adds per step above which a second thread saves more time than its synchronization costs
 PARALLEL_WORK = 2.0**25
 NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _PROCESS = os.getpid()
@@ -58,7 +58,7 @@ def check_device(device: str) -> torch.device:
 
 
 def choose_autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where asked for or, for ``'auto'``, where products in it are fast; None is float32."""
+    """bfloat16 if requested or, for ``'auto'``, if the device is fast at it; None is float32."""
     if precision == "auto":
         precision = "bfloat16" if _has_fast_bfloat16(device) else "float32"
     return torch.bfloat16 if precision == "bfloat16" else None
@@ -68,14 +68,14 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        # torch has no public query; without such instructions bfloat16 is many times slower than float32
+        # torch has no public function for this; without such instructions bfloat16 is many times slower than float32
         supports = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(supported() for supported in supports if supported is not None)
     return False
 
 
 class RandomStream:
-    """Random numbers from one seed: a generator of its own for every device that draws them.
+    """Random numbers from one seed, with a separate generator for every device.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class RandomStream:
         self._generators: dict[str, torch.Generator] = {}
 
     def on(self, device: torch.device | str) -> torch.Generator:
-        """The generator whose draws are made on ``device``."""
+        """The generator that draws on ``device``."""
         name = str(torch.device(device))
         if name not in self._generators:
             self._generators[name] = torch.Generator(name).manual_seed(self.seed)
@@ -96,10 +96,10 @@ class RandomStream:
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Compute as a fresh process would, whatever the calling thread has set for PyTorch and NumPy.
+    """Compute with default settings, whatever the calling thread has set for PyTorch and NumPy.
 
-    Overrides ``inference_mode`` and ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Also
-    a decorator, as ``@isolated()``.
+    Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Can also be
+    used as a decorator, ``@isolated()``.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -107,14 +107,14 @@ def isolated() -> Iterator[None]:
         for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.empty(0).device.type != "cpu":  # a context of its own would slow down every operation
+        if torch.empty(0).device.type != "cpu":  # the context slows down every operation
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(np.errstate(**NUMPY_DEFAULTS))  # type: ignore[arg-type]  # a dict of literals
         yield
 
 
 class _ThreadCount:
-    """PyTorch's number of threads, lowered by several fits at once and restored by the last of them."""
+    """PyTorch's number of threads, lowered by concurrent fits and restored by the last of them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -139,10 +139,10 @@ _thread_count = _ThreadCount()
 
 @contextlib.contextmanager
 def limit_threads(work: float) -> Iterator[None]:
-    """One thread where a step is no more than ``work`` multiply-adds, few, or where more would not be safe.
+    """Context with a single thread if ``work``, in multiply-adds per step, is small, or if more would not be safe.
 
-    Several threads spin while they wait for each other, and a small network's step is over before they have started.
-    In a forked process the pool of threads that PyTorch had started before is gone, and waiting for it never ends.
+    Threads spin while they wait for each other, and a step of a small network ends before they have started. In a forked
+    process PyTorch's thread pool no longer exists, and waiting for it would never end.
     """
     if work >= PARALLEL_WORK and os.getpid() == _PROCESS:
         yield

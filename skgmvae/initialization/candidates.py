@@ -1,4 +1,4 @@
-"""Responsibilities from points by k-means, by a Gaussian mixture, and at random."""
+"""Initial responsibilities by k-means, by a Gaussian mixture, or at random."""
 
 import warnings
 
@@ -7,9 +7,9 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-MAX_INITS = 10  # of k-means and of a mixture, of which the best is taken …
-MAX_CENTERS = 500  # … while those of all starts are no more than these
-MAX_MIXTURE_ROWS = 20_000  # rows on which a mixture's starts compete before all rows are assigned
+MAX_INITS = 10  # of k-means and of a mixture, of which the best is used …
+MAX_CENTERS = 500  # … if all together have no more centers than these
+MAX_MIXTURE_ROWS = 20_000  # samples that a mixture is fitted to before all samples are assigned
 
 
 def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
@@ -18,7 +18,7 @@ def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
 
 
 def count_inits(n_components: int) -> int:
-    """How many starts: fewer of many components, the choice of whose first centers would take most of the time."""
+    """The number of initializations: fewer for many components, whose first centers take most of the time."""
     return max(1, min(MAX_INITS, MAX_CENTERS // n_components))
 
 
@@ -29,9 +29,9 @@ def kmeans_responsibilities(points: np.ndarray, n_components: int, random_state:
 
 
 def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Responsibilities of a full-covariance Gaussian mixture, the best of as many starts by lower bound.
+    """Responsibilities of a full-covariance Gaussian mixture, the best of as many initializations by lower bound.
 
-    The starts compete on at most ``MAX_MIXTURE_ROWS`` rows, drawn without replacement.
+    It is fitted to at most ``MAX_MIXTURE_ROWS`` samples, drawn without replacement.
     """
     rows = points
     if len(points) > MAX_MIXTURE_ROWS:
@@ -42,7 +42,7 @@ def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np
         n_components, n_init=n_starts, tol=1e-3, max_iter=200, reg_covar=reg_covar, random_state=random_state
     )
     with warnings.catch_warnings():
-        # a mixture that stopped early is still a start
+        # a mixture that has not converged is still an initialization
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(rows)
     return mixture.predict_proba(points)

@@ -1,9 +1,9 @@
-"""Clusters of a graph whose linked rows tell most about each other's cluster.
+"""Degree-corrected stochastic block model (DCSBM) of a graph, fitted by split-merge and local search.
 
-Draw a link of the graph by its affinity. The mutual information of the labels of its two ends,
-Σ_ab p_ab log(p_ab / (p_a p_b)) with p_ab the share of affinity between clusters a and b, is high where links stay
-within clusters and clusters are many and of equal weight: log K at most. It is, per link and but for a constant, the
-greatest log-likelihood that a stochastic block model with degrees can give to the graph (Karrer & Newman 2011).
+Draw an edge with probability proportional to its affinity. The mutual information of the labels of its two ends,
+Σ_ab p_ab log(p_ab / (p_a p_b)) with p_ab the share of affinity between clusters a and b, is high if edges stay within
+clusters and clusters are many and of equal weight; its maximum is log K. Per edge, and up to a constant, it is the maximal
+log-likelihood of the degree-corrected stochastic block model (Karrer & Newman 2011).
 """
 
 import math
@@ -17,17 +17,17 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 TINY = np.finfo(np.float64).tiny
-LEAST_GAIN = 1e-9  # nats; a change of less is none
+LEAST_GAIN = 1e-9  # nats; smaller changes count as none
 MAX_SEARCHES = 24  # fewer, where their clusters would be more than …
-MAX_SEARCHED = 320  # … these, or where the best labels have been found …
+MAX_SEARCHED = 320  # … these, or once the best labels have been found …
 N_AGREEING = 4  # … so many times
 N_GROUPINGS = 4  # of rows, which share the searches; …
-MAX_GROUPS = 400  # … into so many, among which a search goes on before single rows move …
+MAX_GROUPS = 400  # … into so many groups, which are searched before single rows move …
 GROUPS_PER_CLUSTER = 5  # … but at least so many
-MAX_MORE = 20  # clusters that a search begins with beyond K, but at most 2K
-MAX_SPLITS = 20  # clusters, the largest, that are split in turn while none gains …
-MAX_TRIED = 1500  # … and clusters in all partitions that are tried, per search
-GROUPING_STEPS = 20  # of k-means
+MAX_MORE = 20  # initial clusters of a search beyond K, but at most 2K
+MAX_SPLITS = 20  # largest clusters, which are split in turn until one split gains …
+MAX_TRIED = 1500  # … and total number of clusters in the partitions tried, per search
+GROUPING_STEPS = 20  # iterations of k-means
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LinkGraph:
         return cls(affinities / affinities.sum(), np.zeros(affinities.shape[0]))
 
     def join(self, groups: np.ndarray, n_groups: int) -> "LinkGraph":
-        """The graph of groups of nodes; its partitions have the information of those of the nodes."""
+        """The graph of groups of nodes, whose partitions have the same information as those of the nodes."""
         members = _members(groups, n_groups)
         joined = (members.T @ self.between @ members).toarray()
         within = joined.diagonal() + np.bincount(groups, self.within, n_groups)
@@ -59,7 +59,7 @@ class LinkGraph:
         return LinkGraph(csr_array(joined), within)
 
     def to_clusters(self, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-        """Affinity of each node to every cluster (N, K), its own to itself left out."""
+        """Affinity of each node to every cluster (N, K), without its affinity to itself."""
         return np.asarray((self.between @ _members(labels, n_clusters)).toarray())
 
     def table(self, labels: np.ndarray, n_clusters: int, to_clusters: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ class LinkGraph:
 def fit_dcsbm(
     affinities: csr_array, points: np.ndarray, n_clusters: int, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """Labels of high mutual information, the best of several searches.
+    """Fit the model: labels of maximal mutual information, the best of several searches.
 
     A search takes groups of rows for nodes. It begins with more than K clusters, joins those whose union costs least,
     moves nodes (:func:`local_search`), and then splits clusters and joins others as long as that gains
@@ -83,7 +83,7 @@ def fit_dcsbm(
     affinities : csr_array of shape (N, N)
         Symmetric, its diagonal zero, no row empty.
     points : ndarray of shape (N, L)
-        Of the rows: near ones make a group. Rows of the Laplacian's eigenvectors.
+        Rows of the Laplacian's eigenvectors, by which nearby rows are grouped.
     n_clusters : int
         K < N.
     random_state : RandomState
@@ -115,7 +115,7 @@ def fit_dcsbm(
 def _best_search(
     links: LinkGraph, points: np.ndarray, n_clusters: int, n_searches: int, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """The best labels of the nodes in so many searches, or fewer, should the best have been found again and again."""
+    """The best labels of the nodes in so many searches, or fewer if the best have been found repeatedly."""
     n_more = min(n_clusters + min(2 * n_clusters, MAX_MORE), len(points))
     best, most, n_agreeing = np.zeros(len(points), dtype=int), -math.inf, 0
     for _ in range(n_searches):
@@ -131,17 +131,17 @@ def _best_search(
 
 
 def information(table: np.ndarray) -> float:
-    """Mutual information, in nats, of the two labels of a link, from the affinity between clusters (K, K)."""
+    """Mutual information, in nats, of the two labels of an edge, from the affinity between clusters (K, K)."""
     return float(_entropies(table).sum() - 2.0 * _entropies(table.sum(1)).sum())
 
 
 def local_search(
     links: LinkGraph, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, float]:
-    """Labels of more information, by moving nodes to other clusters, and that information.
+    """Increase the information by moving nodes to other clusters; return labels and information.
 
-    A random half of the nodes that would gain by a move, by the gradient, make it; should the information not rise,
-    since they also meet each other, half of that half, and so on. It ends where no node would gain.
+    A random half of the nodes whose move would gain, by the gradient, is moved. If the information does not rise, since
+    their moves interact, half of that half is moved, and so on. The search ends when no move gains.
     """
     to_clusters = links.to_clusters(labels, n_clusters)
     table = links.table(labels, n_clusters, to_clusters)
@@ -166,9 +166,9 @@ def local_search(
 def _find_moves(
     links: LinkGraph, labels: np.ndarray, to_clusters: np.ndarray, table: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes that would gain by a move, to first order, and where to; nobody moves to an empty cluster."""
+    """Nodes whose move would gain, to first order, and their new clusters; no node moves to an empty cluster."""
     shares = table.sum(1)
-    some_link = links.between.data.mean() if links.between.nnz else 1.0  # instead of none: log 0
+    some_link = links.between.data.mean() if links.between.nnz else 1.0  # avoids log 0
     gradient = np.log((table + some_link) / np.maximum(np.outer(shares, shares), TINY))
     values = 2.0 * to_clusters @ gradient.T + np.outer(links.within, gradient.diagonal())
     values[:, shares == 0.0] = -math.inf
@@ -179,7 +179,7 @@ def _find_moves(
 
 
 def merge_cheapest(table: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Which of ``n_clusters`` each cluster goes to, when those two are joined, again and again, that cost least."""
+    """The new cluster, of ``n_clusters``, of each cluster, if the pair of least cost is merged repeatedly."""
     joined_to = np.arange(len(table))
     while len(table) > n_clusters:
         a, b = divmod(int(_merge_costs(table).argmin()), len(table))
@@ -194,7 +194,7 @@ def merge_cheapest(table: np.ndarray, n_clusters: int) -> np.ndarray:
 
 
 def _merge_costs(table: np.ndarray) -> np.ndarray:
-    """Information that the union of clusters a and b loses (K, K); inf on the diagonal."""
+    """Information lost by merging clusters a and b (K, K); inf on the diagonal."""
     entropies, own, shares = _entropies(table), table.diagonal(), table.sum(1)
     own_entropies, share_entropies = entropies.diagonal(), _entropies(shares)
     others = entropies.sum(1)
@@ -213,10 +213,10 @@ def _merge_costs(table: np.ndarray) -> np.ndarray:
 def split_merge(
     links: LinkGraph, points: np.ndarray, labels: np.ndarray, n_clusters: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, float]:
-    """Labels of more information, by splitting one cluster and joining two, and that information.
+    """Increase the information by splitting one cluster and merging two; return labels and information.
 
-    Clusters are split in turn, the largest first; what gains is kept, until none of the splits gains, or enough were
-    tried.
+    Clusters are split in turn, the largest first. A step that gains is kept. The search ends when no split gains, or after
+    a maximal number of trials.
     """
     K = n_clusters
     labels, most = local_search(links, labels, K, random_state)
@@ -244,7 +244,7 @@ def _by_size(labels: np.ndarray, n_clusters: int) -> list[int]:
 
 
 def _fit_kmeans(points: np.ndarray, n_clusters: int, random_state: np.random.RandomState, **options: Any) -> KMeans:
-    """K-means from one start, which may find fewer clusters where rows are equal."""
+    """K-means with one initialization; it may find fewer clusters if rows are equal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(n_clusters, n_init=1, random_state=random_state, **options).fit(points)

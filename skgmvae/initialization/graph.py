@@ -1,4 +1,4 @@
-"""Responsibilities from the clusters of a graph of nearest neighbors."""
+"""Spectral clustering of a self-tuning nearest-neighbor graph."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from skgmvae.initialization.dcsbm import fit_dcsbm
 
 TINY = np.finfo(np.float64).tiny
 N_NEIGHBORS = 10
-BRUTE_FEATURES = 8  # from so many on all distances, on all cores, are faster than a tree
-MAX_NEIGHBORS = 80  # pieces of the graph that hold more rows than this are groups of their own
-CLEAR_GAP = 2.5  # ratio of eigenvalues K + 1 and K above which K eigenvectors are enough;
-MAX_MORE_VECTORS = 50  # without such a gap twice as many are used, or so many more
+BRUTE_FEATURES = 8  # from so many features on, computing all distances in parallel is faster than a tree
+MAX_NEIGHBORS = 80  # connected components with more rows than this are not joined
+CLEAR_GAP = 2.5  # ratio of eigenvalues K + 1 and K above which K eigenvectors are sufficient;
+MAX_MORE_VECTORS = 50  # without such an eigengap twice as many are used, or so many more
 
 
 def graph_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
@@ -47,17 +47,17 @@ def partition(
 ) -> np.ndarray:
     """One-hot labels of the clusters of a graph.
 
-    Eigenvectors of the normalized Laplacian (Ng, Jordan & Weiss 2001), rows scaled to length one. Where the first K
-    eigenvalues stand clearly apart from the next, k-means on K eigenvectors. Without a gap these often leave two
-    clusters in one: then :func:`~skgmvae.initialization.dcsbm.fit_dcsbm`, by twice as many.
+    Eigenvectors of the normalized Laplacian (Ng, Jordan & Weiss 2001), rows scaled to length one. With an eigengap
+    after the first K eigenvalues, k-means on K eigenvectors. Without it, K eigenvectors often merge two clusters:
+    then :func:`~skgmvae.initialization.dcsbm.fit_dcsbm`, with twice as many.
 
     Parameters
     ----------
     affinities : csr_array of shape (N, N)
-        Symmetric. Should it fall into more than K pieces, these go where most of their rows go in the graph of
-        half of the points, which reaches farther.
+        Symmetric. If it has more than K connected components, each is assigned to the cluster of most of
+        its rows in the graph of half of the points, whose edges are longer.
     views : sequence of ndarray of shape (N, L_i)
-        What it is the graph of.
+        The points of the graph.
     n_components : int
         K < N − 1.
     random_state : RandomState
@@ -114,11 +114,11 @@ def find_neighbors(points: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np
 
 
 def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_NEIGHBORS) -> csr_array:
-    """Symmetric affinities of a neighbor graph with at most ``n_pieces`` connected components, if that can be had.
+    """Symmetric affinities of a neighbor graph with at most ``n_pieces`` connected components, if possible.
 
-    exp(−d²_ij / (s_i s_j)), s_i the distance to the last neighbor (Zelnik-Manor & Perona 2004). Neighbors
-    are doubled until the graph has so few pieces, since each would take an eigenvector, and so a cluster,
-    for itself; but only up to ``MAX_NEIGHBORS``: groups of more rows need not be strung together.
+    exp(−d²_ij / (s_i s_j)), s_i the distance to the last neighbor (Zelnik-Manor & Perona 2004). The
+    number of neighbors is doubled until the graph has so few components, since each would be a cluster of its own; but
+    only up to ``MAX_NEIGHBORS``: larger groups may stay separate.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def neighbor_affinities(points: np.ndarray, n_pieces: int, n_neighbors: int = N_
     distances, neighbors = find_neighbors(points, n_neighbors)
     scales = np.maximum(distances[:, -1], TINY**0.25)
     affinities = np.exp(-(distances / scales[:, None]) * (distances / scales[neighbors]))
-    # rounding must not cut an edge that the graph needs to hold together
+    # rounding must not remove an edge that keeps the graph connected
     affinities = np.maximum(affinities, np.finfo(np.float32).tiny)
     indptr = np.arange(0, N * n_neighbors + 1, n_neighbors)
     graph = csr_array((affinities.ravel(), neighbors.ravel(), indptr), shape=(N, N))

@@ -1,4 +1,4 @@
-"""The start: responsibilities to begin with, by name or chosen without labels."""
+"""Strategies for the initial responsibilities: by name, or chosen without labels."""
 
 import warnings
 from collections.abc import Callable
@@ -23,21 +23,21 @@ from skgmvae.initialization.graph import (
     partition,
 )
 
-# 'auto' on the inputs: what speaks for the graph's clusters against the mixture's
+# 'auto' on the inputs: criteria for the graph's clusters over those of the mixture
 CLEARLY_LESS_CUT = 0.25  # of the mixture's normalized cut …
 NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by this at most, in nats per row
-# beyond the rows that a start is made on
-N_LANDMARKS = 5_000  # of these, among which the nearest are looked for …
-N_NEAREST = 5  # … and so many of them give a further row its responsibilities
+# for samples beyond those that are clustered
+N_LANDMARKS = 5_000  # clustered samples among which nearest neighbors are searched …
+N_NEAREST = 5  # … and number of neighbors whose responsibilities are averaged
 
 
 def propagate(
     points: np.ndarray, responsibilities: np.ndarray, random_state: np.random.RandomState, *, is_random: bool = False
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that gives further points (n, L) their responsibilities (n, K).
+    """A function from further points (n, L) to their responsibilities (n, K).
 
-    The mean over the nearest among ``N_LANDMARKS`` of the points: neighbors rather than Gaussians, since the
-    clusters of a graph need not be ellipses. With ``is_random``, random ones like those of the points.
+    The mean over the nearest neighbors among ``N_LANDMARKS`` points: neighbors rather than Gaussians, since the clusters
+    of a graph need not be ellipses. With ``is_random``, random responsibilities.
     """
     K = responsibilities.shape[1]
     if is_random:
@@ -56,22 +56,22 @@ STRATEGIES: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndar
 
 
 class Views(NamedTuple):
-    """Where a start may look for clusters.
+    """Representations of the samples that may be clustered.
 
     Attributes
     ----------
     embedding : ndarray of shape (N, L)
-        Of the autoencoder.
+        Embedding of the autoencoder.
     inputs : ndarray of shape (N, D) or None
-        Standardized rows, where these are narrow enough for a mixture of their own.
+        Standardized samples, if they have few enough features for a mixture.
     components : ndarray of shape (N, P) or None
-        Principal components of wider ones, or of what images show.
+        Principal components of samples with more features, or of the HOG features of images.
     learned : ndarray of shape (N, F) or None
-        Features learned by contrast.
+        Contrastive features.
     of_images : bool
-        Whether the components are those of image gradients.
+        Whether the components are those of HOG features.
     is_trained : bool
-        Whether the embedding is one to look at.
+        Whether the embedding is that of a trained autoencoder.
     """
 
     embedding: np.ndarray
@@ -85,13 +85,11 @@ class Views(NamedTuple):
 def choose_responsibilities(
     init_params: str, views: Views, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, np.ndarray]:
-    """The start named ``init_params``, made in the embedding; for 'auto', one of graph and mixture.
+    """Initial responsibilities by the strategy ``init_params``.
 
-    'contrastive' is the graph, of neighbors among learned features.
-
-    With narrow inputs at hand, 'auto' chooses on them by :func:`graph_or_mixture`. Otherwise it takes the graph, of
-    neighbors in the embedding and among the principal components: in an embedding, a mixture's likelihood says little
-    about clusters.
+    'contrastive' is the graph of contrastive features. If ``views`` has inputs, 'auto' chooses between graph and mixture
+    on them by :func:`graph_or_mixture`. Otherwise it uses the graph of embedding and principal components, since the
+    likelihood of a mixture in an embedding is not informative about clusters. All others cluster the embedding.
 
     Parameters
     ----------
@@ -127,12 +125,12 @@ def choose_responsibilities(
 def graph_or_mixture(
     points: np.ndarray, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, np.ndarray]:
-    """The better of graph and full-covariance mixture, without labels.
+    """Choose between graph and full-covariance mixture, without labels.
 
-    The graph, if a component's covariance has more parameters than there are rows per component, or if the
-    graph's clusters cut far fewer affinities than the mixture's at nearly the same bound (clusters that are
-    no ellipses). Otherwise the mixture, for which the graph's clusters are one start more: its bound is at least
-    that of the best begun in the usual ways.
+    The graph, if a component's covariance has more parameters than there are samples per component, or if the clusters
+    of the graph cut far less affinity than those of the mixture at nearly the same bound (clusters that are not
+    ellipses). Otherwise the mixture, with the clusters of the graph as a further initialization: its bound is at least
+    that of the best mixture initialized by k-means.
 
     Parameters
     ----------
@@ -155,7 +153,7 @@ def graph_or_mixture(
     from_graph = refine_mixture(points, clusters)
     if from_graph.lower_bound_ > bound:
         bound, responsibilities = from_graph.lower_bound_, from_graph.predict_proba(points)
-    # a single step, which does not leave the graph's clusters
+    # a single EM step, which stays close to the clusters of the graph
     fits_nearly = refine_mixture(points, clusters, n_iter=1).lower_bound_ > bound - NEARLY_THE_BOUND
     cut_by_mixture = normalized_cut(affinities, one_hot(responsibilities.argmax(1), K))
     if fits_nearly and normalized_cut(affinities, clusters) < CLEARLY_LESS_CUT * cut_by_mixture:
@@ -164,10 +162,9 @@ def graph_or_mixture(
 
 
 def refine_mixture(points: np.ndarray, responsibilities: np.ndarray, n_iter: int = 20) -> GaussianMixture:
-    """A full-covariance mixture after ``n_iter`` steps of EM from the responsibilities.
+    """A full-covariance mixture after ``n_iter`` EM steps from the responsibilities.
 
-    Comparing refined bounds rather than those of the bare moments keeps one-hot starts from being
-    punished for their hard edges.
+    Bounds are compared after these steps, since those of the initial moments would penalize one-hot responsibilities.
     """
     K, L = responsibilities.shape[1], points.shape[1]
     counts = responsibilities.sum(0) + 10.0 * np.finfo(np.float64).eps
