@@ -1,4 +1,4 @@
-"""``python -m skgmvae``: cluster real images and compare with GaussianMixture and KMeans."""
+"""``python -m skgmvae``: cluster images and compare with GaussianMixture and KMeans."""
 
 import argparse
 import math
@@ -35,7 +35,7 @@ MAX_GMM_FEATURES = 100  # a full covariance of more is unaffordable
 
 
 class Data(NamedTuple):
-    """Rows to fit, held-out rows, and the way back from rows to pixels."""
+    """Training samples, held-out samples, and the map from samples to pixels."""
 
     name: str
     train: np.ndarray
@@ -46,13 +46,13 @@ class Data(NamedTuple):
 
     @property
     def side(self):
-        """Of square images, in pixels; None for others."""
+        """Side of square images, in pixels; None for others."""
         side = math.isqrt(self.train.shape[1])
         return side if side**2 == self.train.shape[1] else None
 
 
 class Result(NamedTuple):
-    """One line of the table; ``score`` is None where no likelihood in the units of the data exists."""
+    """One line of the table; ``score`` is None if there is no likelihood in the units of the data."""
 
     method: str
     accuracy: float
@@ -63,7 +63,7 @@ class Result(NamedTuple):
 
 
 def main(argv=None) -> int:
-    """Run the command; the exit status."""
+    """Run the command and return the exit status."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     try:
@@ -80,7 +80,7 @@ def main(argv=None) -> int:
 
 
 def make_parser():
-    """Command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m skgmvae", description=__doc__.split(": ", 1)[1].strip())
     add = parser.add_argument
     add("--data", metavar="FOLDER", help="folder of IDX files such as MNIST's; default: scikit-learn's bundled digits")
@@ -92,14 +92,14 @@ def make_parser():
 
 
 def seed(text):
-    """What scikit-learn takes as a seed."""
+    """Type of a seed that scikit-learn accepts."""
     if not 0 <= int(text) < 2**32:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 2**32 - 1, got {text}")
     return int(text)
 
 
 def check_out(path):
-    """Raise before the fitting if the picture could not be written after it."""
+    """Raise before fitting if the figure could not be written afterwards."""
     folder = path.absolute().parent
     if path.is_dir():
         raise OSError(f"--out {path} is a folder; name a file in it")
@@ -110,7 +110,7 @@ def check_out(path):
 
 
 def check_n_components(n_components, data):
-    """Raise unless 1 <= K <= rows."""
+    """Raise unless 1 <= K <= N."""
     if not 1 <= n_components <= len(data.train):
         raise ValueError(f"--n-components must lie between 1 and the {len(data.train)} rows, got {n_components}")
 
@@ -121,7 +121,7 @@ def load(folder):
 
 
 def load_bundled_digits():
-    """Standardized digits, a fifth of them held out."""
+    """Standardized digits, with a fifth held out."""
     X, y = load_digits(return_X_y=True)
     train, held_out, train_labels, _ = train_test_split(X, y, test_size=0.2, random_state=0, stratify=y)
     scaler = StandardScaler().fit(train)
@@ -141,7 +141,7 @@ def load_images(folder):
 
 
 def make_estimators(arguments, data):
-    """The chosen estimators of this package by class name."""
+    """The selected estimators of this package, by class name."""
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
     settings = {"random_state": arguments.seed, "verbose": 1}
     classes = [ESTIMATORS[name] for name in names]
@@ -153,7 +153,7 @@ def make_estimators(arguments, data):
 
 
 def make_baselines(arguments, n_features):
-    """What a person would take from scikit-learn."""
+    """The baselines from scikit-learn."""
     K, seed = arguments.n_components, arguments.seed
     mixture = GaussianMixture(K, random_state=seed)
     kmeans = KMeans(K, n_init=10, random_state=seed)
@@ -167,7 +167,7 @@ def fit_and_measure(name, method, data):
     print(f"{name}: fitting {len(data.train):,} rows", file=sys.stderr, flush=True)
     start = time.perf_counter()
     with warnings.catch_warnings():
-        # the number of epochs is fixed here, so that the command ends in time
+        # the number of epochs is fixed, so that the command finishes in time
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels, y = method.fit_predict(data.train), data.train_labels
     return Result(
@@ -181,14 +181,14 @@ def fit_and_measure(name, method, data):
 
 
 def held_out_score(method, held_out):
-    """Mean log-likelihood of the held-out rows, or None."""
-    # a pipeline's density is that of the projected rows, in other units
+    """Mean log-likelihood of the held-out samples, or None."""
+    # the density of a pipeline is that of the projected samples, in other units
     has_density = hasattr(method, "score_samples") and not isinstance(method, Pipeline)
     return method.score(held_out) if has_density else None
 
 
 def print_table(results, data):
-    """Accuracy, ARI and NMI of the fitted rows; the log-likelihood of the held-out ones."""
+    """Print accuracy, ARI and NMI of the training samples, and the log-likelihood of the held-out samples."""
     width = max(len(result.method) for result in results)
     print(
         f"\n{data.name}: {len(data.train):,} rows clustered, {len(data.held_out):,} held out for the log-likelihood\n"
@@ -200,7 +200,7 @@ def print_table(results, data):
 
 
 def draw(estimators, data, out):
-    """Write the picture, or say why there is none."""
+    """Write the figure, or print why there is none."""
     if data.side is None:
         print(f"\nno picture: {data.train.shape[1]} pixels are no square image", file=sys.stderr)
         return

@@ -65,9 +65,10 @@ def model_for_queries(module: nn.Module, device: torch.device) -> nn.Module:
 def single_precision() -> Iterator[None]:
     """Context in which inference uses float32: about twice as fast, with half the memory.
 
-    For large data. The last digits of the result of a sample then depend on its batch, results are float32 arrays (except
-    those of ``reconstruct``, which converts to the units of the data in float64), and a sample between two components may
-    get the other label. ``sample`` and ``fit`` are not affected. The context applies to the thread or task that enters it.
+    For large data. The last digits of the result of a sample then depend on its batch, results are float32 arrays
+    (except those of ``reconstruct``, which converts to the units of the data in float64), and a sample between two
+    components may get the other label. ``sample`` and ``fit`` are not affected. The context applies to the thread or
+    task that enters it.
 
     Examples
     --------

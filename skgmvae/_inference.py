@@ -100,11 +100,11 @@ class MixtureInference(
     def score_samples(self, X: Any) -> np.ndarray:
         """Estimate log p(x) by importance sampling, in nats and in the units of the data.
 
-        The estimate is a stochastic lower bound on the log-likelihood: its expectation is below log p(x), and approaches
-        it as the adapted proposals approach the exact posterior. The noise is drawn at ``fit`` and is the same for all
-        samples and calls. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so that models with
-        different values are comparable. With a Bernoulli likelihood and values strictly between 0 and 1 it is not a
-        normalized density.
+        The estimate is a stochastic lower bound on the log-likelihood: its expectation is below log p(x), and
+        approaches it as the adapted proposals approach the exact posterior. The noise is drawn at ``fit`` and is the
+        same for all samples and calls. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so
+        that models with different values are comparable. With a Bernoulli likelihood and values strictly between 0 and
+        1 it is not a normalized density.
 
         Parameters
         ----------

@@ -59,7 +59,7 @@ class EpochTasks(Callback):
         self.context.call_on_fit_task_end(estimator=self.estimator, X=self.X)
 
     def _describe(self, net: Any) -> dict[str, Any]:
-        """What ``predict``, ``score`` and ``sample`` need; the noise of the scores differs from that of the fitted model."""
+        """What ``predict``, ``score`` and ``sample`` need; the noise of the scores is not the final one."""
         return {
             "net_": net,
             "weights_": net.module_.log_weights().detach().exp().double().numpy(force=True),

@@ -38,8 +38,8 @@ CONVERSIONS = {
 def check_samples(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
     """The samples as float64 or float32: an array, or lazy rows where an array would need too much memory.
 
-    Two of the lazy rows go through scikit-learn's validation, and all values are checked when they are read, so that the
-    messages are the same. Smaller arrays that can only be sliced are read once, as a whole.
+    Two of the lazy rows go through scikit-learn's validation, and all values are checked when they are read, so that
+    the messages are the same. Smaller arrays that can only be sliced are read once, as a whole.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Isolation from the global state of the process: devices, threads, precision and random generators.
 
-Fits and queries give the same results whatever the caller has set for PyTorch or NumPy, and do not change these settings.
-All tensors are created with an explicit dtype, since PyTorch's default dtype is shared by all threads. Settings of the
-thread are overridden in :func:`isolated`.
+Fits and queries give the same results whatever the caller has set for PyTorch or NumPy, and do not change these
+settings. All tensors are created with an explicit dtype, since PyTorch's default dtype is shared by all threads.
+Settings of the thread are overridden in :func:`isolated`.
 """
 
 import contextlib
@@ -98,8 +98,8 @@ class RandomStream:
 def isolated() -> Iterator[None]:
     """Compute with default settings, whatever the calling thread has set for PyTorch and NumPy.
 
-    Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Can also be
-    used as a decorator, ``@isolated()``.
+    Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Can also
+    be used as a decorator, ``@isolated()``.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -141,8 +141,8 @@ _thread_count = _ThreadCount()
 def limit_threads(work: float) -> Iterator[None]:
     """Context with a single thread if ``work``, in multiply-adds per step, is small, or if more would not be safe.
 
-    Threads spin while they wait for each other, and a step of a small network ends before they have started. In a forked
-    process PyTorch's thread pool no longer exists, and waiting for it would never end.
+    Threads spin while they wait for each other, and a step of a small network ends before they have started. In a
+    forked process PyTorch's thread pool no longer exists, and waiting for it would never end.
     """
     if work >= PARALLEL_WORK and os.getpid() == _PROCESS:
         yield

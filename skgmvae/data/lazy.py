@@ -187,5 +187,5 @@ def empty_or_memmap(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> ND
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk raises an error now instead of a crash while writing
+            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk raises an error now, not a crash later
         return np.memmap(file, dtype, "w+", shape=shape)

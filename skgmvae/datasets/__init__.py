@@ -1,4 +1,4 @@
-"""Reading data sets in the format in which they are distributed, and making one."""
+"""Loaders for data sets in the format of their distribution, and a generator of synthetic data."""
 
 from skgmvae.datasets._arcs import make_circle_arcs
 from skgmvae.datasets._features import load_features

@@ -1,4 +1,4 @@
-"""Features and labels in MATLAB's or NumPy's files, as deep clusterers' benchmarks are passed around."""
+"""Features and labels in ``.mat`` or ``.npz`` files, as benchmarks of deep clustering are distributed."""
 
 import os
 import warnings
@@ -15,18 +15,19 @@ from scipy.sparse import issparse
 def load_features(
     path: str | os.PathLike[str], *, features: str = "X", labels: str = "Y"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features and labels from a ``.mat`` or ``.npz`` file that holds both under a name.
+    """Load features and labels from a ``.mat`` or ``.npz`` file.
 
     The files that the authors of VaDE distribute have this form: ``HAR.mat`` (561 features of human activities, HHAR in
     their paper, of which they use the first 10,200 rows) and ``reuters10k.mat`` (2,000 tf-idf features of 10,000
-    articles). So can features of images have, such as those of STL-10 that a pretrained network has computed.
+    articles). Features of images that were computed with a pretrained network, such as those of STL-10, may have it
+    too.
 
     Parameters
     ----------
     path : str or path-like
         Nothing in the file is executed: ``.npz`` files are read without pickles.
     features, labels : str, default='X' and 'Y'
-        Names in the file. Labels may be of shape (N,), (N, 1) or (1, N), or one-hot, (N, K).
+        Names of the arrays in the file. Labels may be of shape (N,), (N, 1) or (1, N), or one-hot, (N, K).
 
     Returns
     -------
@@ -40,7 +41,7 @@ def load_features(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it cannot be read, lacks a name, or holds features and labels that do not fit together.
+        If it cannot be read, lacks a name, or has features and labels that do not match.
 
     Examples
     --------
@@ -70,7 +71,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Mapping[str, Any]:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         with warnings.catch_warnings():
-            # sparse matrices will come as sparse arrays, and either is as good here
+            # future versions return sparse arrays, which work as well
             warnings.filterwarnings("ignore", message=".*`spmatrix`", category=DeprecationWarning)
             arrays = loadmat(path)
         return {name: value for name, value in arrays.items() if not name.startswith("__")}

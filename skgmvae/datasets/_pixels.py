@@ -1,4 +1,4 @@
-"""Digits of street numbers (SVHN) and of envelopes (USPS), in the files of their distribution."""
+"""Street View House Numbers (SVHN) and the USPS digits, in the files of their distribution."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ USPS_FEATURES = 256
 def load_svhn(
     folder: str | os.PathLike[str], *, split: str = "train", scale: bool = True, flatten: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of Street View House Numbers, format 2: ``train_32x32.mat`` and its like.
+    """Load images and labels of Street View House Numbers, format 2 (``train_32x32.mat``, …).
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def load_svhn(
     scale : bool, default=True
         Divide by 255, as float32 in [0, 1]; otherwise the uint8 values of the file, a quarter of the memory.
     flatten : bool, default=True
-        One row of 3·32·32 features per image, channel by channel as ``image_shape=(3, 32, 32)`` has it; otherwise
+        One row of 3·32·32 features per image, channels first, as for ``image_shape=(3, 32, 32)``; otherwise
         shape (N, 3, 32, 32).
 
     Returns
@@ -42,7 +42,7 @@ def load_svhn(
     FileNotFoundError
         If the file is missing.
     ValueError
-        If it holds no such images and labels.
+        If it does not contain such images and labels.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def load_svhn(
 
 
 def load_usps(folder: str | os.PathLike[str], *, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of the USPS digits, from the files ``usps`` and ``usps.t`` of LIBSVM's data sets.
+    """Load images and labels of the USPS digits, from the files ``usps`` and ``usps.t`` of LIBSVM's data sets.
 
     Parameters
     ----------

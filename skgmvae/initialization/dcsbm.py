@@ -1,9 +1,9 @@
 """Degree-corrected stochastic block model (DCSBM) of a graph, fitted by split-merge and local search.
 
-Draw an edge with probability proportional to its affinity. The mutual information of the labels of its two ends,
-Σ_ab p_ab log(p_ab / (p_a p_b)) with p_ab the share of affinity between clusters a and b, is high if edges stay within
-clusters and clusters are many and of equal weight; its maximum is log K. Per edge, and up to a constant, it is the maximal
-log-likelihood of the degree-corrected stochastic block model (Karrer & Newman 2011).
+Draw an edge with probability proportional to its affinity. The mutual information of the labels of its two ends, Σ_ab
+p_ab log(p_ab / (p_a p_b)) with p_ab the share of affinity between clusters a and b, is high if edges stay within
+clusters and clusters are many and of equal weight; its maximum is log K. Per edge, and up to a constant, it is the
+maximal log-likelihood of the degree-corrected stochastic block model (Karrer & Newman 2011).
 """
 
 import math
@@ -215,8 +215,8 @@ def split_merge(
 ) -> tuple[np.ndarray, float]:
     """Increase the information by splitting one cluster and merging two; return labels and information.
 
-    Clusters are split in turn, the largest first. A step that gains is kept. The search ends when no split gains, or after
-    a maximal number of trials.
+    Clusters are split in turn, the largest first. A step that gains is kept. The search ends when no split gains, or
+    after a maximal number of trials.
     """
     K = n_clusters
     labels, most = local_search(links, labels, K, random_state)

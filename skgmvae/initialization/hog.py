@@ -16,8 +16,8 @@ N_BLOCKS = 9  # along each side; a cell is two by two blocks, so that cells over
 def hog_descriptors(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
     """Histograms of oriented gradients in overlapping cells of the images.
 
-    A gradient is weighted by its magnitude, which is interpolated between the two nearest orientations. The histograms of
-    an image are normalized to sum to one and their square roots are taken, so that Euclidean distances are Hellinger
+    A gradient is weighted by its magnitude, which is interpolated between the two nearest orientations. The histograms
+    of an image are normalized to sum to one and their square roots are taken, so that Euclidean distances are Hellinger
     distances: descriptors as in SIFT (Lowe 2004) and HOG (Dalal & Triggs 2005), compared as by Arandjelović & Zisserman
     (2012). At each pixel, the channel with the largest gradient is used.
 

@@ -36,8 +36,8 @@ def propagate(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from further points (n, L) to their responsibilities (n, K).
 
-    The mean over the nearest neighbors among ``N_LANDMARKS`` points: neighbors rather than Gaussians, since the clusters
-    of a graph need not be ellipses. With ``is_random``, random responsibilities.
+    The mean over the nearest neighbors among ``N_LANDMARKS`` points: neighbors rather than Gaussians, since the
+    clusters of a graph need not be ellipses. With ``is_random``, random responsibilities.
     """
     K = responsibilities.shape[1]
     if is_random:
@@ -87,9 +87,10 @@ def choose_responsibilities(
 ) -> tuple[str, np.ndarray]:
     """Initial responsibilities by the strategy ``init_params``.
 
-    'contrastive' is the graph of contrastive features. If ``views`` has inputs, 'auto' chooses between graph and mixture
-    on them by :func:`graph_or_mixture`. Otherwise it uses the graph of embedding and principal components, since the
-    likelihood of a mixture in an embedding is not informative about clusters. All others cluster the embedding.
+    'contrastive' is the graph of contrastive features. If ``views`` has inputs, 'auto' chooses between graph and
+    mixture on them by :func:`graph_or_mixture`. Otherwise it uses the graph of embedding and principal components,
+    since the likelihood of a mixture in an embedding is not informative about clusters. All others cluster the
+    embedding.
 
     Parameters
     ----------

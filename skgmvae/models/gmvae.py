@@ -21,7 +21,7 @@ from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead, draw_weights, unset
 
-# the prior network begins almost constant in w: its output weights times this
+# factor of the output weights of the prior network, which is initially almost constant in w
 INITIAL_PRIOR_SLOPE = 0.1
 
 
@@ -50,7 +50,7 @@ class PriorNetwork(nn.Module):
         return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
 
     def initialize_at(self, means: Tensor, variances: Tensor) -> None:
-        """Nearly these means and variances, both (K, L), whatever w."""
+        """Initialize at approximately these means and variances, both (K, L), for every w."""
         for layer, bias in ((self.head.mean, means), (self.head.log_variance, variances.log())):
             layer.weight.mul_(INITIAL_PRIOR_SLOPE)
             layer.bias.copy_(bias.reshape(-1))
@@ -65,7 +65,7 @@ class PriorNetwork(nn.Module):
 class GMVAE(nn.Module):
     """w ~ N(0, I);  c ~ Cat(π);  z | c, w ~ N(μ_c(w), diag σ²_c(w));  x | z ~ likelihood (Eq. 1).
 
-    The recognition networks q(z|x) and q(w|x) are diagonal Gaussians that share the encoder's body;
+    The inference networks q(z|x) and q(w|x) are diagonal Gaussians that share the body of the encoder;
     p(c|z,w) follows by Bayes' rule (Eq. 3).
 
     Parameters
@@ -81,11 +81,11 @@ class GMVAE(nn.Module):
     learn_weights : bool
         Learn π; otherwise uniform, as in the paper.
     n_mc_samples : int
-        M, joint draws of (z, w) per row and step.
+        M, joint draws of (z, w) per sample and step.
     min_information : float
         λ in nats. The objective applies it (Eq. 7); the terms do not depend on it.
     generator : torch.Generator, optional
-        Of the first weights; None: torch's global one.
+        For the initial weights; None: torch's global generator.
     """
 
     random_init_is_weights = True
@@ -120,7 +120,7 @@ class GMVAE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized rows at one draw of z each, shape (N, D)."""
+        """Squared residuals of the standardized samples at one draw of z each, shape (N, D)."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -142,7 +142,7 @@ class GMVAE(nn.Module):
     ) -> ELBOTerms:
         """The terms of Eq. 4, expectations over q(z|x) q(w|x) estimated with M joint draws.
 
-        Given ``log_responsibilities`` (N, K), they stand in the place of log p(c|z,w).
+        If given, ``log_responsibilities`` (N, K) are clamped in place of log p(c|z,w).
         """
         standardized = self.autoencoder.standardize(x)
         q_z, q_w = self.encode(standardized)
@@ -173,9 +173,9 @@ class GMVAE(nn.Module):
         return self.autoencoder.reconstruct(x)
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(c|z_s,w_s), shape (N, K), from noise (S, L + W) shared by all rows."""
+        """log (1/S) Σ_s p(c|z_s,w_s), shape (N, K), from noise (S, L + W) shared by all samples."""
         q = self.encode(self.autoencoder.standardize(x))
-        # draw by draw: the means of all draws at once would be S·N·K·L numbers
+        # draw by draw: all draws at once would need S·N·K·L numbers
         log_weights, log_posteriors = self.log_weights(), []
         for one in noise:
             z, w = self._draw(*q, one)
@@ -185,7 +185,7 @@ class GMVAE(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / r(z_s,w_s|x), shape (N,).
 
-        The draws follow earlier ones (``models.importance``).
+        The proposals are adapted to earlier draws (``models.importance``).
         """
         standardized = self.autoencoder.standardize(x)
 
@@ -215,14 +215,14 @@ class GMVAE(nn.Module):
         return self.autoencoder.likelihood.mean(self.autoencoder.decode(self._prior_of(components, w)[0]))
 
     def _prior_of(self, components: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """μ_c(w) and log σ²_c(w) of one component per row, each (N, L)."""
+        """μ_c(w) and log σ²_c(w) of one component per sample, each (N, L)."""
         index = components.reshape(-1, 1, 1).expand(-1, 1, self.latent_dim)
         mean, log_variance = (moment.gather(1, index).squeeze(1) for moment in self.prior(w))
         return mean, log_variance
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """The prior network at the components' means and variances, q(w|x) at its prior, a narrow q(z|x)."""
+        """Initialize the prior network at the moments of the components, q(w|x) at its prior, and a narrow q(z|x)."""
         start = estimate_moments(embedding, responsibilities)
         self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
         for layer in (self.style_head.mean, self.style_head.log_variance):

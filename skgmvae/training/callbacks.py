@@ -58,9 +58,9 @@ class FlushDenormals(Callback):
     """Periodically set moments of Adam to zero that are too small to change a parameter.
 
     If a gradient stays zero (a unit that no sample activates, a pixel that is always 0), its moments decay without end.
-    Below 1e-38 they are denormal numbers, with which a CPU computes many times slower: on MNIST they double the training
-    time. A moment below ``FAINT`` changes a parameter by less than 1e-16 step sizes, since Adam divides by at least 1e-8.
-    (``torch.set_flush_denormal`` would affect a single thread, or permanently those of the pool.)
+    Below 1e-38 they are denormal numbers, with which a CPU computes many times slower: on MNIST they double the
+    training time. A moment below ``FAINT`` changes a parameter by less than 1e-16 step sizes, since Adam divides by at
+    least 1e-8. (``torch.set_flush_denormal`` would affect a single thread, or permanently those of the pool.)
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:

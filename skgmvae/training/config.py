@@ -71,7 +71,8 @@ class TrainConfig:
     def n_clamped(self) -> int:
         """Number of epochs that clamp the initial responsibilities.
 
-        Of three or more epochs at least two are left free, so that their bounds can be compared, unless all are clamped.
+        Of three or more epochs at least two are left free, so that their bounds can be compared, unless all are
+        clamped.
         """
         n = self.n_epochs
         return n if self.init_clamp == 1.0 else min(int(self.init_clamp * n), max(n // 2, n - 2))

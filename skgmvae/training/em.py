@@ -36,8 +36,8 @@ class EMConfig:
     steps_per_iter : int or None
     m_step : {'sampled', 'weighted'}
     pairs_per_row : float
-        Pairs of sample and component that an E-step evaluates, per sample, once responsibilities are settled; a complete
-        E-step has K. Since it does not grow with K, the time of an iteration hardly does.
+        Pairs of sample and component that an E-step evaluates, per sample, once responsibilities are settled; a
+        complete E-step has K. Since it does not grow with K, the time of an iteration hardly does.
     min_rows : float
         A component whose responsibilities sum to less is reseeded.
     max_reseeds : int
@@ -54,11 +54,12 @@ class EMConfig:
 class MStepBatches:
     """The batches of an M-step: pairs of rows and weights of their terms.
 
-    Rows (B, K, D), drawn for each component in proportion to its responsibilities, and the shares (K,) of the components;
-    or, for the weighted form, rows (B, D) in repeated random passes over all rows, and their responsibilities (B, K).
+    Rows (B, K, D), drawn for each component in proportion to its responsibilities, and the shares (K,) of the
+    components; or, for the weighted form, rows (B, D) in repeated random passes over all rows, and their
+    responsibilities (B, K).
 
-    Each buffer of blocks of a file gives a part of the steps. With the shares of the buffer, the steps follow on average
-    the gradient of the sum over all rows, however the file is sorted.
+    Each buffer of blocks of a file gives a part of the steps. With the shares of the buffer, the steps follow on
+    average the gradient of the sum over all rows, however the file is sorted.
     """
 
     def __init__(self, net: "EMNet", n_rows: int, random: RandomStream) -> None:
@@ -236,7 +237,10 @@ def reseed_empty_components(net: EMNet) -> None:
             net.n_reseeds_[component] += 1
             model.reseeded.append((len(net.history), component))
             LOGGER.info(
-                "Iteration %d: component %d lost its samples; reseeded with half of component %d", len(net.history), component, donor
+                "Iteration %d: component %d lost its samples; reseeded with half of component %d",
+                len(net.history),
+                component,
+                donor,
             )
 
 

@@ -59,8 +59,8 @@ def train(
 ) -> TrainOutcome:
     """Train ``net`` as configured, in place, and leave it on the CPU in evaluation mode.
 
-    Clamped responsibilities replace those of the model in the first epochs: the initial clusters are not yet Gaussian in
-    the embedding, and would otherwise lose samples to each other before the networks have adapted.
+    Clamped responsibilities replace those of the model in the first epochs: the initial clusters are not yet Gaussian
+    in the embedding, and would otherwise lose samples to each other before the networks have adapted.
 
     Raises
     ------
