@@ -87,7 +87,7 @@ def make_parser():
     add("--estimator", choices=[*ESTIMATORS, "all"], default="all", help="default: %(default)s")
     add("--n-components", type=int, default=10, metavar="K", help="number of clusters; default: %(default)s")
     add("--seed", type=seed, default=0, help="random state of every method; default: %(default)s")
-    add("--out", type=Path, default=Path("skgmvae_samples.png"), metavar="PNG", help="picture; default: %(default)s")
+    add("--out", type=Path, default=Path("skgmvae_samples.png"), metavar="PNG", help="figure; default: %(default)s")
     return parser
 
 
@@ -202,12 +202,12 @@ def print_table(results, data):
 def draw(estimators, data, out):
     """Write the figure, or print why there is none."""
     if data.side is None:
-        print(f"\nno picture: {data.train.shape[1]} pixels are no square image", file=sys.stderr)
+        print(f"\nno figure: {data.train.shape[1]} pixels are not a square image", file=sys.stderr)
         return
     try:
         figure = make_figure(estimators, data)
     except ImportError:
-        print("\nno picture: it needs matplotlib; install it with: pip install 'skgmvae[plot]'", file=sys.stderr)
+        print("\nno figure: it needs matplotlib; install it with: pip install 'skgmvae[plot]'", file=sys.stderr)
         return
     figure.savefig(out, format="png", dpi=150)
     print(f"\nsamples per component: {out}")

@@ -313,7 +313,7 @@ class GMVAEClustering(DeepMixture):
         return means
 
     def _check_w(self, w: Any, n_rows: int) -> np.ndarray:
-        """One finite value of w per row, shape (n_rows, W)."""
+        """One finite value of w per sample, shape (n_rows, W)."""
         w, W = np.asarray(w, dtype=np.float64), self.net_.module_.style_dim
         if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():
             raise ValueError(

@@ -42,7 +42,7 @@ class EpochTasks(Callback):
         self.estimator, self.context, self.X = estimator, context, X
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin a task."""
+        """Start a task."""
         self.task_ = self.context.subcontext(task_name="epoch")
         self.task_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 

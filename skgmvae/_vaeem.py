@@ -165,7 +165,7 @@ class VAEEMClustering(DeepMixture):
     _own_image_settings: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": (500,),
         "pretrain_hidden_layer_sizes": (500, 500, 2000),
-        "pretrain_iter": 0,  # the start is found without an embedding, the networks begin with random weights
+        "pretrain_iter": 0,  # the initialization needs no embedding, and initial weights are random
         "max_iter": 30,
     }
 

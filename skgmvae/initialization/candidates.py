@@ -49,6 +49,6 @@ def gmm_responsibilities(points: np.ndarray, n_components: int, random_state: np
 
 
 def random_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Uniform random numbers, normalized per row."""
+    """Uniform random numbers, normalized to sum to one for each sample."""
     draws = random_state.uniform(size=(len(points), n_components))
     return draws / draws.sum(1, keepdims=True)

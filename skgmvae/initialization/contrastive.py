@@ -31,7 +31,7 @@ ROWS_AT_A_TIME = 4096
 
 
 def contrastive_loss(projections: Tensor) -> Tensor:
-    """NT-Xent loss: cross-entropy, in nats, of identifying the positive of each row by cosine similarity.
+    """NT-Xent loss: cross-entropy, in nats, of identifying the positive of each sample by cosine similarity.
 
     Rows i and n + i of ``projections`` (2n, P) are positive pairs (NT-Xent, Chen et al. 2020).
     """

@@ -73,10 +73,10 @@ def fit_dcsbm(
 ) -> np.ndarray:
     """Fit the model: labels of maximal mutual information, the best of several searches.
 
-    A search takes groups of rows for nodes. It begins with more than K clusters, joins those whose union costs least,
-    moves nodes (:func:`local_search`), and then splits clusters and joins others as long as that gains
-    (:func:`split_merge`). The best labels are mended row by row. A group across the border of two clusters can hide
-    the best partition from every search: rows are grouped in several ways, whose best labels, mended, are compared.
+    The nodes of a search are groups of rows. It starts with more than K clusters, merges those whose merge costs least,
+    moves nodes (:func:`local_search`), and then splits and merges clusters as long as that gains (:func:`split_merge`).
+    The best labels are refined by moving single rows. A group across the border of two clusters can hide the best
+    partition from every search; therefore rows are grouped several times, and the best refined labels are returned.
 
     Parameters
     ----------

@@ -15,20 +15,20 @@ from skgmvae.initialization.dcsbm import fit_dcsbm
 TINY = np.finfo(np.float64).tiny
 N_NEIGHBORS = 10
 BRUTE_FEATURES = 8  # from so many features on, computing all distances in parallel is faster than a tree
-MAX_NEIGHBORS = 80  # connected components with more rows than this are not joined
+MAX_NEIGHBORS = 80  # components with more points than this are not joined
 CLEAR_GAP = 2.5  # ratio of eigenvalues K + 1 and K above which K eigenvectors are sufficient;
 MAX_MORE_VECTORS = 50  # without such an eigengap twice as many are used, or so many more
 
 
 def graph_responsibilities(points: np.ndarray, n_components: int, random_state: np.random.RandomState) -> np.ndarray:
-    """One-hot labels of the clusters of a self-tuning neighbor graph; of k-means for K + 1 rows or less."""
+    """One-hot labels of the clusters of a self-tuning neighbor graph; of k-means for K + 1 points or fewer."""
     return joint_responsibilities([points], n_components, random_state)
 
 
 def joint_responsibilities(
     views: Sequence[np.ndarray], n_components: int, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """As :func:`graph_responsibilities`, on the sum of the graphs of several views (N, L_i) of the same rows."""
+    """As :func:`graph_responsibilities`, on the sum of the graphs of several views (N, L_i) of the samples."""
     if n_components == 1 or len(views[0]) <= n_components + 1:
         return kmeans_responsibilities(np.hstack(views), n_components, random_state)
     return partition(join_affinities(views, n_components), views, n_components, random_state)

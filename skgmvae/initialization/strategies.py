@@ -25,7 +25,7 @@ from skgmvae.initialization.graph import (
 
 # 'auto' on the inputs: criteria for the graph's clusters over those of the mixture
 CLEARLY_LESS_CUT = 0.25  # of the mixture's normalized cut …
-NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by this at most, in nats per row
+NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by at most this, in nats per sample
 # for samples beyond those that are clustered
 N_LANDMARKS = 5_000  # clustered samples among which nearest neighbors are searched …
 N_NEAREST = 5  # … and number of neighbors whose responsibilities are averaged

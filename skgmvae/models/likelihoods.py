@@ -25,7 +25,7 @@ class Bernoulli(nn.Module):
         return self
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network input for the rows ``x``."""
+        """Network input for the samples ``x``."""
         return x.to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Gaussian(nn.Module):
         self.scaled_log_variance.requires_grad_(True)
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network input for the rows ``x``: (x − location) / scale."""
+        """Network input for the samples ``x``: (x − location) / scale."""
         return ((x - self.location) / self.scale).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class FlushDenormals(Callback):
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin at step 0."""
+        """Reset the step to 0."""
         self.step_ = 0
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:

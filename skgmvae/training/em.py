@@ -153,7 +153,7 @@ class EMNet(ELBONet):
             self.module_.weight_logits.data.copy_(initial_weight_logits(counts))
 
     def compute_terms(self, batch: Any) -> ELBOTerms:
-        """Terms of the M-step's objective, one per draw or row."""
+        """Terms of the objective of the M-step, one per draw or sample."""
         x, weights = batch
         terms_of = self.module_.drawn_terms if x.dim() == 3 else self.module_.weighted_terms
         terms: ELBOTerms = terms_of(x, weights, generator=self._stream().on(x.device))
