@@ -77,8 +77,7 @@ sphinx_gallery_conf = {
 
 
 # pages beside which there is nothing to list get the whole width
-ALONE = ("install", "tour", "from_gaussian_mixture", "benchmarks", "speed", "arcs", "finding_k", "em")
-ALONE += ("starts_compared", "holding", "contributing", "changelog")
+ALONE = ("install", "tour", "from_gaussian_mixture", "contributing", "changelog")
 html_sidebars = {page: [] for page in ALONE}
 
 

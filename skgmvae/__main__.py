@@ -6,11 +6,10 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -22,11 +21,16 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae._base import DeepMixture
+from skgmvae.data.arrays import Array
 from skgmvae.datasets import load_idx
 from skgmvae.metrics import clustering_accuracy
 from skgmvae.plotting import ComponentSamplesDisplay
 
-ESTIMATORS = {
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ESTIMATORS: dict[str, type[DeepMixture]] = {
     "gmvae": GMVAEClustering,
     "vade": VaDEClustering,
     "vaeem": VAEEMClustering,
@@ -38,14 +42,14 @@ class Data(NamedTuple):
     """Training samples, held-out samples, and the map from samples to pixels."""
 
     name: str
-    train: np.ndarray
-    train_labels: np.ndarray
-    held_out: np.ndarray
-    to_pixels: Callable | None
+    train: Array
+    train_labels: Array
+    held_out: Array
+    to_pixels: Callable[[Array], Array] | None
     are_images: bool
 
     @property
-    def side(self):
+    def side(self) -> int | None:
         """Side of square images, in pixels; None for others."""
         side = math.isqrt(self.train.shape[1])
         return side if side**2 == self.train.shape[1] else None
@@ -62,7 +66,7 @@ class Result(NamedTuple):
     seconds: float
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return the exit status."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
@@ -79,7 +83,7 @@ def main(argv=None) -> int:
     return 0
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m skgmvae", description=__doc__.split(": ", 1)[1].strip())
     add = parser.add_argument
@@ -91,14 +95,14 @@ def make_parser():
     return parser
 
 
-def seed(text):
+def seed(text: str) -> int:
     """Type of a seed that scikit-learn accepts."""
     if not 0 <= int(text) < 2**32:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 2**32 - 1, got {text}")
     return int(text)
 
 
-def check_out(path):
+def check_out(path: Path) -> None:
     """Raise before fitting if the figure could not be written afterwards."""
     folder = path.absolute().parent
     if path.is_dir():
@@ -109,41 +113,42 @@ def check_out(path):
         raise OSError(f"--out {path} cannot be written; name another file")
 
 
-def check_n_components(n_components, data):
+def check_n_components(n_components: int, data: Data) -> None:
     """Raise unless 1 <= K <= N."""
     if not 1 <= n_components <= len(data.train):
         raise ValueError(f"--n-components must lie between 1 and the {len(data.train)} rows, got {n_components}")
 
 
-def load(folder):
+def load(folder: str | None) -> Data:
     """The bundled digits, or a folder of IDX files."""
     return load_bundled_digits() if folder is None else load_images(folder)
 
 
-def load_bundled_digits():
+def load_bundled_digits() -> Data:
     """Standardized digits, with a fifth held out."""
     X, y = load_digits(return_X_y=True)
     train, held_out, train_labels, _ = train_test_split(X, y, test_size=0.2, random_state=0, stratify=y)
     scaler = StandardScaler().fit(train)
 
-    def to_pixels(rows):
-        return scaler.inverse_transform(rows).clip(0, X.max())
+    def to_pixels(rows: Array) -> Array:
+        pixels: Array = scaler.inverse_transform(rows).clip(0, X.max())
+        return pixels
 
     return Data(
         "digits", scaler.transform(train), train_labels, scaler.transform(held_out), to_pixels, are_images=False
     )
 
 
-def load_images(folder):
+def load_images(folder: str) -> Data:
     """Training and test split of a folder of IDX files, pixels in [0, 1]."""
     (train, labels), (held_out, _) = (load_idx(folder, split=split) for split in ("train", "test"))
     return Data(Path(folder).resolve().name, train, labels, held_out, None, are_images=True)
 
 
-def make_estimators(arguments, data):
+def make_estimators(arguments: argparse.Namespace, data: Data) -> dict[str, DeepMixture]:
     """The selected estimators of this package, by class name."""
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
-    settings = {"random_state": arguments.seed, "verbose": 1}
+    settings: dict[str, Any] = {"random_state": arguments.seed, "verbose": 1}
     classes = [ESTIMATORS[name] for name in names]
     if data.are_images and data.side is not None:
         settings["image_shape"] = (1, data.side, data.side)
@@ -152,7 +157,7 @@ def make_estimators(arguments, data):
     return {type(estimator).__name__: estimator for estimator in estimators}
 
 
-def make_baselines(arguments, n_features):
+def make_baselines(arguments: argparse.Namespace, n_features: int) -> dict[str, Any]:
     """The baselines from scikit-learn."""
     K, seed = arguments.n_components, arguments.seed
     mixture = GaussianMixture(K, random_state=seed)
@@ -162,7 +167,7 @@ def make_baselines(arguments, n_features):
     return {"PCA + GaussianMixture": make_pipeline(PCA(20, random_state=seed), mixture), "KMeans": kmeans}
 
 
-def fit_and_measure(name, method, data):
+def fit_and_measure(name: str, method: Any, data: Data) -> Result:
     """Fit, and compare the clusters with the known classes."""
     print(f"{name}: fitting {len(data.train):,} rows", file=sys.stderr, flush=True)
     start = time.perf_counter()
@@ -180,14 +185,14 @@ def fit_and_measure(name, method, data):
     )
 
 
-def held_out_score(method, held_out):
+def held_out_score(method: Any, held_out: Array) -> float | None:
     """Mean log-likelihood of the held-out samples, or None."""
     # the density of a pipeline is that of the projected samples, in other units
     has_density = hasattr(method, "score_samples") and not isinstance(method, Pipeline)
-    return method.score(held_out) if has_density else None
+    return float(method.score(held_out)) if has_density else None
 
 
-def print_table(results, data):
+def print_table(results: Sequence[Result], data: Data) -> None:
     """Print accuracy, ARI and NMI of the training samples, and the log-likelihood of the held-out samples."""
     width = max(len(result.method) for result in results)
     print(
@@ -199,7 +204,7 @@ def print_table(results, data):
         print(f"{method:<{width}}  {accuracy:8.3f}  {ari:5.3f}  {nmi:5.3f}  {shown:>19}  {seconds:7.1f}")
 
 
-def draw(estimators, data, out):
+def draw(estimators: Mapping[str, DeepMixture], data: Data, out: Path) -> None:
     """Write the figure, or print why there is none."""
     if data.side is None:
         print(f"\nno figure: {data.train.shape[1]} pixels are not a square image", file=sys.stderr)
@@ -213,7 +218,7 @@ def draw(estimators, data, out):
     print(f"\nsamples per component: {out}")
 
 
-def make_figure(estimators, data):
+def make_figure(estimators: Mapping[str, DeepMixture], data: Data) -> "Figure":
     """The components of every estimator, side by side."""
     from matplotlib.figure import Figure
 

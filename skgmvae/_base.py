@@ -1,5 +1,7 @@
 """Base class of the estimators: ``fit`` and ``partial_fit``."""
 
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,9 @@ from skgmvae._parameters import (
 from skgmvae._presets import IMAGE_SETTINGS
 from skgmvae._sklearn_callbacks import EpochTasks, begin_tasks, with_callbacks
 from skgmvae._validation import check_enough_samples, check_samples, explained
+from skgmvae.data.arrays import Floats, Integers, MatrixLike
 from skgmvae.data.training_data import TrainingData
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.persistence import load_estimator, save_estimator
 from skgmvae.runtime import MAX_SEED, check_device
 from skgmvae.training.config import Architecture, TrainConfig
@@ -46,9 +50,19 @@ class DeepMixture(MixtureInference):
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _own_image_settings: ClassVar[dict[str, Any]] = {}
 
-    labels_: np.ndarray
-    weights_: np.ndarray
-    means_: np.ndarray
+    n_components: int
+    min_information: float
+    hidden_layer_sizes: Sequence[int]
+    init_clamp: float
+    max_iter: int
+    tol: float
+    warm_start: bool
+    callbacks: Sequence[Any] | None
+    memory: Any
+    verbose: int
+    labels_: Integers
+    weights_: Floats
+    means_: Floats
     lower_bound_: float
     lower_bounds_: list[float]
     history_: dict[str, list[float]]
@@ -62,11 +76,11 @@ class DeepMixture(MixtureInference):
     _fitted_architecture: Architecture
 
     @abstractmethod
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> nn.Module:
         """The untrained model around a pretrained autoencoder; further weights are drawn from the generator."""
 
     @abstractmethod
-    def _set_model_attributes(self, model: nn.Module) -> None:
+    def _set_model_attributes(self, model: Any) -> None:
         """Set the fitted attributes that only this model has, from the model in float64."""
 
     @classmethod
@@ -93,7 +107,7 @@ class DeepMixture(MixtureInference):
         return make(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
         """Pretrain an autoencoder, initialize the mixture in its embedding, and maximize the lower bound.
 
         Parameters
@@ -103,6 +117,10 @@ class DeepMixture(MixtureInference):
             reversed columns. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and other arrays that can be sliced may be
             larger than memory; they are then read block by block.
         y : Ignored
+        init_labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            Labels, or responsibilities, that the mixture is initialized with in place of ``init_params``; −1, or a row
+            of zeros, means no opinion. Component c is then the one of label c. With labels for some samples and
+            ``init_clamp=1`` the fit is semi-supervised.
 
         Returns
         -------
@@ -127,14 +145,15 @@ class DeepMixture(MixtureInference):
             if continues:
                 result = self._continue(data, config, random_state.randint(MAX_SEED), tasks)
             else:
-                result = self._fit_from_scratch(data, config, random_state, tasks)
+                result = self._fit_from_scratch(data, config, random_state, tasks, init_labels)
             describe_fit(self, result, data)
-            order_components(self)
+            if not self._is_numbered(init_labels):
+                order_components(self)
         warn_if_interrupted(result.outcome)
         warn_unless_converged(self, result.outcome)
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Train on one block of a stream, with one pass over it.
 
         The first block also determines the standardization, pretrains the autoencoder and initializes the mixture. It
@@ -159,30 +178,33 @@ class DeepMixture(MixtureInference):
             else:
                 result = self._continue(data, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             describe_fit(self, result, data)
-            if first:
+            if first and not self._is_numbered():
                 order_components(self)
         warn_if_interrupted(result.outcome)
         return self
 
-    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_predict(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Integers:
         """Fit, and return the labels of the training samples; equal to ``fit(X).predict(X)``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : Ignored
+        init_labels : array-like, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
         """
-        return self.fit(X).labels_
+        return self.fit(X, init_labels=init_labels).labels_
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle.
 
-        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the state of the optimizer are not saved: the loaded
-        estimator has None instead, and further training starts with a new optimizer.
+        ``memory``, parameters that are objects (callbacks, a clusterer or callable as ``init_params``, a
+        ``RandomState``) and the state of the optimizer are not saved: the loaded estimator has the defaults of these
+        parameters, and further training starts with a new optimizer.
 
         Parameters
         ----------
@@ -198,7 +220,7 @@ class DeepMixture(MixtureInference):
         save_estimator(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """A fitted estimator from a file that :meth:`save` wrote.
 
         Parameters
@@ -220,7 +242,7 @@ class DeepMixture(MixtureInference):
         return load_estimator(cls, path)
 
     @contextmanager
-    def _epoch_tasks(self, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
+    def _epoch_tasks(self, X: MatrixLike, continues: bool) -> Iterator[list[EpochTasks]]:
         """The link to the callbacks of :meth:`set_callbacks`; an empty list if there are none."""
         tasks = begin_tasks(self, X, continues)
         yield [tasks] if tasks is not None else []
@@ -228,16 +250,20 @@ class DeepMixture(MixtureInference):
             self.net_.set_callbacks(list(self.callbacks or []))
             tasks.end()
 
-    def _check_data(self, X: Any, *, reset: bool) -> TrainingData:
-        X = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
+    def _check_data(self, X: MatrixLike, *, reset: bool) -> TrainingData:
+        samples = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
         if reset:  # a fitted mixture accepts a block of any size
-            check_enough_samples(len(X), self.n_components)
+            check_enough_samples(len(samples), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
         check_callbacks(self.callbacks)
         check_memory_folder(self.memory)
-        with explained(X):
-            return TrainingData.from_rows(X, type(self).__name__)
+        with explained(samples):
+            return TrainingData.from_rows(samples, type(self).__name__)
+
+    def _is_numbered(self, init_labels: Any = None) -> bool:
+        """Whether the user has said which component is which."""
+        return init_labels is not None or self.means_init is not None
 
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the pretrained autoencoder."""
@@ -253,8 +279,9 @@ class DeepMixture(MixtureInference):
         config: TrainConfig,
         random_state: np.random.RandomState,
         tasks: Sequence[EpochTasks] = (),
+        init_labels: Any = None,
     ) -> FitResult:
-        fit_config = make_fit_config(self, data, config, [*(self.callbacks or []), *tasks])
+        fit_config = make_fit_config(self, data, config, [*(self.callbacks or []), *tasks], init_labels)
         result = fit_from_scratch(data, self._make_model, fit_config, random_state)
         self._noise_seed = int(random_state.randint(MAX_SEED))
         self._fitted_structure = get_structure(self.get_params(deep=False))

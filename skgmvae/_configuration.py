@@ -15,6 +15,8 @@ from skgmvae._parameters import (
     choose_latent_dim,
 )
 from skgmvae.data.training_data import FeatureSummary, TrainingData
+from skgmvae.initialization.given import MixtureInit, to_responsibilities
+from skgmvae.initialization.initialize import InitConfig
 from skgmvae.training.config import Architecture, FitConfig, TrainConfig
 
 __all__ = ["make_fit_config", "make_train_config"]
@@ -38,8 +40,10 @@ def make_train_config(
     )
 
 
-def make_fit_config(estimator: Any, data: TrainingData, training: TrainConfig, callbacks: Sequence[Any]) -> FitConfig:
-    """Configuration of all phases of a fit to ``data``; parameters are validated against the data.
+def make_fit_config(
+    estimator: Any, data: TrainingData, training: TrainConfig, callbacks: Sequence[Any], init_labels: Any = None
+) -> FitConfig:
+    """Configuration of all phases of a fit to ``data``; parameters and initial labels are validated against the data.
 
     Raises
     ------
@@ -47,22 +51,36 @@ def make_fit_config(estimator: Any, data: TrainingData, training: TrainConfig, c
         If a parameter is not valid for the data.
     """
     # K, M and λ are not part of the configuration of the pretraining, so that a grid over them shares it
-    plain = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
+    plain: dict[str, Any] = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)
     return FitConfig(
         architecture=_make_architecture(estimator, data.summary, image_shape),
         pretraining=replace(training, n_epochs=int(estimator.pretrain_iter), **plain),
         training=training,
-        init_params=estimator.init_params,
+        init=_make_init_config(estimator, data, image_shape, init_labels),
         net_type=estimator._net_type,
-        image_shape=image_shape,
         n_init=int(estimator.n_init),
         memory=estimator.memory,
         verbose=estimator.verbose,
         callbacks=callbacks,
         net_options=estimator._net_options(),
     )
+
+
+def _make_init_config(
+    estimator: Any, data: TrainingData, image_shape: tuple[int, ...] | None, init_labels: Any
+) -> InitConfig:
+    K, labels = int(estimator.n_components), None
+    if init_labels is not None:
+        labels = to_responsibilities(init_labels, len(data), K, "init_labels")
+    mixture = MixtureInit(
+        estimator.weights_init,
+        estimator.means_init,
+        estimator.precisions_init,
+        getattr(estimator, "covariance_type", "full"),
+    )
+    return InitConfig(estimator.init_params, image_shape, labels, mixture)
 
 
 def _make_architecture(estimator: Any, summary: FeatureSummary, image_shape: tuple[int, ...] | None) -> Architecture:

@@ -45,16 +45,16 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
 
 def order_components(estimator: Any) -> None:
     """Renumber the components by their training samples, largest first."""
-    module = estimator.net_.module_
-    counts = np.bincount(estimator.labels_, minlength=module.n_components)
+    net = estimator.net_
+    counts = np.bincount(estimator.labels_, minlength=net.module_.n_components)
     order = np.argsort(-counts, kind="stable")
     if np.array_equal(order, np.arange(len(order))):
         return
-    module.reorder(torch.from_numpy(order))
+    net.reorder(torch.from_numpy(order))
     # predicting again would take as long as the first time
     estimator.labels_ = np.argsort(order)[estimator.labels_]
     estimator.weights_, estimator.means_ = estimator.weights_[order], estimator.means_[order]
-    estimator._set_model_attributes(module)
+    estimator._set_model_attributes(net.module_)
 
 
 def warn_if_interrupted(outcome: TrainOutcome) -> None:

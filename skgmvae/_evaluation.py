@@ -5,13 +5,14 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skgmvae.data.lazy import iter_chunks
+from skgmvae.data.arrays import Array, Floats, Integers
+from skgmvae.data.lazy import Samples, iter_chunks
 from skgmvae.runtime import limit_threads
 
 __all__ = [
@@ -29,12 +30,16 @@ __all__ = [
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 CHUNK_VALUES_OFF_CPU = 2**24  # other devices benefit from larger products: 128 MiB
 
+# samples of a typical step: the number of threads, and with it the last digits, depends on the network alone
+SAMPLES_AT_ONCE = 256
 N_MEAN_DRAWS = 128  # draws per component behind means_
+
+Module = TypeVar("Module", bound=nn.Module)
 
 _is_single: ContextVar[bool] = ContextVar("is_single", default=False)
 
 
-def cast_networks(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def cast_networks(module: Module, dtype: torch.dtype) -> Module:
     """Parameters and running statistics in ``dtype``, in place; constants of the data stay in float64."""
     for layer in module.modules():
         constants = getattr(layer, "double_buffers", ())
@@ -46,7 +51,7 @@ def cast_networks(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return module
 
 
-def model_for_queries(module: nn.Module, device: torch.device) -> nn.Module:
+def model_for_queries(module: Module, device: torch.device) -> Module:
     """``module`` in float64 on ``device``, or in float32 in the context of :func:`single_precision`.
 
     A fitted module is in float64 already and is returned itself, so that results are those of its present weights; a
@@ -117,11 +122,11 @@ def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
 def map_chunks(
     module: nn.Module,
     method: Callable[[Any, Tensor], Tensor],
-    X: Any,
+    X: Samples,
     device: torch.device,
     n_copies: int = 1,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+    out: Array | None = None,
+) -> Array:
     """``method(module, rows)`` for all samples in ``X``, chunk by chunk.
 
     Parameters
@@ -147,7 +152,7 @@ def map_chunks(
     target = next(model.parameters()).device
     size = chunk_rows(model, n_copies)
     dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
-    with limit_threads(min(size, len(X)) * n_copies * count_weights(model)):
+    with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
         for first, chunk in iter_chunks(X, size):
             rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
             result = method(model, rows).numpy(force=True)
@@ -160,13 +165,14 @@ def map_chunks(
 
 
 def generate_chunks(
-    module: nn.Module, labels: np.ndarray, seed: int, device: torch.device, **latents: np.ndarray
+    module: Any, labels: Integers, seed: int, device: torch.device, **latents: Floats
 ) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
     """Draws of x | c and E[x|z] for labels (N,), in parts; for sorted labels every part has all components.
 
     Parameters
     ----------
     module : nn.Module
+        With the methods of :class:`~skgmvae.models.contract.Model`.
     labels : ndarray of shape (N,)
         The component of each draw.
     seed : int
@@ -188,7 +194,7 @@ def generate_chunks(
     n_networks = getattr(model, "n_networks", 1)  # of which each row passes one
     size = chunk_rows(model) * n_networks
     n_parts = math.ceil(len(labels) / size)
-    with limit_threads(min(size, len(labels)) * count_weights(model)):
+    with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
         for first in range(n_parts):
             part = slice(first, None, n_parts)
             fixed = {name: torch.from_numpy(values[part]).to(there) for name, values in latents.items()}
@@ -197,11 +203,12 @@ def generate_chunks(
             yield part, drawn
 
 
-def component_means(module: nn.Module, n_features: int, seed: int, device: torch.device) -> np.ndarray:
+def component_means(module: Any, n_features: int, seed: int, device: torch.device) -> Floats:
     """E[x | c] in the units of the data, shape (K, D), from ``N_MEAN_DRAWS`` draws of z."""
     K = int(module.n_components)
     labels = np.repeat(np.arange(K), N_MEAN_DRAWS)
     sums = torch.zeros(K, n_features, dtype=torch.float64, device="cpu")
     for part, (_, means) in generate_chunks(module, labels, seed, device):
         sums.index_add_(0, torch.from_numpy(labels[part]), means.cpu())
-    return sums.numpy() / N_MEAN_DRAWS
+    averages: Floats = sums.numpy() / N_MEAN_DRAWS
+    return averages

@@ -14,6 +14,8 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save
 
+from skgmvae.data.arrays import Array
+
 FORMAT_VERSION = 1
 KEY = "skgmvae"
 DTYPES = ("float32", "float64", "int64")
@@ -29,7 +31,7 @@ SKOPS_TYPES = (
     "skgmvae.training.net.ELBONet",
     "skgmvae.training.objective.NegativeELBO",
     "torch.optim.adam.Adam",
-    "skgmvae.training.pretraining.Architecture",
+    "skgmvae.training.config.Architecture",
     "skorch.dataset.Dataset",
     "skorch.history.History",
     "skorch.setter.optimizer_setter",
@@ -41,7 +43,7 @@ class NotASavedEstimatorError(ValueError):
     """The file is not a saved estimator, is damaged, or is inconsistent."""
 
 
-def write_file(path: str | os.PathLike, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+def write_file(path: str | os.PathLike[str], arrays: dict[str, Array], description: dict[str, Any]) -> None:
     """Write arrays and their description to one file, atomically.
 
     Parameters
@@ -68,7 +70,7 @@ def write_file(path: str | os.PathLike, arrays: dict[str, np.ndarray], descripti
         unfinished.unlink(missing_ok=True)
 
 
-def read_file(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read a file written by :func:`write_file`.
 
     Returns
@@ -101,7 +103,7 @@ def read_file(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str,
     return arrays, description
 
 
-def compute_digest(arrays: dict[str, np.ndarray], text: str) -> str:
+def compute_digest(arrays: dict[str, Array], text: str) -> str:
     """SHA-256 of the description and of the name, dtype, shape and values of every array."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
@@ -111,7 +113,7 @@ def compute_digest(arrays: dict[str, np.ndarray], text: str) -> str:
     return digest.hexdigest()
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:

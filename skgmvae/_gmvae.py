@@ -1,18 +1,22 @@
 """The Gaussian mixture variational autoencoder as a scikit-learn estimator."""
 
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
 from skgmvae._base import DeepMixture
 from skgmvae._evaluation import inference_precision, model_for_queries
 from skgmvae._presets import PAPER_SETTINGS
+from skgmvae.data.arrays import Array, Floats, Integers, Seed
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS
 from skgmvae.runtime import check_device, isolated
@@ -54,13 +58,22 @@ class GMVAEClustering(DeepMixture):
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
         per feature and standardizes the features internally; densities are in the units of the data.
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        How the mixture is initialized. 'graph': clusters of a nearest-neighbor graph of the embedding. 'gmm': a
-        Gaussian mixture in the embedding. 'kmeans': k-means in the embedding. 'auto': graph or mixture, chosen without
-        labels on the standardized inputs for at most 100 features, otherwise the graph of embedding and inputs, or of
-        HOG features if ``image_shape`` is given. 'contrastive', for images of ``image_shape``: the graph of features
-        that are learned with augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random
-        weights of the networks, as in the paper (which does not pretrain either: ``pretrain_iter=0``).
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
+        How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
+        Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
+        of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a nearest-neighbor
+        graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the embedding.
+        'contrastive', for images of ``image_shape``: the graph of features that are learned with augmentation
+        (NT-Xent), which is more accurate and takes minutes longer. 'random': random weights of the networks, as in the
+        paper (which does not pretrain either: ``pretrain_iter=0``). A clusterer: the labels of its ``fit_predict``. A
+        callable: labels or responsibilities ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or
+        rows of zeros, mean no opinion.
+    weights_init : array-like of shape (n_components,), optional
+    means_init : array-like of shape (n_components, n_features), optional
+    precisions_init : array-like, optional
+        Parameters of a Gaussian mixture of the samples, in their units, as in
+        :class:`~sklearn.mixture.GaussianMixture` with full covariances: its responsibilities are the initial ones, in
+        place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
         Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
@@ -160,7 +173,10 @@ class GMVAEClustering(DeepMixture):
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
-        init_params: str = "auto",
+        init_params: Any = "auto",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 50,
@@ -174,7 +190,7 @@ class GMVAEClustering(DeepMixture):
         precision: str = "float32",
         memory: Any = None,
         callbacks: Sequence[Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -187,6 +203,9 @@ class GMVAEClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
         self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
@@ -222,7 +241,7 @@ class GMVAEClustering(DeepMixture):
             raise ValueError(f"experiment must be one of {', '.join(PAPER_SETTINGS)}; got {experiment!r}")
         return cls(**{**PAPER_SETTINGS[experiment], **parameters})
 
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> GMVAE:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> GMVAE:
         # 120 and 500 units for the paper's data, as in table A.2
         is_mlp = self.network == "mlp" and len(self.hidden_layer_sizes) > 0
         return GMVAE(
@@ -245,10 +264,10 @@ class GMVAEClustering(DeepMixture):
         n_samples: int = 1,
         *,
         component: int | None = None,
-        w: Any = None,
+        w: ArrayLike | None = None,
         expected: bool = False,
-        random_state: Any = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        random_state: Seed = None,
+    ) -> tuple[Floats, Integers]:
         """Draw samples from the fitted distribution.
 
         Parameters
@@ -282,7 +301,7 @@ class GMVAEClustering(DeepMixture):
         return self._generate(labels, seed, expected=expected, **latents), labels
 
     @isolated()
-    def traverse(self, w: Any, *, component: int) -> np.ndarray:
+    def traverse(self, w: Sequence[ArrayLike] | Array, *, component: int) -> Floats:
         """Decode the center of a component for given styles w: E[x | z = μ_c(w)] (Fig. 5b of the paper).
 
         Parameters
@@ -303,16 +322,16 @@ class GMVAEClustering(DeepMixture):
         """
         check_is_fitted(self)
         self._check_component(component)
-        w = self._check_w(w, len(w))
+        points = self._check_w(w, len(w))
         with inference_precision(single=False):
             model = model_for_queries(self.net_.module_, check_device(self.device))
         there = next(model.parameters()).device
-        components = torch.full((len(w),), component, device=there)
+        components = torch.full((len(points),), component, device=there)
         with torch.inference_mode():
-            means: np.ndarray = model.traverse(components, torch.from_numpy(w).to(there)).numpy(force=True)
+            means: Floats = model.traverse(components, torch.from_numpy(points).to(there)).numpy(force=True)
         return means
 
-    def _check_w(self, w: Any, n_rows: int) -> np.ndarray:
+    def _check_w(self, w: ArrayLike | Sequence[ArrayLike], n_rows: int) -> Floats:
         """One finite value of w per sample, shape (n_rows, W)."""
         w, W = np.asarray(w, dtype=np.float64), self.net_.module_.style_dim
         if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():

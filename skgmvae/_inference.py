@@ -1,9 +1,11 @@
 """Methods of fitted mixtures: prediction, scores, sampling, embedding."""
 
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,10 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae._evaluation import generate_chunks, map_chunks
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
+from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.importance import count_draws, draw_noise
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
+Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
 N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) has no closed form
 
 
@@ -32,32 +36,33 @@ class MixtureInference(
     """Inference methods of the deep mixtures: deterministic, in float64 by default, without side effects."""
 
     net_: Any
-    weights_: np.ndarray
+    weights_: Floats
     n_features_in_: int
     device: str
-    random_state: Any
+    random_state: Seed
     _noise_seed: int
 
     @property
     def _n_features_out(self) -> int:
-        return self.net_.module_.embedding_dim
+        width: int = self.net_.module_.embedding_dim
+        return width
 
-    def _check_samples(self, X: Any) -> np.ndarray | LazyRows:
+    def _check_samples(self, X: MatrixLike) -> Array | LazyRows:
         check_is_fitted(self)
         return check_samples(self, X, reset=False)
 
-    def _over_chunks(self, method: Any, X: np.ndarray | LazyRows, n_copies: int = 1) -> np.ndarray:
+    def _over_chunks(self, method: Method, X: Array | LazyRows, n_copies: int = 1) -> Array:
         return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
 
-    def _log_responsibilities(self, X: np.ndarray | LazyRows) -> np.ndarray:
+    def _log_responsibilities(self, X: Array | LazyRows) -> Floats:
         return self._over_chunks(self._assign(), X)
 
-    def _most_probable(self, X: np.ndarray | LazyRows) -> np.ndarray:
+    def _most_probable(self, X: Array | LazyRows) -> Integers:
         """Component of the largest responsibility, shape (N,)."""
         assign = self._assign()
         return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X)
 
-    def _assign(self) -> Callable[[Any, torch.Tensor], torch.Tensor]:
+    def _assign(self) -> Method:
         """Function that maps a model and samples to log q(c|x)."""
         noise = self._noise(N_POSTERIOR_DRAWS)
         return lambda model, rows: model.log_responsibilities(rows, noise.to(next(model.parameters())))
@@ -68,7 +73,7 @@ class MixtureInference(
         return torch.from_numpy(np.random.RandomState(self._noise_seed).standard_normal(shape))
 
     @isolated()
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: MatrixLike) -> Integers:
         """Predict the most probable component of each sample.
 
         Parameters
@@ -82,7 +87,7 @@ class MixtureInference(
         return self._most_probable(self._check_samples(X))
 
     @isolated()
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: MatrixLike) -> Floats:
         """Compute the responsibilities q(c|x): the posterior probability of each component.
 
         Parameters
@@ -97,7 +102,7 @@ class MixtureInference(
         return np.exp(self._log_responsibilities(self._check_samples(X)))
 
     @isolated()
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: MatrixLike) -> Floats:
         """Estimate log p(x) by importance sampling, in nats and in the units of the data.
 
         The estimate is a stochastic lower bound on the log-likelihood: its expectation is below log p(x), and
@@ -114,17 +119,18 @@ class MixtureInference(
         -------
         log_prob : ndarray of shape (n_samples,)
         """
-        X = self._check_samples(X)
+        samples = self._check_samples(X)
         (width,), n_draws = self.net_.module_.noise_shape, count_draws(self.n_features_in_)
         rounds = [draw_noise(S, width, self._noise_seed + number) for number, S in enumerate(n_draws)]
 
         def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
             parameter = next(model.parameters())
-            return model.log_prob(rows, *(noise.to(parameter) for noise in rounds))
+            values: torch.Tensor = model.log_prob(rows, *(noise.to(parameter) for noise in rounds))
+            return values
 
-        return self._over_chunks(log_prob, X, n_copies=max(n_draws))
+        return self._over_chunks(log_prob, samples, n_copies=max(n_draws))
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: MatrixLike, y: Any = None) -> float:
         """Mean of :meth:`score_samples` over the samples; higher is better.
 
         Parameters
@@ -142,10 +148,10 @@ class MixtureInference(
     def _n_parameters(self) -> int:
         """Number of trained parameters; the K mixing weights count as K − 1."""
         model = self.net_.module_
-        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        trained: int = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         return trained - int(model.weight_logits.requires_grad)
 
-    def bic(self, X: Any) -> float:
+    def bic(self, X: MatrixLike) -> float:
         """Bayesian information criterion, −2 log-likelihood + p log n; lower is better.
 
         A heuristic, since not all parameters of networks are effective. Prefer the held-out :meth:`score`.
@@ -161,7 +167,7 @@ class MixtureInference(
         scores = self.score_samples(X)
         return float(-2.0 * scores.sum() + self._n_parameters() * math.log(len(scores)))
 
-    def aic(self, X: Any) -> float:
+    def aic(self, X: MatrixLike) -> float:
         """Akaike information criterion, −2 log-likelihood + 2 p; lower is better. See :meth:`bic`.
 
         Parameters
@@ -176,8 +182,8 @@ class MixtureInference(
 
     @isolated()
     def sample(
-        self, n_samples: int = 1, *, component: int | None = None, expected: bool = False, random_state: Any = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, n_samples: int = 1, *, component: int | None = None, expected: bool = False, random_state: Seed = None
+    ) -> tuple[Floats, Integers]:
         """Draw samples from the fitted distribution.
 
         Parameters
@@ -205,7 +211,7 @@ class MixtureInference(
         labels, seed = self._draw_components(n_samples, component, random_state)
         return self._generate(labels, seed, expected=expected), labels
 
-    def _draw_components(self, n_samples: int, component: int | None, random_state: Any) -> tuple[np.ndarray, int]:
+    def _draw_components(self, n_samples: int, component: int | None, random_state: Seed) -> tuple[Integers, int]:
         """Components of ``n_samples`` samples, sorted, and a seed for the samples themselves."""
         check_is_fitted(self)
         K = self.net_.module_.n_components
@@ -220,7 +226,7 @@ class MixtureInference(
             counts = np.bincount([component], minlength=K) * n_samples
         return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
-    def _generate(self, labels: np.ndarray, seed: int, *, expected: bool, **latents: np.ndarray) -> np.ndarray:
+    def _generate(self, labels: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
         """Draws of x | c, or their means E[x|z], one per label, with fixed ``latents``."""
         samples = np.empty((len(labels), self.n_features_in_))
         for part, drawn in generate_chunks(self.net_.module_, labels, seed, check_device(self.device), **latents):
@@ -229,11 +235,11 @@ class MixtureInference(
 
     def _check_component(self, component: Any) -> None:
         K = self.net_.module_.n_components
-        if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= component < K):
+        if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= int(component) < K):
             raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
 
     @isolated()
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: MatrixLike) -> Floats:
         """Embed the samples: the mean of q(z|x).
 
         Parameters
@@ -247,7 +253,7 @@ class MixtureInference(
         return self._over_chunks(lambda model, rows: model.embed(rows), self._check_samples(X))
 
     @isolated()
-    def reconstruct(self, X: Any) -> np.ndarray:
+    def reconstruct(self, X: MatrixLike) -> Floats:
         """Reconstruct the samples: E[x | z] at the embedding, in the units of the data.
 
         Parameters

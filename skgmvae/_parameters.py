@@ -12,10 +12,11 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import Callback
 
 from skgmvae._evaluation import inference_precision
+from skgmvae.data.arrays import Floats
 from skgmvae.data.training_data import FeatureSummary
 from skgmvae.runtime import isolated
 
-SHARED_CONSTRAINTS: dict[str, list] = {
+SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
     "min_information": [Interval(Real, 0, None, closed="left")],
@@ -24,7 +25,14 @@ SHARED_CONSTRAINTS: dict[str, list] = {
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
     "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
-    "init_params": [StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"})],
+    "init_params": [
+        StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),
+        HasMethods("fit_predict"),
+        callable,
+    ],
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", None],
     "init_clamp": [Interval(Real, 0, 1, closed="both")],
     "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -117,9 +125,9 @@ def check_image_shape(network: str, image_shape: Sequence[int] | None, n_feature
     return shape
 
 
-def check_contrastive(init_params: str, image_shape: Sequence[int] | None) -> None:
+def check_contrastive(init_params: Any, image_shape: Sequence[int] | None) -> None:
     """Raise if contrastive features are requested for samples that are not declared to be images."""
-    if init_params == "contrastive" and image_shape is None:
+    if isinstance(init_params, str) and init_params == "contrastive" and image_shape is None:
         raise ValueError(
             "init_params='contrastive' augments images and needs image_shape=(channels, height, width); got None. "
             "For samples that are not images, use init_params='auto'."
@@ -189,7 +197,7 @@ def check_memory_folder(memory: Any) -> None:
         raise ValueError(f"memory={memory!r} is a file; name a folder, which need not exist yet")
 
 
-def check_spread(location: np.ndarray, scale: np.ndarray) -> None:
+def check_spread(location: Floats, scale: Floats) -> None:
     """Raise if means or standard deviations of features exceed the range of float64."""
     bad = ~(np.isfinite(location) & np.isfinite(scale))
     if bad.any():

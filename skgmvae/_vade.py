@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from skgmvae._base import DeepMixture
+from skgmvae.data.arrays import Floats, Seed
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.vade import VaDE
 
 __all__ = ["VaDEClustering"]
@@ -50,13 +50,21 @@ class VaDEClustering(DeepMixture):
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
         per feature and standardizes the features internally; densities are in the units of the data.
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        How the mixture is initialized. 'graph': clusters of a nearest-neighbor graph of the embedding. 'gmm': a
-        Gaussian mixture in the embedding. 'kmeans': k-means in the embedding. 'auto': graph or mixture, chosen without
-        labels on the standardized inputs for at most 100 features, otherwise the graph of embedding and inputs, or of
-        HOG features if ``image_shape`` is given. 'contrastive', for images of ``image_shape``: the graph of features
-        that are learned with augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random
-        responsibilities.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
+        How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
+        Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
+        of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a nearest-neighbor
+        graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the embedding.
+        'contrastive', for images of ``image_shape``: the graph of features that are learned with augmentation
+        (NT-Xent), which is more accurate and takes minutes longer. 'random': random responsibilities. A clusterer: the
+        labels of its ``fit_predict``. A callable: labels or responsibilities ``init_params(X, n_components=...,
+        random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
+    weights_init : array-like of shape (n_components,), optional
+    means_init : array-like of shape (n_components, n_features), optional
+    precisions_init : array-like, optional
+        Parameters of a Gaussian mixture of the samples, in their units, as in
+        :class:`~sklearn.mixture.GaussianMixture`: its responsibilities are the initial ones, in place of those of
+        ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
         Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
@@ -148,8 +156,8 @@ class VaDEClustering(DeepMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     }
 
-    latent_means_: np.ndarray
-    latent_covariances_: np.ndarray
+    latent_means_: Floats
+    latent_covariances_: Floats
 
     def __init__(
         self,
@@ -164,7 +172,10 @@ class VaDEClustering(DeepMixture):
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
-        init_params: str = "auto",
+        init_params: Any = "auto",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 50,
@@ -178,7 +189,7 @@ class VaDEClustering(DeepMixture):
         precision: str = "float32",
         memory: Any = None,
         callbacks: Sequence[Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -192,6 +203,9 @@ class VaDEClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
         self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
@@ -208,7 +222,7 @@ class VaDEClustering(DeepMixture):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> VaDE:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VaDE:
         return VaDE(
             autoencoder,
             int(self.n_components),

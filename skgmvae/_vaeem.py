@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from skgmvae._base import DeepMixture
 from skgmvae._parameters import check_hidden_layer_sizes
+from skgmvae.data.arrays import Seed
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.em import EMConfig, EMNet
 
@@ -52,13 +52,21 @@ class VAEEMClustering(DeepMixture):
         p(x|z, c). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
         variance per component and feature and standardizes the features internally; densities are in the units of the
         data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        Responsibilities of the first M-steps. 'graph': clusters of a nearest-neighbor graph of the embedding. 'gmm': a
-        Gaussian mixture in the embedding. 'kmeans': k-means in the embedding. 'auto': graph or mixture, chosen without
-        labels on the standardized inputs for at most 100 features, otherwise the graph of embedding and inputs, or of
-        HOG features if ``image_shape`` is given. 'contrastive', for images of ``image_shape``: the graph of features
-        that are learned with augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random
-        responsibilities, as in the paper.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
+        Responsibilities of the first M-steps. 'auto': a choice among several clusterings (spanning trees, neighbor
+        graph, Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise
+        the graph of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a
+        nearest-neighbor graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the
+        embedding. 'contrastive', for images of ``image_shape``: the graph of features that are learned with
+        augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random responsibilities, as
+        in the paper. A clusterer: the labels of its ``fit_predict``. A callable: labels or responsibilities
+        ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
+    weights_init : array-like of shape (n_components,), optional
+    means_init : array-like of shape (n_components, n_features), optional
+    precisions_init : array-like, optional
+        Parameters of a Gaussian mixture of the samples, in their units, as in
+        :class:`~sklearn.mixture.GaussianMixture` with full covariances: its responsibilities are the initial ones, in
+        place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
         Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
@@ -181,7 +189,10 @@ class VAEEMClustering(DeepMixture):
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
         likelihood: str = "auto",
-        init_params: str = "auto",
+        init_params: Any = "auto",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
         max_iter: int = 25,
@@ -197,7 +208,7 @@ class VAEEMClustering(DeepMixture):
         precision: str = "float32",
         memory: Any = None,
         callbacks: Sequence[Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -210,6 +221,9 @@ class VAEEMClustering(DeepMixture):
         self.image_shape = image_shape
         self.likelihood = likelihood
         self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
         self.init_clamp = init_clamp
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
@@ -235,7 +249,7 @@ class VAEEMClustering(DeepMixture):
     def _net_options(self) -> dict[str, Any]:
         return {"em": EMConfig(None if self.steps_per_iter is None else int(self.steps_per_iter), self.m_step)}
 
-    def _make_model(self, autoencoder: nn.Module, generator: torch.Generator | None = None) -> VAEEM:
+    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VAEEM:
         has_own_sizes = self.pretrain_hidden_layer_sizes is not None
         return VAEEM(
             autoencoder,

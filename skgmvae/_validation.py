@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
+from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 
 __all__ = ["check_enough_samples", "check_samples", "explained"]
@@ -35,7 +36,7 @@ CONVERSIONS = {
 }
 
 
-def check_samples(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRows:
+def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
     """The samples as float64 or float32: an array, or lazy rows where an array would need too much memory.
 
     Two of the lazy rows go through scikit-learn's validation, and all values are checked when they are read, so that
@@ -55,7 +56,7 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> np.ndarray | LazyRo
         if is_better_read_lazily(X):
             validate_data(estimator, np.asarray(X[:2]), **options)
             return LazyRows(X, type(estimator).__name__)
-        samples: np.ndarray = validate_data(estimator, X, **options)
+        samples: Array = validate_data(estimator, X, **options)
         return samples
 
 

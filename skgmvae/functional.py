@@ -31,7 +31,7 @@ def log_standard_normal(x: Tensor) -> Tensor:
 
 
 def entropy_normal(log_variance: Tensor) -> Tensor:
-    """H[N(·, diag exp(log_variance))] = ½ Σ_d (log_variance_d + 1 + log 2π)."""
+    """H[N(·, diag exp(log_variance))] = ½ Σ_d (log_variance_d + 1 + log 2π), shape ``(...)`` from ``(..., D)``."""
     return 0.5 * (log_variance.sum(-1) + log_variance.shape[-1] * (1.0 + LOG_2PI))
 
 
@@ -42,7 +42,7 @@ def kl_normal(
     log_variance_p: Tensor,
     precision_p: Tensor | None = None,
 ) -> Tensor:
-    """KL(N(mean_q, diag) ‖ N(mean_p, diag)), summed over the last axis.
+    """KL(N(mean_q, diag) ‖ N(mean_p, diag)), shape ``(...)`` from ``(..., D)``.
 
     ``precision_p`` is exp(−log_variance_p), where it is known.
     """
@@ -53,7 +53,7 @@ def kl_normal(
 
 
 def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, diag) ‖ N(0, I)), summed over the last axis."""
+    """KL(N(mean, diag) ‖ N(0, I)), shape ``(...)`` from ``(..., D)``."""
     return 0.5 * (torch.exp(log_variance) - log_variance - 1.0 + mean.square()).sum(-1)
 
 
@@ -142,12 +142,12 @@ def kl_categorical(log_q: Tensor, log_p: Tensor, q: Tensor | None = None) -> Ten
 
 
 def log_mean_exp(x: Tensor, dim: int) -> Tensor:
-    """log (1/S) Σ_s exp(x_s) along ``dim``."""
+    """log (1/S) Σ_s exp(x_s) along ``dim``, shape ``(...)`` from ``(S, ...)`` for dim 0."""
     return torch.logsumexp(x, dim) - math.log(x.shape[dim])
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    """mean + exp(½ log_variance) · noise; the noise may have leading axes of draws."""
+    """mean + exp(½ log_variance) · noise, shape ``(M, ...)`` or ``(...)`` as the noise; the moments are ``(...)``."""
     return torch.addcmul(mean, torch.exp(0.5 * log_variance), noise)
 
 
@@ -164,12 +164,12 @@ def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: tor
 
 
 def mean_over_draws(x: Tensor, n_draws: int) -> Tensor:
-    """(1/M) Σ_m x_m along the axis of draws, which :func:`noise_like` omits for M = 1."""
+    """(1/M) Σ_m x_m, shape ``(...)`` from ``(M, ...)``; from ``(...)`` for M = 1, as :func:`noise_like` gives it."""
     return x if n_draws == 1 else x.mean(0)
 
 
 def scale_gradient(value: Tensor, scale: Tensor) -> Tensor:
-    """``value``, exactly, with its gradient multiplied by ``scale``."""
+    """``value`` ``(...)``, exactly, with its gradient multiplied by ``scale`` ``(...)``."""
     value_only = value.detach()
     return value_only + scale * (value - value_only)
 
@@ -206,7 +206,7 @@ def temper_posterior(
             return log_q, None
         g = log_likelihoods - log_likelihoods.amax(-1, keepdim=True)
 
-        def informs(log_inverse_temperature: Tensor) -> Tensor:
+        def informs(log_inverse_temperature: Tensor) -> Tensor:  # (N, 1), boolean, from (N, 1)
             log_q = torch.log_softmax(log_weights + g * log_inverse_temperature.exp(), -1)
             return kl_categorical(log_q, log_weights).unsqueeze(-1) >= min_information
 

@@ -10,6 +10,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.utils import _safe_indexing, check_array, check_consistent_length, check_random_state, column_or_1d
 
+from skgmvae.data.arrays import Array, Integers, Seed
+
 
 def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Share of samples whose cluster is matched with their class, under the best one-to-one matching.
@@ -118,14 +120,14 @@ def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> f
     >>> most_confident_accuracy([0, 0, 1], [[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
     0.6666666666666666
     """
-    y_true = _check_labels(y_true, "y_true")
-    responsibilities = _check_probabilities(responsibilities)
-    check_consistent_length(y_true, responsibilities)
-    class_of_cluster = y_true[responsibilities.argmax(axis=0)]
-    return float(np.mean(class_of_cluster[responsibilities.argmax(axis=1)] == y_true))
+    classes = _check_labels(y_true, "y_true")
+    probabilities = _check_probabilities(responsibilities)
+    check_consistent_length(classes, probabilities)
+    class_of_cluster = classes[probabilities.argmax(axis=0)]
+    return float(np.mean(class_of_cluster[probabilities.argmax(axis=1)] == classes))
 
 
-def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state: Any = None) -> float:
+def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state: Seed = None) -> float:
     """Stability of the labels between fits to different samples, without known classes.
 
     The samples are split at random into thirds. A clone of the estimator is fitted to each of the first two, and both
@@ -180,19 +182,20 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
     return float(np.mean(values))
 
 
-def _count(y_true, y_pred):
+def _count(y_true: ArrayLike, y_pred: ArrayLike) -> Integers:
     """Number of samples per class and cluster, shape (classes, clusters)."""
-    y_true, y_pred = _check_labels(y_true, "y_true"), _check_labels(y_pred, "y_pred")
-    if len(y_true) != len(y_pred):
+    classes, clusters = _check_labels(y_true, "y_true"), _check_labels(y_pred, "y_pred")
+    if len(classes) != len(clusters):
         raise ValueError(
-            f"y_true has {len(y_true)} labels and y_pred has {len(y_pred)}; pass the two labels of every row, "
+            f"y_true has {len(classes)} labels and y_pred has {len(clusters)}; pass the two labels of every row, "
             "in the same order"
         )
-    return contingency_matrix(y_true, y_pred)
+    counts: Integers = contingency_matrix(classes, clusters)
+    return counts
 
 
-def _check_labels(labels, name):
-    labels = np.asarray(labels)
+def _check_labels(values: ArrayLike, name: str) -> Array:
+    labels: Array = np.asarray(values)
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise ValueError(
             f"{name} must be one label per row, got shape {labels.shape}; "
@@ -204,12 +207,12 @@ def _check_labels(labels, name):
     return labels
 
 
-def _check_probabilities(responsibilities):
-    responsibilities = check_array(responsibilities, input_name="responsibilities")
-    low, high = responsibilities.min(), responsibilities.max()
+def _check_probabilities(responsibilities: ArrayLike) -> Array:
+    probabilities: Array = check_array(responsibilities, input_name="responsibilities")
+    low, high = probabilities.min(), probabilities.max()
     if low < 0.0 or high > 1.0 + 1e-6:
         raise ValueError(
             f"responsibilities must lie in [0, 1], got values from {low:.3g} to {high:.3g}; "
             "pass what predict_proba returns, not logarithms or distances"
         )
-    return responsibilities
+    return probabilities

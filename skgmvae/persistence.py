@@ -16,6 +16,7 @@ from skgmvae._configuration import make_train_config
 from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, read_file, write_file
 from skgmvae._parameters import get_structure
+from skgmvae.data.arrays import Array
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, isolated
 from skgmvae.training.config import Architecture
@@ -55,7 +56,7 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     description = {
         "class": type(estimator).__name__,
         "versions": {name: _find_version(name) for name in PACKAGES},
-        "parameters": {name: _to_plain(value) for name, value in estimator.get_params(deep=False).items()},
+        "parameters": _describe_parameters(estimator),
         "architecture": dataclasses.asdict(estimator._fitted_architecture),
         "structure": {name: _to_plain(value) for name, value in estimator._fitted_structure.items()},
         "noise_seed": int(estimator._noise_seed),
@@ -63,6 +64,17 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         "attributes": {name: _to_plain(getattr(estimator, name)) for name in PLAIN if hasattr(estimator, name)},
     }
     write_file(path, arrays, description)
+
+
+def _describe_parameters(estimator: Any) -> dict[str, Any]:
+    """Parameters as JSON has them; the default in place of objects, and of ``memory``, a folder of pickles."""
+    defaults = type(estimator)().get_params(deep=False)
+    parameters = {}
+    for name, value in estimator.get_params(deep=False).items():
+        plain = _to_plain(value)
+        is_lost = (plain is None and value is not None) or name == "memory"
+        parameters[name] = _to_plain(defaults[name]) if is_lost else plain
+    return parameters
 
 
 def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estimator:
@@ -77,7 +89,7 @@ def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estima
         raise NotASavedEstimatorError(f"{path} does not fit together: {error!r}") from error
 
 
-def _restore(cls: type[Estimator], arrays: dict[str, np.ndarray], description: dict[str, Any]) -> Estimator:
+def _restore(cls: type[Estimator], arrays: dict[str, Array], description: dict[str, Any]) -> Estimator:
     if description["class"] != cls.__name__:
         raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
     estimator = _make_unfitted(cls, description["parameters"])
@@ -98,7 +110,9 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
     unknown = set(parameters) - set(cls._get_param_names())
     if unknown:
         raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
-    estimator = cls(**{name: _to_tuples(value) for name, value in parameters.items()})
+    # the next fit would unpickle what lies in a folder that a file names
+    plain = {name: _to_tuples(value) for name, value in parameters.items() if name != "memory"}
+    estimator: Estimator = cls(**plain)
     estimator._validate_params()
     try:
         check_device(estimator.device)
@@ -109,7 +123,7 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
     return estimator
 
 
-def _make_checked_module(estimator: Any, architecture: Architecture, state: dict[str, np.ndarray]) -> nn.Module:
+def _make_checked_module(estimator: Any, architecture: Architecture, state: dict[str, Array]) -> nn.Module:
     """The model with its weights; sizes are compared before memory is allocated."""
     with torch.device("meta"):
         expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
@@ -122,11 +136,12 @@ def _make_checked_module(estimator: Any, architecture: Architecture, state: dict
         module.likelihood.set_variance(torch.ones(architecture.n_features, dtype=torch.float32))
     cast_networks(module, torch.float64)
     module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
-    return module.eval()
+    restored: nn.Module = module.eval()
+    return restored
 
 
 def _set_saved_attributes(
-    estimator: Any, arrays: dict[str, np.ndarray], description: dict[str, Any], architecture: Architecture
+    estimator: Any, arrays: dict[str, Array], description: dict[str, Any], architecture: Architecture
 ) -> None:
     """Set the fitted attributes; a file cannot set any others."""
     for name, array in arrays.items():
@@ -156,7 +171,7 @@ def _set_saved_attributes(
         estimator.feature_names_in_ = np.array(names, dtype=object)
 
 
-def _make_net_around(estimator: Any, module: nn.Module) -> ELBONet:
+def _make_net_around(estimator: Any, module: Any) -> ELBONet:
     """A net that can be trained further, with the history of the saved net."""
     if hasattr(module, "reseeded"):
         module.reseeded = list(estimator.reseeded_)
@@ -181,7 +196,7 @@ def _find_version(package: str) -> str | None:
         return None
 
 
-def _shortest(array: np.ndarray) -> np.ndarray:
+def _shortest(array: Array) -> Array:
     """The array in float32 if it represents every value: weights are trained in float32 and stored in float64."""
     if array.dtype != np.float64:
         return array
@@ -196,6 +211,8 @@ def _to_plain(value: Any) -> Any:
         return value
     if isinstance(value, (np.bool_, Integral, Real)):
         return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, (list, tuple)):
         return [_to_plain(item) for item in value]
     if isinstance(value, dict):

@@ -9,9 +9,11 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 __all__ = [
     "MAX_SEED",
@@ -25,7 +27,7 @@ __all__ = [
 MAX_SEED = 2**31 - 1
 # multiply-adds per step above which a second thread saves more time than its synchronization costs
 PARALLEL_WORK = 2.0**25
-NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+NUMPY_DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _PROCESS = os.getpid()
 
 
@@ -98,8 +100,8 @@ class RandomStream:
 def isolated() -> Iterator[None]:
     """Compute with default settings, whatever the calling thread has set for PyTorch and NumPy.
 
-    Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. Can also
-    be used as a decorator, ``@isolated()``.
+    Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. A
+    forked process is limited to a single thread. Can also be used as a decorator, ``@isolated()``.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -109,7 +111,11 @@ def isolated() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.empty(0).device.type != "cpu":  # the context slows down every operation
             stack.enter_context(torch.device("cpu"))
-        stack.enter_context(np.errstate(**NUMPY_DEFAULTS))  # type: ignore[arg-type]  # a dict of literals
+        if os.getpid() != _PROCESS:
+            # the thread pools of PyTorch and OpenMP do not survive a fork, and waiting for them would never end
+            stack.enter_context(threadpool_limits(1))
+            stack.enter_context(limit_threads(0.0))
+        stack.enter_context(np.errstate(**NUMPY_DEFAULTS))
         yield
 
 
@@ -139,12 +145,11 @@ _thread_count = _ThreadCount()
 
 @contextlib.contextmanager
 def limit_threads(work: float) -> Iterator[None]:
-    """Context with a single thread if ``work``, in multiply-adds per step, is small, or if more would not be safe.
+    """Context with a single thread of PyTorch if ``work``, in multiply-adds per step, is small.
 
-    Threads spin while they wait for each other, and a step of a small network ends before they have started. In a
-    forked process PyTorch's thread pool no longer exists, and waiting for it would never end.
+    Threads spin while they wait for each other, and a step of a small network ends before they have started.
     """
-    if work >= PARALLEL_WORK and os.getpid() == _PROCESS:
+    if work >= PARALLEL_WORK:
         yield
         return
     _thread_count.lower()

@@ -1,8 +1,9 @@
 """The benchmark scripts: a run becomes one line, lines become tables, both loops have one loss."""
 
-import importlib
+import copy
 import json
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -13,28 +14,38 @@ import torch
 from scipy.io import savemat
 from sklearn.base import BaseEstimator
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are not installed
+
+from benchmarks.accuracy import minimum_information, report
+from benchmarks.accuracy import run as accuracy_run
+from benchmarks.common import data, environment, methods
+from benchmarks.common.results import read_lines
+from benchmarks.density import estimates
+from benchmarks.figures import runs as run_figures
+from benchmarks.initialization import clamping, compare, restarts
+from benchmarks.memory import larger_than_memory, shuffling
+from benchmarks.model_selection import n_components
+from benchmarks.speed import curves, gpu, overhead, profile_training
+from benchmarks.speed import report as speed_report
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-DOCS = BENCHMARKS.parent / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS, PAGES = ROOT / "benchmarks", ROOT / "docs" / "benchmarks"
+SCRIPTS = sorted(path for path in BENCHMARKS.glob("*/*.py") if "__main__" in path.read_text())
 TINY = ["pretrain_iter=1", "max_iter=1", "hidden_layer_sizes=(8,)", "latent_dim=2", "init_params=random"]
 
 
-@pytest.fixture
-def load_script(monkeypatch):
-    """Import a script of the benchmarks by name, as it imports its neighbors."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
+@pytest.fixture(autouse=True)
+def leave_threads_alone(monkeypatch):
+    monkeypatch.setattr(environment, "set_threads", lambda n_threads: None)
 
 
 @pytest.fixture
-def run(load_script, monkeypatch):
-    """run.py, in this process."""
-    script = load_script("run")
-    monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
-    monkeypatch.setattr(script, "run_alone", script.run_once)
-    return script
+def run(monkeypatch):
+    """accuracy/run.py, in this process."""
+    monkeypatch.setattr(accuracy_run, "run_alone", accuracy_run.run_once)
+    return accuracy_run
 
 
 def line_of(model="vade", accuracy=0.5, seed=0, **fields):
@@ -42,14 +53,26 @@ def line_of(model="vade", accuracy=0.5, seed=0, **fields):
     return {
         "data": "iris", "protocol": "all", "model": model, "n_components": 3, "params": {}, "seed": seed,
         "test_accuracy": accuracy, "train_accuracy": accuracy / 2, "ari": 0.1, "nmi": 0.2, "held_out_score": None,
-        "seconds": 1.0, "start": "graph",
+        "seconds": 1.0, "initialization": "graph",
         "peak_memory": 2**20, "threads": 1, "versions": {"torch": "2"},
         "machine": {"cpu": "fast", "cores": 2, "system": "Linux"}, **fields,
     }  # fmt: skip
 
 
-def test_data_sets_that_are_not_bundled_are_read_from_their_folders(load_script, monkeypatch, tmp_path):
-    data, rng = load_script("data"), np.random.default_rng(0)
+def test_scripts_start_from_anywhere_and_are_listed(tmp_path):
+    line = "sys.path.insert(0, str(Path(__file__).resolve().parents[2]))"
+    listed = (BENCHMARKS / "README.md").read_text()
+    for script in SCRIPTS:
+        assert line in script.read_text() and f"| `{script.relative_to(BENCHMARKS).as_posix()}` |" in listed, script
+    script = BENCHMARKS / "initialization" / "compare.py"
+    command = [sys.executable, "-E", str(script), "--help"]
+    assert (
+        "usage: compare.py" in subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    )
+
+
+def test_data_sets_that_are_not_bundled_are_read_from_their_folders(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
     monkeypatch.setattr(data, "N_HHAR", 10)
     X, y = rng.normal(size=(12, 3)), np.arange(12) % 2 + 1
     for name in ("hhar", "reuters10k", "stl10", "svhn", "usps"):
@@ -72,17 +95,16 @@ def test_data_sets_that_are_not_bundled_are_read_from_their_folders(load_script,
         "usps": ((2, 256), (1, 256), "split"),
     }
     assert [one.image_shape for one in loaded.values()] == [None, None, None, (3, 32, 32), (1, 16, 16)]
-    run = load_script("run")
     task = {"model": "vade", "n_components": 3, "seed": 1, "params": {}}
-    assert run.make_method(loaded["usps"], task).image_shape == (1, 16, 16)
+    assert accuracy_run.make_method(loaded["usps"], task).image_shape == (1, 16, 16)
     assert len(data.load("stl10", data_dir=tmp_path, protocol="split").test) == 3
     monkeypatch.delenv("SKGMVAE_DATA", raising=False)
     with pytest.raises(ValueError, match="stl10 is read from files; name the parent of their folder"):
         data.load("stl10")
 
 
-def test_the_first_images_are_a_set_of_their_own(load_script, monkeypatch, tmp_path):
-    data, X = load_script("data"), np.arange(48.0).reshape(12, 4)
+def test_the_first_images_are_a_set_of_their_own(monkeypatch, tmp_path):
+    X = np.arange(48.0).reshape(12, 4)
     monkeypatch.setitem(data.IMAGES, "mnist", lambda folder, split: (X + (split == "test"), np.arange(12) % 3))
     monkeypatch.setattr(data, "N_SUBSET", 5)
     few = data.load("mnist-10k", data_dir=tmp_path, protocol="all")
@@ -91,16 +113,15 @@ def test_the_first_images_are_a_set_of_their_own(load_script, monkeypatch, tmp_p
     np.testing.assert_array_equal(few.test, X + 1)
 
 
-def test_peers_are_made_at_their_own_defaults(load_script, monkeypatch):
+def test_peers_are_made_at_their_own_defaults(monkeypatch):
     class Recorder(BaseEstimator):
         def __init__(self, n_clusters=8, random_state=None):
             self.n_clusters, self.random_state = n_clusters, random_state
 
     deep = types.SimpleNamespace(VaDE=Recorder, DEC=Recorder)
     monkeypatch.setitem(sys.modules, "clustpy", types.SimpleNamespace(deep=deep))
-    models = load_script("models")
-    vade = models.make("clustpy-vade", 3, 7, n_features=4)
-    for peer in (models.make("clustpy-dec", 3, 7, n_features=4), vade[-1]):
+    vade = methods.make("clustpy-vade", 3, 7, n_features=4)
+    for peer in (methods.make("clustpy-dec", 3, 7, n_features=4), vade[-1]):
         assert (peer.n_clusters, peer.random_state) == (3, 7)
     images, table = np.array([[0.0, 0.2], [0.5, 0.6]]), np.array([[-1.0, 0.0], [3.0, 4.0]])
     np.testing.assert_array_equal(vade[0].fit_transform(images), images)
@@ -109,7 +130,7 @@ def test_peers_are_made_at_their_own_defaults(load_script, monkeypatch):
     assert vade[0].fit_transform(wide).max() == 1.0
     monkeypatch.setitem(sys.modules, "clustpy", None)
     with pytest.raises(ImportError, match="clustpy"):
-        models.make("clustpy-vade", 3, 7, n_features=4)
+        methods.make("clustpy-vade", 3, 7, n_features=4)
 
 
 def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
@@ -125,10 +146,10 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["params"]["hidden_layer_sizes"] == [8] and line["params"]["init_params"] == "random"
     assert line["protocol"] == "all" and line["held_out_score"] is None
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
-    assert {"pretraining", "start", "training"} <= line["phase_seconds"].keys()
+    assert {"pretraining", "initialization", "training"} <= line["phase_seconds"].keys()
     assert line["cpu_seconds"] > 0.0 and line["arithmetic"] == "float32"
-    assert line["majority_by_epoch"] == [line["purity_score"]]
-    assert line["start"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
+    assert line["purity_by_epoch"] == [line["purity_score"]]
+    assert line["initialization"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
 
 
@@ -136,12 +157,12 @@ def test_held_out_rows_have_a_score_where_it_is_a_log_likelihood(run, tmp_path):
     out = tmp_path / "iris.jsonl"
     arguments = ["--data", "iris", "--seeds", "1", "--protocol", "split"]
     assert run.main([*arguments, "--model", "gmm", "kmeans", "--out", str(out)]) == 0
-    gmm, kmeans = run.read_lines(out)
+    gmm, kmeans = read_lines(out)
     assert isinstance(gmm["held_out_score"], float) and kmeans["held_out_score"] is None
     assert gmm["train_accuracy"] != gmm["test_accuracy"]
     unscored = tmp_path / "unscored.jsonl"
     assert run.main([*arguments, "--model", "gmm", "--unscored", "--out", str(unscored)]) == 0
-    assert run.read_lines(unscored)[0]["held_out_score"] is None
+    assert read_lines(unscored)[0]["held_out_score"] is None
 
 
 def test_unknown_parameter_shows_before_any_run(run, tmp_path):
@@ -149,15 +170,14 @@ def test_unknown_parameter_shows_before_any_run(run, tmp_path):
         run.main(["--data", "iris", "--model", "vade", "--out", str(tmp_path / "o"), "--params", "n_epochs=3"])
 
 
-def test_image_sets_need_a_folder(load_script, monkeypatch):
+def test_image_sets_need_a_folder(monkeypatch):
     monkeypatch.delenv("SKGMVAE_DATA", raising=False)
     with pytest.raises(ValueError, match="name the parent of their folder by --data-dir or SKGMVAE_DATA"):
-        load_script("data").load("mnist")
+        data.load("mnist")
 
 
-def test_report_makes_both_tables(load_script, tmp_path):
-    report = load_script("report")
-    lines = [line_of(accuracy=0.5), line_of(accuracy=0.7, seed=1), line_of("kmeans", 0.25, start=None)]
+def test_report_makes_both_tables(tmp_path):
+    lines = [line_of(accuracy=0.5), line_of(accuracy=0.7, seed=1), line_of("kmeans", 0.25, initialization=None)]
     lines += [
         line_of(accuracy=0.9, n_components=7, timed=False, arithmetic="bfloat16")
     ]  # a row of its own, and none in the README
@@ -165,7 +185,7 @@ def test_report_makes_both_tables(load_script, tmp_path):
         name: lines[0][name] for name in ("data", "protocol", "model", "n_components")
     }
     lines += [{**failed, "params": {}, "seed": 2}, {**failed, "params": {}, "seed": 0}, line_of(accuracy=0.5)]
-    results, out, readme = (tmp_path / name for name in ("runs.jsonl", "benchmarks.md", "README.md"))
+    results, out, readme = (tmp_path / name for name in ("runs.jsonl", "accuracy.md", "README.md"))
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     readme.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
     for _ in range(2):  # the second time replaces the first's
@@ -185,35 +205,33 @@ def test_report_makes_both_tables(load_script, tmp_path):
     assert text.count("| iris (all) | 25.0 (1) | 60.0 ± 14.1 (2) |") == 1
 
 
-PAGES = {
-    "choosing": "finding_k.md",
-    "estimates": "estimates.md",
-    "holding": "holding.md",
-    "restarts": "restarts.md",
-    "starts": "starts_compared.md",
-}
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        (clamping, "clamping"),
+        (compare, "initialization"),
+        (estimates, "estimates"),
+        (minimum_information, "minimum_information"),
+        (n_components, "n_components"),
+        (restarts, "restarts"),
+    ],
+)
+def test_pages_are_what_their_scripts_write_of_the_results_kept(script, name):
+    lines = read_lines(BENCHMARKS / "results" / f"{name}.jsonl")
+    assert script.make_page(lines) == (PAGES / f"{name}.md").read_text()
 
 
-@pytest.mark.parametrize("script, page", PAGES.items())
-def test_pages_are_what_their_scripts_write_of_the_results_kept(script, page, load_script, monkeypatch, tmp_path):
-    module = load_script(script)
-    monkeypatch.setattr(module.environment, "set_threads", lambda n_threads: None)
-    assert module.main(["--no-fits", "--page", str(tmp_path / page)]) == 0
-    assert (tmp_path / page).read_text() == (DOCS / page).read_text()
-
-
-def test_tables_are_what_their_scripts_write_of_the_results_kept(load_script, tmp_path):
-    report, speed, readme = load_script("report"), load_script("speed"), DOCS.parent / "README.md"
+def test_tables_are_what_their_scripts_write_of_the_results_kept(tmp_path):
+    readme = ROOT / "README.md"
     shutil.copy(readme, tmp_path)
-    assert report.main(["--out", str(tmp_path / "benchmarks.md"), "--readme", str(tmp_path / "README.md")]) == 0
-    assert speed.main(["--out", str(tmp_path / "speed.md")]) == 0
+    assert report.main(["--out", str(tmp_path / "accuracy.md"), "--readme", str(tmp_path / "README.md")]) == 0
+    assert speed_report.main(["--out", str(tmp_path / "speed.md")]) == 0
     assert (tmp_path / "README.md").read_text() == readme.read_text()
-    for page in ("benchmarks.md", "speed.md"):
-        assert (tmp_path / page).read_text() == (DOCS / page).read_text()
+    for page in ("accuracy.md", "speed.md"):
+        assert (tmp_path / page).read_text() == (PAGES / page).read_text()
 
 
-def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to(load_script):
-    report = load_script("report")
+def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to():
     lines = [line_of(ari=0.4), line_of(ari=0.6, seed=1), line_of("kmeans", ari=0.3)]
     lines += [line_of(data="wine", ari=0.9), line_of("kmeans", data="wine", ari=0.5), line_of(data="digits", ari=0.1)]
     lines += [line_of("dec", data="digits", ari=0.2)]
@@ -229,55 +247,66 @@ def test_side_by_side_takes_the_sets_that_all_methods_were_fitted_to(load_script
     assert "| iris (all) |" in report.make_short_table(lines) and "split" not in report.make_short_table(lines)
     lines += [line_of(params={"init_params": "contrastive"}), line_of(params={"init_params": "graph"})]
     _, _, *rows = report.make_short_table(lines).splitlines()
-    assert [row.split(" |")[0] for row in rows if "iris" in row] == ["| iris (all)", "| iris (all), contrastive start"]
+    assert [row.split(" |")[0] for row in rows if "iris" in row] == [
+        "| iris (all)",
+        "| iris (all), contrastive initialization",
+    ]
 
 
-def test_shared_pretraining_counts_in_every_run_that_used_it(load_script):
+def test_shared_pretraining_counts_in_every_run_that_used_it():
     def run_of(model, pretraining, seed=0, memory=".joblib"):
         phases = {"pretraining": pretraining, "training": 5.0}
         return line_of(model, seed=seed, seconds=pretraining + 5.0, phase_seconds=phases, params={"memory": memory})
 
     lines = [run_of("vade", 60.0), run_of("gmvae", 0.5), run_of("vade", 40.0, seed=1), run_of("gmvae", 0.4, seed=2)]
     lines += [run_of("vade", 2.0, memory="b"), line_of("kmeans")]
-    booked = load_script("report").book_shared_pretraining(lines)
+    booked = report.book_shared_pretraining(lines)
     assert [line["seconds"] for line in booked] == [65.0, 65.0, 45.0, 55.0, 7.0, 1.0]
     assert booked[1]["phase_seconds"] == {"pretraining": 60.0, "training": 5.0}
 
 
-def test_effort_is_compared_on_the_sets_of_the_peer(load_script):
-    report = load_script("report")
+def test_effort_is_compared_on_the_sets_of_the_peer():
     lines = [line_of("clustpy-vade", 0.5, cpu_seconds=200.0), line_of("vade", 0.6, cpu_seconds=30.0)]
     lines += [line_of("vade", 0.8, seed=1, cpu_seconds=50.0), line_of("vade", seed=2, cpu_seconds=None)]
     lines += [line_of("gmvae"), line_of("vade", data="wine", cpu_seconds=1.0)]
-    assert list(report.make_efforts(lines)) == [
+    assert list(report.make_time_comparison(lines)) == [
         ["iris", "clustpy-vade", "50.0", "200", "1.000", 1, "default"],
         ["iris", "vade", "70.0 ± 14.1", "40", "0.200", 2, "default"],
     ]
-    assert "## Effort beside ClustPy" in report.make_document(lines)
+    assert "## Processor time compared with ClustPy" in report.make_document(lines)
 
 
-def test_report_without_marks_or_runs(load_script, tmp_path, capsys):
-    report = load_script("report")
+def test_report_without_marks_or_runs(tmp_path, capsys):
     with pytest.raises(ValueError, match="the README lacks the lines <!-- benchmarks:begin -->"):
         report.replace_between_marks("no marks", "table")
     assert report.main([str(tmp_path / "nothing.jsonl")]) == 2
-    assert "nothing.jsonl; make some with benchmarks/run.py" in capsys.readouterr().err
+    assert "nothing.jsonl; make some with benchmarks/accuracy/run.py" in capsys.readouterr().err
 
 
-def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_path):
+def test_speed_page_takes_the_last_line_of_every_measurement(tmp_path):
     facts = {"threads": 1, "versions": {"torch": "2"}, "machine": {"cpu": "fast", "cores": 2, "system": "Linux"}}
     tiny = {"benchmark": "overhead", "case": "vade, tiny", "target": 1.1, **facts}
-    large = {"benchmark": "larger_than_memory", "model": "vade", "rows": 5000, "file_bytes": 2e10, "cpu_seconds": 9.0}
+    large = {
+        "benchmark": "larger_than_memory",
+        "model": "vade",
+        "n_samples": 5000,
+        "file_bytes": 2e10,
+        "cpu_seconds": 9.0,
+    }
     large |= {"peak_resident_bytes": 1.5e9, "passes": 6.0, **facts}
     curve = {"benchmark": "curves", "case": "vade, K", "model": "vade", "letter": "K", "values": [2, 10, 100], **facts}
-    curve |= {"fit_seconds": [1.0, 2.0, 20.0], "start_seconds": [0.5, 0.5, 3.0], "predict_seconds": [1.0, 1.0, 1.0]}
+    curve |= {
+        "fit_seconds": [1.0, 2.0, 20.0],
+        "initialization_seconds": [0.5, 0.5, 3.0],
+        "predict_seconds": [1.0, 1.0, 1.0],
+    }
     curve["fit_memory"] = [2**20, 0, 2**21]
     results, out = tmp_path / "speed.jsonl", tmp_path / "speed.md"
     summary = {"full": -1.0, "blocks": -1.5, "difference": -0.5, "standard_error": 0.25}
     shuffled = {
         "benchmark": "shuffling",
         "model": "vade",
-        "places": 16,
+        "n_blocks": 16,
         "seeds": 5,
         "lower_bound": summary,
         "ari": summary,
@@ -285,7 +314,7 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
     }
     lines = ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large, curve, shuffled)
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert load_script("speed").main([str(results), "--out", str(out)]) == 0
+    assert speed_report.main([str(results), "--out", str(out)]) == 0
     assert "64-128-10 | 1.05 | 1.10 | 1 |" in out.read_text() and "1.30" not in out.read_text()
     assert (
         "| vade | K | 2 → 10 → 100 | 1.00 → 20.00 | 0.50 → 3.00 | 1.00 → 1.00 | 1.00 | 0.00 | 1 → 2 |"
@@ -297,10 +326,9 @@ def test_speed_page_takes_the_last_line_of_every_measurement(load_script, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["vade", "gmvae", "vaeem"])
-def test_hand_written_loop_has_the_loss_of_ours(load_script, name):
-    overhead = load_script("overhead")
+def test_hand_written_loop_has_the_loss_of_ours(name):
     case, model = overhead.make_tiny(), overhead.MODELS[name]
-    module = overhead.start(model.make_module(case), case)
+    module = overhead.initialize(model.make_module(case), case)
     overhead.check_equal_loss(model, module, case)
     other = model._replace(bare_loss=lambda *arguments: model.bare_loss(*arguments) * 1.0001)
     with pytest.raises(RuntimeError, match="the loops' losses differ"):
@@ -308,7 +336,7 @@ def test_hand_written_loop_has_the_loss_of_ours(load_script, name):
     assert all(min(seconds) >= 0.0 for turn in overhead.take_turns(name, "tiny", 1) for seconds in turn)
 
 
-def test_accuracy_has_a_panel_per_way_to_train_and_a_color_per_number_of_components(load_script, monkeypatch, tmp_path):
+def test_purity_has_a_panel_per_way_to_train_and_a_color_per_number_of_components(monkeypatch, tmp_path):
     pytest.importorskip("matplotlib").use("Agg")
     from matplotlib.figure import Figure
 
@@ -316,83 +344,77 @@ def test_accuracy_has_a_panel_per_way_to_train_and_a_color_per_number_of_compone
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **kwargs: drawn.append((figure, path)))
     conv = {"init_params": "random", "network": "conv"}
     lines = [
-        line_of("gmvae", n_components=K, seed=seed, params=params, majority_by_epoch=[0.5, 0.6])
+        line_of("gmvae", n_components=K, seed=seed, params=params, purity_by_epoch=[0.5, 0.6])
         for K, seed, params in [(3, 0, {}), (3, 1, {}), (7, 0, {}), (7, 0, conv), (7, 0, {"n_mc_samples": 10})]
     ]
     results = tmp_path / "runs.jsonl"
-    results.write_text("".join(json.dumps(line) + "\n" for line in [*lines, line_of("vade")]))
-    load_script("pictures").main(["accuracy", str(results), "--out", str(tmp_path)])
+    lines += [line_of("gmvae", seed=2), line_of("vade", purity_by_epoch=[0.5])]  # without a trace; of another model
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run_figures.main(["purity", str(results), "--model", "gmvae", "--out", str(tmp_path)])
     ((figure, path),) = drawn
-    assert path == tmp_path / "accuracy_gmvae.png"  # the run without a trace is left out
+    assert path == tmp_path / "purity_gmvae.png"
     curves = {ax.get_title(): [line.get_label() for line in ax.get_lines()] for ax in figure.axes}
     assert curves == {
-        "gmvae, M = 10\nfully connected, shared start": ["K = 7"],
-        "gmvae, M = 1\nconvolutional, random start": ["K = 7"],
-        "gmvae, M = 1\nfully connected, shared start": ["K = 3", "K = 3", "K = 7"],
+        "gmvae, M = 10\nfully connected\ndefault initialization": ["K = 7"],
+        "gmvae, M = 1\nconvolutional\nrandom initialization": ["K = 7"],
+        "gmvae, M = 1\nfully connected\ndefault initialization": ["K = 3", "K = 3", "K = 7"],
     }
     assert list(figure.axes[0].get_lines()[0].get_ydata()) == [50.0, 60.0]
 
 
-def test_arcs_page_and_curves_come_from_the_lines(load_script, monkeypatch, tmp_path):
+def test_page_and_curves_of_the_minimum_information_come_from_the_lines(monkeypatch, tmp_path):
     pytest.importorskip("matplotlib").use("Agg")
-    arcs = load_script("arcs")
-    monkeypatch.setattr(arcs.environment, "set_threads", lambda n_threads: None)
+    arcs = minimum_information
     monkeypatch.setattr(arcs, "make_circle_arcs", lambda n=0, random_state=0: make_circle_arcs(100, random_state=0))
     monkeypatch.setattr(arcs, "draw_densities", lambda path: None)
     quick = {"max_iter": 2, "tol": 0.0}
     monkeypatch.setattr(arcs, "RANDOM_WEIGHTS", quick)
-    out = tmp_path / "arcs.jsonl"
-    settings = {name: make for name, make in arcs.SETTINGS.items() if not name.startswith("shared")}
+    out, page = tmp_path / "arcs.jsonl", tmp_path / "page.md"
+    settings = {name: make for name, make in arcs.SETTINGS.items() if not name.startswith("default")}
     monkeypatch.setattr(arcs, "SETTINGS", settings)
     for _ in range(2):  # the second time has nothing left to fit
-        assert arcs.main(["--seeds", "1", "--out", str(out), "--docs", str(tmp_path)]) == 0
+        assert arcs.main(["--seeds", "1", "--out", str(out), "--page", str(page)]) == 0
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["setting"] for line in lines] == list(settings)
     assert [len(line["kl_component"] or []) for line in lines] == [2, 2, 0]
-    page = (tmp_path / "arcs.md").read_text()
     mixture = lines[-1]
-    assert f"| GaussianMixture | {mixture['components_used']:.1f} | {100 * mixture['purity']:.1f} |" in page
-    assert (tmp_path / "images" / "arcs_kl_component.png").stat().st_size > 1000
+    assert f"| GaussianMixture | {mixture['components_used']:.1f} | {100 * mixture['purity']:.1f} |" in page.read_text()
+    assert (tmp_path / "images" / "minimum_information_kl_component.png").stat().st_size > 1000
 
 
-def test_smallest_number_of_components_is_not_clearly_worse_than_the_best(load_script, monkeypatch, tmp_path):
-    choosing = load_script("choosing")
-    monkeypatch.setattr(choosing, "GRID", [1, 2, 3])
+def test_smallest_number_of_components_is_not_clearly_worse_than_the_best(monkeypatch, tmp_path):
+    monkeypatch.setattr(n_components, "GRID", [1, 2, 3])
     # K = 2 is worse than K = 3 in one fold and better in another; K = 1 is worse in all
     scores = [[-5.0, -2.0, -1.5], [-5.0, -1.0, -1.2], [-5.0, -3.0, -2.9]]
     blobs = {"data": "blobs, 2 features", "n_groups": 3, "method": "GaussianMixture", "seed": 1, "scores": scores}
-    assert choosing.pick(blobs) == (3, 2)
+    assert n_components.pick(blobs) == (3, 2)
     alike = [[-5.0, -2.0, -1.5], [-5.0, -1.7, -1.2], [-5.0, -3.4, -2.9]]  # always by half a nat
-    assert choosing.pick({**blobs, "scores": alike}) == (3, 3)
-    page, results = tmp_path / "page.md", tmp_path / "choosing.jsonl"
+    assert n_components.pick({**blobs, "scores": alike}) == (3, 3)
+    page, results = tmp_path / "page.md", tmp_path / "n_components.jsonl"
     results.write_text("".join(json.dumps(line) + "\n" for line in (blobs, {**blobs, "seed": 0, "scores": alike})))
-    monkeypatch.setattr(choosing.environment, "set_threads", lambda n_threads: None)
-    assert choosing.main(["--no-fits", "--out", str(results), "--page", str(page)]) == 0
+    assert n_components.main(["--no-fits", "--out", str(results), "--page", str(page)]) == 0
     assert "| blobs, 2 features | 3 | GaussianMixture | 3, 3 | 3, 2 | 2 of 2 | 1 of 2 |" in page.read_text()
 
 
-def test_curves_time_fit_start_and_predict(load_script):
-    curves = load_script("curves")
-    fit, start, predict, memory = curves.fit_once("vade", N=60, D=3, K=2, M=2)
-    assert fit > 0.0 and start > 0.0 and predict >= 0.0 and memory >= 0
-    X = curves.make_rows(20_001, 3)
+def test_curves_time_fit_initialization_and_predict():
+    fit, initialization, predict, memory = curves.fit_once("vade", N=60, D=3, K=2, M=2)
+    assert fit > 0.0 and initialization > 0.0 and predict >= 0.0 and memory >= 0
+    X = curves.make_groups(20_001, 3)
     assert X.dtype == np.float32 and X[-1].any()
 
 
-def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(load_script, capsys):
-    gpu = load_script("gpu")
+def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(capsys):
     if not torch.cuda.is_available():
         assert gpu.main([]) == 2 and "no CUDA device" in capsys.readouterr().err
-    small = ["--rows", "600", "--batch-size", "300", "--epochs", "1", "--repeats", "1"]
+    small = ["--n-samples", "600", "--batch-size", "300", "--epochs", "1", "--repeats", "1"]
     assert gpu.main(["--device", "cpu", "--model", "vade", *small]) == 0
     line = json.loads(capsys.readouterr().out)
-    assert line["rows_per_second"] > 0.0 and line["ratio"] > 0.0 and line["busy"] is None
-    line = gpu.fit("vade", gpu.data_sets.load("iris"), "cpu")
+    assert line["samples_per_second"] > 0.0 and line["ratio"] > 0.0 and line["busy"] is None
+    line = gpu.fit("vade", data.load("iris"), "cpu")
     assert line["seconds"] >= sum(line["phase_seconds"].values()) and line["test_accuracy"] > 0.5
 
 
-def test_restarts_share_a_pretraining_and_are_compared_by_their_bounds(load_script):
-    restarts = load_script("restarts")
+def test_restarts_share_a_pretraining_and_are_compared_by_their_bounds():
     X = make_circle_arcs(60, random_state=0)[0]
     seeds = [(1, 2), (1, 3), (4, 2)]
     fits = [VaDEClustering(2, tol=1000.0, random_state=restarts.Seeds(*pair)).fit(X) for pair in seeds]
@@ -400,7 +422,7 @@ def test_restarts_share_a_pretraining_and_are_compared_by_their_bounds(load_scri
     assert losses[0] == losses[1] != losses[2]
     assert fits[0].lower_bound_ != fits[1].lower_bound_
     lines = [
-        {"data": "moons", "model": "vade", "pretraining": p, "start_seed": s, "ari": ari, "lower_bound": bound}
+        {"data": "moons", "model": "vade", "pretraining": p, "initialization_seed": s, "ari": ari, "lower_bound": bound}
         for p, s, ari, bound in [(0, 0, 0.5, -1.0), (0, 1, 0.7, -2.0), (1, 0, 0.9, -0.5), (1, 1, 0.7, -3.0)]
     ]
     assert restarts.choose(lines, "pretraining") == pytest.approx((0.7, 0.8, 1, 2))  # 0.5 and 0.9 of 0.7 and 0.9
@@ -409,21 +431,20 @@ def test_restarts_share_a_pretraining_and_are_compared_by_their_bounds(load_scri
     assert means == ["mean", "", *row[2:]]
 
 
-def test_search_for_the_number_of_components(load_script, monkeypatch):
-    choosing = load_script("choosing")
-    monkeypatch.setattr(choosing, "GRID", [1, 3])
-    line = choosing.search("blobs, 2 features", "GaussianMixture", 0)
-    assert choosing.pick(line) == (3, 3) and np.shape(line["scores"]) == (3, 2)
-    monkeypatch.setattr(choosing, "label_stability", lambda model, X, **options: -0.1 * model.n_components)
-    line = choosing.search_stable("moons", 0)
-    assert choosing.pick(line) == (3, 3) and line["scores"] == [[-1.0, pytest.approx(-0.3)]]
-    assert list(choosing.make_rows([line])) == [["moons", 2, choosing.STABILITY, "3", "3", "0 of 1", "0 of 1"]]
-    monkeypatch.setattr(choosing, "GRID", [1, 2, 3, 4])
-    assert choosing.pick({"scores": [[-1.0, 0.96, 0.92, 0.5]]}) == (2, 3)
+def test_search_for_the_number_of_components(monkeypatch):
+    monkeypatch.setattr(n_components, "GRID", [1, 3])
+    line = n_components.search("blobs, 2 features", "GaussianMixture", 0)
+    assert n_components.pick(line) == (3, 3) and np.shape(line["scores"]) == (3, 2)
+    monkeypatch.setattr(n_components, "label_stability", lambda model, X, **options: -0.1 * model.n_components)
+    line = n_components.search_stable("moons", 0)
+    assert n_components.pick(line) == (3, 3) and line["scores"] == [[-1.0, pytest.approx(-0.3)]]
+    assert list(n_components.make_rows([line])) == [["moons", 2, n_components.STABILITY, "3", "3", "0 of 1", "0 of 1"]]
+    monkeypatch.setattr(n_components, "GRID", [1, 2, 3, 4])
+    assert n_components.pick({"scores": [[-1.0, 0.96, 0.92, 0.5]]}) == (2, 3)
 
 
-def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_path):
-    script = load_script("larger_than_memory")
+def test_file_larger_than_memory_is_zeros_but_for_some_blocks(tmp_path):
+    script = larger_than_memory
     arguments = script.make_parser().parse_args(["--gigabytes", "0.004", "--features", "10", "--every", "5"])
     X = script.make_file(tmp_path / "rows.f32", arguments)
     blocks = X.any(axis=1)[: 20 * script.BLOCK_ROWS].reshape(20, -1)
@@ -433,28 +454,26 @@ def test_file_larger_than_memory_is_zeros_but_for_some_blocks(load_script, tmp_p
     assert counted[:5].shape == (5, 10) and counted.n_bytes == 200
 
 
-def test_shuffling_compares_the_same_seeds(load_script):
-    figures = load_script("shuffling").summarize(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
+def test_shuffling_compares_the_same_seeds():
+    figures = shuffling.summarize(np.array([1.0, 2.0]), np.array([2.0, 5.0]))
     assert figures == {"full": 1.5, "blocks": 3.5, "difference": 2.0, "standard_error": 1.0}
 
 
-def test_starts_are_compared_once_and_worse_parts_stay_worse(load_script, monkeypatch, tmp_path):
-    script = load_script("starts")
-    monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
-    out, page = tmp_path / "starts.jsonl", tmp_path / "page.md"
+def test_initializations_are_compared_once_and_worse_parts_stay_worse(monkeypatch, tmp_path):
+    out, page = tmp_path / "initialization.jsonl", tmp_path / "page.md"
     command = ["--data", "wine", "--seeds", "2", "--out", str(out), "--page", str(page)]
-    assert script.main(command) == script.main(command) == 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(lines) == 2 * len(script.METHODS)
-    cut = {line["start"]: line["cut"] for line in lines if line["seed"] == 0}
+    assert compare.main(command) == compare.main(command) == 0
+    lines = read_lines(out)
+    assert len(lines) == 2 * len(compare.STRATEGIES)
+    cut = {line["initialization"]: line["cut"] for line in lines if line["seed"] == 0}
     assert min(cut, key=cut.get) in ("graph", "K eigenvectors") and cut["graph"] < cut["mixture"]
     assert all(line["accuracy"] > 0.9 and 0.5 < line["information"] < np.log(3) for line in lines)
     rows = [line for line in page.read_text().splitlines() if line.startswith("| wine |")]
-    assert len(rows) == len(script.METHODS) and all(row.endswith("| 2 |") for row in rows)
+    assert len(rows) == len(compare.STRATEGIES) and all(row.endswith("| 2 |") for row in rows)
 
 
-def test_profile_shares_add_up_and_count_the_products(load_script):
-    script = load_script("profile_training")
+def test_profile_shares_add_up_and_count_the_products():
+    script = profile_training
     seconds = {
         "aten::addmm": 5.0,
         "aten::bmm": 1.0,
@@ -470,43 +489,44 @@ def test_profile_shares_add_up_and_count_the_products(load_script):
     assert sum(shares[kind] for kind in (*script.KINDS, "rest")) == pytest.approx(1.0)
 
 
-def test_holding_fits_every_share_once_and_leaves_the_one_in_use(load_script, monkeypatch, tmp_path):
-    script = load_script("holding")
-    monkeypatch.setattr(script.environment, "set_threads", lambda n_threads: None)
-    monkeypatch.setattr(script, "SHARES", (0.0, 0.75))
-    make, in_use = script.models.make, script.fitting.INIT_CLAMP
-    few = {"pretrain_iter": 5, "max_iter": 8}
-    monkeypatch.setattr(script.models, "make", lambda *args, **kwargs: make(*args, **kwargs).set_params(**few))
-    out, page = tmp_path / "holding.jsonl", tmp_path / "page.md"
+@pytest.mark.skipif("init_clamp" not in VaDEClustering().get_params(), reason="needs the parameter init_clamp")
+def test_clamping_fits_every_share_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(clamping, "INIT_CLAMP", (0.0, 0.75))
+    make, few = methods.make, {"pretrain_iter": 5, "max_iter": 8}
+    monkeypatch.setattr(methods, "make", lambda *args, **kwargs: make(*args, **kwargs).set_params(**few))
+    out, page = tmp_path / "clamping.jsonl", tmp_path / "page.md"
     command = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--page", str(page)]
-    assert script.main(command) == script.main(command) == 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [line["share"] for line in lines] == [0.0, 0.75] and in_use == script.fitting.INIT_CLAMP
+    assert clamping.main(command) == clamping.main(command) == 0
+    lines = read_lines(out)
+    assert [line["init_clamp"] for line in lines] == [0.0, 0.75]
     assert lines[0]["held_out_score"] != lines[1]["held_out_score"]
     assert "| iris | vade | held-out score |" in page.read_text()
 
 
-def test_run_of_the_highest_bound_is_taken_whatever_its_labels(load_script):
-    script = load_script("report")
+def test_run_of_the_highest_bound_is_selected_whatever_its_labels():
     runs = [line_of(seed=seed, ari=0.1 * seed, lower_bound=-float(abs(seed - 3))) for seed in range(5)]
     few = [line_of("gmvae", seed=seed, lower_bound=1.0) for seed in range(4)]
-    baseline = [line_of("gmm", seed=seed, lower_bound=1.0, start=None) for seed in range(5)]
-    rows = list(script.make_choices([*runs, *few, *baseline]))
+    baseline = [line_of("gmm", seed=seed, lower_bound=1.0, initialization=None) for seed in range(5)]
+    rows = list(report.select_runs([*runs, *few, *baseline]))
     assert rows[0] == ["iris", "vade", "0.200", "0.300", "0.400", "no", 5]
     assert rows[1:] == [["mean", "", "0.200", "0.300", "0.400", "0 of 1", ""]]
 
 
-def test_estimates_compare_draws_and_rounds_of_one_fit(load_script, monkeypatch, tmp_path):
-    estimates = load_script("estimates")
-    monkeypatch.setattr(estimates.environment, "set_threads", lambda n_threads: None)
+def test_estimates_compare_draws_and_rounds_of_one_fit(monkeypatch, tmp_path):
     monkeypatch.setattr(estimates, "DRAWS", {"one": (2,), "two": (2, 4)})
-    in_use = estimates._queries.count_draws
     page, out = tmp_path / "page.md", tmp_path / "estimates.jsonl"
     arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--page", str(page)]
     assert estimates.main(arguments) == estimates.main(arguments) == 0
-    assert estimates._queries.count_draws is in_use
-    (line,) = map(json.loads, out.read_text().splitlines())
+    (line,) = read_lines(out)
     one, two = line["scores"]["one"], line["scores"]["two"]
     assert len(set(one)) == len(set(two)) == estimates.N_NOISES
     mean, sd = np.mean(one), np.std(one, ddof=1)
     assert f"| iris | vade | {mean:.2f} ± {sd:.2f} | " in page.read_text()
+
+
+def test_estimate_with_the_default_rounds_and_the_noise_of_the_fit_is_the_score():
+    X = data.load("iris").train
+    vade = methods.fit(VaDEClustering(3, tol=100.0, random_state=0), X)
+    module = copy.deepcopy(vade.net_.module_).double().eval()
+    estimate = estimates.estimate(module, X, estimates.ROUNDS, vade._noise_seed)
+    assert estimate == pytest.approx(vade.score(X), rel=1e-9)

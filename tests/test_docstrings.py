@@ -1,8 +1,10 @@
 """The three docstrings, which repeat each other by scikit-learn's convention, do not drift apart or from the code."""
 
+import ast
 import inspect
 import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,20 @@ def test_public_methods_document_their_parameters(Estimator):
         entries = re.findall(r"^\*{0,2}(\w+) : ", before_returns, flags=re.M)
         parameters = [parameter for parameter in inspect.signature(method).parameters if parameter != "self"]
         assert entries == parameters, name
+
+
+PACKAGE = Path(inspect.getfile(plotting)).parents[1]
+SHAPE = re.compile(r"\((\.\.\.|(\.\.\.|[A-Zn1]|K or 1|[A-Z]·[A-Zn]|height),[^()]*)\)")  # (...), (N,), not N(0, I)
+
+
+@pytest.mark.parametrize("path", [PACKAGE / "functional.py", *sorted((PACKAGE / "models").glob("*.py"))], ids=str)
+def test_every_function_of_tensors_states_their_shapes(path):
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef) or node.name == "__init__":  # that is the class's docstring
+            continue
+        parts = [node.args, *([node.returns] if node.returns else [])]
+        if re.search("Tensor|ELBOTerms|Moments", " ".join(map(ast.unparse, parts))):
+            head = "\n".join(text.splitlines()[node.lineno - 1 : node.body[0].lineno - 1])
+            comment = head.split("#")[-1] if "#" in head else ""
+            assert SHAPE.search(ast.get_docstring(node) or comment), f"{path.name}: {node.name}"

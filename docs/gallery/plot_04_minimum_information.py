@@ -26,7 +26,7 @@ fits = {
 
 # %%
 # With λ = 0 the divergence falls to zero: the components have merged. With λ = 1 it rises above λ once the components
-# differ. :doc:`/arcs` has results for several seeds and more samples.
+# differ. :doc:`/benchmarks/minimum_information` has results for several seeds and more samples.
 
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for (floor, model), color in zip(fits.items(), ("#0072b2", "#d55e00"), strict=True):

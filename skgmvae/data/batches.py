@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import LazyRows
 from skgmvae.runtime import RandomStream
 
@@ -109,7 +110,7 @@ class Buffer(NamedTuple):
     def __len__(self) -> int:
         return sum(block.stop - block.start for block in self.blocks)
 
-    def read(self, rows: LazyRows, memory: np.ndarray) -> Tensor:
+    def read(self, rows: LazyRows, memory: Array) -> Tensor:
         """The rows, shape (n, D), in the first rows of ``memory``."""
         end = 0
         for block in self.blocks:
@@ -143,7 +144,7 @@ def plan_buffers(rows: LazyRows, n_batches: int, random: RandomStream) -> list[B
     return buffers
 
 
-def make_buffer_memory(rows: LazyRows, buffers: list[Buffer]) -> np.ndarray:
+def make_buffer_memory(rows: LazyRows, buffers: list[Buffer]) -> Array:
     """An empty array for the largest of the buffers."""
     return np.empty((max(map(len, buffers)), rows.shape[1]), rows.dtype)
 

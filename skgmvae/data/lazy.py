@@ -6,16 +6,19 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils import assert_all_finite
+
+from skgmvae.data.arrays import Array, Integers
 
 __all__ = [
     "LazyRows",
     "PickedRows",
+    "Samples",
     "drop_page_cache",
     "empty_or_memmap",
     "is_better_read_lazily",
@@ -70,7 +73,7 @@ class LazyRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice) -> NDArray:
+    def __getitem__(self, rows: slice) -> Array:
         wanted = range(*rows.indices(len(self)))
         if wanted.step == 1 or not wanted:
             return self.read(rows, np.empty((len(wanted), self.shape[1]), self.dtype))
@@ -78,7 +81,7 @@ class LazyRows:
         first, last = sorted((wanted[0], wanted[-1]))
         return self[first : last + 1][:: wanted.step]
 
-    def read(self, rows: slice, out: NDArray) -> NDArray:
+    def read(self, rows: slice, out: Array) -> Array:
         """The slice, written to ``out``; rows are checked the first time."""
         part = self.array[rows]
         np.copyto(out, part, casting="same_kind")
@@ -106,25 +109,29 @@ class PickedRows:
         In ascending order.
     """
 
-    def __init__(self, X: NDArray | LazyRows, indices: NDArray) -> None:
+    def __init__(self, X: "Samples", indices: Integers) -> None:
         self.X, self.indices = X, indices
-        self.shape = (len(indices), X.shape[1])
+        self.shape: tuple[int, ...] = (len(indices), X.shape[1])
         self.block_rows = X.block_rows if isinstance(X, LazyRows) else 1
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, rows: slice) -> NDArray:
+    def __getitem__(self, rows: slice) -> Array:
         indices = self.indices[rows]
         if isinstance(self.X, np.ndarray):
-            return self.X[indices]
+            picked: Array = self.X[indices]
+            return picked
         size = self.X.block_rows
         blocks, first = np.unique(indices // size, return_index=True)
         parts = zip(blocks * size, np.split(indices, first[1:]), strict=True)
         return np.concatenate([self.X[start : start + size][part - start] for start, part in parts])
 
 
-def iter_chunks(X: Any, size: int) -> Iterator[tuple[int, NDArray]]:
+Samples: TypeAlias = Array | LazyRows | PickedRows
+
+
+def iter_chunks(X: Any, size: int) -> Iterator[tuple[int, Array]]:
     """Consecutive chunks of ``size`` rows, each with the index of its first row; lazy rows are read in whole blocks."""
     step = size * max(1, getattr(X, "block_rows", 1) // size)
     for first in range(0, len(X), step):
@@ -177,7 +184,7 @@ def drop_page_cache(part: Any) -> None:
     mapped._mmap.madvise(mmap.MADV_DONTNEED, start, length)
 
 
-def empty_or_memmap(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray:
+def empty_or_memmap(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
     """An empty array; beyond ``MAX_TABLE_BYTES`` a memory map of a temporary file that is deleted with it.
 
     The file has no name (on Windows, only until it is closed), so that nothing is left even if the process is killed.

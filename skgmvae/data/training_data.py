@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import assert_all_finite
 
+from skgmvae.data.arrays import Array, Floats, Integers
 from skgmvae.data.batches import ClampedResponsibilities, Rows, ShuffledBatches
 from skgmvae.data.lazy import LazyRows, PickedRows, iter_chunks
 from skgmvae.runtime import RandomStream
 
 __all__ = ["FeatureSummary", "TrainingData"]
 
-Floats: TypeAlias = NDArray[np.float64]
 CHUNK_ROWS = 4096
 MAX_DISTINCT = 20  # distinct values of a feature that are counted; more are "many"
 MAX_ORDERED_ROWS = 10_000  # evenly spaced samples, for medians and quartiles
@@ -50,7 +50,7 @@ class FeatureSummary:
     center: Floats
     spread: Floats
     is_integral: NDArray[np.bool_]
-    n_distinct: NDArray[np.int64]
+    n_distinct: Integers
 
     @property
     def is_binary(self) -> NDArray[np.bool_]:
@@ -71,12 +71,12 @@ class TrainingData:
         The same samples, for batches: a tensor that shares the memory of ``X``, or a tensor on a device.
     """
 
-    X: NDArray[Any] | LazyRows
+    X: Array | LazyRows
     summary: FeatureSummary
     rows: Rows
 
     @classmethod
-    def from_rows(cls, X: NDArray[Any] | LazyRows, owner: str | None = None) -> "TrainingData":
+    def from_rows(cls, X: Array | LazyRows, owner: str | None = None) -> "TrainingData":
         """Validate and summarize the samples in one pass.
 
         Raises
@@ -97,11 +97,11 @@ class TrainingData:
         """D."""
         return int(self.X.shape[1])
 
-    def iter_chunks(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    def iter_chunks(self, size: int) -> Iterator[tuple[int, Array]]:
         """Consecutive chunks of ``size`` samples, each with the index of its first sample."""
         return iter_chunks(self.X, size)
 
-    def subset(self, indices: NDArray[np.int64]) -> PickedRows:
+    def subset(self, indices: Integers) -> PickedRows:
         """Selected samples, gathered on access; ``indices`` are in ascending order."""
         return PickedRows(self.X, indices)
 
@@ -131,13 +131,13 @@ class TrainingData:
         return TrainingData.from_rows, (self.X,)
 
 
-def as_native(X: NDArray[Any]) -> NDArray[Any]:
+def as_native(X: Array) -> Array:
     """The array in a memory layout that torch can view; a copy only if necessary."""
     is_odd = any(stride < 0 or stride % X.itemsize for stride in X.strides)
     return np.ascontiguousarray(X, X.dtype.newbyteorder("=")) if is_odd or not X.dtype.isnative else X
 
 
-def _view(X: NDArray[Any]) -> torch.Tensor:
+def _view(X: Array) -> torch.Tensor:
     """A tensor that shares the memory of ``X``, which may be read-only or memory-mapped."""
     with warnings.catch_warnings():
         # torch warns that writing to a read-only array is undefined; samples are only read
@@ -145,7 +145,7 @@ def _view(X: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(X)
 
 
-def summarize(X: NDArray[Any] | LazyRows, owner: str | None = None) -> FeatureSummary:
+def summarize(X: Array | LazyRows, owner: str | None = None) -> FeatureSummary:
     """The summary of every feature, from one pass over the samples."""
     summarizer = _Summarizer(*X.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinite means and scales
@@ -163,12 +163,12 @@ class _Summarizer:
         self.scaler = StandardScaler()
         self.low, self.high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
         self.is_integral = np.ones(n_features, bool)
-        self.distinct: list[NDArray[Any]] = [np.empty(0)] * n_features
+        self.distinct: list[Array] = [np.empty(0)] * n_features
         ordered = np.linspace(0, n_samples - 1, min(n_samples, MAX_ORDERED_ROWS)).astype(np.int64)
         self.ordered = ordered
-        self.samples: list[NDArray[Any]] = []
+        self.samples: list[Array] = []
 
-    def update(self, first: int, chunk: NDArray[Any]) -> None:
+    def update(self, first: int, chunk: Array) -> None:
         """Take in the samples from index ``first`` on."""
         values = chunk.astype(np.float64)
         self.scaler.partial_fit(values)

@@ -1,17 +1,17 @@
 """The synthetic data set of the GMVAE paper."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.utils import check_random_state
+
+from skgmvae.data.arrays import Floats, Integers, Seed
 
 ARC_DISTANCE = 1.6  # from the origin to the centers of the arcs' circles
 ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its center
 
 
 def make_circle_arcs(
-    n_samples: int = 10_000, *, n_arcs: int = 5, noise: float = 0.06, random_state: Any = None
-) -> tuple[np.ndarray, np.ndarray]:
+    n_samples: int = 10_000, *, n_arcs: int = 5, noise: float = 0.06, random_state: Seed = None
+) -> tuple[Floats, Integers]:
     """Generate points on circle arcs, one arc per cluster; the clusters are not ellipses.
 
     Half circles of radius one around the corners of a regular polygon, each rotated with its corner, with Gaussian

@@ -5,9 +5,12 @@ import math
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skgmvae.data.arrays import Array, Integers
 from skgmvae.datasets._intensities import to_unit_interval
 
 # third byte of the magic number: type of the values, all big-endian
@@ -18,7 +21,7 @@ AGAIN = "the file is damaged or cut short, fetch it again"
 
 def load_idx(
     folder: str | os.PathLike[str], *, split: str = "train", scale: bool = True, flatten: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Integers]:
     """Load images and labels from a folder of IDX files, the format of MNIST and Fashion-MNIST.
 
     Reads ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, or ``t10k-…`` for the test split,
@@ -70,7 +73,7 @@ def load_idx(
     return to_unit_interval(X) if scale else X, labels.astype(np.int64)
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str]) -> Array:
     """Read the array in an IDX file, plain or gzip-compressed, in native byte order.
 
     Parameters
@@ -104,7 +107,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(content, dtype, offset=start).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
-def _parse_magic(content, path):
+def _parse_magic(content: bytes, path: str | os.PathLike[str]) -> tuple[np.dtype[Any], int]:
     """Type of the values and number of dimensions."""
     if len(content) < 4 or content[:2] != b"\x00\x00":
         raise ValueError(
@@ -120,7 +123,7 @@ def _parse_magic(content, path):
     return np.dtype(IDX_DTYPES[code]), n_axes
 
 
-def _read(path):
+def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         content = Path(path).read_bytes()
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
@@ -128,7 +131,7 @@ def _read(path):
         raise ValueError(f"{path} cannot be decompressed ({error}); {AGAIN}") from error
 
 
-def _find(folder, name):
+def _find(folder: Path, name: str) -> Path:
     """Path of the plain or compressed file."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; pass the folder that holds the IDX files")
@@ -138,7 +141,7 @@ def _find(folder, name):
     raise FileNotFoundError(f"neither {name} nor {name}.gz in {folder}; pass the folder that holds the IDX files")
 
 
-def _read_bytes_array(path, n_axes):
+def _read_bytes_array(path: Path, n_axes: int) -> NDArray[np.uint8]:
     values = read_idx(path)
     if values.dtype != np.uint8 or values.ndim != n_axes:
         raise ValueError(

@@ -1,11 +1,15 @@
 """Bytes as intensities in [0, 1]."""
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from skgmvae.data.arrays import Array, Sliceable
 from skgmvae.data.lazy import drop_page_cache
 
 
-def to_unit_interval(values: np.ndarray) -> np.ndarray:
+def to_unit_interval(values: Array) -> NDArray[np.float32]:
     """Bytes divided by 255, float32."""
     scaled = values.astype(np.float32)
     scaled /= 255.0
@@ -41,20 +45,20 @@ class ScaledRows:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, array, divisor=255.0):
+    def __init__(self, array: Sliceable, divisor: float = 255.0) -> None:
         self.array, self.divisor = array, divisor
         self.shape = tuple(array.shape)
 
     @property
-    def chunks(self):
+    def chunks(self) -> Any:
         """Shape of the file's own chunks, if it has any."""
         return getattr(self.array, "chunks", None)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
         part = self.array[rows]
-        scaled = np.asarray(part, dtype=np.float32) / np.float32(self.divisor)
+        scaled: NDArray[np.float32] = np.asarray(part, dtype=np.float32) / np.float32(self.divisor)
         drop_page_cache(part)
         return scaled

@@ -1,1 +1,1 @@
-"""Initial responsibilities: representations, candidate clusterings, and the choice among them."""
+"""Initial responsibilities: representations, candidate clusterings, and the choice among them without labels."""

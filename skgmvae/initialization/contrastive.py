@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skgmvae._progress import show_phase
+from skgmvae.data.arrays import Array
 from skgmvae.data.batches import take_rows
-from skgmvae.data.lazy import empty_or_memmap, iter_chunks
+from skgmvae.data.lazy import Samples, empty_or_memmap, iter_chunks
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.augmentation import augment
-from skgmvae.initialization.graph import N_NEIGHBORS, find_neighbors
-from skgmvae.initialization.representations import Samples, hog, principal_components, subsample
+from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, find_neighbors
+from skgmvae.initialization.representations import hog, principal_components, subsample
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype
 
@@ -49,7 +50,7 @@ def fit_contrastive_encoder(
     return load_encoder(image_shape, fit(data, tuple(image_shape), **options, verbose=verbose))
 
 
-def load_encoder(image_shape: Sequence[int], weights: dict[str, np.ndarray]) -> ImageEncoder:
+def load_encoder(image_shape: Sequence[int], weights: dict[str, Array]) -> ImageEncoder:
     """The encoder with the weights of :func:`fit_contrastive_weights`, in evaluation mode."""
     encoder = ImageEncoder(image_shape, RandomStream(0).on("cpu"))
     encoder.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
@@ -58,7 +59,7 @@ def load_encoder(image_shape: Sequence[int], weights: dict[str, np.ndarray]) -> 
 
 def fit_contrastive_weights(
     data: TrainingData, image_shape: Sequence[int], device: str, precision: str, seed: int, verbose: int = 0
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
     """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` trained on positive pairs.
 
     A positive pair is an image and one of its nearest neighbors by HOG, drawn anew at each step, both under
@@ -83,16 +84,17 @@ def fit_contrastive_weights(
     """
     target, random_state, random = check_device(device), np.random.RandomState(seed), RandomStream(seed)
     dtype = choose_autocast_dtype(precision, target)
-    X = subsample(data, random_state)
+    some = subsample(len(data), random_state)
+    X = data.X if some is None else data.subset(some)
     n_pairs = min(BATCH_SIZE, len(X))
     n_steps = max(MIN_STEPS, min(MAX_STEPS, N_PASSES * (len(X) // n_pairs)))
     with show_phase("contrastive features", verbose, n_steps, "step") as show:
         encoder = ImageEncoder(image_shape, random.on("cpu")).to(target)
         representation = principal_components(hog(encoder, image_shape), X, random_state, target)
-        neighbors = torch.from_numpy(find_neighbors(representation.transform(X, target), N_NEIGHBORS)[1])
+        neighbors = torch.from_numpy(find_neighbors(representation.transform(X, target), N_NEIGHBORS).indices)
         optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=n_steps)
-        rows = _load(X).on(target).rows
+        rows = cast(Tensor, _load(X).on(target).rows)  # not lazy: _load has read them
         for number, indices in enumerate(_draw_pairs(neighbors, n_pairs, n_steps, random.on("cpu")), start=1):
             images = augment(encoder.as_images(take_rows(rows, indices, target)), random.on(target))
             with nullcontext() if dtype is None else torch.autocast(target.type, dtype):

@@ -1,19 +1,21 @@
 """Initialization of a model: responsibilities from a representation of the samples, then parameters."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skgmvae._evaluation import map_chunks
-from skgmvae.data.lazy import empty_or_memmap
+from skgmvae.data.arrays import Array
+from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization.given import MixtureInit, complete_labels, fit_clusterer, fit_mixture_init
 from skgmvae.initialization.representations import (
     Representation,
-    Samples,
     contrastive_features,
     embedding,
     hog,
@@ -21,7 +23,7 @@ from skgmvae.initialization.representations import (
     principal_components,
     subsample,
 )
-from skgmvae.initialization.strategies import Views, choose_responsibilities, propagate
+from skgmvae.initialization.strategies import Representations, choose_responsibilities, propagate
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import RandomStream
@@ -41,12 +43,16 @@ class InitConfig:
 
     Attributes
     ----------
-    init_params : str
+    init_params : str, clusterer or callable
         As the estimator's parameter.
-    device : torch.device
-        Where representations are computed.
     image_shape : (C, H, W), optional
         If the samples are images: 'auto' then uses their HOG features instead of their pixels.
+    labels : ndarray of shape (N, K), optional
+        Given responsibilities; a row of zeros has no opinion.
+    mixture : MixtureInit
+        Given parameters of a mixture of the inputs.
+    device : torch.device
+        Where representations are computed.
     encoder : ImageEncoder, optional
         The encoder of contrastive features, for 'contrastive'.
     is_pretrained : bool
@@ -55,26 +61,42 @@ class InitConfig:
         Whether responsibilities are needed for all samples, or only for the subsample that is clustered.
     """
 
-    init_params: str
-    device: torch.device
+    init_params: Any = "auto"
     image_shape: tuple[int, ...] | None = None
+    labels: NDArray[np.float64] | None = None
+    mixture: MixtureInit = field(default_factory=MixtureInit)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     encoder: ImageEncoder | None = None
     is_pretrained: bool = True
     for_all_samples: bool = True
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the initialization is that of the papers, without clusters."""
+        return self.labels is None and not self.mixture.is_given and _is(self.init_params, "random")
+
 
 class Initialization(NamedTuple):
-    """Name of the initialization and its responsibilities (N, K); None where the model keeps its random weights."""
+    """What a model was initialized with.
+
+    Attributes
+    ----------
+    name : str
+    responsibilities : Tensor of shape (N, K) or None
+        None where the model keeps its random weights, or where nobody needs them.
+    is_random : bool
+    """
 
     name: str
     responsibilities: Tensor | None
+    is_random: bool = False
 
 
 class _Points(NamedTuple):
-    """The representation that is clustered, and the points (n, L) of the samples."""
+    """A representation, and the points (n, L) of the samples in it."""
 
     representation: Representation
-    points: np.ndarray
+    points: Array
 
 
 def initialize_model(
@@ -85,29 +107,71 @@ def initialize_model(
     At most ``MAX_INIT_ROWS`` samples are clustered; the others get the responsibilities of their nearest neighbors.
     """
     autoencoder.eval()
-    if config.init_params == "random" and model.random_init_is_weights:
+    if config.is_random and model.random_init_is_weights:
         _initialize_variance(model, data, config.device, random, at_most=RANDOM_INIT_VARIANCE)
-        return Initialization(config.init_params, None)
+        return Initialization(config.init_params, None, is_random=True)
     random_state = np.random.RandomState(random.seed)
-    samples = subsample(data, random_state)
+    indices = subsample(len(data), random_state)
+    samples = data.X if indices is None else data.subset(indices)
     embedded = _Points(embedding(autoencoder), embedding(autoencoder).transform(samples, config.device))
-    views, found = _represent(autoencoder, samples, embedded, config, random_state)
-    name, responsibilities = choose_responsibilities(config.init_params, views, model.n_components, random_state)
-    model.initialize_from(torch.from_numpy(embedded.points), torch.from_numpy(responsibilities))
+    views, seen = _represent(autoencoder, samples, embedded, config, random_state)
+    labels = config.labels if config.labels is None or indices is None else config.labels[indices]
+    name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
+    model.initialize_from(torch.from_numpy(embedded.points), torch.from_numpy(found))
     _initialize_variance(model, data, config.device, random)
-    if samples is data.X:
-        return Initialization(name, torch.from_numpy(responsibilities))
+    if indices is None:
+        return Initialization(name, torch.from_numpy(found), config.is_random)
     if not config.for_all_samples:
-        return Initialization(name, None)
-    is_random = config.init_params == "random"
-    assign = propagate(found.points, responsibilities, random_state, is_random=is_random)
-    assigned = found.representation.compose(lambda points: torch.from_numpy(assign(points.numpy(force=True))))
-    table = empty_or_memmap((len(data), model.n_components))
-    all_samples = assigned.transform(data.X, config.device, out=table)
-    all_samples[samples.indices] = responsibilities
+        return Initialization(name, None, config.is_random)
+    responsibilities = torch.from_numpy(_spread(data, indices, found, seen, config, random_state))
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
-        model.initial_responsibilities = torch.from_numpy(all_samples)
-    return Initialization(name, torch.from_numpy(all_samples))
+        model.initial_responsibilities = responsibilities
+    return Initialization(name, responsibilities, config.is_random)
+
+
+def _find_responsibilities(
+    samples: Samples,
+    labels: NDArray[np.float64] | None,
+    views: Representations,
+    seen: _Points,
+    config: InitConfig,
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> tuple[str, NDArray[np.float64]]:
+    """Name and responsibilities (n, K): those that the user gives, completed, or those of a strategy."""
+    init_params, K = config.init_params, n_components
+    if config.mixture.is_given:
+        X = np.asarray(samples[: len(samples)], np.float64)
+        return "given mixture", fit_mixture_init(config.mixture, X, K, random_state).predict_proba(X)
+    if labels is None and isinstance(init_params, str):
+        return choose_responsibilities(init_params, views, K, random_state)
+    name = "init_labels"
+    if labels is None:
+        name, labels = fit_clusterer(init_params, samples[: len(samples)], K, random_state)
+    strategy = init_params if isinstance(init_params, str) else "auto"
+    return name, complete_labels(
+        labels, seen.points, lambda: choose_responsibilities(strategy, views, K, random_state)[1]
+    )
+
+
+def _spread(
+    data: TrainingData,
+    indices: NDArray[np.int64],
+    found: NDArray[np.float64],
+    seen: _Points,
+    config: InitConfig,
+    random_state: np.random.RandomState,
+) -> NDArray[np.float32]:
+    """Responsibilities (N, K) of all samples from those of some."""
+    assign = propagate(seen.points, found, random_state, is_random=config.is_random)
+    assigned = seen.representation.compose(lambda points: torch.from_numpy(assign(points.numpy(force=True))))
+    responsibilities = empty_or_memmap((len(data), found.shape[1]))
+    assigned.transform(data.X, config.device, out=responsibilities)
+    responsibilities[indices] = found
+    if config.labels is not None:
+        known = config.labels.any(1)
+        responsibilities[known] = config.labels[known]
+    return responsibilities
 
 
 def _represent(
@@ -116,23 +180,27 @@ def _represent(
     embedded: _Points,
     config: InitConfig,
     random_state: np.random.RandomState,
-) -> tuple[Views, _Points]:
-    """Views of the samples for clustering, and the one in which the other samples find their neighbors."""
+) -> tuple[Representations, _Points]:
+    """The representations for clustering, and the one in which the other samples find their neighbors."""
     device, image_shape = config.device, config.image_shape
-    views = Views(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
-    if config.init_params == "contrastive" and config.encoder is not None:
+    views = Representations(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
+    if config.encoder is not None:
         features = contrastive_features(config.encoder)
         points = features.transform(samples, device)
         return views._replace(learned=points), _Points(features, points)
-    if config.init_params != "auto":
+    if isinstance(config.init_params, str) and config.init_params != "auto":
         return views, embedded
     if image_shape is None and samples.shape[1] <= MAX_INPUT_FEATURES:
         points = inputs(autoencoder).transform(samples, device)
-        return views._replace(inputs=points), _Points(inputs(autoencoder), points)
-    seen = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
-    principal = principal_components(seen, samples, random_state, device)
+        return views._replace(inputs=samples[: len(samples)]), _Points(inputs(autoencoder), points)
+    pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
+    principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)
     return views._replace(components=points), embedded if config.is_pretrained else _Points(principal, points)
+
+
+def _is(init_params: Any, name: str) -> bool:
+    return isinstance(init_params, str) and init_params == name
 
 
 def _initialize_variance(
@@ -145,7 +213,8 @@ def _initialize_variance(
     model.eval()
 
     def squares(module: Any, rows: Tensor) -> Tensor:
-        return module.residual_squares(rows, random.on(rows.device))
+        residuals: Tensor = module.residual_squares(rows, random.on(rows.device))
+        return residuals
 
     means = map_chunks(model, squares, some, device).mean(0)
     model.likelihood.set_variance(torch.from_numpy(np.minimum(means, at_most)))

@@ -1,16 +1,17 @@
 """Representations of the samples for clustering: embedding, inputs, principal components, HOG, contrastive features."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skgmvae._evaluation import inference_precision, map_chunks
-from skgmvae.data.lazy import LazyRows, PickedRows
-from skgmvae.data.training_data import TrainingData
+from skgmvae.data.arrays import Array
+from skgmvae.data.lazy import PickedRows, Samples
 from skgmvae.initialization.hog import hog_descriptors
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
@@ -25,7 +26,6 @@ __all__ = [
     "subsample",
 ]
 
-Samples: TypeAlias = np.ndarray | LazyRows | PickedRows
 MAX_INIT_ROWS = 70_000  # samples that are clustered; the others follow their nearest neighbors among them
 N_PRINCIPAL = 50
 PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # samples for the PCA; fewer if they have many features
@@ -47,7 +47,7 @@ class Representation(NamedTuple):
     function: Callable[[Any, Tensor], Tensor]
     is_single: bool = False
 
-    def transform(self, X: Any, device: torch.device, out: np.ndarray | None = None) -> np.ndarray:
+    def transform(self, X: Samples, device: torch.device, out: Array | None = None) -> Array:
         """Points (N, L) of all samples, as :func:`~skgmvae._evaluation.map_chunks`."""
         with inference_precision(single=self.is_single):
             return map_chunks(self.module, self.function, X, device, out=out)
@@ -57,11 +57,11 @@ class Representation(NamedTuple):
         return self._replace(function=lambda module, rows: function(self.function(module, rows)))
 
 
-def subsample(data: TrainingData, random_state: np.random.RandomState) -> Samples:
-    """``MAX_INIT_ROWS`` samples, drawn without replacement, or all samples if there are no more."""
-    if len(data) <= MAX_INIT_ROWS:
-        return data.X
-    return data.subset(np.sort(random_state.choice(len(data), MAX_INIT_ROWS, replace=False)))
+def subsample(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.int64] | None:
+    """Indices of ``MAX_INIT_ROWS`` samples, drawn without replacement, ascending; None for all if there are no more."""
+    if n_samples <= MAX_INIT_ROWS:
+        return None
+    return np.sort(random_state.choice(n_samples, MAX_INIT_ROWS, replace=False))
 
 
 def embedding(autoencoder: Autoencoder) -> Representation:

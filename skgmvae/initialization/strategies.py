@@ -1,7 +1,7 @@
-"""Strategies for the initial responsibilities: by name, or chosen without labels."""
+"""Strategies of initialization: responsibilities by the name of a method, or by a choice among several."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,93 +9,61 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
 
-from skgmvae.initialization.candidates import (
-    gmm_responsibilities,
-    kmeans_responsibilities,
-    one_hot,
-    random_responsibilities,
-)
-from skgmvae.initialization.graph import (
-    graph_responsibilities,
-    joint_responsibilities,
-    neighbor_affinities,
-    normalized_cut,
-    partition,
-)
+from skgmvae.data.arrays import Array, Floats
+from skgmvae.initialization.choice import choose_clusters
+from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors
+from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.spectral import partition_graph
 
-# 'auto' on the inputs: criteria for the graph's clusters over those of the mixture
-CLEARLY_LESS_CUT = 0.25  # of the mixture's normalized cut …
-NEARLY_THE_BOUND = 0.3  # … while their own moments fall short of its bound by at most this, in nats per sample
-# for samples beyond those that are clustered
-N_LANDMARKS = 5_000  # clustered samples among which nearest neighbors are searched …
-N_NEAREST = 5  # … and number of neighbors whose responsibilities are averaged
+__all__ = ["STRATEGIES", "Representations", "choose_responsibilities", "propagate"]
+
+MAX_INITS = 10  # of k-means and of a mixture, of which the best is taken …
+MAX_CENTERS = 500  # … while those of all initializations are no more than these
+MAX_MIXTURE_ROWS = 20_000  # samples on which initializations of a mixture compete before all are assigned
+N_LANDMARKS = 5_000  # samples among which the nearest of further ones are looked for …
+N_NEAREST = 5  # … and this many of them give a further one its responsibilities
 
 
-def propagate(
-    points: np.ndarray, responsibilities: np.ndarray, random_state: np.random.RandomState, *, is_random: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from further points (n, L) to their responsibilities (n, K).
-
-    The mean over the nearest neighbors among ``N_LANDMARKS`` points: neighbors rather than Gaussians, since the
-    clusters of a graph need not be ellipses. With ``is_random``, random responsibilities.
-    """
-    K = responsibilities.shape[1]
-    if is_random:
-        return lambda further: random_responsibilities(further, K, random_state)
-    few = random_state.choice(len(points), min(N_LANDMARKS, len(points)), replace=False)
-    nearest = KNeighborsRegressor(min(N_NEAREST, len(few)), algorithm="brute")
-    return nearest.fit(points[few], responsibilities[few]).predict
-
-
-STRATEGIES: dict[str, Callable[[np.ndarray, int, np.random.RandomState], np.ndarray]] = {
-    "graph": graph_responsibilities,
-    "gmm": gmm_responsibilities,
-    "kmeans": kmeans_responsibilities,
-    "random": random_responsibilities,
-}
-
-
-class Views(NamedTuple):
-    """Representations of the samples that may be clustered.
+class Representations(NamedTuple):
+    """Points of the samples in the representations at hand.
 
     Attributes
     ----------
     embedding : ndarray of shape (N, L)
-        Embedding of the autoencoder.
+        Of the autoencoder.
     inputs : ndarray of shape (N, D) or None
-        Standardized samples, if they have few enough features for a mixture.
+        The samples themselves, where they are narrow enough for a choice among candidates.
     components : ndarray of shape (N, P) or None
-        Principal components of samples with more features, or of the HOG features of images.
+        Principal components of wider ones, or of the oriented gradients of images.
     learned : ndarray of shape (N, F) or None
         Contrastive features.
     of_images : bool
-        Whether the components are those of HOG features.
+        Whether the components are those of oriented gradients.
     is_trained : bool
         Whether the embedding is that of a trained autoencoder.
     """
 
-    embedding: np.ndarray
-    inputs: np.ndarray | None = None
-    components: np.ndarray | None = None
-    learned: np.ndarray | None = None
+    embedding: Array
+    inputs: Array | None = None
+    components: Array | None = None
+    learned: Array | None = None
     of_images: bool = False
     is_trained: bool = True
 
 
 def choose_responsibilities(
-    init_params: str, views: Views, n_components: int, random_state: np.random.RandomState
-) -> tuple[str, np.ndarray]:
-    """Initial responsibilities by the strategy ``init_params``.
+    init_params: str, points: Representations, n_components: int, random_state: np.random.RandomState
+) -> tuple[str, Floats]:
+    """Responsibilities by the strategy ``init_params``, made in the embedding; 'auto' and 'contrastive' look elsewhere.
 
-    'contrastive' is the graph of contrastive features. If ``views`` has inputs, 'auto' chooses between graph and
-    mixture on them by :func:`graph_or_mixture`. Otherwise it uses the graph of embedding and principal components,
-    since the likelihood of a mixture in an embedding is not informative about clusters. All others cluster the
-    embedding.
+    'auto' chooses among candidates in the inputs where it has them (:func:`choose_clusters`). Otherwise it takes the
+    graph of neighbors in the embedding and among the principal components together: in an embedding, the likelihood of
+    a mixture says little about clusters. 'contrastive' is the graph of neighbors among contrastive features.
 
     Parameters
     ----------
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}
-    views : Views
+    points : Representations
     n_components : int
     random_state : RandomState
 
@@ -104,89 +72,99 @@ def choose_responsibilities(
     name : str
     responsibilities : ndarray of shape (N, K)
     """
-    embedding, inputs, components, learned, of_images, is_trained = views
+    K = n_components
     if init_params == "contrastive":
-        if learned is None:
-            raise ValueError("'contrastive' needs learned features.")
-        return "graph on contrastive features", graph_responsibilities(learned, n_components, random_state)
+        if points.learned is None:
+            raise ValueError("'contrastive' needs contrastive features.")
+        return "graph of contrastive features", joint_graph_responsibilities([points.learned], K, random_state)
     if init_params != "auto":
-        return init_params, STRATEGIES[init_params](embedding, n_components, random_state)
-    if inputs is not None:
-        name, responsibilities = graph_or_mixture(inputs, n_components, random_state)
-        return f"{name} on the inputs", responsibilities
-    if components is None:
+        return init_params, STRATEGIES[init_params](points.embedding, K, random_state)
+    if points.inputs is not None:
+        choice = choose_clusters(points.inputs.astype(np.float64), K, random_state)
+        return f"{choice.name} of the inputs", choice.responsibilities
+    if points.components is None:
         raise ValueError("'auto' needs inputs or principal components.")
-    others = "image gradients" if of_images else "inputs"
-    if not is_trained:
-        return f"graph on the {others}", graph_responsibilities(components, n_components, random_state)
-    responsibilities = joint_responsibilities([embedding, components], n_components, random_state)
-    return f"graph on embedding and {others}", responsibilities
+    others = "oriented gradients" if points.of_images else "inputs"
+    if not points.is_trained:
+        return f"graph of the {others}", joint_graph_responsibilities([points.components], K, random_state)
+    views = [points.embedding, points.components]
+    return f"graph of embedding and {others}", joint_graph_responsibilities(views, K, random_state)
 
 
-def graph_or_mixture(
-    points: np.ndarray, n_components: int, random_state: np.random.RandomState
-) -> tuple[str, np.ndarray]:
-    """Choose between graph and full-covariance mixture, without labels.
+def kmeans_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
+    """One-hot labels of k-means, the best of ``MAX_INITS``, of fewer where there are many components."""
+    n_init = _count_inits(n_components)
+    return np.eye(n_components)[fit_kmeans(points, n_components, random_state, n_init=n_init)[0]]
 
-    The graph, if a component's covariance has more parameters than there are samples per component, or if the clusters
-    of the graph cut far less affinity than those of the mixture at nearly the same bound (clusters that are not
-    ellipses). Otherwise the mixture, with the clusters of the graph as a further initialization: its bound is at least
-    that of the best mixture initialized by k-means.
 
-    Parameters
-    ----------
-    points : ndarray of shape (N, L)
-    n_components : int
-    random_state : RandomState
+def graph_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
+    """One-hot labels of the clusters of a self-tuned neighbor graph; of k-means for K + 1 samples or fewer."""
+    return joint_graph_responsibilities([points], n_components, random_state)
 
-    Returns
-    -------
-    name : {'graph', 'gmm'}
-    responsibilities : ndarray of shape (N, K)
+
+def joint_graph_responsibilities(
+    views: Sequence[Array], n_components: int, random_state: np.random.RandomState
+) -> Floats:
+    """As :func:`graph_responsibilities`, on the sum of the graphs of several views (N, L_i) of the same samples."""
+    K = n_components
+    if K == 1 or len(views[0]) <= K + 1:
+        return kmeans_responsibilities(np.hstack(list(views)), K, random_state)
+    graphs = [connected_graph(view, find_neighbors(view, N_NEIGHBORS), K) for view in views]
+    graph = sum(graphs[1:], graphs[0]).tocsr()
+    labels = next(iter(partition_graph(graph, K, random_state).values()))  # of the highest link information
+    return np.eye(K)[labels]
+
+
+def gmm_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
+    """Responsibilities of a full-covariance Gaussian mixture, the best of as many initializations by lower bound.
+
+    These compete on at most ``MAX_MIXTURE_ROWS`` samples, drawn without replacement.
     """
-    K, (N, L) = n_components, points.shape
-    if K == 1 or N <= K + 1 or N / K < L * (L + 3) / 2:
-        return "graph", graph_responsibilities(points, K, random_state)
-    affinities = neighbor_affinities(points, n_pieces=K)
-    clusters = partition(affinities, [points], K, random_state)
-    responsibilities = gmm_responsibilities(points, K, random_state)
-    bound = refine_mixture(points, responsibilities).lower_bound_
-    from_graph = refine_mixture(points, clusters)
-    if from_graph.lower_bound_ > bound:
-        bound, responsibilities = from_graph.lower_bound_, from_graph.predict_proba(points)
-    # a single EM step, which stays close to the clusters of the graph
-    fits_nearly = refine_mixture(points, clusters, n_iter=1).lower_bound_ > bound - NEARLY_THE_BOUND
-    cut_by_mixture = normalized_cut(affinities, one_hot(responsibilities.argmax(1), K))
-    if fits_nearly and normalized_cut(affinities, clusters) < CLEARLY_LESS_CUT * cut_by_mixture:
-        return "graph", clusters
-    return "gmm", responsibilities
-
-
-def refine_mixture(points: np.ndarray, responsibilities: np.ndarray, n_iter: int = 20) -> GaussianMixture:
-    """A full-covariance mixture after ``n_iter`` EM steps from the responsibilities.
-
-    Bounds are compared after these steps, since those of the initial moments would penalize one-hot responsibilities.
-    """
-    K, L = responsibilities.shape[1], points.shape[1]
-    counts = responsibilities.sum(0) + 10.0 * np.finfo(np.float64).eps
-    means = responsibilities.T @ points / counts[:, None]
-    reg_covar = max(1e-6, 1e-3 * float(points.var(0).mean()))
-    precisions = np.empty((K, L, L))
-    for c in range(K):
-        centered = points - means[c]
-        covariance = (responsibilities[:, c, None] * centered).T @ centered / counts[c]
-        precisions[c] = np.linalg.inv(covariance + reg_covar * np.eye(L))
-    mixture = GaussianMixture(
-        K,
-        max_iter=n_iter,
-        tol=0.0,
-        reg_covar=reg_covar,
-        init_params="random",  # the cheapest; the next three lines replace it
-        weights_init=counts / counts.sum(),
-        means_init=means,
-        precisions_init=precisions,
-        random_state=0,
-    )
+    rows = points
+    if len(points) > MAX_MIXTURE_ROWS:
+        rows = points[random_state.choice(len(points), MAX_MIXTURE_ROWS, replace=False)]
+    reg_covar = max(1e-6, 1e-3 * float(rows.var(0).mean()))
+    options = {"tol": 1e-3, "max_iter": 200, "reg_covar": reg_covar, "random_state": random_state}
+    mixture = GaussianMixture(n_components, n_init=_count_inits(n_components), **options)
     with warnings.catch_warnings():
+        # a mixture that stopped early still is an initialization
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return mixture.fit(points)
+        mixture.fit(rows)
+    responsibilities: Floats = mixture.predict_proba(points)
+    return responsibilities
+
+
+def random_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
+    """Uniform random numbers, normalized per sample."""
+    draws = random_state.uniform(size=(len(points), n_components))
+    return np.asarray(draws / draws.sum(1, keepdims=True))
+
+
+def _count_inits(n_components: int) -> int:
+    """Fewer initializations of many components: choosing their first centers would take most of the time."""
+    return max(1, min(MAX_INITS, MAX_CENTERS // n_components))
+
+
+STRATEGIES: dict[str, Callable[[Array, int, np.random.RandomState], Floats]] = {
+    "graph": graph_responsibilities,
+    "gmm": gmm_responsibilities,
+    "kmeans": kmeans_responsibilities,
+    "random": random_responsibilities,
+}
+
+
+def propagate(
+    points: Array, responsibilities: Floats, random_state: np.random.RandomState, *, is_random: bool = False
+) -> Callable[[Array], Floats]:
+    """A function that gives further points (n, L) their responsibilities (n, K).
+
+    The mean over the nearest among ``N_LANDMARKS`` of the points: neighbors rather than Gaussians, since clusters need
+    not be ellipses. With ``is_random``, random ones like those of the points.
+    """
+    K = responsibilities.shape[1]
+    if is_random:
+        return lambda further: random_responsibilities(further, K, random_state)
+    few = random_state.choice(len(points), min(N_LANDMARKS, len(points)), replace=False)
+    nearest = KNeighborsRegressor(min(N_NEAREST, len(few)), algorithm="brute")
+    predict: Callable[[Array], Floats] = nearest.fit(points[few], responsibilities[few]).predict
+    return predict

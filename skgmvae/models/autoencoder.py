@@ -1,7 +1,7 @@
 """The autoencoder that the models share and that is pretrained: encoder, decoder, likelihood."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -40,6 +40,8 @@ class Autoencoder(nn.Module):
         For the initial weights; None: torch's global generator.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
+
     def __init__(
         self,
         n_features: int,
@@ -63,7 +65,6 @@ class Autoencoder(nn.Module):
             self.decoder = make_conv_decoder(latent_dim, image_shape)
         self.body_width = width
         self.head = GaussianHead(width, latent_dim)
-        draw_weights(self, generator)
         draw_weights(self, generator, for_relu=True)
 
     @property
@@ -72,28 +73,29 @@ class Autoencoder(nn.Module):
         return self.head.mean.weight.dtype
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Network input for samples in the units of the data."""
+        """Network input (N, D) for samples (N, D) in the units of the data."""
         return self.likelihood.standardize(x, self.dtype)
 
-    def networks_precision(self, x: Tensor) -> AbstractContextManager:
-        """Context for the networks; everything outside it uses full precision."""
+    def networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
+        """Context for the networks on ``x`` (...); everything outside it uses full precision."""
         if self.autocast_dtype is None:
             return nullcontext()  # a disabled autocast has a cost
         return torch.autocast(x.device.type, dtype=self.autocast_dtype)
 
     def features(self, standardized: Tensor) -> Tensor:
-        """The encoder's last hidden layer, shape (N, body_width)."""
+        """The encoder's last hidden layer (N, body_width) for network input (N, D)."""
         with self.networks_precision(standardized):
-            return self.body(standardized).to(standardized.dtype)
+            features: Tensor = self.body(standardized).to(standardized.dtype)
+        return features
 
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), each (N, L)."""
+        """Mean and log-variance of q(z|x), each (N, L), from network input (N, D)."""
         return self.head(self.features(standardized))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder output (..., D) for latent points (..., L)."""
         with self.networks_precision(z):
-            output = self.decoder(z.flatten(0, -2)).to(z.dtype)
+            output: Tensor = self.decoder(z.flatten(0, -2)).to(z.dtype)
         return output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
 
     def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
@@ -101,17 +103,18 @@ class Autoencoder(nn.Module):
         return self.likelihood.log_prob(standardized, self.decode(z))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Posterior mean embedding, shape (N, L)."""
-        return self.head.mean(self.features(self.standardize(x)))
+        """Posterior mean embedding (N, L) of rows (N, D)."""
+        mean: Tensor = self.head.mean(self.features(self.standardize(x)))
+        return mean
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
         return self.likelihood.mean(self.decode(self.embed(x)))
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
-        """The reconstruction term at the posterior mean, without sampling."""
+        """The reconstruction term (N,) of rows (N, D) at the posterior mean, without sampling."""
         standardized = self.standardize(x)
-        z = self.head.mean(self.features(standardized))
+        z: Tensor = self.head.mean(self.features(standardized))
         log_likelihood = self.log_likelihood(standardized, z)
         zero = torch.zeros_like(log_likelihood)
         return ELBOTerms(log_likelihood, zero, zero, zero)
@@ -124,7 +127,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized samples at one draw of z each, shape (N, D)."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
         standardized = self.standardize(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))

@@ -32,7 +32,7 @@ class ELBOTerms(NamedTuple):
 
 
 def join_terms(parts: Iterable[ELBOTerms]) -> ELBOTerms:
-    """Concatenate the terms of several parts."""
+    """Concatenate the terms (N,) of several parts, each of (n,)."""
     return ELBOTerms(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -61,22 +61,22 @@ class Model(Protocol):
         """
 
     def embed(self, x: Tensor) -> Tensor:
-        """What ``transform`` returns, shape (N, embedding_dim): usually the posterior mean of z."""
+        """What ``transform`` returns, (N, embedding_dim) of rows (N, D): usually the posterior mean of z."""
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z] at the posterior mean of z, in the units of the data, shape (N, D)."""
+        """E[x | z] at the posterior mean of z, in the units of the data, (N, D) for rows (N, D)."""
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log q(c|x), shape (N, K); models with an exact posterior ignore the noise."""
+        """log q(c|x), (N, K) for rows (N, D) and noise (S, *noise_shape); an exact posterior ignores the noise."""
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """Importance-weighted estimate of log p(x), shape (N,), from the noise of each round of draws."""
+        """Importance-weighted estimate of log p(x), (N,) of rows (N, D), from each round's noise (S, *noise_shape)."""
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized samples at one draw of z each, shape (N, D)."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples drawn from the given components (N,), and their means E[x|z]; both of shape (N, D)."""
@@ -85,11 +85,11 @@ class Model(Protocol):
         """Initialize the mixture from responsibilities (N, K) of the samples at ``embedding`` (N, L)."""
 
     def reorder(self, order: Tensor) -> None:
-        """Renumber the components: component ``order[i]`` becomes component ``i``."""
+        """Renumber the components: component ``order[i]`` becomes component ``i``; ``order`` is of shape (K,)."""
 
 
 def take_components(parameter: Tensor, order: Tensor) -> None:
-    """Reorder the first axis of ``parameter`` in place, unless all components share it."""
+    """Reorder ``parameter`` (K, ...) by ``order`` (K,) in place; one that all components share, (1, ...), stays."""
     if len(parameter) == len(order):
         with torch.no_grad():
             parameter.copy_(parameter[order])

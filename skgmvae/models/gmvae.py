@@ -1,5 +1,7 @@
 """Gaussian mixture variational autoencoder (Dilokthanakul et al. 2016)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,8 @@ class PriorNetwork(nn.Module):
         K and L.
     """
 
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+
     def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
         super().__init__()
         self.shape = (n_components, latent_dim)
@@ -56,7 +60,7 @@ class PriorNetwork(nn.Module):
             layer.bias.copy_(bias.reshape(-1))
 
     def reorder(self, order: Tensor) -> None:
-        """Component ``order[i]`` becomes component ``i``."""
+        """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         for layer in (self.head.mean, self.head.log_variance):
             for parameter in (layer.weight, layer.bias):
                 take_components(parameter.unflatten(0, self.shape), order)
@@ -88,6 +92,7 @@ class GMVAE(nn.Module):
         For the initial weights; None: torch's global generator.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
 
     def __init__(
@@ -120,7 +125,7 @@ class GMVAE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized samples at one draw of z each, shape (N, D)."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -128,7 +133,7 @@ class GMVAE(nn.Module):
         return torch.log_softmax(self.weight_logits, -1)
 
     def encode(self, standardized: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W)."""
+        """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W), from network input (N, D)."""
         features = self.autoencoder.features(standardized)
         return self.autoencoder.head(features), self.style_head(features)
 
@@ -140,7 +145,7 @@ class GMVAE(nn.Module):
     def forward(
         self, x: Tensor, log_responsibilities: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> ELBOTerms:
-        """The terms of Eq. 4, expectations over q(z|x) q(w|x) estimated with M joint draws.
+        """The terms (N,) of Eq. 4 of rows (N, D), expectations over q(z|x) q(w|x) estimated with M joint draws.
 
         If given, ``log_responsibilities`` (N, K) are clamped in place of log p(c|z,w).
         """
@@ -165,15 +170,15 @@ class GMVAE(nn.Module):
         )
 
     def embed(self, x: Tensor) -> Tensor:
-        """E_q[z], shape (N, L)."""
+        """E_q[z], (N, L) for rows (N, D)."""
         return self.autoencoder.embed(x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
         return self.autoencoder.reconstruct(x)
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(c|z_s,w_s), shape (N, K), from noise (S, L + W) shared by all samples."""
+        """log (1/S) Σ_s p(c|z_s,w_s), (N, K) for rows (N, D), from noise (S, L + W) shared by all of them."""
         q = self.encode(self.autoencoder.standardize(x))
         # draw by draw: all draws at once would need S·N·K·L numbers
         log_weights, log_posteriors = self.log_weights(), []
@@ -185,11 +190,11 @@ class GMVAE(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / r(z_s,w_s|x), shape (N,).
 
-        The proposals are adapted to earlier draws (``models.importance``).
+        For rows (N, D), from noise (S, L + W) of each round; proposals adapt to earlier draws (``models.importance``).
         """
         standardized = self.autoencoder.standardize(x)
 
-        def log_joint(latents: Tensor) -> Tensor:
+        def log_joint(latents: Tensor) -> Tensor:  # (S, N) from (S, N, L + W)
             z, w = latents.split([self.latent_dim, self.style_dim], -1)
             log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1)
             return self.autoencoder.log_likelihood(standardized, z) + log_prior + log_standard_normal(w)
@@ -201,7 +206,7 @@ class GMVAE(nn.Module):
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draws of x | c and their means E[x|z], each of shape (N, D); ``w`` (N, W) is drawn unless given."""
+        """Draws of x | c and their means E[x|z], each (N, D), of components (N,); ``w`` (N, W), else drawn."""
         if w is None:
             w = self.weight_logits.new_empty(len(components), self.style_dim).normal_(generator=generator)
         mean, log_variance = self._prior_of(components, w)
@@ -215,14 +220,17 @@ class GMVAE(nn.Module):
         return self.autoencoder.likelihood.mean(self.autoencoder.decode(self._prior_of(components, w)[0]))
 
     def _prior_of(self, components: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """μ_c(w) and log σ²_c(w) of one component per sample, each (N, L)."""
+        """μ_c(w) and log σ²_c(w), each (N, L), of components (N,) at w (N, W)."""
         index = components.reshape(-1, 1, 1).expand(-1, 1, self.latent_dim)
         mean, log_variance = (moment.gather(1, index).squeeze(1) for moment in self.prior(w))
         return mean, log_variance
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Initialize the prior network at the moments of the components, q(w|x) at its prior, and a narrow q(z|x)."""
+        """Initialize the prior network at the moments of the components, q(w|x) at its prior, and a narrow q(z|x).
+
+        From an embedding (N, L) and responsibilities (N, K).
+        """
         start = estimate_moments(embedding, responsibilities)
         self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
         for layer in (self.style_head.mean, self.style_head.log_variance):
@@ -233,11 +241,11 @@ class GMVAE(nn.Module):
         self.autoencoder.set_posterior_variance(start.posterior_variance)
 
     def reorder(self, order: Tensor) -> None:
-        """Component ``order[i]`` becomes component ``i``."""
+        """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         take_components(self.weight_logits, order)
         self.prior.reorder(order)
 
 
 def _log_joint(z: Tensor, log_weights: Tensor, *prior: Tensor) -> Tensor:
-    """log π_c + log N(z; μ_c(w), σ²_c(w)), shape (..., K), given the prior network's output at w."""
+    """log π_c + log N(z; μ_c(w), σ²_c(w)), (..., K) for z (..., L), by the prior network's output (..., K, L)."""
     return log_weights + log_normal(z.unsqueeze(-2), *prior)

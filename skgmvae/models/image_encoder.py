@@ -80,9 +80,10 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Projections (n, P) of images (n, C, h, w), for training only; the features are better for clustering."""
         features = self.body(images.to(memory_format=torch.channels_last))
-        return self.output(F.relu(self.hidden(features)))
+        projections: Tensor = self.output(F.relu(self.hidden(features)))
+        return projections
 
     def embed(self, rows: Tensor) -> Tensor:
-        """Features (n, F) of rows, with unit norm."""
+        """Features (n, F) of rows (n, C·H·W), with unit norm."""
         images = self.as_images(rows).to(memory_format=torch.channels_last)
         return F.normalize(self.body(images), dim=1)

@@ -31,7 +31,8 @@ def draw_noise(n_draws: int, width: int, seed: int) -> Tensor:
     engine.fast_forward(n_draws)  # the first point has the precision of torch's default dtype
     points = engine.draw(n_draws, dtype=torch.float64)
     half_step = 2.0 ** -(SobolEngine.MAXBIT + 1)  # neither 0 nor 1
-    return torch.special.ndtri(points + half_step)
+    noise: Tensor = torch.special.ndtri(points + half_step)
+    return noise
 
 
 def log_evidence(

@@ -25,7 +25,7 @@ class Bernoulli(nn.Module):
         return self
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network input for the samples ``x``."""
+        """Network input (N, D) for samples (N, D)."""
         return x.to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -37,11 +37,11 @@ class Bernoulli(nn.Module):
         return (x * output).sum(-1) - F.softplus(output, threshold=SOFTPLUS_THRESHOLD).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
-        """E[x | z] in the units of the data."""
+        """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
         return torch.sigmoid(output)
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw of x | z in the units of the data."""
+        """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         return torch.bernoulli(torch.sigmoid(output), generator=generator)
 
 
@@ -95,7 +95,7 @@ class Gaussian(nn.Module):
         self.scaled_log_variance.requires_grad_(True)
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network input for the samples ``x``: (x − location) / scale."""
+        """Network input (x − location) / scale, (N, D), for samples (N, D)."""
         return ((x - self.location) / self.scale).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -104,10 +104,10 @@ class Gaussian(nn.Module):
         return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
 
     def mean(self, output: Tensor) -> Tensor:
-        """E[x | z] in the units of the data."""
+        """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
         return self.location + self.scale * output
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw of x | z in the units of the data."""
+        """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
         return self.mean(reparameterize(output, self.log_variance, noise))

@@ -60,5 +60,5 @@ def estimate_moments(embedding: Tensor, responsibilities: Tensor, reg_covar: flo
 
 
 def initial_weight_logits(counts: Tensor) -> Tensor:
-    """Logits of π; an empty component keeps the weight of one sample, so that it can recover."""
+    """Logits of π, (K,) from counts (K,); an empty component keeps the weight of one sample, to recover."""
     return counts.clamp_min(1.0).log()

@@ -1,7 +1,7 @@
 """Bodies and heads of the networks."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for s
 
 
 def bound_log_variance(head: nn.Module, log_variance: Tensor) -> Tensor:
-    """The log-variance of a head, bounded in evaluation mode: its exponential could overflow for outliers."""
+    """The log-variance (..., L) of a head, bounded in evaluation mode: its exponential could overflow for outliers."""
     return log_variance if head.training else log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
@@ -43,20 +43,23 @@ class GaussianHead(nn.Module):
     out_features : int
     """
 
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.mean = unset(nn.Linear, in_features, out_features)
         self.log_variance = unset(nn.Linear, in_features, out_features)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_variance), each of shape (N, out_features)."""
+        """(mean, log_variance), each (..., out_features), from (..., in_features)."""
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
 def unset(layer: type[Layer], *arguments: Any, **options: Any) -> Layer:
     """A layer with uninitialized weights: torch's constructors would draw them from the global generator."""
     here = torch.empty(0).device
-    return nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)  # type: ignore[no-any-return]
+    made: Layer = nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)
+    return made
 
 
 @torch.no_grad()
@@ -75,9 +78,7 @@ def draw_weights(module: nn.Module, generator: torch.Generator | None = None, *,
     for layer in module.modules():
         if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             continue
-        if for_relu and not isinstance(layer, nn.Linear):
-            continue
-        if for_relu:
+        if for_relu and isinstance(layer, nn.Linear):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
             layer.bias.zero_()
             continue

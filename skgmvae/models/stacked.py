@@ -4,7 +4,7 @@ Every network maps (N, K, inputs) to (N, K, outputs). The first axis of every pa
 component ``c`` is entry, or block, ``c``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -32,13 +32,15 @@ class StackedLinear(nn.Module):
     n_stacked, in_features, out_features : int
     """
 
+    __call__: Callable[..., Tensor]  # forward
+
     def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_stacked, in_features, out_features, dtype=torch.float32))
         self.bias = nn.Parameter(torch.zeros(n_stacked, out_features, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """A x + b for every component."""
+        """A x + b for every component, (N, K, out) from (N, K, in)."""
         # the product has the components first; both transpositions are views
         return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight).transpose(0, 1)
 
@@ -63,13 +65,15 @@ class StackedGaussianHead(nn.Module):
     n_stacked, in_features, out_features : int
     """
 
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+
     def __init__(self, n_stacked: int, in_features: int, out_features: int) -> None:
         super().__init__()
         self.mean = StackedLinear(n_stacked, in_features, out_features)
         self.log_variance = StackedLinear(n_stacked, in_features, out_features)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_variance), each of shape (N, K, out_features)."""
+        """(mean, log_variance), each (N, K, out_features), from (N, K, in_features)."""
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
@@ -196,6 +200,6 @@ def lay_out(networks: Tensor, n_stacked: int) -> tuple[Tensor, list[tuple[int, T
 
 
 def take_own(values: Tensor, networks: Tensor) -> Tensor:
-    """The values of network ``networks[n]`` for each row n: (N, D) from (N, K, D)."""
+    """The values of network ``networks[n]`` for each row n: (N, D) from (N, K, D) and networks (N,)."""
     index = networks.reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
     return values.gather(1, index).squeeze(1)

@@ -1,5 +1,7 @@
 """Variational Deep Embedding (Jiang et al. 2017): a Gaussian mixture as the prior of a VAE."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +45,7 @@ class VaDE(nn.Module):
         For the initial weights; None: torch's global generator.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False
     _layout: Tensor
 
@@ -81,7 +84,7 @@ class VaDE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized samples at one draw of z each, shape (N, D)."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -94,16 +97,17 @@ class VaDE(nn.Module):
         if self.below_diagonal is None:
             return torch.diag_embed(diagonal.expand(-1, self.latent_dim))
         entries = torch.cat([diagonal, self.below_diagonal, diagonal.new_zeros(len(diagonal), 1)], 1)
-        return entries.index_select(1, self._layout).unflatten(1, (self.latent_dim, self.latent_dim))
+        factor: Tensor = entries.index_select(1, self._layout).unflatten(1, (self.latent_dim, self.latent_dim))
+        return factor
 
     def covariances(self) -> Tensor:
         """S_c, shape (K, L, L), or (1, L, L) if tied."""
         identity = torch.eye(self.latent_dim, dtype=self.means.dtype, device=self.means.device)
-        inverse = torch.linalg.solve_triangular(self.precision_factor(), identity, upper=False)
+        inverse: Tensor = torch.linalg.solve_triangular(self.precision_factor(), identity, upper=False)
         return inverse @ inverse.mT  # (AᵀA)⁻¹ = A⁻¹ A⁻ᵀ
 
     def _expected_log_prior(self, mean_q: Tensor, log_variance_q: Tensor) -> Tensor:
-        """g_c = E_q[log N(z; m_c, S_c)], shape (N, K)."""
+        """g_c = E_q[log N(z; m_c, S_c)], (N, K) for moments (N, L)."""
         log_determinant = self.log_diagonal.sum(-1)
         if self.covariance_type == "spherical":
             log_determinant = self.latent_dim * log_determinant
@@ -112,7 +116,7 @@ class VaDE(nn.Module):
     def forward(
         self, x: Tensor, log_responsibilities: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> ELBOTerms:
-        """Terms of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)).
+        """Terms (N,) of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)) of rows (N, D).
 
         q(c|x) is the exact maximizer given q(z|x), so no gradient has to pass through it (Danskin); for
         λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)). If
@@ -137,26 +141,26 @@ class VaDE(nn.Module):
         return ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
 
     def embed(self, x: Tensor) -> Tensor:
-        """E_q[z], shape (N, L)."""
+        """E_q[z], (N, L) for rows (N, D)."""
         return self.autoencoder.embed(x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z = embed(x)] in the units of the data, shape (N, D)."""
+        """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
         return self.autoencoder.reconstruct(x)
 
     def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log q(c|x) = log softmax_c (log π_c + g_c), shape (N, K); exact, without noise."""
+        """log q(c|x) = log softmax_c (log π_c + g_c), (N, K) for rows (N, D); exact, without noise."""
         g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardize(x)))
         return torch.log_softmax(self.log_weights() + g, -1)
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log (1/S) Σ_s p(x|z_s) p(z_s) / r(z_s|x), shape (N,).
 
-        The proposals are adapted to earlier draws (``models.importance``).
+        For rows (N, D), from noise (S, L) of each round; proposals adapt to earlier draws (``models.importance``).
         """
         standardized = self.autoencoder.standardize(x)
 
-        def log_joint(z: Tensor) -> Tensor:
+        def log_joint(z: Tensor) -> Tensor:  # (S, N) from (S, N, L)
             log_normals = log_normal_full(z, self.means, self.precision_factor())
             log_prior = torch.logsumexp(self.log_weights() + log_normals, -1)
             return self.autoencoder.log_likelihood(standardized, z) + log_prior
@@ -164,7 +168,7 @@ class VaDE(nn.Module):
         return log_evidence(log_joint, *self.autoencoder.encode(standardized), rounds)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws of x | c and their means E[x|z], each of shape (N, D)."""
+        """Draws of x | c and their means E[x|z], each (N, D), for components (N,)."""
         means = self.means[components]
         noise = torch.randn(means.shape, generator=generator, dtype=means.dtype, device=means.device)
         factors = self.precision_factor().expand(self.n_components, -1, -1)[components]
@@ -176,7 +180,7 @@ class VaDE(nn.Module):
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Initialize weights, means and covariances from moments, and a narrow q(z|x)."""
+        """Initialize the mixture from an embedding (N, L) and responsibilities (N, K), and a narrow q(z|x)."""
         start = estimate_moments(embedding, responsibilities, self.reg_covar)
         tied = self.covariance_type == "tied"
         self._set_covariances(start.pooled_covariance.unsqueeze(0) if tied else start.covariances)
@@ -185,7 +189,7 @@ class VaDE(nn.Module):
             self.weight_logits.copy_(initial_weight_logits(start.counts))
         self.autoencoder.set_posterior_variance(start.posterior_variance)
 
-    def _set_covariances(self, covariances: Tensor) -> None:
+    def _set_covariances(self, covariances: Tensor) -> None:  # (K, L, L), or (1, L, L) if tied
         variances = covariances.diagonal(dim1=-2, dim2=-1)
         if self.covariance_type == "spherical":
             self.log_diagonal.copy_(-0.5 * variances.mean(-1, keepdim=True).log())
@@ -199,14 +203,14 @@ class VaDE(nn.Module):
             self.below_diagonal.copy_(factor[:, rows, columns])
 
     def reorder(self, order: Tensor) -> None:
-        """Component ``order[i]`` becomes component ``i``."""
+        """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         for parameter in (self.weight_logits, self.means, self.log_diagonal, self.below_diagonal):
             if parameter is not None:
                 take_components(parameter, order)
 
 
 def _lay_out_factor(latent_dim: int) -> Tensor:
-    """For each entry of A, row by row: its index among the diagonal, the entries below it, and a zero."""
+    """For each entry of A, row by row, (L·L,): its index among the diagonal, the entries below it, and a zero."""
     L = latent_dim
     n_below = L * (L - 1) // 2
     layout = torch.full((L, L), L + n_below)

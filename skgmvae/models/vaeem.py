@@ -1,7 +1,7 @@
 """A mixture of variational autoencoders, one per component (Adipoetra & Martin 2025)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -66,6 +66,7 @@ class VAEEM(nn.Module):
         For the initial weights; None: torch's global generator.
     """
 
+    __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False  # random responsibilities, as in the paper
 
     def __init__(
@@ -129,11 +130,11 @@ class VAEEM(nn.Module):
         """Dtype of the networks."""
         return self.head.mean.weight.dtype
 
-    def _networks_precision(self, x: Tensor) -> AbstractContextManager:
-        """Context for the networks; everything outside it uses full precision."""
+    def _networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
+        """Context for the networks on ``x`` (...); everything outside it uses full precision."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(x.device.type, self.autocast_dtype)
 
-    def casts_kept(self) -> AbstractContextManager:
+    def casts_kept(self) -> AbstractContextManager[object]:
         """Context for several passes through networks with constant weights, which are then cast once.
 
         Cached casts are deleted when the outermost autocast context ends; this one does not cast itself.
@@ -149,13 +150,13 @@ class VAEEM(nn.Module):
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
         with self._networks_precision(standardized):
-            features = self.body(standardized)
+            features: Tensor = self.body(standardized)
         return self.head(features.to(standardized.dtype))
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
         with self._networks_precision(z):
-            output = self.decoder(z.flatten(0, -3)).to(z.dtype)
+            output: Tensor = self.decoder(z.flatten(0, -3)).to(z.dtype)
         return output if z.dim() == 3 else output.unflatten(0, z.shape[:-2])
 
     # -------------------------------------------------------------------------------- bound
@@ -189,7 +190,7 @@ class VAEEM(nn.Module):
         return log_likelihood, kl_standard_normal(mean, log_variance)
 
     def assign(self, elbo: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The E-step for given ELBO_c (N, K): log u (N, K) and the temperature that satisfies λ.
+        """The E-step for given ELBO_c (N, K): log u (N, K) and the temperature (N, 1) that satisfies λ.
 
         u maximizes Σ_c u_c ELBO_c − max(λ, KL(u ‖ π)); no gradient passes through it.
         """
@@ -198,7 +199,7 @@ class VAEEM(nn.Module):
     def weighted_terms(
         self, x: Tensor, responsibilities: Tensor, *, generator: torch.Generator | None = None
     ) -> ELBOTerms:
-        """The M-step as in the paper: terms of Σ_c u_c ELBO_c(x) for samples (N, D) and given u (N, K).
+        """The M-step as in the paper: terms (N,) of Σ_c u_c ELBO_c(x) for samples (N, D), u (N, K).
 
         ``kl_component`` is zero: given u it does not depend on the networks.
         """
@@ -217,7 +218,7 @@ class VAEEM(nn.Module):
         return _sum_over_components(self.component_terms(x, sampled=True, generator=generator), shares)
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
-        """Terms of Σ_c u_c ELBO_c(x) − max(λ, KL(u ‖ π)) with u of the E-step and new draws of z."""
+        """Terms (N,) of Σ_c u_c ELBO_c(x) − max(λ, KL(u ‖ π)) of rows (N, D), u of the E-step, new draws of z."""
         with torch.no_grad():
             log_u, temperature = self.assign(_elbo(self.component_terms(x, sampled=False)))
         log_weights = self.log_weights()
@@ -234,15 +235,15 @@ class VAEEM(nn.Module):
         return torch.log_softmax(self.weight_logits, -1)
 
     def embed(self, x: Tensor) -> Tensor:
-        """log π_c + ELBO_c(x) at the means of q_c(z|x), shape (N, K)."""
+        """log π_c + ELBO_c(x) at the means of q_c(z|x), (N, K) for rows (N, D)."""
         return self.log_weights() + _elbo(self.component_terms(x, sampled=False))
 
     def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log softmax_c (log π_c + ELBO_c(x)), shape (N, K); at the means of q_c(z|x), without noise."""
+        """log softmax_c (log π_c + ELBO_c(x)), (N, K) for rows (N, D); at the means of q_c(z|x), without noise."""
         return torch.log_softmax(self.embed(x), -1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z, c] at the most probable c and the mean of q_c(z|x), shape (N, D)."""
+        """E[x | z, c] at the most probable c and the mean of q_c(z|x), (N, D) for rows (N, D)."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
         output = self.decode(mean)
@@ -250,21 +251,21 @@ class VAEEM(nn.Module):
         return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / r_c(z_cs|x), shape (N,).
+        """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / r_c(z_cs|x), (N,) for rows (N, D).
 
         The noise (S, L) of each round is shared by samples and components; the proposals are adapted to earlier draws
         (``models.importance``).
         """
         standardized = self._stack(x)
 
-        def log_joint(z: Tensor) -> Tensor:
+        def log_joint(z: Tensor) -> Tensor:  # (S, N, K) from (S, N, K, L)
             return self.likelihood.log_prob(standardized, self.decode(z)) + log_standard_normal(z)
 
         by_component = log_evidence(log_joint, *self.encode(standardized), rounds)
         return torch.logsumexp(self.log_weights() + by_component, -1)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws of x | c and their means E[x|z], each of shape (N, D).
+        """Draws of x | c and their means E[x|z], each (N, D), for components (N,).
 
         The samples are arranged in a table with a column for each component, so that balanced samples pass one decoder
         each; samples of a single component pass all K.
@@ -286,7 +287,7 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals of the standardized samples at one draw of z of the most probable component, (N, D)."""
+        """Squared residuals (N, D) of standardized samples (N, D) at one draw of z of the most probable component."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))
@@ -296,7 +297,7 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Store the responsibilities for the first M-steps, and whiten the embedding of each component.
+        """Store the responsibilities (N, K) for the first M-steps, and whiten the embedding (N, L) of each component.
 
         Only networks copied from the autoencoder are whitened, see ``_whiten``. The initial components are then a
         full-covariance Gaussian mixture in the embedding.
@@ -309,7 +310,7 @@ class VAEEM(nn.Module):
             self._whiten(start)
 
     def _whiten(self, start: ComponentMoments) -> None:
-        """Change coordinates so that N(0, I) corresponds to N(m_c, S_c) in the embedding.
+        """Change coordinates so that N(0, I) corresponds to N(m_c, S_c) in the embedding, m (K, L) and S (K, L, L).
 
         With S = V Λ Vᵀ, encoder c is followed by z' = Λ^(−1/2) Vᵀ (z − m_c) and decoder c is preceded by
         z = V Λ^(1/2) z' + m_c; a variance v of q(z|x) in all directions becomes v / Λ.
@@ -327,7 +328,7 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def reorder(self, order: Tensor) -> None:
-        """Component ``order[i]`` becomes component ``i``."""
+        """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         for parameter in self.parameters():
             blocks = self.blocks(parameter)
             blocks.copy_(blocks[order])
@@ -335,18 +336,19 @@ class VAEEM(nn.Module):
         self.reseeded = [(iteration, places[component]) for iteration, component in self.reseeded]
 
     def blocks(self, parameter: Tensor) -> Tensor:
-        """View (K, …) of a parameter, or of a tensor of its shape, whose first axis has K blocks."""
-        return parameter.detach().unflatten(0, (self.n_components, -1))
+        """View (K, n, ...) of a parameter (K·n, ...), or of a tensor of its shape."""
+        blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, -1))
+        return blocks
 
 
 def _elbo(terms: tuple[Tensor, Tensor]) -> Tensor:
-    """ELBO_c from its two terms."""
+    """ELBO_c (N, K) from its two terms (N, K)."""
     log_likelihood, kl_latent = terms
     return log_likelihood - kl_latent
 
 
 def _sum_over_components(terms: tuple[Tensor, Tensor], shares: Tensor) -> ELBOTerms:
-    """Terms of Σ_c shares_c ELBO_c, shape (N,), from those of ELBO_c (N, K)."""
+    """Terms (N,) of Σ_c shares_c ELBO_c, from those of ELBO_c (N, K) and shares (N, K) or (K,)."""
     log_likelihood, kl_latent = ((shares * term).sum(-1) for term in terms)
     zero = torch.zeros_like(log_likelihood)
     return ELBOTerms(log_likelihood, kl_latent, zero, zero)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,8 +46,7 @@ def make_axes(ax: "Axes | None", figsize: tuple[float, float] | None = None) -> 
 
 def figure_of(ax: "Axes") -> "Figure":
     """The figure, or part of one, that the axes are in."""
-    figure: Any = ax.figure
-    return figure
+    return cast("Figure", ax.figure)  # or a SubFigure, of axes that were made in one
 
 
 def style_of(component: int) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from skgmvae.data.arrays import Floats, MatrixLike
 from skgmvae.plotting._axes import COLORS, KEY_ABOVE, figure_of, import_pyplot, make_axes, set_ticks
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ConfidenceDisplay:
 
     ax_: "Axes"
     figure_: "Figure"
-    shares_: np.ndarray
+    shares_: Floats
 
     def __init__(self, responsibilities: ArrayLike, bounds: Sequence[float] = BOUNDS) -> None:
         self.responsibilities = responsibilities
@@ -58,7 +59,7 @@ class ConfidenceDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, *, bounds: Sequence[float] = BOUNDS, ax: "Axes | None" = None
+        cls, estimator: Any, X: MatrixLike, *, bounds: Sequence[float] = BOUNDS, ax: "Axes | None" = None
     ) -> Self:
         """Plot the responsibilities of the samples in X.
 
@@ -114,7 +115,7 @@ class ConfidenceDisplay:
         self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
-    def _measure_shares(self) -> np.ndarray:
+    def _measure_shares(self) -> Floats:
         responsibilities, bounds = np.asarray(self.responsibilities, dtype=float), np.asarray(self.bounds, dtype=float)
         if responsibilities.ndim != 2:
             raise ValueError(
@@ -126,7 +127,8 @@ class ConfidenceDisplay:
         labels, largest = responsibilities.argmax(1), responsibilities.max(1)
         counts = np.zeros((responsibilities.shape[1], len(bounds) + 1))
         np.add.at(counts, (labels, np.searchsorted(bounds, largest, side="right")), 1.0)
-        return counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
+        shares: Floats = counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
+        return shares
 
     def _band_names(self) -> list[str]:
         bounds = [f"{bound:g}" for bound in self.bounds]
@@ -170,7 +172,7 @@ class ComponentSizesDisplay:
         self.weights = weights
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any = None, *, ax: "Axes | None" = None) -> Self:
+    def from_estimator(cls, estimator: Any, X: MatrixLike | None = None, *, ax: "Axes | None" = None) -> Self:
         """Plot the sizes of the components of a fitted estimator.
 
         Parameters

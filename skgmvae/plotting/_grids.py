@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from skgmvae.data.arrays import Array, Floats, Seed
 from skgmvae.plotting._axes import figure_of, make_axes, set_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Transform = Callable[[np.ndarray], np.ndarray]
+Transform = Callable[[Array], Array]
 CELL_INCHES = 0.55
 GAP_SHARE = 0.1  # of an image's height, at least one pixel
 
@@ -65,7 +66,7 @@ class ComponentSamplesDisplay:
         expected: bool = False,
         image_shape: Sequence[int] | None = None,
         inverse_transform: Transform | None = None,
-        random_state: Any = None,
+        random_state: Seed = None,
         ax: "Axes | None" = None,
         **imshow_kwargs: Any,
     ) -> Self:
@@ -133,7 +134,7 @@ class ComponentSamplesDisplay:
         self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
-    def _mosaic(self) -> tuple[np.ndarray, np.ndarray]:
+    def _mosaic(self) -> tuple[Floats, Array]:
         """One image (height, width[, 3]) of all samples, empty where there are none, and the row labels."""
         images, labels = self._images(), np.asarray(self.labels)
         components, counts = np.unique(labels, return_counts=True)
@@ -147,7 +148,7 @@ class ComponentSamplesDisplay:
         mosaic = cells.swapaxes(1, 2).reshape(len(components) * (H + gap), counts.max() * (W + gap), *channels)
         return mosaic, components
 
-    def _images(self) -> np.ndarray:
+    def _images(self) -> Floats:
         """Samples as (N, H, W), or (N, H, W, 3) for RGB."""
         samples, shape = np.asarray(self.samples, dtype=float), tuple(self.image_shape)
         if samples.ndim != 2 or samples.shape[1] != math.prod(shape):
@@ -272,7 +273,7 @@ class StyleTraversalDisplay:
         return self
 
 
-def _image_shape(estimator: Any, images: np.ndarray) -> Sequence[int]:
+def _image_shape(estimator: Any, images: Array) -> Sequence[int]:
     """The estimator's ``image_shape``, or a square."""
     return getattr(estimator, "image_shape", None) or _square_shape(images.shape[1])
 
@@ -284,7 +285,7 @@ def _square_shape(n_features: int) -> tuple[int, int]:
     return side, side
 
 
-def _direction(direction: int | ArrayLike, style_dim: int) -> np.ndarray:
+def _direction(direction: int | ArrayLike, style_dim: int) -> Floats:
     """A vector in the space of w."""
     if np.ndim(direction) > 0:
         return np.asarray(direction, dtype=float)
@@ -298,13 +299,13 @@ def _figure_size(n_rows: int, shape: tuple[int, ...]) -> tuple[float, float]:
     return height * shape[1] / shape[0] + 0.9, height + 0.3
 
 
-def _cell_centers(n_cells: int, length: int) -> np.ndarray:
+def _cell_centers(n_cells: int, length: int) -> Array:
     """Centers of the images along the rows or columns of a mosaic, in pixels."""
     cell = length / n_cells
     return cell * np.arange(n_cells) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
 
 
-def _label_rows(ax: "Axes", components: np.ndarray, shape: tuple[int, ...]) -> None:
+def _label_rows(ax: "Axes", components: Array, shape: tuple[int, ...]) -> None:
     height, width, *_ = shape
     set_ticks(ax, _cell_centers(len(components), height), components, vertical=True, aspect=width / height)
     ax.set_ylabel("component")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae.plotting._axes import COLORS, figure_of, import_pyplot
@@ -35,7 +36,7 @@ class HistoryDisplay:
         Figure with the axes.
     """
 
-    axes_: np.ndarray
+    axes_: NDArray[np.object_]
     figure_: "Figure"
 
     def __init__(self, history: Mapping[str, Sequence[float]], min_information: float = 0.0) -> None:

@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._vaeem import VAEEMClustering
+from skgmvae.data.arrays import Array, Floats, MatrixLike
 from skgmvae.plotting._axes import figure_of, import_pyplot, make_axes, style_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ MANY_COMPONENTS = 12  # above it, numbers are smaller
 class Gaussians(NamedTuple):
     """Means (K, 2) and covariances (K, 2, 2) of the components in the plane of the plot."""
 
-    means: np.ndarray
-    covariances: np.ndarray
+    means: Floats
+    covariances: Floats
 
 
 class LatentSpaceDisplay:
@@ -85,7 +86,7 @@ class LatentSpaceDisplay:
         self.axis_labels = axis_labels
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, *, projector: Any = None, ax: "Axes | None" = None) -> Self:
+    def from_estimator(cls, estimator: Any, X: MatrixLike, *, projector: Any = None, ax: "Axes | None" = None) -> Self:
         """Embed the samples in X, project them if necessary, and plot them.
 
         The components of a VaDE are drawn as ellipses of two standard deviations if the plot is linear in the latent
@@ -165,7 +166,7 @@ class LatentSpaceDisplay:
         self.ax_, self.figure_ = ax, figure_of(ax)
         return self
 
-    def _number_components(self, ax: "Axes", points: np.ndarray, labels: np.ndarray) -> None:
+    def _number_components(self, ax: "Axes", points: Floats, labels: Array) -> None:
         """Label each component with its number at its mean, or at the median of its points."""
         import_pyplot()
         from matplotlib.patheffects import withStroke
@@ -185,21 +186,22 @@ def _last_step(estimator: Any) -> Any:
     return estimator[-1] if hasattr(estimator, "named_steps") else estimator
 
 
-def _embed(estimator: Any, X: Any) -> np.ndarray:
+def _embed(estimator: Any, X: MatrixLike) -> Floats:
     embedding = np.asarray(estimator.transform(X))
     if isinstance(_last_step(estimator), VAEEMClustering):
-        return np.sqrt(embedding.max(1, keepdims=True) - embedding)
+        distances: Floats = np.sqrt(embedding.max(1, keepdims=True) - embedding)
+        return distances
     return embedding
 
 
-def _spread(embedding: np.ndarray) -> np.ndarray:
+def _spread(embedding: Floats) -> Floats:
     """Two columns; a single one is plotted against the index."""
     if embedding.shape[1] == 2:
         return embedding
     return np.column_stack([embedding[:, 0], np.arange(len(embedding))])
 
 
-def _project(projector: Any, embedding: np.ndarray) -> np.ndarray:
+def _project(projector: Any, embedding: Floats) -> Floats:
     points = np.asarray(projector.transform(embedding) if _is_fitted(projector) else projector.fit_transform(embedding))
     if points.shape != (len(embedding), 2):
         raise ValueError(
@@ -233,7 +235,7 @@ def _find_gaussians(estimator: Any, projector: Any) -> Gaussians | None:
     return Gaussians(projector.transform(means), axes @ covariances @ axes.T)
 
 
-def _full(covariances: np.ndarray, covariance_type: str, K: int, L: int) -> np.ndarray:
+def _full(covariances: Floats, covariance_type: str, K: int, L: int) -> Floats:
     """(K, L, L) from the shapes of each ``covariance_type``."""
     if covariance_type == "spherical":
         return covariances[:, None, None] * np.eye(L)
@@ -249,7 +251,7 @@ def _name_axes(n_dimensions: int, projector: Any) -> tuple[str, str]:
     return ("z", "row") if n_dimensions == 1 else ("z 1", "z 2")
 
 
-def _draw_ellipses(ax: "Axes", means: np.ndarray, covariances: np.ndarray) -> None:
+def _draw_ellipses(ax: "Axes", means: Floats, covariances: Floats) -> None:
     from matplotlib.patches import Ellipse
 
     for component, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
@@ -260,7 +262,7 @@ def _draw_ellipses(ax: "Axes", means: np.ndarray, covariances: np.ndarray) -> No
         ax.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, edgecolor=edge, linewidth=1.5))
 
 
-def _frame(ax: "Axes", points: np.ndarray) -> None:
+def _frame(ax: "Axes", points: Floats) -> None:
     """Set limits around most of the points, and state the number of those outside."""
     low, high = np.quantile(points, [0.5 - SHOWN_SHARE / 2, 0.5 + SHOWN_SHARE / 2], axis=0)
     margin = MARGIN * np.maximum(high - low, np.finfo(float).tiny)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from skgmvae.initialization.initialize import InitConfig
+
 if TYPE_CHECKING:
     from skgmvae.training.net import ELBONet
 
@@ -86,9 +88,7 @@ class FitConfig:
     ----------
     architecture : Architecture
     pretraining, training : TrainConfig
-    init_params : str
-    image_shape : (C, H, W), optional
-        Shape of the samples if they are images, whatever the networks are.
+    init : InitConfig
     n_init : int
     memory : None, str or joblib.Memory
         Caches the pretraining, and contrastive features.
@@ -104,9 +104,8 @@ class FitConfig:
     architecture: Architecture
     pretraining: TrainConfig
     training: TrainConfig
-    init_params: str
+    init: InitConfig
     net_type: "type[ELBONet]"
-    image_shape: tuple[int, ...] | None = None
     n_init: int = 1
     memory: Any = None
     verbose: int = 0

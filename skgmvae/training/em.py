@@ -136,7 +136,7 @@ class EMNet(ELBONet):
         initial, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
         self.e_step_ = EStep(X.rows, torch.device(self.device), self._stream(), initial)
         self.n_reseeds_ = [0] * self.module_.n_components
-        self.is_first_iteration_, self.is_first_training_ = True, initial is not None
+        self.is_first_iteration_ = True
         self.n_clamped_ = self._count_clamped_iterations(len(self.get_iterator(X))) if initial is not None else 0
         if initial is None:
             self._e_step()
@@ -174,11 +174,8 @@ class EMNet(ELBONet):
         if e_step.evaluated_share < 1.0 and len(self.history):
             e_step.may_be_partial = False
             self._record(self._e_step())
-        if self.is_first_training_:
-            self._number_by_size()
         # a tensor outside the module would be pickled together with its device
         del self.e_step_
-        self.__dict__.pop("shares_", None)
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
         """Iterations of ``n_steps`` whose M-steps use the initial responsibilities; the first always does."""
@@ -186,24 +183,8 @@ class EMNet(ELBONet):
         if self.module_.copies_autoencoder:
             return n_clamped
         # random networks explain every sample equally well, and would undo even a random initialization
-        return max(n_clamped, math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps))
-
-    def _number_by_size(self) -> None:
-        """Renumber the components by size, largest first, including the state of the optimizer.
-
-        The estimator renumbers them too, after a pass over all samples in float64, but then usually has nothing to do.
-        """
-        u = self.e_step_.responsibilities
-        if not len(u):
-            return
-        counts = torch.bincount(u.argmax(-1), minlength=u.shape[1])
-        order = counts.argsort(descending=True, stable=True)
-        self.module_.reorder(order)
-        for parameter, state in self.optimizer_.state.items():
-            for value in state.values():
-                if value.shape == parameter.shape:
-                    blocks = self.module_.blocks(value)
-                    blocks.copy_(blocks[order])
+        n_needed: int = math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps)
+        return max(n_clamped, n_needed)
 
     def _e_step(self, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         self.module_.eval()

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.contrastive import fit_contrastive_encoder
 from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device
 from skgmvae.training.config import FitConfig, TrainConfig
@@ -31,6 +32,9 @@ __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 CLAMP_ROWS = 2**17  # at a time
 # shares below e^-30 are set to e^-200, which is 0: tiny shares cause denormal gradients, which slow down all products
 LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
+
+
+MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator], nn.Module]
 
 
 class Stopwatch:
@@ -86,7 +90,7 @@ class _Pretrained:
 
 def fit_from_scratch(
     data: TrainingData,
-    make_model: Callable[[nn.Module, torch.Generator], nn.Module],
+    make_model: MakeModel,
     config: FitConfig,
     random_state: np.random.RandomState,
 ) -> FitResult:
@@ -123,8 +127,12 @@ def fit_from_scratch(
 def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
     cached = check_memory(config.memory).cache(pretrain, ignore=["verbose"])
     weights, reconstruction = cached(data, config.architecture, config.pretraining, seed, verbose=config.verbose)
-    encoder, image_shape = None, config.image_shape
-    if config.init_params == "contrastive" and image_shape is not None:
+    encoder, image_shape = None, config.init.image_shape
+    if (
+        isinstance(config.init.init_params, str)
+        and config.init.init_params == "contrastive"
+        and image_shape is not None
+    ):
         options = {"device": config.training.device, "precision": config.training.precision, "seed": seed}
         encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
     return _Pretrained(weights, reconstruction, encoder)
@@ -132,7 +140,7 @@ def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
 
 def _fit_once(
     data: TrainingData,
-    make_model: Callable[[nn.Module, torch.Generator], nn.Module],
+    make_model: MakeModel,
     config: FitConfig,
     pretrained: _Pretrained,
     random_state: np.random.RandomState,
@@ -152,8 +160,9 @@ def _fit_once(
     clock.lap("initialization")
     net = make_net(model, config.training, config.net_type, **config.net_options)
     clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
-    name, init = init.name, None  # the responsibilities may be large
-    options = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
+    name = init.name
+    del init  # the responsibilities may be large
+    options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
     outcome = train(net, data, config.training, random, clamped=clamped, **options)
     bound = last_bound(net, data)
     clock.lap("training")
@@ -161,11 +170,10 @@ def _fit_once(
 
 
 def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
-    clamps = config.training.n_clamped > 0 and config.init_params != "random"
-    return InitConfig(
-        init_params=config.init_params,
+    clamps = config.training.n_clamped > 0 and not config.init.is_random
+    return replace(
+        config.init,
         device=check_device(config.training.device),
-        image_shape=config.image_shape,
         encoder=pretrained.encoder,
         is_pretrained=config.pretraining.n_epochs > 0,
         for_all_samples=config.net_type.has_own_table or clamps,
@@ -182,7 +190,7 @@ def clamp_responsibilities(
     init: Initialization, config: TrainConfig, *, has_own_table: bool = False
 ) -> ClampedResponsibilities | None:
     """The initial responsibilities for the first epochs; none where they are random."""
-    if init.name == "random" or config.n_clamped == 0:
+    if init.is_random or init.responsibilities is None or config.n_clamped == 0:
         return None
     if has_own_table:
         return ClampedResponsibilities(None, config.n_clamped)

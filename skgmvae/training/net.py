@@ -177,6 +177,11 @@ class ELBONet(NeuralNet):
         self.callbacks = callbacks
         self.initialize_callbacks()
 
+    def reorder(self, order: Tensor) -> None:
+        """Renumber the components: ``order[i]`` becomes ``i``; the optimizer forgets the moments of the old numbers."""
+        self.module_.reorder(order)
+        self.optimizer_.state.clear()
+
     def move_to(self, device: torch.device) -> None:
         """Move the module and the optimizer's state; parameters keep their identity."""
         self.device = str(device)

@@ -1,5 +1,7 @@
 """The objective: applies λ and the signs of the terms, and averages over the batch."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from skgmvae.models.contract import ELBOTerms
@@ -15,6 +17,8 @@ class NegativeELBO(nn.Module):
     min_information : float, default=0.0
         λ in nats (Dilokthanakul et al. 2016, Eq. 7, per row).
     """
+
+    __call__: Callable[..., Tensor]  # forward
 
     def __init__(self, min_information: float = 0.0) -> None:
         super().__init__()

@@ -2,9 +2,9 @@
 
 from typing import TypeAlias
 
-import numpy as np
 import torch
 
+from skgmvae.data.arrays import Array
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
@@ -14,7 +14,7 @@ from skgmvae.training.train import make_net, train
 
 __all__ = ["make_autoencoder", "pretrain"]
 
-Weights: TypeAlias = dict[str, np.ndarray]
+Weights: TypeAlias = dict[str, Array]
 
 
 def make_autoencoder(architecture: Architecture, generator: torch.Generator | None = None) -> Autoencoder:

@@ -43,7 +43,8 @@ def make_net(module: nn.Module, config: TrainConfig, net_type: type[ELBONet] = E
         max_epochs=config.n_epochs,
         device=str(check_device(config.device)),
     )
-    return net.initialize()
+    initialized: ELBONet = net.initialize()
+    return initialized
 
 
 def train(

@@ -1,12 +1,16 @@
 """A user's script that has to pass ``mypy --strict``; the test suite does not run it."""
 
 from pathlib import Path
+from typing import assert_type
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.datasets import make_circle_arcs
+from skgmvae.datasets import ScaledRows, load_idx, make_circle_arcs
 from skgmvae.metrics import clustering_accuracy
+from skgmvae.models import ELBOTerms, VaDE
 from skgmvae.plotting import (
     ComponentSamplesDisplay,
     ComponentSizesDisplay,
@@ -31,6 +35,23 @@ def cluster(X: np.ndarray, y: np.ndarray) -> dict[str, float]:
     print(vade.transform(X).shape, vaeem.reconstruct(X).shape, vade.fit_predict(X).max(), vaeem.reseeded_)
     accuracy: float = clustering_accuracy(y, labels)
     return {"score": vade.score(X), "bic": vaeem.bic(X), "aic": gmvae.aic(X), "accuracy": accuracy}
+
+
+def check_types(vade: VaDEClustering, gmvae: GMVAEClustering, X: list[list[float]]) -> None:
+    assert_type(vade.fit(X), VaDEClustering)
+    assert_type(vade.predict(X), NDArray[np.int64])
+    assert_type(vade.labels_, NDArray[np.int64])
+    assert_type(vade.predict_proba(X), NDArray[np.float64])
+    assert_type(vade.score_samples(X), NDArray[np.float64])
+    assert_type(vade.latent_covariances_, NDArray[np.float64])
+    assert_type(gmvae.sample(3, w=[0.0, 1.0, 0.0]), tuple[NDArray[np.float64], NDArray[np.int64]])
+    assert_type(VaDEClustering.for_images(10), VaDEClustering)
+    assert_type(load_idx("mnist")[1], NDArray[np.int64])
+    vade.fit(ScaledRows(np.zeros((100, 4), np.uint8))).fit(torch.zeros(100, 4)).fit(np.memmap("rows"))
+
+
+def step(module: VaDE, x: torch.Tensor) -> torch.Tensor:
+    return -assert_type(module(x), ELBOTerms).log_likelihood.mean()
 
 
 def keep(model: VaDEClustering, path: Path) -> VaDEClustering:

@@ -1,0 +1,1 @@
+"""What the scripts share: data sets, methods, the environment, files of results, pages."""

@@ -1,0 +1,66 @@
+"""Pictures of docs/displays.md, from scikit-learn's digits.
+
+python benchmarks/figures/displays.py [--out docs/images]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from sklearn.datasets import load_digits
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
+
+from benchmarks.common.methods import fit
+from benchmarks.common.results import ROOT
+from skgmvae import GMVAEClustering, VaDEClustering
+from skgmvae.plotting import (
+    ComponentSamplesDisplay,
+    ComponentSizesDisplay,
+    ConfidenceDisplay,
+    HistoryDisplay,
+    LatentSpaceDisplay,
+    StyleTraversalDisplay,
+)
+
+FOLDER = ROOT / "docs" / "images"
+DPI = 70  # small files
+
+
+def fit_models(X: np.ndarray) -> tuple[VaDEClustering, GMVAEClustering]:
+    """One model of each kind that the pictures need; a few seconds each."""
+    settings: dict[str, Any] = {"pretrain_iter": 30, "max_iter": 30, "random_state": 0}
+    vade = fit(VaDEClustering(10, min_information=1.0, **settings), X)  # the number of epochs is fixed
+    gmvae = fit(GMVAEClustering(10, min_information=1.0, **settings), X)
+    return vade, gmvae
+
+
+def draw(X: np.ndarray, vade: VaDEClustering, gmvae: GMVAEClustering) -> dict[str, Any]:
+    """Name to display."""
+    return {
+        "latent_space": LatentSpaceDisplay.from_estimator(vade, X),
+        "confidence": ConfidenceDisplay.from_estimator(vade, X),
+        "sizes": ComponentSizesDisplay.from_estimator(vade),
+        "history": HistoryDisplay.from_estimator(gmvae),
+        "samples": ComponentSamplesDisplay.from_estimator(vade, random_state=0),
+        "traversal": StyleTraversalDisplay.from_estimator(gmvae),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fit both models and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    arguments = parser.parse_args(argv)
+    matplotlib.use("agg")
+    X = load_digits().data
+    for name, display in draw(X, *fit_models(X)).items():
+        display.figure_.savefig(arguments.out / f"display_{name}.png", dpi=DPI)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

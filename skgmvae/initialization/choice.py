@@ -1,0 +1,202 @@
+"""Choice of initial clusters among candidate partitions, without labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import KNeighborsRegressor
+
+from skgmvae.initialization.candidates import N_LINKED, Candidates, find_candidates
+from skgmvae.initialization.information import information_kept
+from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
+from skgmvae.initialization.partitions import fit_kmeans, members
+from skgmvae.initialization.views import Views, make_views, whiten_within
+
+__all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
+
+MAX_SAMPLES = 10_000  # on which candidates are found; the others follow …
+N_NEAREST = 5  # … this number of nearest ones among them
+LEAST_CLUSTER = 3  # samples; single linkage with smaller clusters is not certain
+
+
+class Thresholds(NamedTuple):
+    """Constants of the rules; round numbers, chosen with the reference labels of the development data in sight.
+
+    Attributes
+    ----------
+    clear_gap : float
+        Ratio of edge lengths from which single linkage is certain.
+    hardly_better : float
+        Nats per sample by which more components may be better while K Gaussians are believed.
+    clearly_less : float
+        A partition that loses less than this share of the information lost by a mixture is preferred to it.
+    clearly_less_wide : float
+        The same with many features, where the criterion of the mixture says less.
+    """
+
+    clear_gap: float = 2.0
+    hardly_better: float = 0.02
+    clearly_less: float = 1 / 3
+    clearly_less_wide: float = 1 / 2
+
+
+class Evidence(NamedTuple):
+    """What the rules compare with the thresholds.
+
+    Attributes
+    ----------
+    gap : float
+        Of single linkage; 1 where one of its clusters is tiny.
+    gain : float
+        Of more components.
+    ratio : float
+        Information lost by the best other partition, relative to that lost by the mixture.
+    best : str
+        Candidate of the highest sum of information kept and agreement.
+    """
+
+    gap: float
+    gain: float
+    ratio: float
+    best: str
+
+
+DEFAULT = Thresholds()
+
+
+class ClusterChoice(NamedTuple):
+    """Initial clusters.
+
+    Attributes
+    ----------
+    name : str
+        Of the candidate chosen.
+    labels : ndarray of shape (N,)
+    responsibilities : ndarray of shape (N, K)
+        Of a mixture, its posterior probabilities; otherwise one-hot labels.
+    candidates : dict of str to ndarray
+        Labels of all candidates, of the samples they were found on.
+    """
+
+    name: str
+    labels: NDArray[np.intp]
+    responsibilities: NDArray[np.float64]
+    candidates: dict[str, NDArray[np.intp]]
+
+
+def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.random.RandomState) -> ClusterChoice:
+    """Initial clusters of a table, chosen without labels among those of several methods.
+
+    In this order:
+
+    1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
+       tiny.
+    2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
+       no other partition loses clearly less of the information that a label gives about that of a neighbor. Neighbors
+       are looked for in the standardized inputs and, in turn, in coordinates in which the mixture's clusters are
+       spherical on average.
+    3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
+    4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and
+       of the mean adjusted Rand index with all candidates.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Finite.
+    n_components : int
+        K.
+    random_state : RandomState
+
+    Returns
+    -------
+    ClusterChoice
+        Of N ≤ K + 1 samples, or no more than K that differ, k-means.
+    """
+    K = n_components
+    views = make_views(X, random_state)
+    points = views.continuous
+    if K == 1 or len(points) <= K + 1 or len(np.unique(points, axis=0)) <= K:
+        labels = fit_kmeans(points, K, random_state)[0]
+        return ClusterChoice("kmeans", labels, np.eye(K)[labels], {"kmeans": labels})
+    if len(points) <= MAX_SAMPLES:
+        return _choose(views, K, random_state)
+    some = random_state.choice(len(points), MAX_SAMPLES, replace=False)
+    few = Views(points[some], views.exact[some])
+    return _spread(_choose(few, K, random_state), few.continuous, points)
+
+
+def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
+    found = find_candidates(views, n_clusters, random_state)
+    name = choose_name(found, weigh(views.continuous, found, n_clusters))
+    labels = found.labels[name]
+    is_mixture = name == found.mixture_name
+    responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]
+    return ClusterChoice(name, labels, responsibilities, found.labels)
+
+
+def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = DEFAULT) -> str:
+    """The name of the candidate by the four rules of :func:`choose_clusters`."""
+    clearly_less = thresholds.clearly_less_wide if found.is_wide else thresholds.clearly_less
+    if evidence.gap >= thresholds.clear_gap:
+        return "single linkage"
+    if evidence.gain <= thresholds.hardly_better and evidence.ratio >= clearly_less:
+        return found.mixture_name
+    return found.graph_name if found.is_wide else evidence.best
+
+
+def weigh(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> Evidence:
+    """The evidence for each kind of candidate."""
+    K, single = n_clusters, found.labels.get("single linkage")
+    is_tiny = single is None or np.bincount(single, minlength=K).min() < LEAST_CLUSTER
+    labels = [found.labels[name] for name in found.contenders]
+    scores = _kept(found.links, labels, K) + _agreement(labels)
+    return Evidence(
+        gap=1.0 if is_tiny else found.gap,
+        gain=found.gain,
+        ratio=_lost_relative_to_mixture(points, found, K),
+        best=found.contenders[int(scores.argmax())],
+    )
+
+
+def _lost_relative_to_mixture(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> float:
+    """Least information lost by another partition, relative to the mixture's, in the view that speaks more for it.
+
+    Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
+    identity: among strongly correlated columns, partitions across the clusters lose little information otherwise.
+    """
+    K, mixture = n_clusters, found.labels[found.mixture_name]
+    others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
+    within = whiten_within(points, mixture, K)
+    ratios = []
+    for links in (found.links, self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED)):
+        lost = 1.0 - _kept(links, [mixture, *others], K)
+        ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
+    return float(max(ratios))
+
+
+def _kept(links: csr_array, labels: list[NDArray[np.intp]], n_clusters: int) -> NDArray[np.float64]:
+    """Share of the entropy of each labeling that the label at the other end of a link tells."""
+    total, kept = links.sum(), np.empty(len(labels))
+    for i, one in enumerate(labels):
+        one_hot = members(one, n_clusters)
+        kept[i] = information_kept((one_hot.T @ (links @ one_hot)).toarray() / total)
+    return kept
+
+
+def _agreement(labels: list[NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Mean adjusted Rand index of each labeling with all, itself included."""
+    n = len(labels)
+    index = np.eye(n)
+    for i in range(n):
+        for j in range(i):
+            index[i, j] = index[j, i] = adjusted_rand_score(labels[i], labels[j])
+    return np.asarray(index.mean(1))
+
+
+def _spread(choice: ClusterChoice, some: NDArray[np.float64], points: NDArray[np.float64]) -> ClusterChoice:
+    """The choice made on some samples for all, by the mean responsibilities of the nearest."""
+    nearest = KNeighborsRegressor(N_NEAREST).fit(some, choice.responsibilities)
+    responsibilities = np.asarray(nearest.predict(points))
+    return choice._replace(labels=responsibilities.argmax(1), responsibilities=responsibilities)

@@ -1,0 +1,218 @@
+"""Initial responsibilities that the user gives: labels, a clusterer or function, or the parameters of a mixture."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import pairwise_distances_argmin
+from sklearn.mixture import GaussianMixture
+from sklearn.semi_supervised import LabelSpreading
+
+__all__ = ["MixtureInit", "complete_labels", "fit_clusterer", "fit_mixture_init", "to_responsibilities"]
+
+Floats: TypeAlias = NDArray[np.float64]
+N_NEIGHBORS = 10  # over which given labels spread
+REG_COVAR = 1e-6
+
+
+@dataclass(frozen=True)
+class MixtureInit:
+    """Parameters of a Gaussian mixture of the inputs, as :class:`~sklearn.mixture.GaussianMixture` takes them.
+
+    Attributes
+    ----------
+    weights : array-like of shape (K,), optional
+    means : array-like of shape (K, D), optional
+    precisions : array-like, optional
+        Shaped by ``covariance_type``.
+    covariance_type : str
+    """
+
+    weights: Any = None
+    means: Any = None
+    precisions: Any = None
+    covariance_type: str = "full"
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is any of the three."""
+        return any(part is not None for part in (self.weights, self.means, self.precisions))
+
+
+def to_responsibilities(labels: Any, n_samples: int, n_components: int, name: str) -> Floats:
+    """Labels or responsibilities as an array (N, K), checked; a row of zeros has no opinion.
+
+    Parameters
+    ----------
+    labels : array-like of shape (N,) or (N, K)
+        Integers from −1, no opinion, to K − 1; or numbers that are not negative, the rows of which add up to one, or to
+        zero: no opinion.
+    n_samples, n_components : int
+        N and K.
+    name : str
+        What messages call them.
+
+    Raises
+    ------
+    ValueError
+        If shape or values are others.
+    """
+    N, K = n_samples, n_components
+    values = np.asarray(labels)
+    if values.shape not in ((N,), (N, K)):
+        raise ValueError(
+            f"{name} must be labels of shape ({N},) or responsibilities of shape ({N}, {K}), as there are {N} samples "
+            f"and n_components={K}; got shape {values.shape}"
+        )
+    if values.dtype.kind not in "iufb" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
+        raise ValueError(f"{name} must hold finite numbers; got dtype {values.dtype}")
+    if values.ndim == 2:
+        return _check_responsibilities(values.astype(np.float64), name)
+    integers = values.astype(np.int64)
+    if (integers != values).any() or integers.min() < -1 or integers.max() >= K:
+        raise ValueError(
+            f"{name} must be integers from -1 (no opinion) to {K - 1}, as n_components={K}; got values from "
+            f"{values.min()} to {values.max()}"
+        )
+    responsibilities = np.zeros((N, K))
+    known = np.flatnonzero(integers >= 0)
+    responsibilities[known, integers[known]] = 1.0
+    return responsibilities
+
+
+def _check_responsibilities(values: Floats, name: str) -> Floats:
+    sums = values.sum(1)
+    if values.min() < 0.0 or not (np.isclose(sums, 1.0, atol=1e-6) | (sums == 0.0)).all():
+        worst = int(np.argmax(np.abs(np.where(sums == 0.0, 1.0, sums) - 1.0)))
+        raise ValueError(
+            f"{name} must not be negative, and each row must add up to 1, or to 0 (no opinion); got a smallest value "
+            f"of {values.min():.3g}, and row {worst} adds up to {sums[worst]:.3g}"
+        )
+    return values / np.where(sums == 0.0, 1.0, sums)[:, None]
+
+
+def fit_clusterer(
+    init_params: Any, X: NDArray[Any], n_components: int, random_state: np.random.RandomState
+) -> tuple[str, Floats]:
+    """Name and responsibilities (N, K) of a clusterer's or function's labels; rows of zeros have no opinion.
+
+    Raises
+    ------
+    ValueError
+        If there are more clusters than components, or labels of another shape.
+    """
+    if hasattr(init_params, "fit_predict"):
+        name = type(init_params).__name__
+        labels = np.asarray(_seeded(clone(init_params, safe=False), random_state).fit_predict(X))
+        found = np.unique(labels[labels >= 0])
+        if len(found) > n_components:
+            raise ValueError(
+                f"{name} found {len(found)} clusters, more than n_components={n_components}; set n_components="
+                f"{len(found)}, or its parameters so that it finds fewer"
+            )
+        labels = np.where(labels >= 0, np.searchsorted(found, labels), -1)
+    else:
+        name = getattr(init_params, "__name__", type(init_params).__name__)
+        labels = init_params(X, n_components=n_components, random_state=random_state)
+    return name, to_responsibilities(labels, len(X), n_components, f"the labels of init_params={name}")
+
+
+def _seeded(clusterer: Any, random_state: np.random.RandomState) -> Any:
+    """The clusterer with an integer for every ``random_state`` that is None, its steps' included."""
+    parameters = clusterer.get_params() if hasattr(clusterer, "get_params") else {}
+    for name, value in sorted(parameters.items()):
+        if value is None and (name == "random_state" or name.endswith("__random_state")):
+            clusterer.set_params(**{name: int(random_state.randint(2**31 - 1))})
+    return clusterer
+
+
+def complete_labels(responsibilities: Floats, points: NDArray[Any], cluster: Callable[[], Floats]) -> Floats:
+    """Responsibilities for the samples without an opinion too.
+
+    The given ones spread along the graph of nearest neighbors (Zhou et al. 2004). Where a component has no sample,
+    clusters of all samples are matched with the given labels first, so that the component can be one of the others.
+
+    Parameters
+    ----------
+    responsibilities : ndarray of shape (N, K)
+        Rows of zeros are to be filled in.
+    points : ndarray of shape (N, L)
+        In which neighbors are looked for.
+    cluster : callable
+        Gives responsibilities (N, K) of all samples by themselves.
+
+    Returns
+    -------
+    ndarray of shape (N, K)
+    """
+    open_rows = responsibilities.sum(1) == 0.0
+    if not open_rows.any():
+        return responsibilities
+    if (responsibilities.sum(0) == 0.0).any():
+        found = cluster()
+        matched = linear_sum_assignment(responsibilities.T @ found, maximize=True)[1]
+        return np.where(open_rows[:, None], found[:, matched], responsibilities)
+    labels = np.where(open_rows, -1, responsibilities.argmax(1))
+    n_neighbors = min(N_NEIGHBORS, len(points) - 1)
+    spread = LabelSpreading(kernel="knn", n_neighbors=n_neighbors, alpha=0.2, max_iter=100, tol=1e-3)
+    distributions = spread.fit(points, labels).label_distributions_
+    # a piece of the graph without any label: all components alike
+    reached = np.isfinite(distributions).all(1) & (distributions.sum(1) > 0.0)
+    distributions = np.where(reached[:, None], distributions, 1.0 / responsibilities.shape[1])
+    return np.where(open_rows[:, None], distributions, responsibilities)
+
+
+def fit_mixture_init(
+    init: MixtureInit, X: Floats, n_components: int, random_state: np.random.RandomState
+) -> GaussianMixture:
+    """A mixture of the inputs with the given parameters; the others follow from the samples nearest to each mean.
+
+    Means that are not given are those of k-means and one step of EM.
+
+    Raises
+    ------
+    ValueError
+        As GaussianMixture does, if a shape or a value does not fit.
+    """
+    K = n_components
+    given = {"weights_init": init.weights, "means_init": init.means, "precisions_init": init.precisions}
+    options = {"covariance_type": init.covariance_type, "random_state": random_state}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a single step, which checks what is given
+        mixture = GaussianMixture(K, max_iter=1, **given, **options).fit(X)
+    if init.means is not None:
+        mixture.means_ = np.asarray(init.means, np.float64)
+    scale = np.maximum(X.std(0), np.finfo(np.float64).tiny)
+    nearest = pairwise_distances_argmin(X / scale, mixture.means_ / scale)
+    mixture.weights_ = np.asarray(init.weights) if init.weights is not None else _smoothed_shares(nearest, K)
+    residuals = X - mixture.means_[nearest]
+    covariance = residuals.T @ residuals / len(X) + REG_COVAR * np.diag(scale**2)
+    precisions = init.precisions
+    if precisions is None:
+        precisions = _shape_precisions(covariance, K, init.covariance_type)
+    is_matrix = init.covariance_type in ("full", "tied")
+    mixture.precisions_cholesky_ = np.linalg.cholesky(precisions) if is_matrix else np.sqrt(precisions)
+    return mixture
+
+
+def _smoothed_shares(labels: NDArray[np.int64], n_components: int) -> Floats:
+    """Shares of the labels, none of them zero."""
+    shares: Floats = (np.bincount(labels, minlength=n_components) + 1.0) / (len(labels) + n_components)
+    return shares
+
+
+def _shape_precisions(covariance: Floats, n_components: int, covariance_type: str) -> Floats:
+    """The precision of one covariance (D, D) for every component, as GaussianMixture shapes it."""
+    K, D = n_components, len(covariance)
+    if covariance_type == "spherical":
+        return np.full(K, 1.0 / covariance.diagonal().mean())
+    if covariance_type == "diag":
+        return np.tile(1.0 / covariance.diagonal(), (K, 1))
+    precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    return precision if covariance_type == "tied" else np.broadcast_to(precision, (K, D, D)).copy()

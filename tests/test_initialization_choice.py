@@ -1,0 +1,218 @@
+"""The choice of initial clusters, and the views and mixtures behind it."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, make_blobs, make_moons
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+
+import skgmvae.initialization.choice
+from skgmvae.initialization.choice import Evidence, choose_clusters, choose_name
+from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, information_criterion
+from skgmvae.initialization.views import (
+    compress_outliers,
+    dequantize,
+    make_views,
+    rounding_variance,
+    whiten,
+    whiten_within,
+)
+
+N = 600
+
+
+def chosen_ari(X, labels, kept=slice(None), seed=0):
+    K = len(np.unique(labels))
+    found = choose_clusters(np.asarray(X, dtype=float), K, np.random.RandomState(seed)).labels
+    return adjusted_rand_score(labels[kept], found[kept])
+
+
+@pytest.fixture
+def blobs():
+    return make_blobs(N, 5, centers=4, cluster_std=1.5, random_state=3)
+
+
+@pytest.fixture
+def random_state():
+    return np.random.RandomState(0)
+
+
+# ---------------------------------------------------------------- mixture
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_mixture_agrees_with_scikit_learn(kind, blobs, random_state):
+    points, labels = make_views(blobs[0], random_state).exact, blobs[1].astype(np.intp)
+    ours = fit_mixture(points, labels, 4, kind)
+    means = [points[labels == c].mean(0) for c in range(4)]
+    theirs = GaussianMixture(4, covariance_type=kind, means_init=means, tol=1e-6, random_state=0).fit(points)
+    assert ours.bound == pytest.approx(theirs.score(points), abs=1e-3)
+    assert information_criterion(ours, 5) == pytest.approx(-theirs.bic(points) / 2 / N, abs=1e-3)
+
+
+# ---------------------------------------------------------------- views
+def test_an_ordinary_table_is_standardized_and_nothing_else(random_state):
+    X = load_iris().data
+    for view in make_views(X, random_state):
+        np.testing.assert_allclose(view, (X - X.mean(0)) / X.std(0))
+
+
+def test_compression_keeps_order_and_leaves_the_bulk():
+    x = np.concatenate([np.random.RandomState(0).normal(size=1000), [-1e9, 30.0, 1e3, 1e12]])[:, None]
+    z = compress_outliers(x)
+    np.testing.assert_array_equal(np.argsort(z[:, 0]), np.argsort(x[:, 0]))
+    assert np.abs(z).max() < 50.0
+
+
+def test_dequantized_values_keep_their_order(random_state):
+    x = random_state.choice([0.0, 1.0, 5.0], 300)
+    z = dequantize(x, random_state)
+    assert len(np.unique(z)) == 300
+    assert z[x == 0.0].max() < z[x == 1.0].min() < z[x == 1.0].max() < z[x == 5.0].min()
+
+
+def test_rounding_variance_is_that_of_a_uniform_distribution(random_state):
+    X = random_state.normal(size=(5000, 2))
+    rounded = np.stack([np.round(2 * X[:, 0]) / 2, X[:, 1]], axis=1)
+    expected = np.mean((rounded - X) ** 2, axis=0)
+    np.testing.assert_allclose(rounding_variance(rounded), expected, rtol=0.05)
+
+
+def test_whitened_covariances_are_the_identity(blobs):
+    X, labels = blobs
+    np.testing.assert_allclose(np.cov(whiten(X).T, bias=True), np.eye(5), atol=1e-10)
+    within = whiten_within(X, labels, 4)
+    residuals = within - np.stack([within[labels == c].mean(0) for c in range(4)])[labels]
+    np.testing.assert_allclose(residuals.T @ residuals / N, np.eye(5), atol=1e-10)
+
+
+# ---------------------------------------------------------------- kinds of tables
+NUISANCES = {
+    "flag": lambda rng: rng.randint(2, size=(N, 1)),
+    "eight flags": lambda rng: rng.randint(2, size=(N, 8)),
+    "rare flags": lambda rng: rng.uniform(size=(N, 2)) < 0.03,
+    "one-hot": lambda rng: np.eye(4)[rng.randint(4, size=N)],
+    "two one-hots": lambda rng: np.hstack([np.eye(4)[rng.randint(4, size=N)], np.eye(3)[rng.randint(3, size=N)]]),
+    "ordinal": lambda rng: rng.randint(5, size=(N, 3)),
+    "counts": lambda rng: rng.poisson(1.0, size=(N, 2)),
+    "zero-inflated": lambda rng: rng.lognormal(size=(N, 4)) * (rng.uniform(size=(N, 4)) < 0.4),
+    "log-normal": lambda rng: rng.lognormal(0.0, 1.5, size=(N, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", NUISANCES)
+def test_irrelevant_columns_do_not_hide_clusters(kind, blobs, random_state):
+    X, labels = blobs
+    assert chosen_ari(np.hstack([X, NUISANCES[kind](random_state)]), labels) > 0.95
+
+
+def test_flags_do_not_hide_clusters_of_any_shape(random_state):
+    X, labels = make_moons(N, noise=0.05, random_state=0)
+    assert chosen_ari(np.hstack([X, random_state.randint(2, size=(N, 2))]), labels) > 0.95
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 0.6435, 1.2])
+def test_clusters_along_a_direction_of_low_variance(angle, random_state):
+    labels = random_state.randint(3, size=N)
+    X = np.stack([10.0 * random_state.normal(size=N), labels + 0.1 * random_state.normal(size=N)], axis=1)
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    assert chosen_ari(X @ rotation, labels) > 0.95
+
+
+@pytest.mark.parametrize("columns", [[0], [3], [0, 1, 2, 3]])
+@pytest.mark.parametrize("n_wild", [1, 5])
+def test_outliers_do_not_hide_clusters(columns, n_wild, random_state):
+    X, labels = make_blobs(500, 4, centers=3, random_state=1)
+    wild = random_state.choice(500, n_wild, replace=False)
+    X[np.ix_(wild, columns)] += 1000.0 * X.std() * random_state.normal(size=(n_wild, len(columns)))
+    assert chosen_ari(X, labels, np.delete(np.arange(500), wild)) > 0.95
+
+
+def test_noise_columns_do_not_hide_clusters(random_state):
+    X, labels = make_blobs(N, 3, centers=3, random_state=2)
+    assert chosen_ari(np.hstack([X, random_state.normal(size=(N, 60))]), labels) > 0.95
+
+
+def test_classes_of_binary_columns(random_state):
+    labels = random_state.randint(4, size=200)
+    rates = np.where(random_state.uniform(size=(4, 16)) < 0.5, 0.05, 0.95)
+    assert chosen_ari(random_state.uniform(size=(200, 16)) < rates[labels], labels) > 0.9
+
+
+def test_clusters_of_unequal_sizes(random_state):
+    X = np.concatenate([random_state.normal(size=(990, 3)), 0.5 * random_state.normal(size=(10, 3)) + 8])
+    assert chosen_ari(X, np.repeat([0, 1], [990, 10])) > 0.95
+
+
+# ---------------------------------------------------------------- choice
+def test_the_same_seed_gives_the_same_bits(blobs):
+    X = np.hstack([blobs[0], np.random.RandomState(1).randint(2, size=(N, 1))])
+    first, second = (choose_clusters(X, 4, np.random.RandomState(7)) for _ in range(2))
+    assert first.responsibilities.tobytes() == second.responsibilities.tobytes()
+    assert first.name == second.name and first.candidates.keys() == second.candidates.keys()
+    for name, labels in first.candidates.items():
+        np.testing.assert_array_equal(labels, second.candidates[name])
+
+
+@pytest.mark.parametrize(
+    ("X", "n_components"),
+    [
+        (np.arange(6.0)[:, None], 1),
+        (np.arange(4.0)[:, None], 3),
+        (np.arange(5.0)[:, None], 3),
+        (np.arange(2.0)[:, None], 3),
+        (np.ones((30, 3)), 3),
+        (np.repeat(np.eye(3), 20, axis=0), 3),
+        (np.repeat(np.eye(5), 20, axis=0), 3),
+        (np.random.RandomState(0).normal(size=(40, 100)), 4),
+        (np.random.RandomState(0).normal(size=(60, 1)), 4),
+        (np.c_[np.random.RandomState(0).normal(size=(60, 2)), np.full(60, 1e20)], 2),
+    ],
+    ids=[
+        "one",
+        "K + 1",
+        "few",
+        "fewer than K",
+        "constant",
+        "K points",
+        "duplicates",
+        "wide",
+        "narrow",
+        "constant column",
+    ],
+)
+def test_small_and_degenerate_tables(X, n_components):
+    choice = choose_clusters(X, n_components, np.random.RandomState(0))
+    assert choice.responsibilities.shape == (len(X), n_components)
+    np.testing.assert_allclose(choice.responsibilities.sum(1), 1.0)
+    np.testing.assert_array_equal(choice.responsibilities.argmax(1), choice.labels)
+
+
+def test_further_samples_follow_their_nearest_ones(blobs, monkeypatch):
+    monkeypatch.setattr(skgmvae.initialization.choice, "MAX_SAMPLES", 200)
+    choice = choose_clusters(blobs[0], 4, np.random.RandomState(0))
+    assert all(len(labels) == 200 for labels in choice.candidates.values())
+    assert adjusted_rand_score(choice.labels, blobs[1]) > 0.95
+
+
+class Found:
+    """Names that the rules choose from."""
+
+    mixture_name, graph_name, is_wide = "mixture", "graph", False
+
+
+class Wide(Found):
+    is_wide = True
+
+
+@pytest.mark.parametrize(
+    ("found", "evidence", "name"),
+    [
+        (Found, Evidence(gap=2.5, gain=-1.0, ratio=1.0, best="genie"), "single linkage"),
+        (Found, Evidence(gap=1.5, gain=-1.0, ratio=0.4, best="genie"), "mixture"),
+        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.4, best="genie"), "graph"),
+        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.6, best="genie"), "mixture"),
+        (Found, Evidence(gap=1.5, gain=0.1, ratio=1.0, best="genie"), "genie"),
+        (Found, Evidence(gap=1.5, gain=-1.0, ratio=0.2, best="genie"), "genie"),
+    ],
+)
+def test_the_rules_are_applied_in_their_order(found, evidence, name):
+    assert choose_name(found, evidence) == name

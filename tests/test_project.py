@@ -1,0 +1,101 @@
+"""What the project's files say about each other: versions, tasks, workflows, links."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import skgmvae
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+YAML = [*WORKFLOWS, *FORMS, ROOT / ".github" / "dependabot.yml", ROOT / ".readthedocs.yaml", ROOT / "CITATION.cff"]
+CALLERS = [".ci/run", ".ci/oldest", "CONTRIBUTING.md", "docs/releasing.md", "changes/README.md"]
+CALLERS += [f".github/workflows/{name}.yml" for name in ("docs", "package", "tests")]
+LINK = re.compile(r'(?:\]\(|(?:src|href)=")(?![a-z]+:|#)([^)"#]+)')
+NOX = re.compile(r"nox\b.*?--?s(?:ession)? ([\w ]+\w)")
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def find_sessions():
+    """Names of the functions of noxfile.py with the decorator ``nox.session``."""
+    functions = [node for node in ast.parse(read("noxfile.py")).body if isinstance(node, ast.FunctionDef)]
+    return {f.name for f in functions if any("nox.session" in ast.unparse(mark) for mark in f.decorator_list)}
+
+
+def test_the_version_is_the_same_everywhere():
+    assert "version" in PYPROJECT["project"]["dynamic"]
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "skgmvae/__init__.py"
+    assert str(yaml.safe_load(read("CITATION.cff"))["version"]) == skgmvae.__version__
+
+
+def test_continuous_integration_runs_every_python_that_the_package_names():
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(PYPROJECT["project"]["classifiers"]))
+    jobs = yaml.safe_load(read(".github/workflows/tests.yml"))["jobs"]
+    assert jobs["newest"]["strategy"]["matrix"]["python-version"] == named
+    assert PYPROJECT["project"]["requires-python"] == f">={named[0]}"
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
+def test_yaml_files_can_be_read(path):
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_have_least_permissions_and_pinned_actions(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["group"]
+    assert "secrets." not in path.read_text(encoding="utf-8")
+    for name, job in workflow["jobs"].items():
+        assert job.get("permissions", {}) == ({"id-token": "write"} if name == "publish" else {})
+        for step in job.get("steps", []):
+            assert re.search(r"@(release/)?v\d+$", step.get("uses", "none@v0")), step
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_sessions_that_are_called_exist(name):
+    called = {session for sessions in NOX.findall(read(name)) for session in sessions.split()}
+    assert called
+    assert called <= find_sessions()
+
+
+def test_the_whole_check_runs_every_kind_of_check():
+    assert "--session lint types docs demo\n" in read(".ci/run")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md"])
+def test_links_resolve_to_files(name):
+    missing = [link for link in LINK.findall(read(name)) if not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_readme_has_no_relative_link_at_a_package_index():
+    text = '![a](docs/images/a.png) <img width="9" src="docs/b.png"> <a href="docs/c.md">[d](LICENSE)'
+    text += read("README.md")
+    for rule in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    assert not LINK.findall(text)
+    assert "https://skgmvae.readthedocs.io/en/stable/choosing.html#how-many-clusters" in text
+    assert "![a](https://raw.githubusercontent.com/skgmvae/skgmvae/v$HFPR_VERSION/docs/images/a.png)" in text
+
+
+def test_fragments_have_a_type():
+    types = {section["directory"] for section in PYPROJECT["tool"]["towncrier"]["type"]}
+    names = [path.name for path in (ROOT / "changes").iterdir() if path.name != "README.md"]
+    assert [name for name in names if not re.fullmatch(rf"(\d+|\+[\w-]+)\.({'|'.join(types)})\.md", name)] == []
+    assert f"\n{PYPROJECT['tool']['towncrier']['start_string']}" in read("CHANGELOG.md")
+
+
+def test_the_command_of_the_bug_report_prints_versions(capsys):
+    command = re.search(r'python -c "(.*)"', read(".github/ISSUE_TEMPLATE/bug_report.yml")).group(1)
+    exec(command, {})
+    assert re.search(r"^torch \d", capsys.readouterr().out, re.MULTILINE)
