@@ -6,7 +6,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: networks of this 
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sklearn.datasets import make_blobs
+
+# the same examples in every run, and few of them: no run differs from the one before
+settings.register_profile("skgmvae", derandomize=True, max_examples=40, deadline=None, database=None)
+settings.load_profile("skgmvae")
 
 # networks and epochs small enough for hundreds of fits
 QUICK = {
@@ -40,3 +45,17 @@ def unit_images():
     rng = np.random.default_rng(0)
     patterns = rng.uniform(size=(2, 36)) > 0.5
     return (0.8 * np.repeat(patterns, 40, axis=0) + 0.2 * rng.uniform(size=(80, 36))).astype(np.float32)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Everything is large: of 4 features, 50 rows of float32 to a block, 4 blocks to a buffer, 200 rows to cluster."""
+    row_bytes = 4 * 4
+    monkeypatch.setattr("skgmvae.data.lazy.MAX_WHOLE_BYTES", 0)
+    monkeypatch.setattr("skgmvae.data.lazy.MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr("skgmvae.data.lazy.BLOCK_BYTES", 50 * row_bytes)
+    monkeypatch.setattr("skgmvae.data.batches.BUFFER_BYTES", 200 * row_bytes)
+    monkeypatch.setattr("skgmvae.initialization.representations.MAX_INIT_ROWS", 200)
+    monkeypatch.setattr("skgmvae.training.e_step.PART_VALUES", 250)
+    for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
+        monkeypatch.setattr(f"skgmvae._evaluation.{name}", 16 * 32)  # 32 rows to a chunk of these networks

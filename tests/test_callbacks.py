@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, TensorBoard
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae._progress import LOGGER
 from skgmvae.training.callbacks import ConvergenceStopping
-from skgmvae.training.progress import LOGGER, Progress
+from skgmvae.training.progress import Progress
 
 each_estimator = pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -36,15 +37,16 @@ def test_nothing_is_shown_by_default(Estimator, blobs, settings, capfd, caplog):
 
 
 @each_estimator
-def test_a_bar_per_phase(Estimator, blobs, settings, capfd):
+def test_a_bar_per_phase_of_epochs_and_a_line_for_the_initialization(Estimator, blobs, settings, capfd):
     Estimator(3, verbose=1, **settings).fit(blobs[0])
     out, shown = capfd.readouterr()
     last_states = [line.split("\r")[-1] for line in shown.rstrip("\n").split("\n")]
-    assert out == "" and len(last_states) == 3
-    for line, (phase, total) in zip(last_states, [("pretraining", 2), ("start", 1), ("training", 3)], strict=True):
+    assert out.startswith("initialization  kmeans, ") and out.count("\n") == 1
+    assert len(last_states) == 2
+    for line, (phase, total) in zip(last_states, [("pretraining", 2), ("training", 3)], strict=True):
         assert line.startswith(f"{phase}: 100%") and f"{total}/{total} [" in line
-    assert "log_likelihood=" in last_states[0] and "kmeans" in last_states[1] and "lower_bound=" in last_states[2]
-    assert ("% of rows" in last_states[2]) == (Estimator is VAEEMClustering)
+    assert "log_likelihood=" in last_states[0] and "lower_bound=" in last_states[1]
+    assert ("% of rows" in last_states[1]) == (Estimator is VAEEMClustering)
 
 
 def test_bars_tell_the_time_left(capfd):
@@ -62,8 +64,8 @@ def test_a_line_per_epoch_on_standard_output(Estimator, blobs, settings, capfd):
     lines = capfd.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
         *("pretraining 1/2", "pretraining 2/2"),
-        *("start 1 of 2", "training 1 of 2 1/3", "training 1 of 2 2/3", "training 1 of 2 3/3"),
-        *("start 2 of 2", "training 2 of 2 1/3", "training 2 of 2 2/3", "training 2 of 2 3/3"),
+        *("initialization 1 of 2", "training 1 of 2 1/3", "training 1 of 2 2/3", "training 1 of 2 3/3"),
+        *("initialization 2 of 2", "training 2 of 2 1/3", "training 2 of 2 2/3", "training 2 of 2 3/3"),
     ]
 
 
@@ -72,7 +74,7 @@ def test_lines_go_where_logging_was_set_up_to_put_them(blobs, settings, capfd, c
     VaDEClustering(3, verbose=2, **settings).fit(blobs[0])
     assert capfd.readouterr().out == ""
     assert [record.name for record in caplog.records] == ["skgmvae"] * 6
-    assert caplog.messages[2].startswith("start  kmeans, ") and caplog.messages[-1].startswith(
+    assert caplog.messages[2].startswith("initialization  kmeans, ") and caplog.messages[-1].startswith(
         "training 3/3  lower_bou"
     )
 
@@ -232,7 +234,7 @@ def test_scikit_learns_callbacks_reach_into_pipelines_and_searches(blobs, settin
     assert recorder.events.count("end epoch") == 5 * 3  # two folds of two, and the refit
 
 
-def test_epochs_of_several_starts_and_of_partial_fit(blobs, settings):
+def test_epochs_of_several_initializations_and_of_partial_fit(blobs, settings):
     pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
     recorder = Recorder()
     model = VaDEClustering(3, n_init=2, **settings).set_callbacks(recorder).fit(blobs[0])

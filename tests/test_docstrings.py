@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # the text differs where the models do, by design
 OWN_TEXT = {
     *("n_mc_samples", "min_information", "latent_dim", "likelihood", "init_params", "hidden_layer_sizes", "network"),
-    *("tol", "max_iter", "learn_weights", "batch_size", "verbose"),
+    *("tol", "max_iter", "learn_weights", "batch_size", "verbose", "init_clamp"),
     *("lower_bound_", "lower_bounds_", "history_", "n_iter_", "net_"),
 }
 OWN_DEFAULT = {"latent_dim", "max_iter", "learn_weights", "learning_rate"}

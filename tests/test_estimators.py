@@ -23,7 +23,6 @@ from sklearn.utils import estimator_checks as checks
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae._evaluation import double_precision
 from skgmvae.models import ELBOTerms
 
 # a new estimator joins here
@@ -119,7 +118,7 @@ def test_clusters_and_attributes(fitted, blobs):
     assert set(fitted.history_) == {"lower_bound", *ELBOTerms._fields}
     assert {len(values) for values in fitted.history_.values()} == {fitted.n_iter_}
     assert isinstance(fitted.lower_bounds_, list) and fitted.lower_bounds_[-1] == fitted.lower_bound_
-    assert set(fitted.phase_seconds_) == {"pretraining", "start", "training", "assignment"}
+    assert set(fitted.phase_seconds_) == {"pretraining", "initialization", "training", "assignment"}
 
 
 def test_inference_is_float64_deterministic_and_leaves_no_trace(fitted, blobs):
@@ -219,7 +218,7 @@ def test_samples_look_like_the_data(fitted, blobs):
 def test_many_samples_are_drawn_a_few_at_a_time(fitted, monkeypatch):
     monkeypatch.setattr("skgmvae._evaluation.CHUNK_VALUES", 1)
     monkeypatch.setattr(fitted, "device", "cpu")
-    model = double_precision(fitted.net_.module_, torch.device("cpu"))
+    model = fitted.net_.module_
     sizes, generate = [], model.generate
 
     def generate_some(components, *args, **kwargs):
@@ -376,12 +375,12 @@ def test_training_stops_when_the_bound_rises_by_less_than_tol(Estimator, blobs, 
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         model = Estimator(3, **{**quick, "max_iter": 50, "tol": 1e6}).fit(blobs[0])
-    # the start is held for 37 epochs; then half of those that are left are compared with one
+    # of 50 epochs 37 are clamped; then half of those that are left are compared with one
     assert model.converged_ and model.n_iter_ == 37 + 6 + 1
 
 
 @each_estimator
-def test_zero_epochs_keep_the_start_without_a_warning(Estimator, blobs, quick):
+def test_zero_epochs_keep_the_initialization_without_a_warning(Estimator, blobs, quick):
     X, y = blobs
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
@@ -403,7 +402,7 @@ def test_n_init_keeps_the_best_bound_from_one_pretraining(Estimator, blobs, quic
     settings = {**quick, "init_params": "random", "max_iter": 3}
     one = Estimator(3, **settings).fit(X)
     four = Estimator(3, **{**settings, "n_init": 4}).fit(X)
-    assert four.lower_bound_ >= one.lower_bound_  # the first start is the same
+    assert four.lower_bound_ >= one.lower_bound_  # the first initialization is the same
     assert four.pretrain_history_ == one.pretrain_history_
 
 

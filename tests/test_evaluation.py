@@ -1,26 +1,30 @@
 """The gate from rows to results: whatever the chunks, the same float64 numbers and nothing left behind."""
 
-import gc
-import weakref
+import copy
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, _evaluation, single_precision
-from skgmvae._evaluation import chunk_rows, double_precision, map_chunks
+from skgmvae._evaluation import cast_networks, chunk_rows, inference_precision, map_chunks, model_for_queries
+from skgmvae.data.training_data import TrainingData
 from skgmvae.models import VAEEM, VaDE
-from skgmvae.training.pretraining import Architecture, make_autoencoder
-from skgmvae.training.train import TrainConfig, make_net, train
+from skgmvae.runtime import RandomStream
+from skgmvae.training.config import Architecture, TrainConfig
+from skgmvae.training.pretraining import make_autoencoder
+from skgmvae.training.train import make_net, train
 
 CPU = torch.device("cpu")
 N, D = 75, 4
 
 
 def make_model():
-    torch.manual_seed(0)
-    architecture = Architecture(D, 2, (16,), None, "gaussian", (5.0,) * D, (2.0,) * D)
-    return VaDE(make_autoencoder(architecture), n_components=3)
+    architecture, generator = Architecture(D, 2, (16,), None, "gaussian", (5.0,) * D, (2.0,) * D), torch.Generator()
+    model = VaDE(make_autoencoder(architecture, generator), n_components=3, generator=generator)
+    model.likelihood.set_variance(torch.ones(D))
+    return model
 
 
 def draw_rows(dtype=np.float64):
@@ -45,8 +49,7 @@ def test_results_do_not_depend_on_the_chunks(monkeypatch):
 
 
 def test_chunks_make_room_for_stacked_networks():
-    torch.manual_seed(0)
-    autoencoder = make_autoencoder(Architecture(784, 2, (16,), None, "bernoulli"))
+    autoencoder = make_autoencoder(Architecture(784, 2, (16,), None, "bernoulli"), torch.Generator())
     sizes = [chunk_rows(VAEEM(autoencoder, n_components), n_copies=4) for n_components in (1, 5, 50)]
     assert sizes[0] // 5 == sizes[1] and sizes[0] // 50 == sizes[2] > 0
 
@@ -115,39 +118,105 @@ def test_module_and_global_generators_are_left_as_they_were():
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
 
 
+# ----------------------------------------------------------------------------- answers of the present weights
+
+
+def shift(model):
+    """Weights other than the model's, by name."""
+    return {name: tensor + 0.1 if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+
+
+def edit_data(model):
+    model.means.data.add_(1.0)
+
+
 @torch.no_grad()
-def change_in_place(model):
+def edit_in_place(model):
     model.means.add_(1.0)
 
 
+def step_of_a_fused_optimizer(model):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
 def load_other_weights(model):
-    model.load_state_dict({name: tensor + 1 for name, tensor in model.state_dict().items()})
+    model.load_state_dict(shift(model))
+
+
+def load_and_assign_other_weights(model):
+    model.load_state_dict(shift(model), assign=True)
+
+
+def swap_components(model):
+    model.reorder(torch.tensor([2, 0, 1]))
+
+
+def put_another_parameter(model):
+    model.means = torch.nn.Parameter(model.means.detach() + 1.0)
 
 
 def train_once(model):
-    plan = TrainConfig(n_epochs=1, batch_size=N, learning_rate=0.1, device="cpu")
-    train(make_net(model, plan), torch.from_numpy(draw_rows(np.float32)), plan)
+    config = TrainConfig(n_epochs=1, batch_size=N, learning_rate=0.1, device="cpu")
+    train(make_net(model, config), TrainingData.from_rows(draw_rows(np.float32)), config, RandomStream(0))
 
 
-@pytest.mark.parametrize("change", [change_in_place, load_other_weights, train_once])
-def test_the_float64_copy_is_kept_until_the_module_changes(change):
-    model, X = make_model(), draw_rows()
-    double = double_precision(model, CPU)
-    assert double_precision(model, CPU) is double
-    before = map_chunks(model, log_responsibilities, X, CPU)
-    change(model)
-    after = map_chunks(model, log_responsibilities, X, CPU)
+CHANGES = (
+    edit_data,
+    edit_in_place,
+    step_of_a_fused_optimizer,
+    load_other_weights,
+    load_and_assign_other_weights,
+    swap_components,
+    put_another_parameter,
+    train_once,
+)
+DTYPES = (torch.float64, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_answer_is_always_that_of_the_present_weights(change, single, dtype):
+    model, X = cast_networks(make_model(), dtype).eval(), draw_rows()
+    with inference_precision(single=single):
+        before = map_chunks(model, log_responsibilities, X, CPU)
+        change(model)
+        after = map_chunks(model, log_responsibilities, X, CPU)
+        # a module that nobody has asked anything yet
+        expected = map_chunks(copy.deepcopy(model), log_responsibilities, X, CPU)
+    np.testing.assert_array_equal(after, expected)
     assert np.abs(after - before).max() > 1e-3
-    torch.testing.assert_close(double_precision(model, CPU).means, model.means.double())
 
 
-def test_the_float64_copy_goes_with_the_module():
-    model = make_model()
-    reference = weakref.ref(double_precision(model, CPU))
-    assert model in _evaluation._doubles
-    del model
-    gc.collect()
-    assert reference() is None
+def test_a_fitted_module_is_asked_itself_and_others_as_a_copy():
+    model = cast_networks(make_model(), torch.float64).eval()
+    assert model_for_queries(model, CPU) is model
+    with single_precision():
+        assert model_for_queries(model, CPU) is not model and model.means.dtype == torch.float64
+    for other in (make_model().eval(), copy.deepcopy(model).train()):
+        double = model_for_queries(other, CPU)
+        assert double is not other and double.means.dtype == torch.float64 and not double.training
+    assert other.training
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
+def test_an_estimator_answers_for_the_weights_that_its_net_has_now(Estimator, blobs, quick):
+    X = blobs[0]
+    model = Estimator(3, **{**quick, "pretrain_iter": 2, "max_iter": 2}).fit(X)
+    before = {name: getattr(model, name)(X) for name in ("predict_proba", "score_samples", "reconstruct")}
+    drawn = model.sample(5, expected=True)[0]
+    for parameter in model.net_.module_.parameters():
+        parameter.data.mul_(1.2)
+    loaded = pickle.loads(pickle.dumps(model))
+    for name, value in before.items():
+        after = getattr(model, name)(X)
+        np.testing.assert_array_equal(after, getattr(loaded, name)(X), err_msg=name)
+        assert not np.allclose(after, value), name
+    assert not np.allclose(model.sample(5, expected=True)[0], drawn)
 
 
 # ------------------------------------------------------------------------------- single precision
@@ -155,14 +224,12 @@ def test_the_float64_copy_goes_with_the_module():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
-def test_single_precision_answers_alike_without_a_float64_copy_and_leaves_fit_alone(Estimator, blobs, quick):
+def test_single_precision_answers_alike_and_leaves_fit_alone(Estimator, blobs, quick):
     X = blobs[0] + np.array([0.0, 1e6, 0.0, 0.0])  # digits that float32 does not have
     model = Estimator(3, **quick).fit(X)
     expected = model.predict(X), model.predict_proba(X), model.score_samples(X), model.transform(X)
-    _evaluation._doubles.clear()
     with single_precision():
         labels, *others = model.predict(X), model.predict_proba(X), model.score_samples(X), model.transform(X)
-        assert not _evaluation._doubles
         assert all(other.dtype == np.float32 for other in others)
         again = Estimator(3, **quick).fit(X)
     np.testing.assert_array_equal(labels, expected[0])

@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.distributions import Categorical, MultivariateNormal, Normal, kl_divergence
 
 from skgmvae.functional import (
@@ -87,7 +90,7 @@ LOG_WEIGHTS = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64).log()
 
 @pytest.mark.parametrize("scale", [1e-3, 0.3, 5.0])
 @pytest.mark.parametrize("min_information", [0.0, 0.2, 0.6, 1.0])
-def test_sharpen_puts_the_divergence_on_the_floor_and_nowhere_else(min_information, scale):
+def test_temper_posterior_puts_the_divergence_on_the_floor_and_nowhere_else(min_information, scale):
     g = draw(200, 3, seed=1, scale=scale) + 50.0
     log_q, temperature = temper_posterior(g, LOG_WEIGHTS, min_information)
 
@@ -114,7 +117,7 @@ def test_sharpen_puts_the_divergence_on_the_floor_and_nowhere_else(min_informati
 
 
 @pytest.mark.parametrize("min_information", [0.0, 0.2, 0.6, 1.0])
-def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information):
+def test_temper_posterior_maximizes_the_hinged_objective_over_the_simplex(min_information):
     g = torch.cat([draw(4, 3, seed=2, scale=scale) for scale in (1e-2, 0.3, 1.0, 3.0)])
 
     def hinged_objective(q):
@@ -133,7 +136,7 @@ def test_sharpen_maximizes_the_hinged_objective_over_the_simplex(min_information
     assert (attained <= best_on_grid + 2e-3).all()  # what a grid of step 1/200 can miss
 
 
-def test_sharpen_survives_extreme_float32():
+def test_temper_posterior_survives_extreme_float32():
     g = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [1e-30, 0.0, 0.0], [0.0, 1e4, -1e4], [-1e30, 1e30, 0.0]])
     for min_information in (0.1, 0.5, 1.09):
         log_q, temperature = temper_posterior(g, LOG_WEIGHTS.float(), min_information)
@@ -165,3 +168,100 @@ def test_scaled_gradient_keeps_the_value():
     assert torch.equal(scaled, x * x)
     scaled.sum().backward()
     assert torch.allclose(x.grad, 2.0 * scale * x)
+
+
+# ------------------------------------------------------------------------------------ whatever the values
+
+moderate = st.floats(-30.0, 30.0)
+
+
+def tensors(*shape, elements=moderate):
+    """Tensors of the shape; the numbers of it may be strategies."""
+    sizes = st.tuples(*(st.just(size) if isinstance(size, int) else size for size in shape))
+    return sizes.flatmap(
+        lambda sizes: st.lists(elements, min_size=math.prod(sizes), max_size=math.prod(sizes)).map(
+            lambda values: torch.tensor(values, dtype=torch.float64).reshape(sizes)
+        )
+    )
+
+
+def log_distributions(*shape):
+    return tensors(*shape).map(lambda logits: torch.log_softmax(logits, -1))
+
+
+@given(logs=log_distributions(2, st.integers(1, 6)))
+def test_divergence_of_categoricals_is_that_of_scipy_and_never_negative(logs):
+    log_q, log_p = logs
+    divergence = kl_categorical(log_q.unsqueeze(0), log_p).item()
+    assert divergence >= -1e-12
+    expected = scipy.stats.entropy(log_q.exp().numpy(), log_p.exp().numpy())
+    assert divergence == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert kl_categorical(log_p.unsqueeze(0), log_p).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@given(parameters=tensors(4, st.integers(1, 5), elements=st.floats(-8.0, 8.0)))
+def test_divergence_of_normals_is_never_negative_and_zero_only_of_equals(parameters):
+    mean_q, log_variance_q, mean_p, log_variance_p = parameters
+    divergence = kl_normal(mean_q, log_variance_q, mean_p, log_variance_p).item()
+    assert divergence >= -1e-12
+    assert kl_normal(mean_q, log_variance_q, mean_q, log_variance_q).item() == pytest.approx(0.0, abs=1e-12)
+    precision = torch.exp(-log_variance_p)
+    assert kl_normal(mean_q, log_variance_q, mean_p, log_variance_p, precision).item() == divergence
+    zero = torch.zeros_like(mean_p)
+    standard = kl_normal(mean_q, log_variance_q, zero, zero).item()
+    assert kl_standard_normal(mean_q, log_variance_q).item() == pytest.approx(standard, rel=1e-12, abs=1e-12)
+
+
+@given(parameters=tensors(3, 1, elements=st.floats(-3.0, 3.0)))
+def test_a_density_integrates_to_one(parameters):
+    mean, log_variance, _ = parameters
+    deviation = math.exp(0.5 * log_variance.item())
+    grid = torch.linspace(-12.0, 12.0, 4001, dtype=torch.float64) * deviation + mean
+    density = log_normal(grid.unsqueeze(-1), mean, log_variance).exp()
+    assert torch.trapezoid(density, grid).item() == pytest.approx(1.0, abs=1e-9)
+    factor = (-0.5 * log_variance).exp().reshape(1, 1, 1)
+    full = log_normal_full(grid.unsqueeze(-1), mean.unsqueeze(0), factor)[:, 0].exp()
+    torch.testing.assert_close(full, density)
+
+
+@given(
+    g=tensors(st.integers(1, 4), 4),
+    log_weights=tensors(4, elements=st.floats(-2.0, 2.0)).map(lambda logits: torch.log_softmax(logits, -1)),
+    share=st.floats(0.0, 0.999),
+)
+def test_tempered_posterior_is_normalized_and_reaches_the_information_asked_for(g, log_weights, share):
+    min_information = share * math.log(4)
+    log_q, temperature = temper_posterior(g, log_weights, min_information)
+    assert log_q.isfinite().all()
+    torch.testing.assert_close(log_q.exp().sum(-1), torch.ones(len(g), dtype=torch.float64))
+    divergence = kl_categorical(log_q, log_weights)
+    # where the likeliest component alone is less informative than that, it gets everything
+    top = g == g.amax(-1, keepdim=True)
+    reachable = -torch.logsumexp(log_weights.expand_as(g).masked_fill(~top, -torch.inf), -1) >= min_information
+    gap = torch.where(top, -torch.inf, g).amax(-1) - g.amax(-1)
+    resolved = gap < -1e-6  # or T would have to be below its least value
+    assert (divergence >= min_information - 1e-6)[reachable & resolved].all()
+    bayes = torch.log_softmax(log_weights + g, -1)
+    informative = kl_categorical(bayes, log_weights) >= min_information
+    torch.testing.assert_close(log_q[informative], bayes[informative])
+    if temperature is not None:
+        assert ((temperature > 0.0) & (temperature <= 1.0)).all()
+        assert (divergence <= min_information + 1e-6)[~informative].all(), "no more than is asked for"
+
+
+@given(
+    z=tensors(st.just(7), st.integers(1, 3)),
+    responsibilities=tensors(7, st.integers(1, 4), elements=st.sampled_from([0.0, 1e-6, 0.25, 0.5, 1.0])),
+)
+def test_weighted_moments_are_those_of_numpy(z, responsibilities):
+    counts, means, covariances = weighted_moments(z, responsibilities)
+    for c, weights in enumerate(responsibilities.T.numpy()):
+        if weights.sum() == 0.0:
+            np.testing.assert_allclose(means[c], z.mean(0))
+            assert not covariances[c].any()
+            continue
+        assert counts[c].item() == pytest.approx(weights.sum())
+        np.testing.assert_allclose(means[c], np.average(z, axis=0, weights=weights), rtol=1e-9, atol=1e-9)
+        expected = np.cov(z.numpy().T, aweights=weights, ddof=0).reshape(covariances[c].shape)
+        np.testing.assert_allclose(covariances[c], expected, rtol=1e-7, atol=1e-7)
+        assert np.linalg.eigvalsh(covariances[c].numpy()).min() >= -1e-9

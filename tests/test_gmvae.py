@@ -8,8 +8,11 @@ from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from skgmvae import GMVAEClustering
+from skgmvae._configuration import make_fit_config
+from skgmvae.data.training_data import TrainingData
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli, Gaussian, VaDE
+from skgmvae.training.config import TrainConfig
 from skgmvae.training.objective import NegativeELBO
 from skgmvae.training.pretraining import make_autoencoder
 
@@ -75,19 +78,19 @@ def test_terms_equal_brute_force_over_components_and_draws():
         torch.testing.assert_close(getattr(terms, name), value)
 
 
-def test_held_responsibilities_stand_in_the_place_of_the_posterior():
+def test_clamped_responsibilities_stand_in_for_the_posterior():
     model, x = make_gmvae(n_mc_samples=M), draw_rows()
-    held = torch.log_softmax(draw_rows(N, K, seed=5), -1)
+    clamped = torch.log_softmax(draw_rows(N, K, seed=5), -1)
     torch.manual_seed(3)
-    terms = model(x, held)
+    terms = model(x, clamped)
     prior = Categorical(logits=model.weight_logits.expand(N, K))
-    torch.testing.assert_close(terms.kl_component, kl_divergence(Categorical(logits=held), prior))
+    torch.testing.assert_close(terms.kl_component, kl_divergence(Categorical(logits=clamped), prior))
     torch.manual_seed(3)
     noise = torch.randn(M, N, L + W, dtype=torch.float64)
     q_z, q_w = model.encode(x / 2.0)
     components = split_prior(model, q_w[0] + torch.exp(0.5 * q_w[1]) * noise[..., L:])
     divergences = torch.stack([kl_divergence(to_normal(*q_z), component) for component in components], -1)
-    torch.testing.assert_close(terms.kl_latent, (held.exp() * divergences).sum(-1).mean(0))
+    torch.testing.assert_close(terms.kl_latent, (clamped.exp() * divergences).sum(-1).mean(0))
 
 
 def test_bounds_stay_below_quadrature_and_reach_it():
@@ -171,7 +174,7 @@ def test_more_draws_shrink_the_variance_of_the_gradient_in_proportion():
     assert 7.0 < variances[1] / variances[10] < 14.0
 
 
-def test_starts_at_the_moments_of_its_groups_whatever_w():
+def test_initialization_has_the_moments_of_its_groups_whatever_w():
     model = make_gmvae()
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(300) % K
@@ -196,8 +199,8 @@ def test_generated_rows_follow_w():
             z_given_c = split_prior(model, w)
             at_center = 2.0 * model.autoencoder.decoder(torch.cat([component.mean for component in z_given_c]))
             torch.testing.assert_close(model.traverse(torch.arange(K), w.expand(K, W)), at_center)
-            held = w.expand(len(components), W)
-            _, means = model.generate(components, torch.Generator().manual_seed(0), held)
+            style = w.expand(len(components), W)
+            _, means = model.generate(components, torch.Generator().manual_seed(0), style)
             torch.manual_seed(0)
             expected = torch.stack(
                 [2.0 * model.autoencoder.decoder(component.sample((n_draws,))).mean((0, 1)) for component in z_given_c]
@@ -214,7 +217,7 @@ def fitted(blobs, quick):
     return GMVAEClustering(3, style_dim=2, **{**quick, "pretrain_iter": 20, "max_iter": 20}).fit(blobs[0])
 
 
-def test_sample_with_the_style_held(fitted):
+def test_sample_with_a_given_style(fitted):
     X, y = fitted.sample(30, component=1, w=0.0, random_state=0)
     assert X.shape == (30, fitted.n_features_in_) and (y == 1).all()
     np.testing.assert_array_equal(fitted.sample(30, component=1, w=[0.0, 0.0], random_state=0)[0], X)
@@ -240,7 +243,7 @@ def test_finds_arcs_where_a_gaussian_mixture_does_not():
     assert adjusted_rand_score(y, GaussianMixture(5, random_state=0).fit_predict(X)) < 0.8
 
 
-def test_random_start_keeps_the_random_weights(blobs, quick):
+def test_random_initialization_keeps_the_random_weights(blobs, quick):
     settings = {**quick, "pretrain_iter": 0, "max_iter": 0, "init_params": "random"}
     model = GMVAEClustering(4, **settings).fit(blobs[0]).net_.module_
     bound = 1.0 / np.sqrt(model.prior.hidden[0].out_features)  # torch's own initialization is uniform
@@ -248,8 +251,8 @@ def test_random_start_keeps_the_random_weights(blobs, quick):
     assert bias.abs().max() <= bound and bias.abs().max() > 0.5 * bound
     assert (model.autoencoder.likelihood.log_variance <= np.log(0.1) + 1e-6).all()
     settings["init_params"] = "kmeans"
-    started = GMVAEClustering(4, **settings).fit(blobs[0]).net_.module_
-    assert started.prior.head.mean.bias.detach().abs().max() > 2.0 * bound
+    initialized = GMVAEClustering(4, **settings).fit(blobs[0]).net_.module_
+    assert initialized.prior.head.mean.bias.detach().abs().max() > 2.0 * bound
 
 
 @pytest.mark.parametrize("experiment, shape", [("synthetic", None), ("mnist", (1, 28, 28)), ("svhn", (3, 32, 32))])
@@ -257,7 +260,9 @@ def test_settings_of_the_paper(experiment, shape):
     estimator = GMVAEClustering.from_paper(experiment, n_components=16, max_iter=0)
     assert estimator.n_components == 16 and estimator.image_shape == shape and estimator.max_iter == 0
     X = np.random.default_rng(0).uniform(size=(40, 2 if shape is None else int(np.prod(shape)))).astype(np.float32)
-    model = estimator._make_model(make_autoencoder(estimator._architecture(X, shape)))
+    config = make_fit_config(estimator, TrainingData.from_rows(X), TrainConfig(0, 10, 1e-3), [])
+    assert config.image_shape == shape and config.training.n_clamped == 0 == estimator.init_clamp
+    model = estimator._make_model(make_autoencoder(config.architecture))
     hidden, latent, noise = (120, 2, 2) if shape is None else (500, 200, 150)
     assert model.prior.hidden[0].weight.shape == (hidden, noise)
     assert model.prior.head.mean.weight.shape == (16 * latent, hidden)

@@ -80,8 +80,8 @@ def draw_bars(n_each=50, side=16):
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], n_each)
     angle = np.pi * y / 3 + rng.normal(scale=0.05, size=len(y))
-    place = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)
-    from_middle = place - (side - 1) / 2 - rng.uniform(-3, 3, (len(y), 1, 2))
+    points = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)
+    from_middle = points - (side - 1) / 2 - rng.uniform(-3, 3, (len(y), 1, 2))
     along, across = (
         np.abs(from_middle @ np.stack([np.cos(a), np.sin(a)], -1)[:, :, None])[..., 0]
         for a in (angle, angle + np.pi / 2)
@@ -90,12 +90,12 @@ def draw_bars(n_each=50, side=16):
     return brightness + contrast * np.exp(-((along / 4) ** 4) - (across / 1.2) ** 2), y
 
 
-def test_the_start_looks_at_gradients_where_rows_are_images(monkeypatch):
-    starts = []
+def test_the_initialization_looks_at_gradients_where_samples_are_images(monkeypatch):
+    made = []
 
     def record(*args, **options):
-        starts.append(initialize_model(*args, **options))
-        return starts[-1]
+        made.append(initialize_model(*args, **options))
+        return made[-1]
 
     monkeypatch.setattr(fitting, "initialize_model", record)
     X, y = draw_bars()
@@ -103,5 +103,5 @@ def test_the_start_looks_at_gradients_where_rows_are_images(monkeypatch):
     VaDEClustering(3, **settings).fit(X)
     fitted = VaDEClustering(3, image_shape=(1, 16, 16), **settings).fit(X)
     assert fitted.init_params_ == "graph on the image gradients"
-    by_pixels, by_gradients = (adjusted_rand_score(y, start.responsibilities.argmax(1)) for start in starts)
+    by_pixels, by_gradients = (adjusted_rand_score(y, init.responsibilities.argmax(1)) for init in made)
     assert by_gradients > 0.9 > 0.1 > by_pixels

@@ -1,4 +1,4 @@
-"""Starts without labels: shapes, determinism, the cases each is there for, and degenerate rows."""
+"""Initial responsibilities without labels: shapes, determinism, the cases each is there for, and degenerate rows."""
 
 import warnings
 
@@ -18,7 +18,7 @@ from skgmvae.initialization.graph import neighbor_affinities, normalized_cut
 from skgmvae.initialization.strategies import STRATEGIES, Views, choose_responsibilities, refine_mixture
 
 
-def start(name, points, n_components, seed=0):
+def find_responsibilities(name, points, n_components, seed=0):
     return STRATEGIES[name](points, n_components, np.random.RandomState(seed))
 
 
@@ -40,11 +40,11 @@ def blobs(n_samples=90, n_components=3, seed=0):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_rows_sum_to_one_and_the_seed_decides(name):
     points, y = blobs()
-    responsibilities = start(name, points, 3)
+    responsibilities = find_responsibilities(name, points, 3)
     check_responsibilities(responsibilities, 90, 3)
-    np.testing.assert_array_equal(start(name, points, 3), responsibilities)
+    np.testing.assert_array_equal(find_responsibilities(name, points, 3), responsibilities)
     if name == "random":
-        assert np.abs(start(name, points, 3, seed=1) - responsibilities).max() > 0.1
+        assert np.abs(find_responsibilities(name, points, 3, seed=1) - responsibilities).max() > 0.1
         assert responsibilities.std() > 0.1 and responsibilities.max() < 0.999, "neither constant nor one-hot"
     else:
         assert adjusted_rand_score(y, responsibilities.argmax(1)) == 1.0
@@ -56,17 +56,17 @@ def test_rows_sum_to_one_and_the_seed_decides(name):
     ids=["moons", "circles"],
 )
 def test_graph_separates_what_kmeans_cannot(points, y):
-    assert adjusted_rand_score(y, start("kmeans", points, 2).argmax(1)) < 0.6
-    assert adjusted_rand_score(y, start("graph", points, 2).argmax(1)) > 0.95
+    assert adjusted_rand_score(y, find_responsibilities("kmeans", points, 2).argmax(1)) < 0.6
+    assert adjusted_rand_score(y, find_responsibilities("graph", points, 2).argmax(1)) > 0.95
 
 
 def test_graph_takes_every_disconnected_blob_and_splits_one_where_components_are_left():
     # eigenvalue 0 of the Laplacian has multiplicity 7, of which Lanczos' method alone finds a part
     points, y = blobs(200, 7)
     assert connected_components(neighbor_affinities(points, 8))[0] == 7
-    assert adjusted_rand_score(y, start("graph", points, 7).argmax(1)) == 1.0
+    assert adjusted_rand_score(y, find_responsibilities("graph", points, 7).argmax(1)) == 1.0
     for seed in range(3):
-        eight = start("graph", points, 8, seed).argmax(1)
+        eight = find_responsibilities("graph", points, 8, seed).argmax(1)
         assert len(np.unique(eight)) == 8
         assert all(len(np.unique(y[eight == c])) == 1 for c in range(8)), "a component across two blobs"
 
@@ -77,7 +77,7 @@ def test_more_pieces_than_components_are_merged_by_more_neighbors():
     points, piece = make_blobs([15] * 6, centers=centers, random_state=0)
     assert connected_components(neighbor_affinities(points, 6))[0] == 6
     assert connected_components(neighbor_affinities(points, 2))[0] <= 2
-    assert adjusted_rand_score(piece // 3, start("graph", points, 2).argmax(1)) == 1.0
+    assert adjusted_rand_score(piece // 3, find_responsibilities("graph", points, 2).argmax(1)) == 1.0
 
 
 def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbors(monkeypatch):
@@ -89,11 +89,11 @@ def test_far_groups_of_many_rows_are_put_together_without_ever_more_neighbors(mo
     affinities = neighbor_affinities(points, 2)
     assert connected_components(affinities)[0] == 6
     assert affinities.nnz < 900 * 2 * 10
-    assert adjusted_rand_score(np.arange(900) // 450, start("graph", points, 2).argmax(1)) == 1.0
+    assert adjusted_rand_score(np.arange(900) // 450, find_responsibilities("graph", points, 2).argmax(1)) == 1.0
 
 
-@pytest.mark.parametrize("n_components, n_starts", [(1, 10), (50, 10), (51, 9), (200, 2), (1000, 1)])
-def test_many_components_get_fewer_starts(n_components, n_starts, monkeypatch):
+@pytest.mark.parametrize("n_components, n_inits", [(1, 10), (50, 10), (51, 9), (200, 2), (1000, 1)])
+def test_many_components_get_fewer_initializations(n_components, n_inits, monkeypatch):
     asked = []
 
     class Recorder:
@@ -104,8 +104,8 @@ def test_many_components_get_fewer_starts(n_components, n_starts, monkeypatch):
             return np.zeros(len(points), dtype=int)
 
     monkeypatch.setattr(candidates, "KMeans", Recorder)
-    start("kmeans", np.zeros((3, 2)), n_components)
-    assert asked == [(n_components, n_starts)]
+    find_responsibilities("kmeans", np.zeros((3, 2)), n_components)
+    assert asked == [(n_components, n_inits)]
 
 
 def test_affinities_are_symmetric_self_tuning_and_positive():
@@ -200,7 +200,7 @@ def test_auto_takes_the_graph_where_it_cuts_far_less_and_among_components():
         make_moons(300, noise=0.06, random_state=0),
         make_circles(300, factor=0.5, noise=0.05, random_state=0),
     ):
-        by_mixture = start("gmm", points, 2)
+        by_mixture = find_responsibilities("gmm", points, 2)
         nothing = np.zeros((300, 1))
         for views in (Views(nothing, points), Views(nothing, components=points, is_trained=False)):
             name, responsibilities = choose_responsibilities("auto", views, 2, np.random.RandomState(0))
@@ -241,7 +241,7 @@ def test_without_a_gap_the_graph_takes_clusters_whose_links_tell_most():
         return dcsbm.information(links.table(labels, 8, links.to_clusters(labels, 8)))
 
     found = graph.partition(affinities, [points], 8, np.random.RandomState(0)).argmax(1)
-    by_kmeans = [start("kmeans", normalize(vectors[:, :n]), 8).argmax(1) for n in range(8, 13)]
+    by_kmeans = [find_responsibilities("kmeans", normalize(vectors[:, :n]), 8).argmax(1) for n in range(8, 13)]
     assert information(found) > max(map(information, [y, *by_kmeans]))
     assert adjusted_rand_score(y, found) > 0.65
 
@@ -251,7 +251,7 @@ def test_auto_joins_the_graphs_of_embedding_and_components_and_looks_at_no_untra
     points, y = make_blobs(200, centers=[[0, 0], [0, 9], [9, 0], [9, 9]], random_state=0)
     rng = np.random.default_rng(0)
     one, other = (np.column_stack([points[:, i], rng.normal(size=(200, 8))]) for i in (0, 1))
-    assert max(adjusted_rand_score(y, start("graph", view, 4).argmax(1)) for view in (one, other)) < 0.8
+    assert max(adjusted_rand_score(y, find_responsibilities("graph", view, 4).argmax(1)) for view in (one, other)) < 0.8
     name, responsibilities = choose_responsibilities("auto", Views(one, components=other), 4, np.random.RandomState(0))
     assert name == "graph on embedding and inputs"
     of_images = Views(one, components=other, of_images=True)
@@ -272,26 +272,26 @@ def test_auto_finds_crossing_ellipses_where_the_graph_fails():
     rng = np.random.default_rng(0)
     points = np.vstack([rng.normal(0, [5.0, 0.2], (150, 2)), rng.normal(0, [0.2, 5.0], (150, 2))])
     y = np.repeat([0, 1], 150)
-    by_graph = adjusted_rand_score(y, start("graph", points, 2).argmax(1))
+    by_graph = adjusted_rand_score(y, find_responsibilities("graph", points, 2).argmax(1))
     name, responsibilities = choose_responsibilities("auto", Views(points, points), 2, np.random.RandomState(0))
     assert name == "gmm on the inputs"
     assert adjusted_rand_score(y, responsibilities.argmax(1)) > max(0.8, by_graph)
 
 
-def test_named_start_is_taken_on_the_embedding():
+def test_named_initialization_is_made_in_the_embedding():
     points, _ = blobs()
     name, responsibilities = choose_responsibilities(
         "kmeans", Views(points, np.zeros((90, 2))), 3, np.random.RandomState(0)
     )
     assert name == "kmeans"
-    np.testing.assert_array_equal(responsibilities, start("kmeans", points, 3))
+    np.testing.assert_array_equal(responsibilities, find_responsibilities("kmeans", points, 3))
 
 
-def test_mixture_that_does_not_converge_is_a_start_without_a_warning(monkeypatch):
+def test_mixture_that_does_not_converge_is_taken_without_a_warning(monkeypatch):
     class Stubborn(candidates.GaussianMixture):
         def set_params(self, **params):
             return super().set_params(max_iter=1)
 
     monkeypatch.setattr(candidates, "GaussianMixture", Stubborn)
     points = np.random.default_rng(0).normal(size=(60, 2))
-    check_responsibilities(start("gmm", points, 3), 60, 3)
+    check_responsibilities(find_responsibilities("gmm", points, 3), 60, 3)

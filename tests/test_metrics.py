@@ -81,26 +81,26 @@ def test_responsibilities_that_are_none(responsibilities, message):
 class Boundary(ClusterMixin, BaseEstimator):
     """Cuts a feature where its fits are told to, in turn."""
 
-    places: ClassVar[list] = []
+    boundaries: ClassVar[list] = []
 
     def fit(self, X, y=None):
         assert len(X) == 10, "a third of the rows"
-        self.place_ = self.places.pop(0)
+        self.boundary_ = self.boundaries.pop(0)
         return self
 
     def predict(self, X):
-        return (np.asarray(X)[:, 0] < self.place_).astype(int)
+        return (np.asarray(X)[:, 0] < self.boundary_).astype(int)
 
 
 def test_stability_is_the_agreement_of_two_fits_on_other_rows():
     X = np.arange(30.0).reshape(-1, 1)
-    Boundary.places = [15, 15, 20, 10]
+    Boundary.boundaries = [15, 15, 20, 10]
     rng, expected = np.random.RandomState(3), [1.0]
     rng.permutation(30)
     rest = np.array_split(rng.permutation(30), 3)[2]
     expected.append(adjusted_rand_score(rest < 20, rest < 10))
     assert label_stability(Boundary(), X, n_repeats=2, random_state=3) == pytest.approx(np.mean(expected))
-    assert not Boundary.places and not hasattr(Boundary(), "place_")
+    assert not Boundary.boundaries and not hasattr(Boundary(), "boundary_")
     for rows, n_repeats in ((X[:2], 5), (X, 0)):
         with pytest.raises(ValueError, match="three rows and one repetition are the least"):
             label_stability(Boundary(), rows, n_repeats=n_repeats)

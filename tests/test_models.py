@@ -148,7 +148,7 @@ def test_generate_is_seeded_by_its_generator_alone(make_model, likelihood, image
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_start_from_survives_a_component_without_rows(make_model):
+def test_initialize_from_survives_a_component_without_rows(make_model):
     model, x = make_model(), draw_rows(N, 5)
     responsibilities = torch.zeros(N, K, dtype=torch.float64)
     responsibilities[:4, 0] = responsibilities[4:, 1] = 1.0
@@ -224,6 +224,40 @@ def test_cuda_gives_the_same_densities_as_the_cpu(make_model):
             there.initialize_from(embedding.to(device), responsibilities.to(device))
         assert there.log_prob(rows, noise.to(device)).isfinite().all()
     torch.testing.assert_close(results[0], results[1])
+
+
+def test_noise_is_drawn_from_the_generator_alone(make_model):
+    model, x = shake(make_model(n_mc_samples=2)).train(), draw_rows(N, 5)
+    state = torch.get_rng_state()
+
+    def draw(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return [*model(x, generator=generator), model.residual_squares(x, generator)]
+
+    with torch.no_grad():
+        first, again, other = draw(0), draw(0), draw(1)
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0]) and not torch.equal(first[-1], other[-1])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_first_weights_are_drawn_from_the_generator_alone(name):
+    def make(seed):
+        generator = torch.Generator().manual_seed(seed)
+        autoencoder = Autoencoder(5, L, Bernoulli(), (7,), None, generator)
+        models = {
+            "VaDE": lambda: VaDE(autoencoder, K, generator=generator),
+            "GMVAE": lambda: GMVAE(autoencoder, K, 3, 7, generator=generator),
+            "VAEEM": lambda: VAEEM(autoencoder, K, hidden_layer_sizes=(6,), generator=generator),
+        }
+        return nn.utils.parameters_to_vector(models[name]().parameters()).detach()
+
+    state = torch.get_rng_state()
+    first, again, other = make(0), make(0), make(1)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert first.isfinite().all(), "a layer without weights"
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 # --------------------------------------------------------------------------------------- likelihoods
@@ -518,7 +552,7 @@ def test_vade_generates_from_the_exact_law_of_each_component(covariance_type):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_vade_starts_from_the_moments_of_its_groups(covariance_type):
+def test_vade_is_initialized_with_the_moments_of_its_groups(covariance_type):
     reg_covar, counts = 0.01, np.array([25, 15, 0])
     labels = np.repeat(np.arange(K), counts)
     embedding = draw_noise(40, L).numpy() @ np.array([[1.0, 0.7], [0.0, 0.4]]) + 5.0 * labels[:, None]

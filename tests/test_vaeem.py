@@ -8,7 +8,12 @@ from test_models import K, L, N, draw_noise, draw_rows, make_autoencoder, make_v
 from torch.distributions import Bernoulli, Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 from skgmvae.models import VAEEM, Gaussian, VaDE
-from skgmvae.models.stacked import StackedLinear, make_stacked_conv_body, make_stacked_conv_decoder
+from skgmvae.models.stacked import (
+    StackedLinear,
+    draw_stacked_weights,
+    make_stacked_conv_body,
+    make_stacked_conv_decoder,
+)
 
 D = 5
 
@@ -254,10 +259,10 @@ def test_reconstruction_is_that_of_the_most_probable_component():
             torch.testing.assert_close(result, model.likelihood.location + model.likelihood.scale * output)
 
 
-# ---------------------------------------------------------------------------------- start, networks
+# ---------------------------------------------------------------------------------- initialization, networks
 
 
-def test_start_is_the_gaussian_mixture_of_the_embedding():
+def test_initialization_is_the_gaussian_mixture_of_the_embedding():
     torch.manual_seed(0)
     autoencoder, x = shake(make_autoencoder().double()), draw_rows(40, D)
     model = VAEEM(autoencoder, K).double()
@@ -291,6 +296,8 @@ def test_grouped_convolutions_keep_components_and_rows_apart_while_training(imag
     n_features = math.prod(image_shape)
     body, width = make_stacked_conv_body(2, image_shape)
     decoder = make_stacked_conv_decoder(2, L, image_shape)
+    for network in (body, decoder):
+        draw_stacked_weights(network, torch.Generator())
     for network, x, n_outputs in (
         (body, torch.randn(3, 2, n_features), width),
         (decoder, torch.randn(3, 2, L), n_features),

@@ -10,16 +10,16 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae._validation import check_rows
-from skgmvae.data import batches
-from skgmvae.data import lazy as rows
-from skgmvae.data.batches import ClampedResponsibilities, ShuffledBatches, plan_buffers
+from skgmvae._validation import check_samples
+from skgmvae.data import lazy
 from skgmvae.data.lazy import (
     LazyRows,
     PickedRows,
@@ -30,11 +30,8 @@ from skgmvae.data.lazy import (
     iter_chunks,
 )
 from skgmvae.datasets import ScaledRows
-from skgmvae.initialization import initialize as beginning
-from skgmvae.initialization import representations as start_places
+from skgmvae.initialization import initialize, representations
 from skgmvae.initialization.strategies import choose_responsibilities
-from skgmvae.runtime import seeded
-from skgmvae.training import e_step as expectation
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 INFERENCE = ("predict", "predict_proba", "score_samples", "transform", "reconstruct")
@@ -63,7 +60,7 @@ class Guarded:
 
 
 def make_rows(dtype=np.float32):
-    """Three groups of small whole numbers, which every type holds exactly, sorted by group."""
+    """Three groups of small whole numbers, which every type has exactly, sorted by group."""
     X, y = make_blobs([300, 200, 100], D, centers=CENTERS, cluster_std=3.0, shuffle=False, random_state=0)
     return X.round().clip(0, 255).astype(dtype), y
 
@@ -92,19 +89,6 @@ each_file = pytest.mark.parametrize("write", FILES.values(), ids=FILES)
 each_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.uint8])
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Everything is large: 50 rows of float32 to a block, four blocks to a buffer, 200 rows behind a start."""
-    monkeypatch.setattr(rows, "MAX_WHOLE_BYTES", 0)
-    monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
-    monkeypatch.setattr(rows, "BLOCK_BYTES", 50 * D * 4)
-    monkeypatch.setattr(batches, "BUFFER_BYTES", 200 * D * 4)
-    monkeypatch.setattr(start_places, "MAX_INIT_ROWS", 200)
-    monkeypatch.setattr(expectation, "PART_VALUES", 250)
-    for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
-        monkeypatch.setattr(f"skgmvae._evaluation.{name}", 16 * 32)  # 32 rows to a chunk of these networks
-
-
 def make(Estimator, quick, **settings):
     return Estimator(3, **{**quick, "pretrain_iter": 5, "max_iter": 4, **settings})
 
@@ -114,18 +98,62 @@ def make(Estimator, quick, **settings):
 
 @each_file
 @each_dtype
-def test_slices_are_the_numbers_in_a_type_that_holds_them(write, dtype, tmp_path, small_blocks):
+def test_slices_are_the_numbers_in_a_type_that_has_them(write, dtype, tmp_path, small_blocks):
     X, _ = make_rows(dtype)
     array = write(tmp_path, X)
     assert is_better_read_lazily(array)
-    lazy = LazyRows(array)
-    assert lazy.dtype == (np.float64 if dtype is np.float64 else np.float32)
-    blocks = list(iter_chunks(lazy, lazy.block_rows))
-    assert len(blocks) > 5 and all(block.dtype == lazy.dtype and block.flags.c_contiguous for _, block in blocks)
+    rows = LazyRows(array)
+    assert rows.dtype == (np.float64 if dtype is np.float64 else np.float32)
+    blocks = list(iter_chunks(rows, rows.block_rows))
+    assert len(blocks) > 5 and all(block.dtype == rows.dtype and block.flags.c_contiguous for _, block in blocks)
     np.testing.assert_array_equal(np.concatenate([block for _, block in blocks]), X)
-    assert [first for first, _ in blocks] == list(range(0, N, lazy.block_rows))
+    assert [first for first, _ in blocks] == list(range(0, N, rows.block_rows))
     indices = np.array([0, 3, 49, 50, 120, 599])
-    np.testing.assert_array_equal(PickedRows(lazy, indices)[1:6], X[indices[1:]])
+    np.testing.assert_array_equal(PickedRows(rows, indices)[1:6], X[indices[1:]])
+
+
+bounds = st.none() | st.integers(-70, 70)
+
+
+class Forward(Guarded):
+    """A file that is read in steps of one, and never backwards."""
+
+    def __getitem__(self, rows):
+        assert rows.step in (None, 1) and 0 <= rows.start <= rows.stop
+        return super().__getitem__(rows)
+
+
+@given(start=bounds, stop=bounds, step=st.none() | st.integers(-9, 9).filter(bool), n_rows=st.integers(1, 60))
+def test_slices_with_any_step_are_those_of_the_array(start, stop, step, n_rows):
+    X = np.arange(float(n_rows * D)).reshape(n_rows, D)
+    for array in (X, Guarded(X, n_rows)):
+        taken = LazyRows(array)[start:stop:step]
+        assert taken.dtype == X.dtype and taken.flags.writeable
+        np.testing.assert_array_equal(taken, X[start:stop:step])
+        assert not np.shares_memory(taken, X)
+
+
+@given(
+    n_rows=st.integers(1, 60),
+    block_rows=st.integers(1, 70),
+    size=st.integers(1, 70),
+    picked=st.lists(st.integers(0, 59), min_size=1, max_size=30, unique=True),
+    first=st.integers(0, 30),
+    last=st.integers(0, 40),
+)
+def test_picked_rows_and_chunks_are_those_of_the_array(n_rows, block_rows, size, picked, first, last):
+    X = np.arange(float(n_rows * D)).reshape(n_rows, D)
+    indices = np.array(sorted(i for i in picked if i < n_rows), dtype=int)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lazy, "BLOCK_BYTES", block_rows * D * X.itemsize)
+        rows = LazyRows(Forward(X, n_rows))
+        pieces = list(iter_chunks(rows, size))
+        assert [start for start, _ in pieces][:1] == [0] and all(0 < len(piece) <= size for _, piece in pieces)
+        np.testing.assert_array_equal(np.concatenate([piece for _, piece in pieces]), X)
+        assert all(np.array_equal(piece, X[start : start + len(piece)]) for start, piece in pieces)
+        if len(indices[first:last]):
+            np.testing.assert_array_equal(PickedRows(rows, indices)[first:last], X[indices[first:last]])
+            np.testing.assert_array_equal(PickedRows(X, indices)[first:last], X[indices[first:last]])
 
 
 def test_blocks_are_whole_chunks_of_the_file(small_blocks):
@@ -179,7 +207,7 @@ def test_what_is_read_lazily():
     X, whole = make_rows()[0], {"float32": False, "float64": False, "float16": True, "uint8": True, "int64": True}
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr(rows, "MAX_WHOLE_BYTES", N * D * 4 - 1)
+        patch.setattr(lazy, "MAX_WHOLE_BYTES", N * D * 4 - 1)
         for dtype, expected in whole.items():
             assert is_better_read_lazily(X.astype(dtype)) == expected, dtype
         assert is_better_read_lazily(Guarded(X)) and not is_better_read_lazily(Guarded(X[1:]))
@@ -193,7 +221,7 @@ def test_validation_of_an_array_in_memory_makes_no_copy(tmp_path):
     X = write_memmap(tmp_path, np.ones((50_000, 20), dtype=np.float32))
     for array in (X, np.ones((25_000, 20))):
         tracemalloc.start()
-        checked = check_rows(VaDEClustering(), array, reset=True)
+        checked = check_samples(VaDEClustering(), array, reset=True)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert np.shares_memory(checked, array) and peak < 0.1 * array.nbytes
@@ -201,44 +229,12 @@ def test_validation_of_an_array_in_memory_makes_no_copy(tmp_path):
 
 def test_tables_are_files_without_a_name_when_they_are_large(monkeypatch, tmp_path):
     assert find_map(empty_or_memmap((10, 3))) is None
-    monkeypatch.setattr(rows, "MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr(lazy, "MAX_TABLE_BYTES", 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     table = empty_or_memmap((10, 3))
     table[:] = 2.0
     assert find_map(table) is not None and table.dtype == np.float32 and (table == 2.0).all()
     assert os.name == "nt" or not list(tmp_path.iterdir())
-
-
-# ------------------------------------------------------------------------------------------- shuffling
-
-
-def test_epoch_over_blocks_holds_every_row_once_in_mixed_batches(small_blocks):
-    X = np.repeat(np.arange(N, dtype=np.float32)[:, None], D, axis=1)
-    shuffled = ShuffledBatches(
-        LazyRows(Guarded(X)), 20, clamped=ClampedResponsibilities(-2.0 * torch.arange(N).unsqueeze(1), 1)
-    )
-    with seeded(0, torch.device("cpu")):
-        held, free = list(shuffled), list(shuffled)
-    assert len(held) == len(free) == len(shuffled) == 30
-    for x, log_responsibilities in held:
-        assert torch.equal(log_responsibilities[:, 0], -2.0 * x[:, 0])
-    order = torch.cat(free)[:, 0]
-    assert torch.equal(order.sort().values, torch.arange(N, dtype=torch.float32))
-    assert not torch.equal(order, torch.cat([x for x, _ in held])[:, 0])
-    # four of twelve blocks at a time: a batch of 20 comes from several of them
-    assert min(len((batch[:, 0] // 50).unique()) for batch in free) >= 3
-    assert {len(batch) for batch in free} <= {18, 19, 20, 21, 22}
-
-
-@pytest.mark.parametrize("n_rows", [1, 49, 51, 74, 76, 199, 201, 320, 600])
-def test_buffers_cover_all_rows_and_share_the_batches(n_rows, small_blocks):
-    lazy = LazyRows(Guarded(np.zeros((n_rows, D), np.float32)))
-    for n_batches in (1, 5, 33):
-        buffers = plan_buffers(lazy, n_batches)
-        assert sum(buffer.n_batches for buffer in buffers) == n_batches
-        places = torch.cat([buffer.indices() for buffer in buffers])
-        assert places.sort().values.tolist() == list(range(n_rows))
-        assert [len(buffer) for buffer in buffers] == [len(buffer.indices()) for buffer in buffers]
 
 
 # ----------------------------------------------------------------------------------------- estimators
@@ -279,7 +275,7 @@ def test_fit_and_inference_by_blocks(Estimator, write, dtype, quick, tmp_path, s
     np.testing.assert_array_equal(model.fit_predict(array), model.predict(array))
     assert adjusted_rand_score(y, model.labels_) > 0.95
     assert model.labels_.dtype == np.int64 and model.labels_.shape == (N,)
-    for name in INFERENCE:  # here all of the values are held exactly by float64, where the array is converted
+    for name in INFERENCE:  # here float64 has all of the values exactly, where the array is converted
         expected = getattr(model, name)(X.astype(np.float64))
         np.testing.assert_array_equal(getattr(model, name)(array), expected, err_msg=name)
     assert model.score(array) == model.score(X.astype(np.float64))
@@ -302,34 +298,38 @@ def test_nothing_is_read_whole(Estimator, init_params, quick, small_blocks):
     assert guarded.n_slices > 100
 
 
-def test_many_rows_in_memory_take_their_start_from_some(quick, monkeypatch):
+def test_many_samples_in_memory_are_initialized_from_some(quick, monkeypatch):
     X, y = make_rows()
-    monkeypatch.setattr(start_places, "MAX_INIT_ROWS", 200)
+    monkeypatch.setattr(representations, "MAX_INIT_ROWS", 200)
     for Estimator in ESTIMATORS:
         model = make(Estimator, quick, max_iter=2, init_params="graph").fit(X)
         assert model.init_params_ == "graph" and adjusted_rand_score(y, model.labels_) > 0.95
 
 
 @pytest.mark.parametrize(
-    "pretrain_iter, start", [(5, "graph on embedding and inputs"), (0, "graph on the inputs")], ids=["trained", "not"]
+    "pretrain_iter, init_params",
+    [(5, "graph on embedding and inputs"), (0, "graph on the inputs")],
+    ids=["trained", "not"],
 )
-def test_wide_rows_start_from_their_principal_components_too(pretrain_iter, start, quick, small_blocks, monkeypatch):
-    monkeypatch.setattr(beginning, "MAX_INPUT_FEATURES", D - 1)
-    monkeypatch.setattr(start_places, "N_PRINCIPAL", 3)
-    monkeypatch.setattr(start_places, "PRINCIPAL_ROWS", 100)
+def test_wide_samples_are_initialized_from_their_principal_components_too(
+    pretrain_iter, init_params, quick, small_blocks, monkeypatch
+):
+    monkeypatch.setattr(initialize, "MAX_INPUT_FEATURES", D - 1)
+    monkeypatch.setattr(representations, "N_PRINCIPAL", 3)
+    monkeypatch.setattr(representations, "PRINCIPAL_ROWS", 100)
     X, y = make_rows()
-    places = []
+    seen = []
 
     def choose(name, views, *arguments):
-        places.append(views)
+        seen.append(views)
         return choose_responsibilities(name, views, *arguments)
 
-    monkeypatch.setattr(beginning, "choose_responsibilities", choose)
+    monkeypatch.setattr(initialize, "choose_responsibilities", choose)
     settings = {"pretrain_iter": pretrain_iter, "max_iter": 2, "init_params": "auto"}
     model = make(VAEEMClustering, quick, **settings).fit(Guarded(X))
-    assert model.init_params_ == start and adjusted_rand_score(y, model.labels_) > 0.95
+    assert model.init_params_ == init_params and adjusted_rand_score(y, model.labels_) > 0.95
     # 200 of the rows, spread along as much variance as in any three directions
-    (views,) = places
+    (views,) = seen
     assert views.components.shape == (200, 3) and views.embedding.shape[0] == 200
     most = PCA(3).fit((X - X.mean(0)) / X.std(0)).explained_variance_.sum()
     np.testing.assert_allclose(views.components.var(0).sum(), most, rtol=0.2)

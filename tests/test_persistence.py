@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae._file_format import KEY, NotASavedEstimatorError, compute_digest, read_file, write_file
+from skgmvae.persistence import load_estimator
 
 ESTIMATORS = {
     "gmvae": (GMVAEClustering, {"style_dim": 3}),
@@ -52,6 +54,21 @@ def test_loaded_estimator_answers_and_goes_on_as_the_saved_one(fitted, tmp_path)
     loaded.partial_fit(X)
 
 
+def test_weights_take_half_the_room_and_edited_ones_keep_every_digit(fitted, tmp_path):
+    model, X = fitted
+    model.save(tmp_path / "trained")
+    arrays, _ = read_file(tmp_path / "trained")
+    weights = {name for name, _ in model.net_.module_.named_parameters()}
+    assert {arrays[f"module.{name}"].dtype for name in weights} == {np.dtype(np.float32)}
+    for parameter in model.net_.module_.parameters():
+        parameter.data.mul_(1.0 + 1e-12)
+    model.save(tmp_path / "edited")
+    loaded = type(model).load(tmp_path / "edited")
+    np.testing.assert_array_equal(loaded.score_samples(X), model.score_samples(X))
+    assert {parameter.dtype for parameter in loaded.net_.module_.parameters()} == {torch.float64}
+    assert load_estimator(type(model), tmp_path / "edited").score(X) == model.score(X)
+
+
 def test_convolutions_and_images(unit_images, quick, tmp_path):
     settings = {**quick, "network": "conv", "image_shape": (1, 6, 6), "pretrain_iter": 1, "max_iter": 1}
     for Estimator in (GMVAEClustering, VaDEClustering, VAEEMClustering):
@@ -85,11 +102,11 @@ def test_no_damaged_file_is_loaded(saved, tmp_path):
         if trial % 4 == 0:
             damaged = damaged[: rng.integers(len(content))]
         elif trial % 4 == 1:
-            place = rng.integers(len(content))
-            damaged[place : place + 8] = rng.bytes(8)
+            position = rng.integers(len(content))
+            damaged[position : position + 8] = rng.bytes(8)
         else:  # a single bit; half of them in the header, which is the smaller part
-            place = rng.integers(len(content) if trial % 4 == 2 else 3000)
-            damaged[place] ^= 1 << rng.integers(8)
+            position = rng.integers(len(content) if trial % 4 == 2 else 3000)
+            damaged[position] ^= 1 << rng.integers(8)
         if bytes(damaged) == content:
             continue
         path.write_bytes(damaged)
