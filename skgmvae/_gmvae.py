@@ -71,9 +71,9 @@ class GMVAEClustering(DeepMixture):
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
-        Parameters of a Gaussian mixture of the samples, in their units, as in
-        :class:`~sklearn.mixture.GaussianMixture` with full covariances: its responsibilities are the initial ones, in
-        place of those of ``init_params``. Component c is then that of ``means_init[c]``.
+        Parameters of a Gaussian mixture of the samples, in their units, as in :class:`~sklearn.mixture.GaussianMixture`
+        with the same ``covariance_type``, or with full covariances if the estimator has none: its responsibilities are
+        the initial ones, in place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
         Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
