@@ -1,4 +1,4 @@
-"""``python -m skgmvae``: cluster real images and compare with GaussianMixture and KMeans."""
+"""``python -m skgmvae``: cluster images and compare with GaussianMixture and KMeans."""
 
 import argparse
 import math
@@ -39,7 +39,7 @@ MAX_GMM_FEATURES = 100  # a full covariance of more is unaffordable
 
 
 class Data(NamedTuple):
-    """Rows to fit, held-out rows, and the way back from rows to pixels."""
+    """Training samples, held-out samples, and the map from samples to pixels."""
 
     name: str
     train: Array
@@ -50,13 +50,13 @@ class Data(NamedTuple):
 
     @property
     def side(self) -> int | None:
-        """Of square images, in pixels; None for others."""
+        """Side of square images, in pixels; None for others."""
         side = math.isqrt(self.train.shape[1])
         return side if side**2 == self.train.shape[1] else None
 
 
 class Result(NamedTuple):
-    """One line of the table; ``score`` is None where no likelihood in the units of the data exists."""
+    """One line of the table; ``score`` is None if there is no likelihood in the units of the data."""
 
     method: str
     accuracy: float
@@ -67,7 +67,7 @@ class Result(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status."""
+    """Run the command and return the exit status."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
     try:
@@ -84,26 +84,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m skgmvae", description=__doc__.split(": ", 1)[1].strip())
     add = parser.add_argument
     add("--data", metavar="FOLDER", help="folder of IDX files such as MNIST's; default: scikit-learn's bundled digits")
     add("--estimator", choices=[*ESTIMATORS, "all"], default="all", help="default: %(default)s")
     add("--n-components", type=int, default=10, metavar="K", help="number of clusters; default: %(default)s")
     add("--seed", type=seed, default=0, help="random state of every method; default: %(default)s")
-    add("--out", type=Path, default=Path("skgmvae_samples.png"), metavar="PNG", help="picture; default: %(default)s")
+    add("--out", type=Path, default=Path("skgmvae_samples.png"), metavar="PNG", help="figure; default: %(default)s")
     return parser
 
 
 def seed(text: str) -> int:
-    """What scikit-learn takes as a seed."""
+    """Type of a seed that scikit-learn accepts."""
     if not 0 <= int(text) < 2**32:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 2**32 - 1, got {text}")
     return int(text)
 
 
 def check_out(path: Path) -> None:
-    """Raise before the fitting if the picture could not be written after it."""
+    """Raise before fitting if the figure could not be written afterwards."""
     folder = path.absolute().parent
     if path.is_dir():
         raise OSError(f"--out {path} is a folder; name a file in it")
@@ -114,7 +114,7 @@ def check_out(path: Path) -> None:
 
 
 def check_n_components(n_components: int, data: Data) -> None:
-    """Raise unless 1 <= K <= rows."""
+    """Raise unless 1 <= K <= N."""
     if not 1 <= n_components <= len(data.train):
         raise ValueError(f"--n-components must lie between 1 and the {len(data.train)} rows, got {n_components}")
 
@@ -125,7 +125,7 @@ def load(folder: str | None) -> Data:
 
 
 def load_bundled_digits() -> Data:
-    """Standardized digits, a fifth of them held out."""
+    """Standardized digits, with a fifth held out."""
     X, y = load_digits(return_X_y=True)
     train, held_out, train_labels, _ = train_test_split(X, y, test_size=0.2, random_state=0, stratify=y)
     scaler = StandardScaler().fit(train)
@@ -146,7 +146,7 @@ def load_images(folder: str) -> Data:
 
 
 def make_estimators(arguments: argparse.Namespace, data: Data) -> dict[str, DeepMixture]:
-    """The chosen estimators of this package by class name."""
+    """The selected estimators of this package, by class name."""
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
     settings: dict[str, Any] = {"random_state": arguments.seed, "verbose": 1}
     classes = [ESTIMATORS[name] for name in names]
@@ -158,7 +158,7 @@ def make_estimators(arguments: argparse.Namespace, data: Data) -> dict[str, Deep
 
 
 def make_baselines(arguments: argparse.Namespace, n_features: int) -> dict[str, Any]:
-    """What a person would take from scikit-learn."""
+    """The baselines from scikit-learn."""
     K, seed = arguments.n_components, arguments.seed
     mixture = GaussianMixture(K, random_state=seed)
     kmeans = KMeans(K, n_init=10, random_state=seed)
@@ -172,7 +172,7 @@ def fit_and_measure(name: str, method: Any, data: Data) -> Result:
     print(f"{name}: fitting {len(data.train):,} rows", file=sys.stderr, flush=True)
     start = time.perf_counter()
     with warnings.catch_warnings():
-        # the number of epochs is fixed here, so that the command ends in time
+        # the number of epochs is fixed, so that the command finishes in time
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels, y = method.fit_predict(data.train), data.train_labels
     return Result(
@@ -186,14 +186,14 @@ def fit_and_measure(name: str, method: Any, data: Data) -> Result:
 
 
 def held_out_score(method: Any, held_out: Array) -> float | None:
-    """Mean log-likelihood of the held-out rows, or None."""
-    # a pipeline's density is that of the projected rows, in other units
+    """Mean log-likelihood of the held-out samples, or None."""
+    # the density of a pipeline is that of the projected samples, in other units
     has_density = hasattr(method, "score_samples") and not isinstance(method, Pipeline)
     return float(method.score(held_out)) if has_density else None
 
 
 def print_table(results: Sequence[Result], data: Data) -> None:
-    """Accuracy, ARI and NMI of the fitted rows; the log-likelihood of the held-out ones."""
+    """Print accuracy, ARI and NMI of the training samples, and the log-likelihood of the held-out samples."""
     width = max(len(result.method) for result in results)
     print(
         f"\n{data.name}: {len(data.train):,} rows clustered, {len(data.held_out):,} held out for the log-likelihood\n"
@@ -205,14 +205,14 @@ def print_table(results: Sequence[Result], data: Data) -> None:
 
 
 def draw(estimators: Mapping[str, DeepMixture], data: Data, out: Path) -> None:
-    """Write the picture, or say why there is none."""
+    """Write the figure, or print why there is none."""
     if data.side is None:
-        print(f"\nno picture: {data.train.shape[1]} pixels are no square image", file=sys.stderr)
+        print(f"\nno figure: {data.train.shape[1]} pixels are not a square image", file=sys.stderr)
         return
     try:
         figure = make_figure(estimators, data)
     except ImportError:
-        print("\nno picture: it needs matplotlib; install it with: pip install 'skgmvae[plot]'", file=sys.stderr)
+        print("\nno figure: it needs matplotlib; install it with: pip install 'skgmvae[plot]'", file=sys.stderr)
         return
     figure.savefig(out, format="png", dpi=150)
     print(f"\nsamples per component: {out}")

@@ -1,4 +1,4 @@
-"""The estimator that the deep mixtures share: fitting, as a table of contents."""
+"""Base class of the estimators: ``fit`` and ``partial_fit``."""
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
@@ -41,9 +41,9 @@ __all__ = ["DeepMixture"]
 
 
 class DeepMixture(MixtureInference):
-    """Base of the deep generative clusterers: fitting. Subclasses say which model to build.
+    """Base class of the deep generative clusterers. Subclasses define the model.
 
-    What a fitted mixture answers is in :class:`~skgmvae._inference.MixtureInference`.
+    The methods of a fitted mixture are in :class:`~skgmvae._inference.MixtureInference`.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
@@ -77,26 +77,26 @@ class DeepMixture(MixtureInference):
 
     @abstractmethod
     def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> nn.Module:
-        """The untrained model around a pretrained autoencoder, its own weights from the generator."""
+        """The untrained model around a pretrained autoencoder; further weights are drawn from the generator."""
 
     @abstractmethod
     def _set_model_attributes(self, model: Any) -> None:
-        """Fitted attributes that only this model has, from the model in float64."""
+        """Set the fitted attributes that only this model has, from the model in float64."""
 
     @classmethod
     def for_images(cls, n_components: int = 3, **parameters: Any) -> Self:
-        """An estimator with the settings of the benchmarks for sets of images of the size of MNIST.
+        """An estimator with the settings of the benchmarks for image data sets of the size of MNIST.
 
-        Samples are flat, pixels in [0, 1]. Give ``image_shape``, so that the initialization can compare images by their
-        oriented gradients. The settings were found on MNIST, its labels in sight. The networks' products are in
-        bfloat16 on machines that are fast in it, so that figures differ a little between machines;
-        ``precision='float32'`` is the way out.
+        Samples are flat, with pixels in [0, 1]. Pass ``image_shape``, so that the initialization can compare images by
+        histograms of oriented gradients. The settings were selected on MNIST, with labels. The products of the networks
+        use bfloat16 on machines that are fast at it, so that results differ slightly between machines;
+        ``precision='float32'`` avoids this.
 
         Parameters
         ----------
         n_components : int, default=3
         **parameters : dict
-            Set on top, for instance ``image_shape=(1, 28, 28)``.
+            Further parameters, such as ``image_shape=(1, 28, 28)``; they override the settings.
 
         Returns
         -------
@@ -108,14 +108,14 @@ class DeepMixture(MixtureInference):
 
     @with_callbacks
     def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
-        """Pretrain an autoencoder, initialize a mixture in its embedding, and maximize the lower bound.
+        """Pretrain an autoencoder, initialize the mixture in its embedding, and maximize the lower bound.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 and float64 arrays are used without a copy, unless torch cannot view their layout, as that of
-            reversed columns. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and
-            whatever else can be sliced may be larger than memory: they are then read block by block.
+            float32 and float64 arrays are used without a copy, unless torch cannot view their memory layout, such as
+            reversed columns. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and other arrays that can be sliced may be
+            larger than memory; they are then read block by block.
         y : Ignored
         init_labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
             Labels, or responsibilities, that the mixture is initialized with in place of ``init_params``; −1, or a row
@@ -129,13 +129,13 @@ class DeepMixture(MixtureInference):
         Raises
         ------
         ValueError
-            If ``X`` or a parameter cannot be used, or if training diverges again and again. The estimator
-            is then left as it was.
+            If ``X`` or a parameter is invalid, or if training diverges repeatedly. The estimator is then left
+            unchanged.
 
         Warns
         -----
         ConvergenceWarning
-            If ``max_iter`` epochs did not converge to ``tol``.
+            If the lower bound did not converge to ``tol`` within ``max_iter`` epochs.
         """
         continues = self.warm_start and hasattr(self, "net_")
         with self._epoch_tasks(X, continues) as tasks, all_or_nothing(self):
@@ -154,10 +154,10 @@ class DeepMixture(MixtureInference):
         return self
 
     def partial_fit(self, X: MatrixLike, y: Any = None) -> Self:
-        """One pass over a block of a stream.
+        """Train on one block of a stream, with one pass over it.
 
-        The first block also pretrains the autoencoder, sets the standardization and initializes the mixture, so
-        it should be as large and as varied as can be. The order of the components is settled with it.
+        The first block also determines the standardization, pretrains the autoencoder and initializes the mixture. It
+        should be as large and as representative as possible. It also determines the order of the components.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class DeepMixture(MixtureInference):
         Returns
         -------
         self : object
-            ``labels_`` are those of this block.
+            Its ``labels_`` are those of this block.
         """
         with all_or_nothing(self):
             first = not hasattr(self, "net_")
@@ -184,7 +184,7 @@ class DeepMixture(MixtureInference):
         return self
 
     def fit_predict(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Integers:
-        """Fit, and return the labels of the training rows; equal to ``fit(X).predict(X)``.
+        """Fit, and return the labels of the training samples; equal to ``fit(X).predict(X)``.
 
         Parameters
         ----------
@@ -202,8 +202,9 @@ class DeepMixture(MixtureInference):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle.
 
-        Callbacks, a ``joblib.Memory``, a ``RandomState`` and the optimizer's memory are not saved: the loaded
-        estimator has None in their place, and training that goes on begins with a fresh optimizer.
+        ``memory``, parameters that are objects (callbacks, a clusterer or callable as ``init_params``, a
+        ``RandomState``) and the state of the optimizer are not saved: the loaded estimator has the defaults of these
+        parameters, and further training starts with a new optimizer.
 
         Parameters
         ----------
@@ -212,9 +213,9 @@ class DeepMixture(MixtureInference):
 
         Notes
         -----
-        Pickle and joblib keep everything, callbacks included, and loading their files can run any code. skops needs to
-        be told to trust the types of ``skgmvae._file_format.SKOPS_TYPES``; among them are nets, which unpickle
-        tensors when they are loaded. Load files of all three only from whom you trust.
+        Pickle and joblib keep everything, including callbacks, and loading their files can execute arbitrary code. With
+        skops, the types of ``skgmvae._file_format.SKOPS_TYPES`` must be trusted; they include nets, which unpickle
+        tensors when they are loaded. Load files of all three only from sources that you trust.
         """
         save_estimator(self, path)
 
@@ -229,20 +230,20 @@ class DeepMixture(MixtureInference):
         Returns
         -------
         estimator : object
-            With ``device='auto'`` and a warning where the saved device is not at hand.
+            With ``device='auto'`` and a warning if the saved device is not available.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file was not written by :meth:`save` of this class, is damaged, or does not fit together.
+            If the file was not written by :meth:`save` of this class, is damaged, or is inconsistent.
         """
         return load_estimator(cls, path)
 
     @contextmanager
     def _epoch_tasks(self, X: MatrixLike, continues: bool) -> Iterator[list[EpochTasks]]:
-        """What tells the callbacks of :meth:`set_callbacks` of the epochs; nothing if there are none."""
+        """The link to the callbacks of :meth:`set_callbacks`; an empty list if there are none."""
         tasks = begin_tasks(self, X, continues)
         yield [tasks] if tasks is not None else []
         if tasks is not None:
@@ -251,7 +252,7 @@ class DeepMixture(MixtureInference):
 
     def _check_data(self, X: MatrixLike, *, reset: bool) -> TrainingData:
         samples = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
-        if reset:  # a fitted mixture learns from a block of any size
+        if reset:  # a fitted mixture accepts a block of any size
             check_enough_samples(len(samples), self.n_components)
         check_min_information(self.min_information, self.n_components)
         check_device(self.device)
@@ -265,11 +266,11 @@ class DeepMixture(MixtureInference):
         return init_labels is not None or self.means_init is not None
 
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
-        """Hidden layers of the autoencoder of the first phase."""
+        """Hidden layers of the pretrained autoencoder."""
         return self.hidden_layer_sizes
 
     def _net_options(self) -> dict[str, Any]:
-        """What the net of the last phase takes beyond a plain one's options."""
+        """Options of the net of the training beyond those of a plain one."""
         return {}
 
     def _fit_from_scratch(

@@ -1,4 +1,4 @@
-"""From an estimator's parameters to the frozen configuration of a fit; NumPy's scalars become Python's here."""
+"""The frozen configuration of a fit from an estimator's parameters; NumPy scalars become Python numbers here."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ __all__ = ["make_fit_config", "make_train_config"]
 def make_train_config(
     estimator: Any, n_epochs: int, *, tol: float | None, init_clamp: float = 0.0, anneal: bool = True
 ) -> TrainConfig:
-    """The last phase of a fit."""
+    """Configuration of the training on the lower bound."""
     return TrainConfig(
         n_epochs=int(n_epochs),
         batch_size=int(estimator.batch_size),
@@ -43,14 +43,14 @@ def make_train_config(
 def make_fit_config(
     estimator: Any, data: TrainingData, training: TrainConfig, callbacks: Sequence[Any], init_labels: Any = None
 ) -> FitConfig:
-    """All phases of a fit to ``data``; parameters and initial labels are checked against it.
+    """Configuration of all phases of a fit to ``data``; parameters and initial labels are validated against the data.
 
     Raises
     ------
     ValueError
-        If a parameter does not fit the data.
+        If a parameter is not valid for the data.
     """
-    # neither K, M nor λ is in the pretraining's configuration: a grid over them shares it
+    # K, M and λ are not part of the configuration of the pretraining, so that a grid over them shares it
     plain: dict[str, Any] = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)

@@ -24,7 +24,7 @@ CALLER = 3 + N_WRAPPERS  # frames from a warning to the caller of fit
 
 
 def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
-    """Set the fitted attributes, the components numbered as they came out of the training."""
+    """Set the fitted attributes, before the components are renumbered."""
     began = time.perf_counter()
     history = result.net.history
     estimator.net_ = result.net
@@ -51,20 +51,20 @@ def order_components(estimator: Any) -> None:
     if np.array_equal(order, np.arange(len(order))):
         return
     net.reorder(torch.from_numpy(order))
-    # to assign the samples once more would take as long again
+    # predicting again would take as long as the first time
     estimator.labels_ = np.argsort(order)[estimator.labels_]
     estimator.weights_, estimator.means_ = estimator.weights_[order], estimator.means_[order]
     estimator._set_model_attributes(net.module_)
 
 
 def warn_if_interrupted(outcome: TrainOutcome) -> None:
-    """Warn after Ctrl-C."""
+    """Issue a warning after Ctrl-C."""
     if outcome.interrupted:
         warnings.warn(INTERRUPTED, UserWarning, stacklevel=CALLER)
 
 
 def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
-    """Warn if all epochs were used and the bound still changed."""
+    """Issue a ConvergenceWarning if all epochs were used and the bound still changed."""
     if outcome.converged or outcome.interrupted or estimator.max_iter == 0:
         return
     if estimator.n_iter_ == estimator.max_iter:
@@ -73,5 +73,5 @@ def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
         )
         warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
     elif not (estimator.callbacks or getattr(estimator, "_skl_callbacks", None)):
-        # nobody's callback has ended the training early: it was Ctrl-C, between two epochs
+        # no callback has stopped the training: it was Ctrl-C, between two epochs
         warnings.warn(INTERRUPTED, UserWarning, stacklevel=CALLER)

@@ -1,4 +1,4 @@
-"""Evaluation of a fitted module on samples: chunk by chunk, in float64 unless asked otherwise."""
+"""Evaluation of a fitted module on samples: chunk by chunk, in float64 by default."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
-CHUNK_VALUES_OFF_CPU = 2**24  # other devices gain by larger products: 128 MiB
+CHUNK_VALUES_OFF_CPU = 2**24  # other devices benefit from larger products: 128 MiB
 
 # samples of a typical step: the number of threads, and with it the last digits, depends on the network alone
 SAMPLES_AT_ONCE = 256
@@ -54,8 +54,8 @@ def cast_networks(module: Module, dtype: torch.dtype) -> Module:
 def model_for_queries(module: Module, device: torch.device) -> Module:
     """``module`` in float64 on ``device``, or in float32 in the context of :func:`single_precision`.
 
-    A fitted module is in float64 already and is asked itself, so that an answer is that of the weights that it has; a
-    copy is made only where the device or the arithmetic is another.
+    A fitted module is in float64 already and is returned itself, so that results are those of its present weights; a
+    copy is made only for another device or precision.
     """
     dtype = torch.float32 if _is_single.get() else torch.float64
     device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
@@ -68,11 +68,12 @@ def model_for_queries(module: Module, device: torch.device) -> Module:
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Within this context, inference computes in float32: about twice as fast, and half the memory.
+    """Context in which inference uses float32: about twice as fast, with half the memory.
 
-    For large jobs. The results of a row then depend on its batch in the last digits, arrays are float32 (but for those
-    of ``reconstruct``, which goes back to the units of the data in float64), and a row between two components may get
-    the other label. ``sample`` and ``fit`` stay as they are. The context is that of the thread or task that enters it.
+    For large data. The last digits of the result of a sample then depend on its batch, results are float32 arrays
+    (except those of ``reconstruct``, which converts to the units of the data in float64), and a sample between two
+    components may get the other label. ``sample`` and ``fit`` are not affected. The context applies to the thread or
+    task that enters it.
 
     Examples
     --------
@@ -90,7 +91,7 @@ def single_precision() -> Iterator[None]:
 
 @contextmanager
 def inference_precision(*, single: bool) -> Iterator[None]:
-    """In this context :func:`map_chunks` computes in float32 if ``single``, else in float64."""
+    """Context in which :func:`map_chunks` uses float32 if ``single``, else float64."""
     before = _is_single.set(single)
     try:
         yield
@@ -99,18 +100,18 @@ def inference_precision(*, single: bool) -> Iterator[None]:
 
 
 def count_weights(module: nn.Module) -> int:
-    """Number of the module's parameters: the multiply-adds of a row, about, unless it is convolutional."""
+    """Number of parameters: approximately the multiply-adds per sample, unless the module is convolutional."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
-    """Rows per chunk such that the widest layer of ``n_copies`` draws per row stays in a processor's cache or near it.
+    """Rows per chunk, so that the widest layer of ``n_copies`` draws per row fits approximately into the CPU's cache.
 
-    Many more on other devices, which work on a chunk at once.
+    Other devices get many more, since they process a chunk in parallel.
     """
     widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
-    widest = getattr(module, "widest_layer", widest)  # of convolutions, whose weights do not tell
-    n_networks = getattr(module, "n_networks", 1)  # stacked, all of which see every row
+    widest = getattr(module, "widest_layer", widest)  # of convolutions, whose weights do not determine it
+    n_networks = getattr(module, "n_networks", 1)  # stacked; every row passes all of them
     values_per_row = widest * n_copies * n_networks
     if next(module.parameters()).device.type != "cpu":
         return max(1, min(65536, CHUNK_VALUES_OFF_CPU // values_per_row))
@@ -126,12 +127,12 @@ def map_chunks(
     n_copies: int = 1,
     out: Array | None = None,
 ) -> Array:
-    """``method(module, rows)`` for all rows of ``X``, chunk by chunk.
+    """``method(module, rows)`` for all samples in ``X``, chunk by chunk.
 
     Parameters
     ----------
     module : nn.Module
-        The fitted model, in any precision.
+        The fitted model, of any precision.
     method : callable
         From a module, float64 unless within :func:`single_precision`, and rows (n, D) to a tensor whose first axis
         has n entries.
@@ -141,7 +142,7 @@ def map_chunks(
     n_copies : int, default=1
         Draws per row that ``method`` makes.
     out : ndarray of shape (N, ...), optional
-        Where the results go; None: a new array of their type.
+        Array for the results; None: a new one of their dtype.
 
     Returns
     -------
@@ -166,7 +167,7 @@ def map_chunks(
 def generate_chunks(
     module: Any, labels: Integers, seed: int, device: torch.device, **latents: Floats
 ) -> Iterator[tuple[slice, tuple[Tensor, Tensor]]]:
-    """Draws of x | c and E[x|z] for labels (N,), in parts; of sorted labels every part has all components.
+    """Draws of x | c and E[x|z] for labels (N,), in parts; for sorted labels every part has all components.
 
     Parameters
     ----------
@@ -177,12 +178,12 @@ def generate_chunks(
     seed : int
     device : torch.device
     **latents : ndarray of shape (N, ...)
-        Latent variables that are not drawn but have these values.
+        Values of latent variables that are not drawn.
 
     Yields
     ------
     part : slice
-        Which of the labels.
+        Indices of the labels.
     drawn : (Tensor, Tensor)
         Draws and means, both (n, D).
     """
@@ -190,7 +191,7 @@ def generate_chunks(
         model = model_for_queries(module, device)
     there = next(model.parameters()).device
     generator = torch.Generator(there).manual_seed(seed)
-    n_networks = getattr(model, "n_networks", 1)  # of which a row passes its own
+    n_networks = getattr(model, "n_networks", 1)  # of which each row passes one
     size = chunk_rows(model) * n_networks
     n_parts = math.ceil(len(labels) / size)
     with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):

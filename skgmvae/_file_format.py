@@ -1,7 +1,7 @@
 """The file format of saved estimators: arrays as safetensors, everything else as JSON in its header.
 
-Nothing in a file is executed or unpickled. A digest in the header covers every array and every word, so that a
-damaged file is refused; what a file claims about itself is checked by whoever reads it all the same.
+Nothing in a file is executed or unpickled. A digest in the header covers all arrays and metadata, so that damaged files
+are rejected. The loader validates the content in addition.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from skgmvae.data.arrays import Array
 FORMAT_VERSION = 1
 KEY = "skgmvae"
 DTYPES = ("float32", "float64", "int64")
-# what skops.io.load has to be told to trust; its files hold the whole net, and with it pickled tensors
+# types that skops.io.load has to trust; its files contain the whole net, and thus pickled tensors
 SKOPS_TYPES = (
     "functools.partial",
     "skgmvae._gmvae.GMVAEClustering",
@@ -40,11 +40,11 @@ SKOPS_TYPES = (
 
 
 class NotASavedEstimatorError(ValueError):
-    """A file that is not a saved estimator, is damaged, or does not fit together."""
+    """The file is not a saved estimator, is damaged, or is inconsistent."""
 
 
 def write_file(path: str | os.PathLike[str], arrays: dict[str, Array], description: dict[str, Any]) -> None:
-    """Write arrays and what describes them to one file, all of it or nothing.
+    """Write arrays and their description to one file, atomically.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def write_file(path: str | os.PathLike[str], arrays: dict[str, Array], descripti
     arrays : dict of str to ndarray
         float32, float64 or int64.
     description : dict
-        Of JSON's types.
+        Of JSON types.
     """
     path = Path(path)
     if path.is_dir():
@@ -71,7 +71,7 @@ def write_file(path: str | os.PathLike[str], arrays: dict[str, Array], descripti
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """What :func:`write_file` wrote.
+    """Read a file written by :func:`write_file`.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str,
     FileNotFoundError
         If there is no such file.
     NotASavedEstimatorError
-        If it is something else, was damaged or changed, or is of a newer version of the format.
+        If it is another kind of file, is damaged or modified, or has a newer version of the format.
     """
     arrays, metadata = _read_safetensors(Path(path))
     text = metadata.get(KEY, "")
@@ -104,7 +104,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str,
 
 
 def compute_digest(arrays: dict[str, Array], text: str) -> str:
-    """SHA-256 of the description and of every array's name, type, shape and values."""
+    """SHA-256 of the description and of the name, dtype, shape and values of every array."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -120,7 +120,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except Exception as error:  # whatever the library makes of a damaged header
+    except Exception as error:  # the library raises various errors for damaged headers
         raise NotASavedEstimatorError(f"{path} is not a safetensors file, or is damaged: {error}") from error
     for name, array in arrays.items():
         if str(array.dtype) not in DTYPES or not np.isfinite(array).all():

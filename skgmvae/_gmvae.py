@@ -27,81 +27,84 @@ __all__ = ["GMVAEClustering"]
 class GMVAEClustering(DeepMixture):
     """Gaussian mixture variational autoencoder (GMVAE).
 
-    A style variable w is drawn from N(0, I) and a component c from π; one network maps w to the mean and
-    the variance of every component; the embedding z is drawn from component c's Gaussian, and the row x from
-    a decoder network at z. Clusters are thus mixtures of infinitely many Gaussians rather than ellipses,
-    already in the latent space. Fitting runs in three phases: a plain autoencoder is trained; a start for
-    the mixture is found in its embedding; then everything is trained on the evidence lower bound.
+    A style variable w is drawn from N(0, I) and a component c from π. One network maps w to the mean and the variance
+    of every component. The embedding z is drawn from the Gaussian of component c, and the sample x from a decoder
+    network. Clusters are thus mixtures of infinitely many Gaussians, already in the latent space, and need not be
+    ellipses. Fitting has three phases: a plain autoencoder is pretrained; the mixture is initialized in its embedding;
+    then all parameters are trained on the evidence lower bound.
 
     Parameters
     ----------
     n_components : int, default=3
         Number of components, K.
     n_mc_samples : int, default=1
-        Joint draws of (z, w) per row and training step, M.
+        Joint draws of (z, w) per sample and training step, M.
     min_information : float, default=0.0
-        λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a row costs max(λ, divergence) (Eq. 7).
-        Below λ it has no gradient, so that components are not pulled together before they have formed.
+        λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a sample costs max(λ, divergence) (Eq. 7). Below λ
+        it has no gradient, so that components are not drawn together before they have separated.
     latent_dim : int, optional
-        Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
+        Dimensions of z, L. None: the number of features, but at least 4 and at most 10.
     style_dim : int, default=2
         Dimensions of w, W.
     hidden_layer_sizes : tuple of int, default=(128, 128)
-        Hidden layers of the encoder; the decoder mirrors them, and the network of the prior has one hidden
-        layer as wide as the narrowest. Not used by ``network='conv'``.
+        Hidden layers of the encoder; the decoder mirrors them, and the prior network has one hidden layer as wide as
+        the narrowest of them. Ignored with ``network='conv'``.
     network : {'mlp', 'conv'}, default='mlp'
         Fully connected or convolutional networks.
     image_shape : (C, H, W), optional
-        Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
-        gradients; ``network='conv'`` needs it.
+        Shape of the images, if the samples are images; its product must be the number of features.
+        ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
+        ``network='conv'``.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
-        p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
-        learned variance per feature and standardizes the features internally; densities are reported in
-        the units of the data.
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        How the mixture begins. 'graph': clusters of a neighbor graph of the embedding; 'gmm': a Gaussian mixture
-        fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardized inputs if there
-        are at most 100 features, else the graph of embedding and inputs, or image gradients where ``image_shape``
-        is given; 'contrastive', for images of ``image_shape``: the graph of features learned by contrast from
-        distorted images, better clusters for minutes more. The first epochs hold on to the start (see the
-        documentation of the start). 'random': the networks' random weights, as in the paper (which did without
-        pretraining too: ``pretrain_iter=0``).
+        p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
+        per feature and standardizes the features internally; densities are in the units of the data.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
+        How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
+        Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
+        of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a nearest-neighbor
+        graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the embedding.
+        'contrastive', for images of ``image_shape``: the graph of features that are learned with augmentation
+        (NT-Xent), which is more accurate and takes minutes longer. 'random': random weights of the networks, as in the
+        paper (which does not pretrain either: ``pretrain_iter=0``). A clusterer: the labels of its ``fit_predict``. A
+        callable: labels or responsibilities ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or
+        rows of zeros, mean no opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
-        Parameters of a Gaussian mixture of the samples, in their units, as in
-        :class:`~sklearn.mixture.GaussianMixture` with full covariances: its responsibilities are the initial ones, in
-        place of those of ``init_params``. Component c is then that of ``means_init[c]``.
+        Parameters of a Gaussian mixture of the samples, in their units, as in :class:`~sklearn.mixture.GaussianMixture`
+        with the same ``covariance_type``, or with full covariances if the estimator has none: its responsibilities are
+        the initial ones, in place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
-        Share of the epochs, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
-        the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
-        throughout. Without effect with ``init_params='random'``.
+        Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
+        updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
+        with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the autoencoder.
+        Epochs of the pretraining.
     max_iter : int, default=50
-        Epochs on the lower bound; 0 keeps the start.
+        Maximum number of epochs on the lower bound; 0 keeps the initialization.
     n_init : int, default=1
-        Starts from the one pretraining; the one with the best lower bound is kept.
+        Number of initializations after the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
-        Training stops when the best lower bound of the last ten epochs, fewer if the last quarter of
-        ``max_iter`` has less than twenty, is within this of the best before them, in nats per row.
-        (GaussianMixture's default is smaller: its bound is free of Monte Carlo noise.)
+        Training stops when the best lower bound of the last ten epochs, or of fewer if less than twenty epochs are not
+        clamped, is within this of the best before them, in nats per sample. (The default of GaussianMixture is smaller,
+        since its bound has no Monte Carlo noise.)
     warm_start : bool, default=False
-        Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
+        If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
+        ignored.
     learn_weights : bool, default=False
         Learn the mixing weights π; otherwise they stay uniform, as in the paper.
     batch_size : int, default=64
     learning_rate : float, default=3e-3
-        Adam's largest step size; warmed up and then decayed to zero along a cosine.
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine.
     device : str, default='auto'
-        'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
+        'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'float32', 'bfloat16', 'auto'}, default='float32'
-        Arithmetic of the networks while training. 'auto' takes bfloat16 where the device is fast at it.
+        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it.
     memory : str or joblib.Memory, optional
-        Caches the pretraining, so that a grid over ``n_components``, ``n_mc_samples`` and
-        ``min_information`` pretrains once per fold; needs an integer ``random_state``.
+        Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
+        ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
     callbacks : list of skorch callbacks, optional
-        For the last phase.
+        Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
     verbose : int, default=0
         1: a progress bar with the terms of the bound; 2: a line per epoch.
@@ -109,15 +112,15 @@ class GMVAEClustering(DeepMixture):
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,), int64
-        Components of the training rows; numbered by size, largest first.
+        Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
         π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     lower_bound_ : float
-        Evidence lower bound of the last epoch, in nats per row.
+        Evidence lower bound of the last epoch, in nats per sample.
     lower_bounds_ : list of float
-        The same for every epoch of the last training.
+        Evidence lower bound of every epoch of the last training.
     history_ : dict of str to list of float
         Lower bound and each of its terms per epoch.
     pretrain_history_ : list of float
@@ -125,10 +128,10 @@ class GMVAEClustering(DeepMixture):
     phase_seconds_ : dict of str to float
         Wall time per phase.
     init_params_ : str
-        The initialization that was taken.
+        Name of the initialization that was used.
     converged_ : bool
     n_iter_ : int
-        Epochs of the last training.
+        Number of epochs of the last training.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.GMVAE`.
     n_features_in_ : int
@@ -221,13 +224,13 @@ class GMVAEClustering(DeepMixture):
 
     @classmethod
     def from_paper(cls, experiment: str, **parameters: Any) -> Self:
-        """An estimator with the networks and the settings of one of the paper's experiments.
+        """An estimator with the networks and settings of an experiment of the paper.
 
         Parameters
         ----------
         experiment : {'synthetic', 'mnist', 'svhn'}
         **parameters : dict
-            Set on top, for instance ``n_components=16``.
+            Further parameters, such as ``n_components=16``; they override the settings.
 
         Returns
         -------
@@ -253,7 +256,7 @@ class GMVAEClustering(DeepMixture):
         )
 
     def _set_model_attributes(self, model: GMVAE) -> None:
-        """Means and covariances in the latent space depend on w: there are none to list."""
+        """Nothing: means and covariances in the latent space depend on w."""
 
     @isolated()
     def sample(
@@ -265,7 +268,7 @@ class GMVAEClustering(DeepMixture):
         expected: bool = False,
         random_state: Seed = None,
     ) -> tuple[Floats, Integers]:
-        """Draw rows from the fitted distribution, or from part of it.
+        """Draw samples from the fitted distribution.
 
         Parameters
         ----------
@@ -273,26 +276,25 @@ class GMVAEClustering(DeepMixture):
         component : int, optional
             Draw from this component alone.
         w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
-            Hold the style variable at this value instead of drawing it: with ``w=0`` all variation within a
-            component is that of its Gaussian (the paper's Fig. 5a). With one value per row, rows are in the
-            order of the components.
+            Fixed value of the style variable: with ``w=0`` all variation within a component is that of its Gaussian
+            (Fig. 5a of the paper). One value per sample is assigned in the order of the sorted components.
         expected : bool, default=False
-            Return E[x | z] of every draw of z instead of a draw of x given z: images without the likelihood's noise.
+            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood.
         random_state : int, RandomState or None, default=None
-            None takes the estimator's ``random_state``: with an integer there, each call draws the same.
+            None: the estimator's ``random_state``; if this is an integer, every call draws the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
             In the units of the data, sorted by component.
         y : ndarray of shape (n_samples,), int64
-            The component of each row.
+            The component of each sample.
 
         Raises
         ------
         ValueError
-            If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` does not have
-            the shape or is not finite.
+            If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` has the
+            wrong shape or is not finite.
         """
         labels, seed = self._draw_components(n_samples, component, random_state)
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
@@ -300,12 +302,12 @@ class GMVAEClustering(DeepMixture):
 
     @isolated()
     def traverse(self, w: Sequence[ArrayLike] | Array, *, component: int) -> Floats:
-        """E[x | z = μ_c(w)]: how the center of a component changes with the style w (the paper's Fig. 5b).
+        """Decode the center of a component for given styles w: E[x | z = μ_c(w)] (Fig. 5b of the paper).
 
         Parameters
         ----------
         w : array-like of shape (n_points, style_dim)
-            Points in the space of w, for instance along a line through zero.
+            Points in the space of w, such as points on a line through zero.
         component : int
 
         Returns
@@ -330,7 +332,7 @@ class GMVAEClustering(DeepMixture):
         return means
 
     def _check_w(self, w: ArrayLike | Sequence[ArrayLike], n_rows: int) -> Floats:
-        """One finite value of w per row, shape (n_rows, W)."""
+        """One finite value of w per sample, shape (n_rows, W)."""
         w, W = np.asarray(w, dtype=np.float64), self.net_.module_.style_dim
         if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():
             raise ValueError(

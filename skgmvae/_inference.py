@@ -1,4 +1,4 @@
-"""What a fitted mixture answers: labels, probabilities, likelihoods, samples, embeddings."""
+"""Methods of fitted mixtures: prediction, scores, sampling, embedding."""
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
@@ -22,7 +22,7 @@ from skgmvae.models.importance import count_draws, draw_noise
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
-N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) is no closed form
+N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) has no closed form
 
 
 class MixtureInference(
@@ -33,7 +33,7 @@ class MixtureInference(
     DensityMixin,
     BaseEstimator,
 ):
-    """Inference methods of the deep mixtures: deterministic, in float64 by default, without effect on the estimator."""
+    """Inference methods of the deep mixtures: deterministic, in float64 by default, without side effects."""
 
     net_: Any
     weights_: Floats
@@ -63,18 +63,18 @@ class MixtureInference(
         return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X)
 
     def _assign(self) -> Method:
-        """From a model and rows to log q(c|x)."""
+        """Function that maps a model and samples to log q(c|x)."""
         noise = self._noise(N_POSTERIOR_DRAWS)
         return lambda model, rows: model.log_responsibilities(rows, noise.to(next(model.parameters())))
 
     def _noise(self, n_draws: int) -> torch.Tensor:
-        """The standard normal noise that all rows and calls share."""
+        """Standard normal noise, shared by all samples and calls."""
         shape = (n_draws, *self.net_.module_.noise_shape)
         return torch.from_numpy(np.random.RandomState(self._noise_seed).standard_normal(shape))
 
     @isolated()
     def predict(self, X: MatrixLike) -> Integers:
-        """Label of the most probable component of each row.
+        """Predict the most probable component of each sample.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class MixtureInference(
 
     @isolated()
     def predict_proba(self, X: MatrixLike) -> Floats:
-        """Responsibilities q(c|x): the posterior probability of each component.
+        """Compute the responsibilities q(c|x): the posterior probability of each component.
 
         Parameters
         ----------
@@ -97,19 +97,19 @@ class MixtureInference(
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
-            Rows sum to one.
+            Each row sums to one.
         """
         return np.exp(self._log_responsibilities(self._check_samples(X)))
 
     @isolated()
     def score_samples(self, X: MatrixLike) -> Floats:
-        """Importance-weighted estimate of log p(x), in nats and in the units of the data.
+        """Estimate log p(x) by importance sampling, in nats and in the units of the data.
 
-        A stochastic lower bound on the log-likelihood: its expectation is below log p(x), and approaches it as the
-        proposals, which follow earlier draws, approach the exact posterior. The random numbers are drawn at
-        ``fit``, the same for all rows and calls. It does not depend on the λ or the number of Monte Carlo samples
-        of the training, so models with different values of them can be compared. With a Bernoulli likelihood and
-        values strictly between 0 and 1 it is no normalized density.
+        The estimate is a stochastic lower bound on the log-likelihood: its expectation is below log p(x), and
+        approaches it as the adapted proposals approach the exact posterior. The noise is drawn at ``fit`` and is the
+        same for all samples and calls. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so
+        that models with different values are comparable. With a Bernoulli likelihood and values strictly between 0 and
+        1 it is not a normalized density.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class MixtureInference(
         return self._over_chunks(log_prob, samples, n_copies=max(n_draws))
 
     def score(self, X: MatrixLike, y: Any = None) -> float:
-        """Mean of :meth:`score_samples` over the rows; higher is better.
+        """Mean of :meth:`score_samples` over the samples; higher is better.
 
         Parameters
         ----------
@@ -141,12 +141,12 @@ class MixtureInference(
         Returns
         -------
         log_likelihood : float
-            Nats per row.
+            In nats per sample.
         """
         return float(self.score_samples(X).mean())
 
     def _n_parameters(self) -> int:
-        """Trained parameters; the K mixing weights count K − 1."""
+        """Number of trained parameters; the K mixing weights count as K − 1."""
         model = self.net_.module_
         trained: int = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         return trained - int(model.weight_logits.requires_grad)
@@ -154,7 +154,7 @@ class MixtureInference(
     def bic(self, X: MatrixLike) -> float:
         """Bayesian information criterion, −2 log-likelihood + p log n; lower is better.
 
-        A heuristic for networks, whose parameters are not all effective: prefer held-out :meth:`score`.
+        A heuristic, since not all parameters of networks are effective. Prefer the held-out :meth:`score`.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class MixtureInference(
     def sample(
         self, n_samples: int = 1, *, component: int | None = None, expected: bool = False, random_state: Seed = None
     ) -> tuple[Floats, Integers]:
-        """Draw rows from the fitted distribution.
+        """Draw samples from the fitted distribution.
 
         Parameters
         ----------
@@ -192,16 +192,16 @@ class MixtureInference(
         component : int, optional
             Draw from this component alone.
         expected : bool, default=False
-            Return E[x | z] of every draw of z instead of a draw of x given z: images without the likelihood's noise.
+            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood.
         random_state : int, RandomState or None, default=None
-            None takes the estimator's ``random_state``: with an integer there, each call draws the same.
+            None: the estimator's ``random_state``; if this is an integer, every call draws the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
             In the units of the data, sorted by component.
         y : ndarray of shape (n_samples,), int64
-            The component of each row.
+            The component of each sample.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class MixtureInference(
         return self._generate(labels, seed, expected=expected), labels
 
     def _draw_components(self, n_samples: int, component: int | None, random_state: Seed) -> tuple[Integers, int]:
-        """A component for each of ``n_samples`` rows, sorted, and a seed for the rows themselves."""
+        """Components of ``n_samples`` samples, sorted, and a seed for the samples themselves."""
         check_is_fitted(self)
         K = self.net_.module_.n_components
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -227,7 +227,7 @@ class MixtureInference(
         return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
     def _generate(self, labels: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
-        """Draws of x | c, or their means E[x|z], one per label, with these ``latents`` held fixed."""
+        """Draws of x | c, or their means E[x|z], one per label, with fixed ``latents``."""
         samples = np.empty((len(labels), self.n_features_in_))
         for part, drawn in generate_chunks(self.net_.module_, labels, seed, check_device(self.device), **latents):
             samples[part] = drawn[1 if expected else 0].numpy(force=True)
@@ -240,7 +240,7 @@ class MixtureInference(
 
     @isolated()
     def transform(self, X: MatrixLike) -> Floats:
-        """Embed the rows: the mean of q(z|x).
+        """Embed the samples: the mean of q(z|x).
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class MixtureInference(
 
     @isolated()
     def reconstruct(self, X: MatrixLike) -> Floats:
-        """E[x | z] at the embedding of each row, in the units of the data.
+        """Reconstruct the samples: E[x | z] at the embedding, in the units of the data.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Parameters that the estimators share: what they may be, by themselves, together and for the data."""
+"""Validation of the parameters that the estimators share."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,8 +49,8 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
-# of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
-# the clusters of two features must be ellipses already
+# bounds of the default: further dimensions lower the held-out likelihood, and with fewer than four the clusters of
+# two features have to be ellipses
 LATENT_DIMS = (4, 10)
 STRUCTURE = (
     "n_components",
@@ -73,7 +73,7 @@ def choose_latent_dim(latent_dim: int | None, n_features: int) -> int:
 
 
 def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, of an estimator's, that decide what the networks are made of."""
+    """The parameters that determine the architecture of the networks."""
     return {name: parameters[name] for name in STRUCTURE if name in parameters}
 
 
@@ -92,13 +92,13 @@ def check_min_information(min_information: float, n_components: int) -> None:
     if min_information > 0.0 and min_information >= math.log(n_components):
         raise ValueError(
             f"min_information must be below log(n_components) = {math.log(n_components):.4g} nats for n_components="
-            f"{n_components}, the most that a component can tell about a row; got {min_information!r}. "
+            f"{n_components}, the largest possible information about a component; got {min_information!r}. "
             "Lower min_information or raise n_components."
         )
 
 
 def check_image_shape(network: str, image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
-    """The (C, H, W) of rows that are images; convolutional networks need it."""
+    """The shape (C, H, W) of the images; convolutional networks require it."""
     if image_shape is None and network == "mlp":
         return None
     if image_shape is None:
@@ -126,16 +126,16 @@ def check_image_shape(network: str, image_shape: Sequence[int] | None, n_feature
 
 
 def check_contrastive(init_params: Any, image_shape: Sequence[int] | None) -> None:
-    """Raise if rows that are not known to be images are to be distorted."""
+    """Raise if contrastive features are requested for samples that are not declared to be images."""
     if isinstance(init_params, str) and init_params == "contrastive" and image_shape is None:
         raise ValueError(
-            "init_params='contrastive' distorts images and needs image_shape=(channels, height, width); got None. "
-            "For rows that are no images use init_params='auto'."
+            "init_params='contrastive' augments images and needs image_shape=(channels, height, width); got None. "
+            "For samples that are not images, use init_params='auto'."
         )
 
 
 def check_likelihood(likelihood: str, summary: FeatureSummary) -> str:
-    """A likelihood that fits the values; for 'auto', Bernoulli if all lie in [0, 1], else Gaussian."""
+    """A likelihood that is valid for the data; for 'auto', Bernoulli if all values lie in [0, 1], else Gaussian."""
     if likelihood in ("gaussian", "unit_gaussian"):
         return likelihood
     low, high = float(summary.low.min()), float(summary.high.max())
@@ -156,7 +156,7 @@ def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_callbacks(callbacks: Any) -> None:
-    """Raise unless all are instances of skorch's callbacks, bare or as (name, callback)."""
+    """Raise unless all are instances of skorch callbacks, or (name, callback) pairs."""
     for entry in callbacks or []:
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
         if isinstance(callback, type):
@@ -170,12 +170,12 @@ def check_callbacks(callbacks: Any) -> None:
 
 @contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Validate the parameters, and compute in isolation; if anything fails, leave the estimator as it was."""
+    """Validate the parameters and compute in isolation; if anything fails, restore the estimator."""
     before = vars(estimator).copy()
     try:
         estimator._validate_params()
         check_no_booleans(estimator.get_params(deep=False), estimator._parameter_constraints)
-        with isolated(), inference_precision(single=False):  # whatever the caller has chosen for queries
+        with isolated(), inference_precision(single=False):  # whatever precision the caller has set for inference
             yield
     except BaseException:
         vars(estimator).clear()
@@ -184,7 +184,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
 
 
 def check_no_booleans(parameters: Mapping[str, Any], constraints: Mapping[str, Any]) -> None:
-    """Raise for True and False where a number is meant, which Python takes for 1 and 0."""
+    """Raise for True and False in place of numbers, which Python accepts as 1 and 0."""
     for name, value in parameters.items():
         is_boolean = name == "verbose" or "boolean" in constraints.get(name, ["boolean"])
         if isinstance(value, (bool, np.bool_)) and not is_boolean:
@@ -198,7 +198,7 @@ def check_memory_folder(memory: Any) -> None:
 
 
 def check_spread(location: Floats, scale: Floats) -> None:
-    """Raise if the features' means or standard deviations are beyond the range of float64."""
+    """Raise if means or standard deviations of features exceed the range of float64."""
     bad = ~(np.isfinite(location) & np.isfinite(scale))
     if bad.any():
         raise ValueError(
@@ -208,7 +208,7 @@ def check_spread(location: Floats, scale: Floats) -> None:
 
 
 def explain_no_convergence(bounds: Sequence[float], tol: float, max_iter: int, learning_rate: float) -> str:
-    """What to do after a training with these bounds, one per epoch."""
+    """The message of a ConvergenceWarning after a training with these bounds, one per epoch."""
     finite = [bound for bound in bounds if math.isfinite(bound)]
     best, last = max(finite, default=math.nan), bounds[-1]
     if len(finite) < len(bounds) or last < best - max(abs(best), tol):

@@ -1,10 +1,10 @@
-"""Settings of experiments: those of the benchmarks on images, and those that papers state."""
+"""Settings of experiments: those of the image benchmarks, and those stated in papers."""
 
 from typing import Any
 
 __all__ = ["IMAGE_SETTINGS", "PAPER_SETTINGS"]
 
-# found on MNIST, its labels in sight
+# selected on MNIST, with labels
 IMAGE_SETTINGS: dict[str, Any] = {
     "hidden_layer_sizes": (500, 500, 2000),
     "latent_dim": 10,

@@ -1,4 +1,4 @@
-"""Progress bars, lines of text, and messages through :mod:`logging`."""
+"""Progress bars, lines of text, and log messages."""
 
 import logging
 import time
@@ -13,10 +13,10 @@ LOGGER = logging.getLogger("skgmvae")
 
 
 def report(line: str) -> None:
-    """Show a line that ``verbose=2`` asked for.
+    """Print a line of ``verbose=2``, or log it.
 
-    Through the logger ``skgmvae`` where the user has set logging up for its level, INFO; otherwise on standard
-    output, since whoever sets ``verbose`` expects to see something without having set up anything.
+    It goes to the logger ``skgmvae`` if logging is configured for level INFO; otherwise to standard output, since
+    ``verbose`` should work without any setup.
     """
     if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
         LOGGER.info(line)
@@ -27,7 +27,7 @@ def report(line: str) -> None:
 def open_bar(phase: str, total: int, unit: str) -> Any:
     """A progress bar, in a terminal or a notebook."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a notebook without widgets has a bar of text
+        warnings.simplefilter("ignore")  # without widgets a notebook shows a bar of text
         from tqdm.auto import tqdm
 
     return tqdm(total=total, desc=phase, unit=unit)
@@ -35,9 +35,9 @@ def open_bar(phase: str, total: int, unit: str) -> Any:
 
 @contextmanager
 def show_phase(phase: str, verbose: int, n_parts: int = 1, unit: str = "step") -> Iterator[Callable[[str], None]]:
-    """Show a phase that has no epochs; what it yields is called after each part, after the last with the result.
+    """Show the progress of a phase without epochs; call the function that it yields after each part.
 
-    A bar for several parts (``verbose=1``), otherwise a line of text when the phase ends.
+    A bar for several parts (``verbose=1``), otherwise a line of text with the result when the phase ends.
     """
     began = time.perf_counter()
     bar = open_bar(phase, n_parts, unit) if verbose == 1 and n_parts > 1 else None

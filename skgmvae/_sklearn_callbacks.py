@@ -1,6 +1,6 @@
-"""scikit-learn's own callbacks (1.9 and later): every epoch of the last phase is a task of the fit.
+"""Support for scikit-learn's callbacks (1.9 and later): every epoch of the training is a task of the fit.
 
-Without ``set_callbacks``, and with an older scikit-learn, nothing here does anything.
+Without ``set_callbacks``, and with an older scikit-learn, this module has no effect.
 """
 
 from collections.abc import Callable
@@ -21,45 +21,45 @@ N_WRAPPERS = 0 if wrap is None else 1  # frames between fit and its caller
 
 
 def with_callbacks(method: Method) -> Method:
-    """``method``, after which scikit-learn's callbacks are told that it has ended."""
+    """``method``, with scikit-learn's callbacks notified when it ends."""
     return method if wrap is None else wrap(method)
 
 
 class EpochTasks(Callback):
-    """Tells scikit-learn's callbacks when an epoch begins and ends, and stops when one of them asks for it.
+    """Notify scikit-learn's callbacks of the beginning and end of each epoch, and stop if one of them requests it.
 
     Parameters
     ----------
     estimator : DeepMixture
-        That is being fitted.
+        The estimator that is fitted.
     context : sklearn.callback.CallbackContext
-        Of the whole fit.
+        The context of the whole fit.
     X : array-like
-        The training rows, for callbacks that score.
+        The training samples, for callbacks that compute scores.
     """
 
     def __init__(self, estimator: Any, context: Any, X: Any) -> None:
         self.estimator, self.context, self.X = estimator, context, X
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin a task."""
+        """Start a task."""
         self.task_ = self.context.subcontext(task_name="epoch")
         self.task_.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """End it; the estimator as it would be if the training stopped here is made only if it is asked for."""
+        """End the task; the attributes of the estimator at this epoch are computed only on request."""
         stops = self.task_.call_on_fit_task_end(
             estimator=self.estimator, X=self.X, reconstruction_attributes=lambda: self._describe(net)
         )
         if stops:
-            raise KeyboardInterrupt  # skorch's way to end a fit in good order
+            raise KeyboardInterrupt  # skorch's way to stop a fit
 
     def end(self) -> None:
         """The whole fit has ended."""
         self.context.call_on_fit_task_end(estimator=self.estimator, X=self.X)
 
     def _describe(self, net: Any) -> dict[str, Any]:
-        """What ``predict``, ``score`` and ``sample`` need; the noise of the scores is not that of the fitted one."""
+        """What ``predict``, ``score`` and ``sample`` need; the noise of the scores is not the final one."""
         return {
             "net_": net,
             "weights_": net.module_.log_weights().detach().exp().double().numpy(force=True),
@@ -71,7 +71,7 @@ def begin_tasks(estimator: Any, X: Any, continues: bool) -> EpochTasks | None:
     """The link to the callbacks that ``set_callbacks`` or a meta-estimator has set; None if there are none."""
     if not getattr(estimator, "_skl_callbacks", None):
         return None
-    estimator._validate_params()  # the number of epochs is one of them
+    estimator._validate_params()  # they include the number of epochs
     n_epochs = estimator.max_iter * (1 if continues else estimator.n_init)
     context = estimator._init_callback_context(max_subtasks=n_epochs)
     context.call_on_fit_task_begin(estimator=estimator, X=X)

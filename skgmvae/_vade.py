@@ -18,81 +18,84 @@ __all__ = ["VaDEClustering"]
 class VaDEClustering(DeepMixture):
     """Gaussian mixture in the latent space of a variational autoencoder (VaDE).
 
-    A component c is drawn from π, an embedding z from N(m_c, S_c), and the row x from a decoder network.
-    The posterior q(c|x) is the exact optimum given q(z|x), so neither training nor ``predict_proba``
-    samples components. Fitting runs in three phases: a plain autoencoder is trained; a start for the
-    mixture is found in its embedding; then everything is trained on the evidence lower bound.
+    A component c is drawn from π, an embedding z from N(m_c, S_c), and the sample x from a decoder network. The
+    posterior q(c|x) is the exact optimum given q(z|x), so neither training nor ``predict_proba`` samples components.
+    Fitting has three phases: a plain autoencoder is pretrained; the mixture is initialized in its embedding; then all
+    parameters are trained on the evidence lower bound.
 
     Parameters
     ----------
     n_components : int, default=3
         Number of components, K.
     n_mc_samples : int, default=1
-        Draws of z per row and training step, M.
+        Draws of z per sample and training step, M.
     min_information : float, default=0.0
-        λ in nats, 0 ≤ λ < log K: a floor of KL(q(c|x) ‖ π). Rows with less are assigned more sharply while
-        training, which keeps components from merging. It does not enter ``predict_proba``.
+        λ in nats, 0 ≤ λ < log K: a lower bound on KL(q(c|x) ‖ π). The responsibilities of samples below it are tempered
+        during training, which keeps components from merging. It does not affect ``predict_proba``.
     latent_dim : int, optional
-        Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
+        Dimensions of z, L. None: the number of features, but at least 4 and at most 10.
     hidden_layer_sizes : tuple of int, default=(128, 128)
-        Hidden layers of the encoder; the decoder mirrors them. Not used by ``network='conv'``.
+        Hidden layers of the encoder; the decoder mirrors them. Ignored with ``network='conv'``.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
-        Shape of the components' covariances S_c in the latent space, as in
-        :class:`~sklearn.mixture.GaussianMixture`. 'diag' is the paper's.
+        Shape of the covariances S_c in the latent space, as in :class:`~sklearn.mixture.GaussianMixture`. The paper
+        uses 'diag'.
     reg_covar : float, default=1e-6
-        Added to the diagonal of the covariances that the training starts from.
+        Added to the diagonal of the initial covariances.
     network : {'mlp', 'conv'}, default='mlp'
         Fully connected or convolutional networks.
     image_shape : (C, H, W), optional
-        Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
-        gradients; ``network='conv'`` needs it.
+        Shape of the images, if the samples are images; its product must be the number of features.
+        ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
+        ``network='conv'``.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
-        p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
-        learned variance per feature and standardizes the features internally; densities are reported in
-        the units of the data.
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        How the mixture begins. 'graph': clusters of a neighbor graph of the embedding; 'gmm': a Gaussian mixture
-        fitted to it; 'kmeans'; 'auto': graph or mixture, chosen without labels on the standardized inputs if there
-        are at most 100 features, else the graph of embedding and inputs, or image gradients where ``image_shape``
-        is given; 'contrastive', for images of ``image_shape``: the graph of features learned by contrast from
-        distorted images, better clusters for minutes more. The first epochs hold on to the start (see the
-        documentation of the start). 'random': random responsibilities.
+        p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
+        per feature and standardizes the features internally; densities are in the units of the data.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
+        How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
+        Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
+        of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a nearest-neighbor
+        graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the embedding.
+        'contrastive', for images of ``image_shape``: the graph of features that are learned with augmentation
+        (NT-Xent), which is more accurate and takes minutes longer. 'random': random responsibilities. A clusterer: the
+        labels of its ``fit_predict``. A callable: labels or responsibilities ``init_params(X, n_components=...,
+        random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
-        Parameters of a Gaussian mixture of the samples, in their units, as in
-        :class:`~sklearn.mixture.GaussianMixture`: its responsibilities are the initial ones, in place of those of
-        ``init_params``. Component c is then that of ``means_init[c]``.
+        Parameters of a Gaussian mixture of the samples, in their units, as in :class:`~sklearn.mixture.GaussianMixture`
+        with the same ``covariance_type``, or with full covariances if the estimator has none: its responsibilities are
+        the initial ones, in place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
-        Share of the epochs, the first, in which training clamps the initial responsibilities, between 0 and 1. 0 is
-        the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
-        throughout. Without effect with ``init_params='random'``.
+        Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
+        updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
+        with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the autoencoder.
+        Epochs of the pretraining.
     max_iter : int, default=50
-        Epochs on the lower bound; 0 keeps the start.
+        Maximum number of epochs on the lower bound; 0 keeps the initialization.
     n_init : int, default=1
-        Starts from the one pretraining; the one with the best lower bound is kept.
+        Number of initializations after the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
-        Training stops when the best lower bound of the last ten epochs, fewer if the last quarter of
-        ``max_iter`` has less than twenty, is within this of the best before them, in nats per row.
-        (GaussianMixture's default is smaller: its bound is free of Monte Carlo noise.)
+        Training stops when the best lower bound of the last ten epochs, or of fewer if less than twenty epochs are not
+        clamped, is within this of the best before them, in nats per sample. (The default of GaussianMixture is smaller,
+        since its bound has no Monte Carlo noise.)
     warm_start : bool, default=False
-        Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
+        If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
+        ignored.
     learn_weights : bool, default=True
         Learn the mixing weights π, as in the paper; otherwise they stay uniform.
     batch_size : int, default=64
     learning_rate : float, default=3e-3
-        Adam's largest step size; warmed up and then decayed to zero along a cosine.
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine.
     device : str, default='auto'
-        'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
+        'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'float32', 'bfloat16', 'auto'}, default='float32'
-        Arithmetic of the networks while training. 'auto' takes bfloat16 where the device is fast at it.
+        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it.
     memory : str or joblib.Memory, optional
-        Caches the pretraining, so that a grid over ``n_components``, ``n_mc_samples`` and
-        ``min_information`` pretrains once per fold; needs an integer ``random_state``.
+        Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
+        ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
     callbacks : list of skorch callbacks, optional
-        For the last phase.
+        Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
     verbose : int, default=0
         1: a progress bar with the terms of the bound; 2: a line per epoch.
@@ -100,7 +103,7 @@ class VaDEClustering(DeepMixture):
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,), int64
-        Components of the training rows; numbered by size, largest first.
+        Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
         π.
     means_ : ndarray of shape (n_components, n_features)
@@ -110,9 +113,9 @@ class VaDEClustering(DeepMixture):
     latent_covariances_ : ndarray
         S_c, shaped (K, L, L), (L, L), (K, L) or (K,) for 'full', 'tied', 'diag', 'spherical'.
     lower_bound_ : float
-        Evidence lower bound of the last epoch, in nats per row.
+        Evidence lower bound of the last epoch, in nats per sample.
     lower_bounds_ : list of float
-        The same for every epoch of the last training.
+        Evidence lower bound of every epoch of the last training.
     history_ : dict of str to list of float
         Lower bound and each of its terms per epoch.
     pretrain_history_ : list of float
@@ -120,10 +123,10 @@ class VaDEClustering(DeepMixture):
     phase_seconds_ : dict of str to float
         Wall time per phase.
     init_params_ : str
-        The initialization that was taken.
+        Name of the initialization that was used.
     converged_ : bool
     n_iter_ : int
-        Epochs of the last training.
+        Number of epochs of the last training.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VaDE`.
     n_features_in_ : int

@@ -18,90 +18,93 @@ __all__ = ["VAEEMClustering"]
 
 
 class VAEEMClustering(DeepMixture):
-    """One variational autoencoder per component, trained by expectation-maximization (VAE-EM).
+    """Mixture of variational autoencoders, fitted by expectation-maximization (VAE-EM).
 
-    A component c is drawn from π, z from N(0, I), and the row x from the decoder network of that component,
-    which has an encoder of its own too. Fitting runs in three phases: a plain autoencoder is trained; a start
-    for the responsibilities is found in its embedding; then EM iterations alternate between training each
-    component on rows drawn in proportion to its responsibilities (M-step) and new responsibilities (E-step).
+    A component c is drawn from π, z from N(0, I), and the sample x from the decoder network of that component, which
+    also has its own encoder. Fitting has three phases: a plain autoencoder is pretrained; the responsibilities are
+    initialized in its embedding; then EM iterations alternate between training each component on samples drawn in
+    proportion to its responsibilities (M-step) and updating the responsibilities (E-step).
 
     Parameters
     ----------
     n_components : int, default=3
         Number of components, K.
     n_mc_samples : int, default=1
-        Draws of z per row and training step, M.
+        Draws of z per sample and training step, M.
     min_information : float, default=0.0
-        λ in nats, 0 ≤ λ < log K: a floor of KL(u ‖ π) for the responsibilities u of a row. Rows with less are
-        assigned more sharply while training. It does not enter ``predict_proba``.
+        λ in nats, 0 ≤ λ < log K: a lower bound on KL(u ‖ π) for the responsibilities u of a sample. Responsibilities
+        below it are tempered during training. It does not affect ``predict_proba``.
     latent_dim : int, default=5
         Dimensions of z, L.
     hidden_layer_sizes : tuple of int, default=(128, 128)
-        Hidden layers of every component's encoder; its decoder mirrors them. Not used by ``network='conv'``.
+        Hidden layers of the encoder of every component; its decoder mirrors them. Ignored with ``network='conv'``.
     pretrain_hidden_layer_sizes : tuple of int, optional
-        Hidden layers of the autoencoder of the first phase. None: the same, and then every component begins with
-        the autoencoder's weights, in coordinates that make its rows' embedding standard normal; otherwise the
-        components begin with random weights.
+        Hidden layers of the pretrained autoencoder. None: those of the components, which are then initialized with the
+        weights of the autoencoder, in coordinates in which the embedding of their samples is standard normal. Otherwise
+        the initial weights of the components are random.
     network : {'mlp', 'conv'}, default='mlp'
-        Fully connected or convolutional networks. The latter begin with random weights.
+        Fully connected or convolutional networks. The initial weights of the latter are random.
     image_shape : (C, H, W), optional
-        Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
-        gradients; ``network='conv'`` needs it.
+        Shape of the images, if the samples are images; its product must be the number of features.
+        ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
+        ``network='conv'``.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
-        p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
-        variance per component and feature and standardizes the features internally; densities are reported
-        in the units of the data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
-    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, default='auto'
-        Responsibilities of the first M-steps. 'graph': clusters of a neighbor graph of the embedding; 'gmm': a
-        Gaussian mixture fitted to it; 'kmeans'; 'random': random numbers, as in the paper; 'auto': graph or mixture,
-        chosen without labels on the standardized inputs if there are at most 100 features, else the graph of
-        embedding and inputs, or image gradients where ``image_shape`` is given; 'contrastive', for images of
-        ``image_shape``: the graph of features learned by contrast from distorted images, better clusters for minutes
-        more (see the documentation of the start).
+        p(x|z, c). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
+        variance per component and feature and standardizes the features internally; densities are in the units of the
+        data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
+    init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
+        Responsibilities of the first M-steps. 'auto': a choice among several clusterings (spanning trees, neighbor
+        graph, Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise
+        the graph of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a
+        nearest-neighbor graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the
+        embedding. 'contrastive', for images of ``image_shape``: the graph of features that are learned with
+        augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random responsibilities, as
+        in the paper. A clusterer: the labels of its ``fit_predict``. A callable: labels or responsibilities
+        ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
-        Parameters of a Gaussian mixture of the samples, in their units, as in
-        :class:`~sklearn.mixture.GaussianMixture` with full covariances: its responsibilities are the initial ones, in
-        place of those of ``init_params``. Component c is then that of ``means_init[c]``.
+        Parameters of a Gaussian mixture of the samples, in their units, as in :class:`~sklearn.mixture.GaussianMixture`
+        with the same ``covariance_type``, or with full covariances if the estimator has none: its responsibilities are
+        the initial ones, in place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
-        Share of the EM iterations, the first, that clamp the initial responsibilities, between 0 and 1. 0 is
-        the paper's algorithm: an E-step after every M-step. 1 keeps the initial ones
-        throughout. Without effect with ``init_params='random'``.
+        Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
+        updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
+        with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the autoencoder.
+        Epochs of the pretraining.
     max_iter : int, default=25
-        EM iterations; 0 keeps the start.
+        Maximum number of EM iterations; 0 keeps the initialization.
     steps_per_iter : int, optional
-        Optimizer steps per M-step. None: as many as draw every row twice on average, and
-        at least 5.
+        Optimizer steps per M-step. None: as many as draw every sample twice on average, and at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
-        'sampled': each step takes ``batch_size`` rows for every component, drawn in proportion to its
-        responsibilities; 'weighted', as in the paper: each step takes ``batch_size`` rows for all components
-        together and weights them, which costs K times as much per row and leads to the same in expectation.
+        'sampled': each step takes ``batch_size`` samples for every component, drawn in proportion to its
+        responsibilities. 'weighted', as in the paper: each step takes ``batch_size`` samples for all components
+        together and weights them, which costs K times as much per sample. Both have the same gradient in expectation.
     n_init : int, default=1
-        Starts from the one pretraining; the one with the best lower bound is kept.
+        Number of initializations after the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
-        Training stops when the best lower bound of ten iterations is within this of the best before them, in
-        nats per row.
+        Training stops when the best lower bound of the last ten iterations, or of fewer if less than twenty iterations
+        are not clamped, is within this of the best before them, in nats per sample.
     warm_start : bool, default=False
-        Let ``fit`` continue from the last fit; ``n_init`` and the first two phases are then skipped.
+        If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
+        ignored.
     learn_weights : bool, default=False
-        Learn the mixing weights π: the mean responsibilities of each M-step. Otherwise they stay uniform, as
-        in the paper.
+        Learn the mixing weights π, as the mean responsibilities in each M-step; otherwise they stay uniform, as in the
+        paper.
     batch_size : int, default=64
-        Rows per component and step.
+        Samples per component and step.
     learning_rate : float, default=1e-3
-        Adam's largest step size; warmed up and then decayed to zero along a cosine.
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine.
     device : str, default='auto'
-        'auto' is CUDA if there is one, else the CPU; otherwise any torch device.
+        'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'float32', 'bfloat16', 'auto'}, default='float32'
-        Arithmetic of the networks while training. 'auto' takes bfloat16 where the device is fast at it.
+        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it.
     memory : str or joblib.Memory, optional
-        Caches the pretraining, so that a grid over ``n_components``, ``n_mc_samples`` and
-        ``min_information`` pretrains once per fold; needs an integer ``random_state``.
+        Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
+        ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
     callbacks : list of skorch callbacks, optional
-        For the last phase.
+        Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
     verbose : int, default=0
         1: a progress bar with the terms of the bound; 2: a line per iteration.
@@ -109,29 +112,30 @@ class VAEEMClustering(DeepMixture):
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,), int64
-        Components of the training rows; numbered by size, largest first.
+        Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
         π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     lower_bound_ : float
-        J = Σ_c u_c ELBO_c − KL(u ‖ π) of the last E-step, in nats per row. E-steps take the mean of q_c(z|x) for
-        z, without noise, so J exceeds a bound by about half a nat per latent direction in use.
+        J = Σ_c u_c ELBO_c − KL(u ‖ π) of the last E-step, in nats per sample. E-steps evaluate z at the mean of
+        q_c(z|x), without noise, so J exceeds a bound by about half a nat per active latent dimension.
     lower_bounds_ : list of float
-        The same for every EM iteration of the last training.
+        J of every EM iteration of the last training.
     history_ : dict of str to list of float
         J and each of its terms per iteration.
     reseeded_ : list of (int, int)
-        (iteration, component) for every component that lost its rows and began again as half of the largest.
+        (iteration, component) for every component that lost its samples and was reseeded with half of the largest
+        component.
     pretrain_history_ : list of float
         Mean reconstruction log-likelihood per epoch of the pretraining.
     phase_seconds_ : dict of str to float
         Wall time per phase.
     init_params_ : str
-        The initialization that was taken.
+        Name of the initialization that was used.
     converged_ : bool
     n_iter_ : int
-        EM iterations of the last training.
+        Number of EM iterations of the last training.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VAEEM`.
     n_features_in_ : int
@@ -169,7 +173,7 @@ class VAEEMClustering(DeepMixture):
     _own_image_settings: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": (500,),
         "pretrain_hidden_layer_sizes": (500, 500, 2000),
-        "pretrain_iter": 0,  # the start is found without an embedding, the networks begin with random weights
+        "pretrain_iter": 0,  # the initialization needs no embedding, and initial weights are random
         "max_iter": 30,
     }
 

@@ -1,4 +1,4 @@
-"""What X may be: arrays of any layout and library, and errors that name the column, the value and the remedy."""
+"""Validation of X: arrays of any layout and library; errors name the column, the value and the remedy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 
 __all__ = ["check_enough_samples", "check_samples", "explained"]
 
-# what scikit-learn says, and the remedy that it does not name
+# messages of scikit-learn, and the remedies that they lack
 REMEDIES = {
     "could not convert string to float": "X must hold numbers: drop such columns or encode them, for instance with "
     "OneHotEncoder.",
     "contains infinity": "Drop the rows with such values, or clip them.",
 }
-# objects that hold arrays but are none, by package and class, and the expression that is one
+# objects that contain arrays, by package and class, and the expression for the array
 CONVERSIONS = {
     ("anndata", "AnnData"): "X.X (X.X.toarray() if it is sparse) or an embedding such as X.obsm['X_pca']",
     ("cudf", "DataFrame"): "X.to_pandas()",
@@ -37,10 +37,10 @@ CONVERSIONS = {
 
 
 def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
-    """The samples, float64 or float32: an array, or lazy rows where that would take too much memory.
+    """The samples as float64 or float32: an array, or lazy rows where an array would need too much memory.
 
-    Of lazy rows two go through scikit-learn's validation, and the values of all are checked as they are read, so that
-    messages are the same. Smaller arrays that can only be sliced are read once, whole.
+    Two of the lazy rows go through scikit-learn's validation, and all values are checked when they are read, so that
+    the messages are the same. Smaller arrays that can only be sliced are read once, as a whole.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def check_enough_samples(n_samples: int, n_components: int) -> None:
 
 
 def _check_convertible(X: Any) -> None:
-    """Raise for what NumPy cannot view, with the call that turns it into an array."""
+    """Raise for objects that NumPy cannot view, and name the expression for an array."""
     for base in type(X).__mro__:
         call = CONVERSIONS.get((base.__module__.split(".")[0], base.__name__))
         if call is not None:
@@ -79,7 +79,7 @@ def _check_convertible(X: Any) -> None:
 
 
 def _as_array(X: Any) -> Any:
-    """What scikit-learn can validate: an array or a frame, or what is read in slices."""
+    """An object that scikit-learn can validate: an array, a frame, or an object that is read in slices."""
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         return (X.to_dense() if X.layout != torch.strided else X).to(_numpy_dtype(X)).numpy()
@@ -87,18 +87,18 @@ def _as_array(X: Any) -> Any:
         return X
     if X.dtype.kind not in "fiubc":
         raise ValueError(f"X must hold numbers; got an array of dtype {X.dtype}.")
-    is_refused = len(X.shape) != 2 or X.dtype.kind == "c"  # by scikit-learn, of which two rows are enough
+    is_refused = len(X.shape) != 2 or X.dtype.kind == "c"  # by scikit-learn, for which two rows are enough
     return np.asarray(X[: 2 if is_refused else X.shape[0]] if X.shape else X)
 
 
 def _numpy_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """The tensor's own type where NumPy has it, else float32, which holds every value."""
+    """The dtype of the tensor if NumPy has it, else float32, which represents every value."""
     return torch.float32 if tensor.is_floating_point() and tensor.itemsize < 4 else tensor.dtype
 
 
 @contextmanager
 def explained(X: Any) -> Iterator[None]:
-    """Turn scikit-learn's refusal of ``X`` into one that names the columns and the remedy, where these are known."""
+    """Extend scikit-learn's error messages about ``X`` by the columns and the remedy, where these are known."""
     _check_no_dates(X)
     _check_not_masked(X)
     try:
@@ -129,7 +129,7 @@ def _explain(X: Any, message: str) -> str | None:
 
 
 def _find_columns(X: Any, is_wanted: Callable[[Any], bool]) -> str:
-    """Names and types of the columns of a frame with such a dtype."""
+    """Names and dtypes of the columns of a frame whose dtype satisfies the condition."""
     if not (hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X.dtypes, "items")):
         return ""
     found = [(name, dtype) for name, dtype in X.dtypes.items() if is_wanted(dtype)]
@@ -137,7 +137,7 @@ def _find_columns(X: Any, is_wanted: Callable[[Any], bool]) -> str:
 
 
 def _check_no_dates(X: Any) -> None:
-    """Raise for dates, which NumPy would take for numbers of nanoseconds."""
+    """Raise for dates, which NumPy would interpret as nanoseconds."""
     is_date = getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m")
     columns = _find_columns(X, lambda dtype: dtype.kind in "mM")
     if is_date or columns:

@@ -1,7 +1,7 @@
-"""Pure mathematics of mixtures and variational bounds: tensors in, tensors out.
+"""Formulas of mixtures and variational bounds, as pure functions of tensors.
 
-Axes are ordered Monte Carlo (M), rows (N), components (K), latent or features (L, D).
-Everything stays in log space; no small constants stand inside a logarithm.
+Axes are ordered Monte Carlo (M), samples (N), components (K), latent dimensions or features (L, D).
+Computations stay in log space, without small constants inside logarithms.
 """
 
 import math
@@ -116,7 +116,7 @@ def expected_log_normal(
     mean : Tensor of shape (K, L)
     precision_factor : Tensor of shape (K or 1, L, L)
     log_determinant : Tensor of shape (K or 1,), optional
-        Σ log diag A_c, where it is known; its gradient is dear to take through the diagonal.
+        Σ log diag A_c, where it is known; its gradient through the diagonal is expensive.
 
     Returns
     -------
@@ -147,14 +147,14 @@ def log_mean_exp(x: Tensor, dim: int) -> Tensor:
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    """mean + exp(½ log_variance) · noise, shape ``(M, ...)`` or ``(...)`` as the noise, the moments ``(...)``."""
+    """mean + exp(½ log_variance) · noise, shape ``(M, ...)`` or ``(...)`` as the noise; the moments are ``(...)``."""
     return torch.addcmul(mean, torch.exp(0.5 * log_variance), noise)
 
 
 def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal noise for M draws per row: shape ``(M, ...)`` for x of shape ``(...)``, ``(...)`` for M = 1.
+    """Standard normal noise for M draws per sample: shape ``(M, ...)`` for x of shape ``(...)``, ``(...)`` for M = 1.
 
-    One draw has no axis of its own, which spares a broadcast, and its sum in the gradient, per operation.
+    A single draw has no axis of its own, which saves a broadcast, and its sum in the gradient, per operation.
     """
     if n_draws == 1 and width is None:
         return torch.empty_like(x).normal_(generator=generator)  # in the layout of x
@@ -164,12 +164,12 @@ def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: tor
 
 
 def mean_over_draws(x: Tensor, n_draws: int) -> Tensor:
-    """(1/M) Σ_m x_m, shape ``(...)`` from ``(M, ...)``; from ``(...)`` for M = 1, as :func:`noise_like` has it."""
+    """(1/M) Σ_m x_m, shape ``(...)`` from ``(M, ...)``; from ``(...)`` for M = 1, as :func:`noise_like` gives it."""
     return x if n_draws == 1 else x.mean(0)
 
 
 def scale_gradient(value: Tensor, scale: Tensor) -> Tensor:
-    """``value`` ``(...)`` to the last bit, with its gradient multiplied by ``scale`` ``(...)``."""
+    """``value`` ``(...)``, exactly, with its gradient multiplied by ``scale`` ``(...)``."""
     value_only = value.detach()
     return value_only + scale * (value - value_only)
 
@@ -186,7 +186,7 @@ def temper_posterior(
     Parameters
     ----------
     log_likelihoods : Tensor of shape (N, K)
-        g_c, the expected log-density of each row under each component.
+        g_c, the expected log-density of each sample under each component.
     log_weights : Tensor of shape (K,)
         log π_c.
     min_information : float
@@ -234,9 +234,9 @@ def weighted_moments(z: Tensor, responsibilities: Tensor) -> tuple[Tensor, Tenso
     -------
     counts : Tensor of shape (K,)
     means : Tensor of shape (K, L)
-        The overall mean for a component without rows.
+        The overall mean for an empty component.
     covariances : Tensor of shape (K, L, L)
-        Zero for a component without rows.
+        Zero for an empty component.
     """
     K, L = responsibilities.shape[1], z.shape[1]
     counts = responsibilities.sum(0)

@@ -1,4 +1,4 @@
-"""Agreement of clusters with known classes, or with those of another fit: none needs a common numbering."""
+"""Clustering metrics: agreement with known classes, and stability between fits; labels may be permuted."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from skgmvae.data.arrays import Array, Integers, Seed
 
 
 def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Share of rows whose cluster is matched with their class, under the best one-to-one matching.
+    """Share of samples whose cluster is matched with their class, under the best one-to-one matching.
 
     max over injections m of 1/N Σ_n [y_true_n = m(y_pred_n)], found by the Hungarian algorithm.
 
@@ -23,8 +23,8 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     y_true : array-like of shape (N,)
         Classes; numbers or strings.
     y_pred : array-like of shape (N,)
-        Clusters, in any numbering. There may be more or fewer clusters than classes: rows in clusters
-        without a partner count as wrong.
+        Clusters, in any numbering. There may be more or fewer clusters than classes: samples in unmatched
+        clusters count as errors.
 
     Returns
     -------
@@ -55,10 +55,10 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def purity_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Share of rows whose class is the most frequent one of their cluster, also called purity.
+    """Purity: the share of samples whose class is the most frequent one of their cluster.
 
-    1/N Σ_c max_k n_kc, with n_kc the number of rows of class k in cluster c. It never falls when clusters
-    are split, so it compares only results with equal numbers of clusters.
+    1/N Σ_c max_k n_kc, with n_kc the number of samples of class k in cluster c. It never decreases when clusters are
+    split, so only results with equal numbers of clusters are comparable.
 
     Parameters
     ----------
@@ -88,17 +88,17 @@ def purity_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> float:
-    """Accuracy when each cluster takes the class of its single most confident row.
+    """Accuracy if each cluster takes the class of its single most confident sample.
 
-    Cluster c takes the class of row argmax_n r_nc; row n belongs to cluster argmax_c r_nc. This is the
-    protocol of Makhzani et al. (2015), used for the published figures of the GMVAE.
+    Cluster c takes the class of sample argmax_n r_nc; sample n belongs to cluster argmax_c r_nc. This is the protocol
+    of Makhzani et al. (2015), used for the published figures of the GMVAE.
 
     Parameters
     ----------
     y_true : array-like of shape (N,)
         Classes; numbers or strings.
     responsibilities : array-like of shape (N, K)
-        Probabilities of the clusters given each row, as ``predict_proba`` returns them.
+        Probabilities of the clusters for each sample, as returned by ``predict_proba``.
 
     Returns
     -------
@@ -128,11 +128,12 @@ def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> f
 
 
 def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state: Seed = None) -> float:
-    """How alike two fits to different rows cluster a third part of the rows; no labels needed.
+    """Stability of the labels between fits to different samples, without known classes.
 
-    The rows are cut into thirds at random, a clone of the estimator is fitted to each of the first two, and both label
-    the last: the mean, over repetitions, of the adjusted Rand index between these labels. Numbers of components that
-    the data do not support move their boundaries from fit to fit. One component is always stable: compare two and more.
+    The samples are split at random into thirds. A clone of the estimator is fitted to each of the first two, and both
+    predict the labels of the last. The result is the mean, over repetitions, of the adjusted Rand index of these
+    labels. With a number of components that the data do not support, boundaries differ from fit to fit. A single
+    component is always stable: compare two and more.
 
     Parameters
     ----------
@@ -140,19 +141,19 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
         With ``fit`` and ``predict``: a clusterer or mixture, or a pipeline that ends in one.
     X : array-like of shape (n_samples, n_features)
     n_repeats : int, default=5
-        Each costs two fits to a third of the rows.
+        Number of repetitions, each with two fits to a third of the samples.
     random_state : int, RandomState or None, default=None
-        Of the thirds; the estimator's own is left as it is.
+        For the splits; that of the estimator is not changed.
 
     Returns
     -------
     float
-        At most 1; 0 is expected of labels that have nothing to do with each other.
+        At most 1; the expectation for independent labels is 0.
 
     Raises
     ------
     ValueError
-        If there are fewer than three rows, or fewer than one repetition.
+        If there are fewer than three samples, or fewer than one repetition.
 
     References
     ----------
@@ -182,7 +183,7 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
 
 
 def _count(y_true: ArrayLike, y_pred: ArrayLike) -> Integers:
-    """Rows per class and cluster, shape (classes, clusters)."""
+    """Number of samples per class and cluster, shape (classes, clusters)."""
     classes, clusters = _check_labels(y_true, "y_true"), _check_labels(y_pred, "y_pred")
     if len(classes) != len(clusters):
         raise ValueError(

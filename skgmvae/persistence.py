@@ -1,4 +1,4 @@
-"""Saving and loading of fitted estimators: arrays as safetensors, the rest as JSON, nothing executed."""
+"""Saving and loading fitted estimators: arrays as safetensors, the rest as JSON; nothing is executed."""
 
 import dataclasses
 import os
@@ -124,13 +124,13 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
 
 
 def _make_checked_module(estimator: Any, architecture: Architecture, state: dict[str, Array]) -> nn.Module:
-    """The model with its weights; sizes are compared before anything of these sizes is allocated."""
+    """The model with its weights; sizes are compared before memory is allocated."""
     with torch.device("meta"):
         expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     if shapes != {name: array.shape for name, array in state.items()}:
         raise NotASavedEstimatorError("the file's weights do not have the sizes that its parameters ask for")
-    generator = RandomStream(0).on("cpu")  # of the first weights, which the file's replace
+    generator = RandomStream(0).on("cpu")  # of initial weights, which those of the file replace
     module = estimator._make_model(make_autoencoder(architecture, generator), generator)
     if module.likelihood.learns_variance:
         module.likelihood.set_variance(torch.ones(architecture.n_features, dtype=torch.float32))
@@ -143,7 +143,7 @@ def _make_checked_module(estimator: Any, architecture: Architecture, state: dict
 def _set_saved_attributes(
     estimator: Any, arrays: dict[str, Array], description: dict[str, Any], architecture: Architecture
 ) -> None:
-    """Fitted attributes, by name: a file cannot set any other."""
+    """Set the fitted attributes; a file cannot set any others."""
     for name, array in arrays.items():
         attribute = name.removeprefix(ATTRIBUTE)
         if name.startswith(ATTRIBUTE) and attribute in ARRAYS:
@@ -172,7 +172,7 @@ def _set_saved_attributes(
 
 
 def _make_net_around(estimator: Any, module: Any) -> ELBONet:
-    """A net that can be trained further, with the history of the saved one."""
+    """A net that can be trained further, with the history of the saved net."""
     if hasattr(module, "reseeded"):
         module.reseeded = list(estimator.reseeded_)
     net = make_net(
@@ -192,12 +192,12 @@ def _make_net_around(estimator: Any, module: Any) -> ELBONet:
 def _find_version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from its sources
+    except PackageNotFoundError:  # not installed
         return None
 
 
 def _shortest(array: Array) -> Array:
-    """The array in float32 if that holds every value: weights are trained in it, and kept in float64."""
+    """The array in float32 if it represents every value: weights are trained in float32 and stored in float64."""
     if array.dtype != np.float64:
         return array
     with np.errstate(over="ignore"):
@@ -206,7 +206,7 @@ def _shortest(array: Array) -> Array:
 
 
 def _to_plain(value: Any) -> Any:
-    """As JSON has it; None for what is an object."""
+    """The value in JSON types; None for other objects."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, np.bool_):
@@ -225,7 +225,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def _to_tuples(value: Any) -> Any:
-    """JSON's lists as tuples."""
+    """JSON lists as tuples."""
     return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value
 
 
@@ -236,7 +236,7 @@ def _check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
 
 
 def _check_architecture(fields: dict[str, Any]) -> Architecture:
-    """The architecture of the file, every value of the type and range it must have."""
+    """The architecture in the file, with the type and range of every value validated."""
     sizes, image_shape = fields["hidden_layer_sizes"], fields["image_shape"]
     if len(sizes) > MAX_LAYERS or (image_shape is not None and len(image_shape) != 3):
         raise NotASavedEstimatorError(f"the file describes networks of impossible shape: {sizes}, {image_shape}")

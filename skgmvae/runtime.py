@@ -1,8 +1,8 @@
-"""Isolation from the state of the process: devices, threads, arithmetic and random generators.
+"""Isolation from the global state of the process: devices, threads, precision and random generators.
 
-A fit or a query gives the same result whatever the caller has set for PyTorch or NumPy, and leaves it as it was.
-Tensors are made with an explicit dtype throughout, since PyTorch's default dtype belongs to all threads alike; what
-belongs to one thread is overridden in :func:`isolated`.
+Fits and queries give the same results whatever the caller has set for PyTorch or NumPy, and do not change these
+settings. All tensors are created with an explicit dtype, since PyTorch's default dtype is shared by all threads.
+Settings of the thread are overridden in :func:`isolated`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 MAX_SEED = 2**31 - 1
-# multiply-adds of a step above which a second thread saves more than starting and waiting for it takes
+# multiply-adds per step above which a second thread saves more time than its synchronization costs
 PARALLEL_WORK = 2.0**25
 NUMPY_DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _PROCESS = os.getpid()
@@ -60,7 +60,7 @@ def check_device(device: str) -> torch.device:
 
 
 def choose_autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where asked for or, for ``'auto'``, where products in it are fast; None is float32."""
+    """bfloat16 if requested or, for ``'auto'``, if the device is fast at it; None is float32."""
     if precision == "auto":
         precision = "bfloat16" if _has_fast_bfloat16(device) else "float32"
     return torch.bfloat16 if precision == "bfloat16" else None
@@ -70,14 +70,14 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        # torch has no public query; without such instructions bfloat16 is many times slower than float32
+        # torch has no public function for this; without such instructions bfloat16 is many times slower than float32
         supports = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(supported() for supported in supports if supported is not None)
     return False
 
 
 class RandomStream:
-    """Random numbers from one seed: a generator of its own for every device that draws them.
+    """Random numbers from one seed, with a separate generator for every device.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class RandomStream:
         self._generators: dict[str, torch.Generator] = {}
 
     def on(self, device: torch.device | str) -> torch.Generator:
-        """The generator whose draws are made on ``device``."""
+        """The generator that draws on ``device``."""
         name = str(torch.device(device))
         if name not in self._generators:
             self._generators[name] = torch.Generator(name).manual_seed(self.seed)
@@ -98,10 +98,10 @@ class RandomStream:
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Compute as a fresh process would, whatever the calling thread has set for PyTorch and NumPy.
+    """Compute with default settings, whatever the calling thread has set for PyTorch and NumPy.
 
-    Overrides ``inference_mode`` and ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``, and
-    keeps to one thread in a forked process. Also a decorator, as ``@isolated()``.
+    Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. A
+    forked process is limited to a single thread. Can also be used as a decorator, ``@isolated()``.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -109,10 +109,10 @@ def isolated() -> Iterator[None]:
         for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.empty(0).device.type != "cpu":  # a context of its own would slow down every operation
+        if torch.empty(0).device.type != "cpu":  # the context slows down every operation
             stack.enter_context(torch.device("cpu"))
         if os.getpid() != _PROCESS:
-            # of a forked process: the threads that OpenMP had started before are gone, and waiting for them never ends
+            # the thread pools of PyTorch and OpenMP do not survive a fork, and waiting for them would never end
             stack.enter_context(threadpool_limits(1))
             stack.enter_context(limit_threads(0.0))
         stack.enter_context(np.errstate(**NUMPY_DEFAULTS))
@@ -120,9 +120,9 @@ def isolated() -> Iterator[None]:
 
 
 class _ThreadCount:
-    """PyTorch's number of threads: lowered by several fits at once, in threads of their own, and restored by each.
+    """PyTorch's number of threads, lowered by concurrent fits and restored by each to what the first of them found.
 
-    A new thread begins with what another has set last. What counts is therefore the number that the first found.
+    The number belongs to a thread, but a new thread begins with the one that was set last, in whatever thread.
     """
 
     def __init__(self) -> None:
@@ -154,9 +154,9 @@ _thread_count = _ThreadCount()
 
 @contextlib.contextmanager
 def limit_threads(work: float) -> Iterator[None]:
-    """One thread of PyTorch where a step is ``work`` multiply-adds, and these are few.
+    """Context with a single thread of PyTorch if ``work``, in multiply-adds per step, is small.
 
-    Several threads spin while they wait for each other, and a small network's step is over before they have started.
+    Threads spin while they wait for each other, and a step of a small network ends before they have started.
     """
     if work >= PARALLEL_WORK:
         yield

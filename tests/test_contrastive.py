@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from skgmvae.initialization.graph import find_neighbors
 from sklearn.metrics import adjusted_rand_score
 from test_hog import draw_bars
 
@@ -16,7 +17,6 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization import augmentation, contrastive, representations
 from skgmvae.initialization.augmentation import augment, cutout
 from skgmvae.initialization.contrastive import contrastive_loss, fit_contrastive_weights, load_encoder
-from skgmvae.initialization.graph import find_neighbors
 from skgmvae.initialization.initialize import initialize_model
 from skgmvae.initialization.representations import subsample
 from skgmvae.models.image_encoder import MAX_SIDE, ImageEncoder

@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import multivariate_normal
+from skgmvae.initialization.graph import neighbor_affinities, normalized_cut
 from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
@@ -14,7 +15,6 @@ from sklearn.preprocessing import normalize
 
 from skgmvae.initialization import candidates, dcsbm, graph, strategies
 from skgmvae.initialization.dcsbm import LinkGraph
-from skgmvae.initialization.graph import neighbor_affinities, normalized_cut
 from skgmvae.initialization.strategies import STRATEGIES, Views, choose_responsibilities, refine_mixture
 
 

@@ -1,9 +1,9 @@
 """
-Handwritten digits, sampled per component
-=========================================
+Handwritten digits: samples of each component
+=============================================
 
-:class:`~skgmvae.VaDEClustering` clusters scikit-learn's 1,797 digits of 8 × 8 pixels without their labels, and then
-draws new digits from each component.
+:class:`~skgmvae.VaDEClustering` clusters scikit-learn's 1,797 digits of 8 × 8 pixels without their labels, and
+then draws new digits from each component.
 """
 
 import matplotlib.pyplot as plt
@@ -17,14 +17,14 @@ X, digits = load_digits(return_X_y=True)
 vade = VaDEClustering(n_components=10, tol=1.0, random_state=0).fit(X)
 
 # %%
-# The classes only serve to look at the result: the share of rows whose cluster is that of their digit, under the
-# best matching of clusters and digits.
+# The classes are used for evaluation only: the accuracy is the share of samples whose cluster is that of their digit,
+# under the best matching of clusters and digits.
 
 print(f"accuracy {clustering_accuracy(digits, vade.labels_):.3f}")
 
 # %%
-# Rows of the picture are components, the largest at the top. The same noise is used in all of them, so a column
-# shows the same deviation from each component's mean. The grain is the noise of the Gaussian likelihood.
+# Each row of the figure is a component, the largest at the top. All rows use the same noise, so a column shows the same
+# deviation from the mean of each component. The grain is the noise of the Gaussian likelihood.
 
 
 def to_pixels(rows):

@@ -1,9 +1,9 @@
 """
-Style apart from content: traversal of w
-========================================
+Separating style from content: traversal of w
+=============================================
 
-In :class:`~skgmvae.GMVAEClustering` two things vary within a component: a style variable w, which moves the
-component's Gaussian, and the Gaussian itself. Each can be looked at alone.
+A component of :class:`~skgmvae.GMVAEClustering` has two sources of variation: the style variable w, which moves the
+Gaussian of the component, and the Gaussian itself. They can be shown separately.
 """
 
 import matplotlib.pyplot as plt
@@ -17,8 +17,8 @@ X, _ = load_digits(return_X_y=True)
 gmvae = GMVAEClustering(n_components=10, style_dim=2, tol=3.0, random_state=0).fit(X)
 
 # %%
-# On the left w is held at zero and the Gaussian varies; on the right w goes along its first axis, from three standard
-# deviations below zero to three above, and each component's mean is decoded.
+# On the left, w is fixed at zero and the Gaussian varies. On the right, w moves along its first axis, from three
+# standard deviations below zero to three above, and the mean of each component is decoded.
 
 K, n_columns = 10, 9
 at_rest = np.concatenate([gmvae.sample(n_columns, component=c, w=0.0, random_state=0)[0] for c in range(K)])

@@ -1,10 +1,10 @@
 """
-The minimum information λ over epochs
-=====================================
+The effect of the minimum information λ
+=======================================
 
-The GMVAE paper trains from random weights. Early on, the term ``kl_component`` then rewards components for
-overlapping. With ``min_information`` = λ > 0 it costs at least λ, and a row whose divergence is below λ feels no such
-pull.
+The GMVAE paper trains from random weights. Early in training, the term ``kl_component`` then rewards overlapping
+components. With ``min_information`` = λ > 0 it costs at least λ, and it has no gradient for samples whose divergence is
+below λ.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +16,8 @@ from skgmvae.datasets import make_circle_arcs
 X, _ = make_circle_arcs(1500, random_state=0)
 
 # %%
-# ``from_paper`` gives the paper's networks, without pretraining and with random weights as its start. λ must lie below
-# log K, the most that a component can tell about a row.
+# ``from_paper`` has the networks of the paper, random initial weights, no pretraining, and ``init_clamp=0``. λ must be
+# below log K, the largest possible divergence.
 
 settings = {"n_components": 10, "max_iter": 40, "tol": 0.0, "learning_rate": 2e-3, "random_state": 0}
 fits = {
@@ -25,15 +25,14 @@ fits = {
 }
 
 # %%
-# Without the floor the divergence falls to zero: the components have become one. With it, the term rises above the
-# floor once components differ. How this goes over several seeds and with more rows is measured in
-# :doc:`/benchmarks/minimum_information`.
+# With λ = 0 the divergence falls to zero: the components have merged. With λ = 1 it rises above λ once the components
+# differ. :doc:`/benchmarks/minimum_information` has results for several seeds and more samples.
 
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for (floor, model), color in zip(fits.items(), ("#0072b2", "#d55e00"), strict=True):
     ax.plot(np.arange(1, 41), model.history_["kl_component"], color=color, label=f"trained with λ = {floor:g}")
-ax.axhline(1.0, color="black", linestyle=":", label="the floor λ = 1")
-ax.axhline(np.log(10), color="0.5", linestyle="--", label="log K, the most possible")
-ax.set(xlabel="epoch", ylabel="kl_component, nats per row")
+ax.axhline(1.0, color="black", linestyle=":", label="λ = 1")
+ax.axhline(np.log(10), color="0.5", linestyle="--", label="log K, the maximum")
+ax.set(xlabel="epoch", ylabel="kl_component, nats per sample")
 figure.legend(loc="outside lower center", ncols=2, frameon=False)
 plt.show()

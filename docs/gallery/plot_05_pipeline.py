@@ -2,7 +2,7 @@
 StandardScaler, PCA and VaDE in a pipeline
 ==========================================
 
-The estimators are steps of a :class:`~sklearn.pipeline.Pipeline` as any other of scikit-learn's. Here the thirty
+The estimators can be used in a :class:`~sklearn.pipeline.Pipeline` like any estimator of scikit-learn. Here the thirty
 features of the breast cancer data are scaled and reduced before they are clustered.
 """
 
@@ -20,8 +20,8 @@ pipeline = make_pipeline(StandardScaler(), PCA(n_components=5), VaDEClustering(n
 labels = pipeline.fit_predict(X)
 
 # %%
-# ``pipeline[:-1]`` is what comes before the estimator, and ``predict_proba`` of the whole pipeline gives the
-# responsibilities: rows between the clusters are told apart from rows inside them.
+# ``pipeline[:-1]`` has the steps before the estimator. ``predict_proba`` of the whole pipeline returns the
+# responsibilities, which distinguish samples between the clusters from samples inside them.
 
 projected = pipeline[:-1].transform(X)
 certainty = pipeline.predict_proba(X).max(axis=1)

@@ -2,8 +2,8 @@
 GridSearchCV over K, M and λ
 ============================
 
-``score`` is the mean log-likelihood of held-out rows and contains neither M nor λ, so
-:class:`~sklearn.model_selection.GridSearchCV` can choose the number of components K, the number of Monte Carlo samples
+``score`` is the mean log-likelihood of held-out samples and depends on neither M nor λ. Therefore
+:class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo samples
 M and the minimum information λ together.
 """
 
@@ -19,9 +19,10 @@ from skgmvae import VaDEClustering
 X, _ = make_blobs(600, centers=4.0 * np.eye(4), random_state=0)  # four clusters in four dimensions
 
 # %%
-# λ must be below log K for every K of the grid. ``memory`` caches the pretraining, which depends on none of the three:
-# a fold pretrains once. Networks and epochs are small here, to take seconds. With two latent dimensions, fewer than the
-# data have, the mixture and not the decoder has to explain that there are clusters, and the score tells K better.
+# λ must be below log K for every K in the grid. ``memory`` caches the pretraining, which depends on none of the three,
+# so that each fold is pretrained once. Networks and epochs are small, so that the example takes seconds. With two
+# latent dimensions, fewer than the data have, the mixture rather than the decoder has to explain the clusters, and the
+# score is more informative about K.
 
 grid = {"n_components": [2, 3, 4, 5], "n_mc_samples": [1, 4], "min_information": [0.0, 0.5]}
 with TemporaryDirectory() as folder:
@@ -39,8 +40,9 @@ with TemporaryDirectory() as folder:
 print(search.best_params_)
 
 # %%
-# ``cv_results_`` lists the settings with the parameters' names in alphabetical order: λ, then K, then M. The frame is
-# around the best cell.
+# ``cv_results_`` lists the settings with the names of the parameters in alphabetical order: λ, K, M. The best cell is
+# framed. λ changes the scores only slightly, since it acts on free responsibilities, and by default training clamps the
+# initial ones for three quarters of the epochs (``init_clamp=0.75``).
 
 scores = search.cv_results_["mean_test_score"].reshape(2, 4, 2)
 
@@ -56,5 +58,5 @@ for m, ax in enumerate(axes):
 axes[0].set_ylabel("λ, min_information")
 row, column, m = np.unravel_index(scores.argmax(), scores.shape)
 axes[m].add_patch(plt.Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, edgecolor="#d55e00", linewidth=3))
-figure.colorbar(image, ax=axes, label="held-out score, nats per row")
+figure.colorbar(image, ax=axes, label="held-out score, nats per sample")
 plt.show()

@@ -1,9 +1,9 @@
 """
-Outliers by score_samples
-=========================
+Outlier detection with score_samples
+====================================
 
-A row with a low log-likelihood is unlike what the model has seen. The model is fitted to rows known to be good, here
-two moons, and new rows are compared with them: others of the moons, and some from anywhere.
+A sample with a low log-likelihood differs from the training data. The model is fitted to inliers, here two moons. New
+samples are then scored: further samples of the moons, and uniform ones.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,8 @@ anywhere = rng.uniform([-2.0, -1.5], [3.0, 2.0], size=(30, 2))
 vade = VaDEClustering(n_components=2, latent_dim=2, max_iter=100, tol=1.0, random_state=0).fit(X)
 
 # %%
-# The threshold is a quantile of the training rows' own values: two in a hundred good rows will be taken for outliers.
+# The threshold is a quantile of the scores of the training samples, so that about two percent of the inliers are
+# classified as outliers.
 
 threshold = np.quantile(vade.score_samples(X), 0.02)
 for name, rows in (("good", good), ("anywhere", anywhere)):

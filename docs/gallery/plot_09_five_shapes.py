@@ -1,9 +1,9 @@
 """
-Five shapes, four mixtures
-==========================
+Comparing the mixtures on toy data sets
+=======================================
 
-The three estimators beside :class:`~sklearn.mixture.GaussianMixture`, all with the right number of components and their
-default settings, on five shapes. On the two that are ellipses a Gaussian mixture is all that is needed.
+The three estimators are compared with :class:`~sklearn.mixture.GaussianMixture` on five data sets, all with the true
+number of components and their default parameters. Where the clusters are ellipses, a Gaussian mixture is sufficient.
 """
 
 import matplotlib.pyplot as plt
@@ -34,10 +34,10 @@ mixtures = {
 }
 
 # %%
-# Rows are shapes and columns mixtures; the number is the adjusted Rand index (1: the clusters are those of the data).
-# ``init_params="auto"`` begins moons, circles and arcs with the clusters of a neighbor graph and the blobs with those
-# of a mixture, by rules that see no labels (:doc:`/start`). With so few rows the training may then give some of the
-# start up again: a higher likelihood is not always a better cluster.
+# Each row is a data set and each column a mixture. The number is the adjusted Rand index (1: the clusters are those of
+# the data). ``init_params="auto"`` initializes moons, circles and arcs at the clusters of a nearest-neighbor graph, and
+# the blobs at those of a mixture, by rules that use no labels (:doc:`/initialization`). With so few samples, training
+# may move away from good initial clusters: a higher likelihood is not always a better clustering.
 
 colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
 figure, axes = plt.subplots(5, 4, figsize=(8, 10), layout="constrained")

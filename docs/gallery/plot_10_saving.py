@@ -2,8 +2,8 @@
 Saving and loading
 ==================
 
-``save`` writes arrays and JSON to one file and ``load`` reads it without executing anything in it. The loaded estimator
-answers as the saved one did, and can be trained further.
+``save`` writes arrays and JSON to one file, and ``load`` reads it without executing anything in it. The loaded
+estimator makes the same predictions as the saved one, and can be trained further.
 """
 
 from pathlib import Path
@@ -26,13 +26,13 @@ with TemporaryDirectory() as folder:
     loaded = VAEEMClustering.load(path)
 
 # %%
-# Labels and log-likelihoods are equal, number by number, on the machine that they were computed on.
+# Labels and log-likelihoods are identical on the same machine.
 
 print("labels:", np.array_equal(loaded.predict(X), vaeem.predict(X)))
 print("log-likelihoods:", np.array_equal(loaded.score_samples(X), vaeem.score_samples(X)))
 
 # %%
-# Some rows, what the saved estimator reconstructs of them, and what the loaded one does.
+# Some samples, and their reconstructions by the saved and by the loaded estimator.
 
 rows = X[:12]
 strips = {"data": rows, "saved": vaeem.reconstruct(rows), "loaded": loaded.reconstruct(rows)}

@@ -1,9 +1,9 @@
 """
-A convolutional network
-=======================
+Convolutional networks for images
+=================================
 
-With ``network="conv"`` and the shape of an image, encoder and decoder are convolutional. Rows stay flat, as everywhere
-in scikit-learn, and values are scaled to [0, 1], which selects the Bernoulli likelihood.
+With ``network="conv"`` and ``image_shape``, encoder and decoder are convolutional. Samples are flat, as everywhere in
+scikit-learn, and values are scaled to [0, 1], which selects the Bernoulli likelihood.
 """
 
 import matplotlib.pyplot as plt
@@ -22,15 +22,15 @@ conv = VaDEClustering(
 print(f"accuracy {clustering_accuracy(digits, conv.labels_):.3f}")
 
 # %%
-# Twelve epochs of each phase at most, since convolutions take their time on a processor. In the first six the start's
-# responsibilities are held.
+# Each phase has at most twelve epochs, since convolutions are slow on a CPU. The first nine epochs of the training
+# clamp the initial responsibilities (``init_clamp=0.75``).
 
 HistoryDisplay.from_estimator(conv)
 plt.show()
 
 # %%
-# The first ten rows of each component as the model reconstructs them: the probability of ink at every pixel. Samples
-# would be black and white, since that is what a Bernoulli likelihood says a pixel is.
+# Reconstructions of the first ten samples of each component: the probability of ink at every pixel. Draws from the
+# model would be black and white, since a Bernoulli variable is 0 or 1.
 
 first_rows = np.concatenate([np.flatnonzero(conv.labels_ == component)[:10] for component in range(10)])
 ComponentSamplesDisplay(conv.reconstruct(X[first_rows]), conv.labels_[first_rows], image_shape=(8, 8)).plot()

@@ -1,10 +1,10 @@
 """
-Counts, as in single-cell data
-==============================
+Clustering counts, as in single-cell data
+=========================================
 
-Counts of many features with different total per row are brought to one scale and then treated as continuous: divide
-each row by its total, multiply by a constant, and take log(1 + x). The data are made here: three cell types that differ
-in some of two hundred genes.
+Counts whose totals differ between samples are normalized and then treated as continuous: divide by the total of the
+sample, multiply by a constant, and take log(1 + x). The data are simulated: three cell types that differ in some of two
+hundred genes.
 """
 
 import matplotlib.pyplot as plt
@@ -25,8 +25,8 @@ counts = rng.poisson(depth * rng.gamma(2.0, rates[cell_type] / 2.0))
 print(f"{(counts == 0).mean():.0%} of the counts are zero; totals from {counts.sum(1).min()} to {counts.sum(1).max()}")
 
 # %%
-# The estimator has no likelihood for counts of its own. On transformed counts the Gaussian one is an approximation,
-# and scores are densities of the transformed values.
+# The estimator has no likelihood for counts. The Gaussian likelihood of transformed counts is an approximation, and
+# scores are densities of the transformed values.
 
 
 def to_log_rates(counts):
@@ -41,7 +41,7 @@ labels = pipeline.fit_predict(counts)
 print(f"accuracy {clustering_accuracy(cell_type, labels):.3f}")
 
 # %%
-# The embedding has ten dimensions; two principal components of it are shown.
+# The embedding has ten dimensions; the plot shows its first two principal components.
 
 embedding = PCA(n_components=2).fit_transform(pipeline.transform(counts))
 figure, ax = plt.subplots(figsize=(6.2, 4.4), layout="constrained")

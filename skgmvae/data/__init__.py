@@ -1,1 +1,1 @@
-"""Rows on their way in: what one pass tells of them, slices that are read when needed, batches."""
+"""Training data: validated samples with a summary of their features, lazy reading, batches."""

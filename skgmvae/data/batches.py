@@ -1,4 +1,4 @@
-"""Batches sliced from a tensor, or from blocks of a file: no Python per row, no copy of the data."""
+"""Batches of a tensor, or of blocks of a file: no Python loop over rows, no copy of the data."""
 
 import math
 from collections.abc import Iterator
@@ -30,12 +30,12 @@ Rows: TypeAlias = Tensor | LazyRows
 
 
 class ClampedResponsibilities(NamedTuple):
-    """Responsibilities that stand in the place of the model's own in the first epochs of a training.
+    """Responsibilities that replace those of the model in the first epochs of a training.
 
     Attributes
     ----------
     log_responsibilities : Tensor of shape (N, K) or None
-        Finite; None for a net that has a table of its own.
+        Finite; None for a net with its own table of responsibilities.
     n_epochs : int
     """
 
@@ -44,7 +44,7 @@ class ClampedResponsibilities(NamedTuple):
 
 
 class Batches(Protocol):
-    """What a net takes its steps on: one batch per step."""
+    """Batches of an epoch: one per optimizer step."""
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -54,7 +54,7 @@ class Batches(Protocol):
 
 
 def send(rows: Tensor, device: torch.device) -> Tensor:
-    """The rows on ``device``: pinned on the way to CUDA, in float32 on Apple's device, which has no float64."""
+    """The rows on ``device``: sent to CUDA from pinned memory, in float32 on Apple's device, which has no float64."""
     if rows.device.type == device.type and device.index in (None, rows.device.index):
         return rows  # "cuda" is "cuda:0", say, though not equal to it
     if device.type == "cuda":
@@ -71,14 +71,14 @@ def take_rows(rows: Tensor, indices: Tensor, device: torch.device) -> Tensor:
 def draw_by_weight(weights: Tensor, n_draws: int, random: RandomStream) -> Tensor:
     """Row indices (n_draws, K), column c drawn with probabilities weights[:, c] / Σ_n weights[n, c].
 
-    By inversion of the cumulative sums at one uniform number in each of ``n_draws`` equal strata, in random
-    order: every draw has that distribution, and together they hold each row as often as it is due, give or
-    take one.
+    Stratified sampling: the cumulative sums are inverted at one uniform number in each of ``n_draws`` equal strata, in
+    random order. Every draw has that distribution, and the number of draws of a row differs from its expectation by at
+    most one.
 
     Parameters
     ----------
     weights : Tensor of shape (N, K)
-        Not negative. From a column without any weight comes just some row.
+        Not negative. A column of zeros gives arbitrary rows.
     n_draws : int
     random : RandomStream
     """
@@ -111,7 +111,7 @@ class Buffer(NamedTuple):
         return sum(block.stop - block.start for block in self.blocks)
 
     def read(self, rows: LazyRows, memory: Array) -> Tensor:
-        """The rows, shape (n, D), in the first of those of ``memory``."""
+        """The rows, shape (n, D), in the first rows of ``memory``."""
         end = 0
         for block in self.blocks:
             begin, end = end, end + block.stop - block.start
@@ -124,9 +124,9 @@ class Buffer(NamedTuple):
 
 
 def plan_buffers(rows: LazyRows, n_batches: int, random: RandomStream) -> list[Buffer]:
-    """All blocks in a fresh random order, as many at a time as ``BUFFER_BYTES`` hold, and the batches in proportion.
+    """All blocks in a new random order, in buffers of at most ``BUFFER_BYTES``, with batches in proportion.
 
-    Every buffer gives a batch at least, so there are no more buffers than batches.
+    Every buffer has at least one batch, so there are no more buffers than batches.
     """
     N, size = len(rows), rows.block_rows
     n_blocks = max(1, round(N / size))  # the last is longer or shorter by half a block at most
@@ -145,28 +145,28 @@ def plan_buffers(rows: LazyRows, n_batches: int, random: RandomStream) -> list[B
 
 
 def make_buffer_memory(rows: LazyRows, buffers: list[Buffer]) -> Array:
-    """Room for the largest of the buffers."""
+    """An empty array for the largest of the buffers."""
     return np.empty((max(map(len, buffers)), rows.shape[1]), rows.dtype)
 
 
 class ShuffledBatches:
-    """All rows once per iteration, in a fresh random order, in batches of nearly equal size.
+    """All rows once per iteration, in a new random order, in batches of nearly equal size.
 
-    Rows that are read from a file come block by block: blocks in random order, several at a time into a buffer,
-    and the rows of the buffer shuffled.
+    Rows of a file are read block by block: blocks in random order, several at a time into a buffer, whose rows are
+    shuffled.
 
     Parameters
     ----------
     rows : Tensor or LazyRows of shape (N, D)
     batch_size : int
-        Batches have at least this many rows and fewer than twice as many (N, if that is less), so none is
-        too small for batch normalization; about so many where the rows are lazy.
+        Batches have at least this many rows (or N, if that is less) and fewer than twice as many, so that none is
+        too small for batch normalization. Approximate for lazy rows.
     random : RandomStream
         Of the orders.
     device : torch.device, optional
-        Where the batches go; rows that live elsewhere are sent in pinned blocks.
+        Device of the batches; rows on another device are sent from pinned memory.
     clamped : ClampedResponsibilities, optional
-        In its first epochs a batch is a pair: rows, and the log-responsibilities to hold for them.
+        In its epochs a batch is a pair: rows, and their clamped log-responsibilities.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class ShuffledBatches:
         return self.clamped.log_responsibilities
 
     def _buffers(self) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Rows that are shuffled together, their indices unless they are all, and how many batches they make."""
+        """Rows that are shuffled together, their indices (None for all rows), and their number of batches."""
         if isinstance(self.rows, Tensor):
             yield self.rows, None, self.n_batches
             return

@@ -1,4 +1,4 @@
-"""Rows that are read a block at a time: memory-mapped files, h5py datasets, zarr arrays, large arrays of bytes."""
+"""Lazy arrays that are read block by block: memory maps, h5py datasets, zarr arrays, large arrays of bytes."""
 
 import hashlib
 import math
@@ -26,32 +26,30 @@ __all__ = [
     "iter_chunks",
 ]
 
-MAX_WHOLE_BYTES = 2**30  # as float32 or float64; what is larger is not held in memory
+MAX_WHOLE_BYTES = 2**30  # as float32 or float64; larger arrays are not read into memory
 BLOCK_BYTES = 2**20  # read at once
-MAX_CHUNK_BYTES = 2**25  # a file's own chunks are read whole up to this size
-MAX_TABLE_BYTES = 2**28  # tables of a row per row of the data; larger ones lie in a temporary file
+MAX_CHUNK_BYTES = 2**25  # chunks of a file are read whole up to this size
+MAX_TABLE_BYTES = 2**28  # of tables with one row per sample; larger ones are stored in a temporary file
 PAGES = 2**16  # bytes; the system maps pages of a file in groups of this size
 
 
 class LazyRows:
-    """A numeric array (N, D) of which slices of rows are read and converted when they are asked for.
+    """A numeric array (N, D) whose rows are read and converted on access.
 
-    A row that is not finite is an error when it is first read.
-
-    Values are the numbers that they are, whatever their type: nothing is scaled.
+    Values that are not finite raise an error when they are first read. Values are converted, but never scaled.
 
     Parameters
     ----------
     array : object
         With ``shape``, ``dtype`` and slices of rows.
     owner : str, optional
-        Estimator that messages about values speak of.
+        Name of the estimator, for error messages.
 
     Attributes
     ----------
     shape : (int, int)
     dtype : numpy.dtype
-        Of the slices: float32 where that holds every value of the array's type, else float64.
+        Of the slices: float32 if it represents every value of the array's dtype, else float64.
     block_rows : int
         Rows of a block, ``BLOCK_BYTES`` or whole chunks of the file.
     """
@@ -80,7 +78,7 @@ class LazyRows:
         if wanted.step == 1 or not wanted:
             first = wanted.start if wanted else 0
             return self.read(slice(first, first + len(wanted)), np.empty((len(wanted), self.shape[1]), self.dtype))
-        # files do not go backwards, and some not in steps
+        # files cannot be read backwards, and some not with a step
         first, last = sorted((wanted[0], wanted[-1]))
         return self[first : last + 1][:: wanted.step]
 
@@ -95,7 +93,7 @@ class LazyRows:
         return out
 
     def __getstate__(self) -> dict[str, Any]:
-        """What joblib hashes where ``memory`` caches a function of the rows: their content, block by block."""
+        """For joblib's hash of the rows: a digest of their content, computed block by block."""
         content = hashlib.blake2b(digest_size=16)
         for _, block in iter_chunks(self, self.block_rows):
             content.update(block.data)
@@ -103,7 +101,7 @@ class LazyRows:
 
 
 class PickedRows:
-    """Some rows of an array (N, D) or of :class:`LazyRows`, gathered when they are asked for.
+    """Selected rows of an array (N, D) or of :class:`LazyRows`, gathered on access.
 
     Parameters
     ----------
@@ -135,7 +133,7 @@ Samples: TypeAlias = Array | LazyRows | PickedRows
 
 
 def iter_chunks(X: Any, size: int) -> Iterator[tuple[int, Array]]:
-    """Consecutive pieces of ``size`` rows, each with the index of its first; lazy rows are read in whole blocks."""
+    """Consecutive chunks of ``size`` rows, each with the index of its first row; lazy rows are read in whole blocks."""
     step = size * max(1, getattr(X, "block_rows", 1) // size)
     for first in range(0, len(X), step):
         block = X[first : first + step]
@@ -144,18 +142,18 @@ def iter_chunks(X: Any, size: int) -> Iterator[tuple[int, Array]]:
 
 
 def is_sliceable(X: Any) -> bool:
-    """Whether ``X`` is no array but gives NumPy's when sliced, as do h5py's datasets and zarr's arrays."""
+    """Whether ``X`` is not an array but returns NumPy arrays when sliced, as h5py datasets and zarr arrays do."""
     has_interface = isinstance(getattr(X, "dtype", None), np.dtype) and isinstance(getattr(X, "shape", None), tuple)
-    # tables have columns, and arrays of other libraries a namespace: scikit-learn knows what to do with both
+    # frames and arrays of other libraries, which scikit-learn can convert
     others = ("iloc", "__array_namespace__")
     is_known = isinstance(X, np.ndarray | np.generic) or sparse.issparse(X) or any(hasattr(X, name) for name in others)
     return has_interface and hasattr(X, "__getitem__") and not is_known
 
 
 def is_better_read_lazily(X: Any) -> bool:
-    """Whether ``X`` is numeric, (N, D), and would take more than ``MAX_WHOLE_BYTES`` of memory as float32 or float64.
+    """Whether ``X`` is numeric, (N, D), and would need more than ``MAX_WHOLE_BYTES`` as float32 or float64.
 
-    Arrays of these two types that are in memory already take no more.
+    Arrays of these dtypes that are in memory already need no more.
     """
     if not (type(X) in (np.ndarray, np.memmap) or is_sliceable(X)) or len(X.shape) != 2 or X.dtype.kind not in "fiub":
         return False
@@ -172,9 +170,9 @@ def find_map(array: Any) -> Any:
 
 
 def drop_page_cache(part: Any) -> None:
-    """Let go of the mapped pages behind ``part``.
+    """Release the mapped pages of ``part``.
 
-    They would count as this process's memory until the system needs it; they stay in the system's cache.
+    They would count as memory of this process until the system reclaims it; they stay in the system's cache.
     """
     mapped = find_map(part)
     is_private = mapped is not None and mapped.mode == "c"  # changes to it would be lost
@@ -188,14 +186,14 @@ def drop_page_cache(part: Any) -> None:
 
 
 def empty_or_memmap(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
-    """An array to be filled; beyond ``MAX_TABLE_BYTES`` it lies in a temporary file that goes with it.
+    """An empty array; beyond ``MAX_TABLE_BYTES`` a memory map of a temporary file that is deleted with it.
 
-    The file has no name (on Windows one until it is closed), so that nothing is left even if the process is killed.
+    The file has no name (on Windows, only until it is closed), so that nothing is left even if the process is killed.
     """
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes <= MAX_TABLE_BYTES:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk shows now, not as a crash while writing
+            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk raises an error now, not a crash later
         return np.memmap(file, dtype, "w+", shape=shape)

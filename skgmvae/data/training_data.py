@@ -1,4 +1,4 @@
-"""What a fit knows of its samples: where they are, and what one pass over them has told of every feature."""
+"""The training data: validated samples, and a summary of their features from a single pass."""
 
 import warnings
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from skgmvae.runtime import RandomStream
 __all__ = ["FeatureSummary", "TrainingData"]
 
 CHUNK_ROWS = 4096
-MAX_DISTINCT = 20  # values of a feature that are told apart; more are "many"
-MAX_ORDERED_ROWS = 10_000  # evenly spaced, of which medians and quartiles are taken
+MAX_DISTINCT = 20  # distinct values of a feature that are counted; more are "many"
+MAX_ORDERED_ROWS = 10_000  # evenly spaced samples, for medians and quartiles
 QUARTILE_RANGE = 1.3489795003921634  # of a standard normal
 
 
 @dataclass(frozen=True)
 class FeatureSummary:
-    """What there is to know of every feature before anything is fitted; arrays of shape (D,).
+    """Summary statistics of every feature; arrays of shape (D,).
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class FeatureSummary:
     mean, scale : ndarray
         Mean and standard deviation; the latter 1 for constant features.
     center, spread : ndarray
-        Median, and interquartile range in units of a standard normal's, both of at most ``MAX_ORDERED_ROWS`` samples:
-        single extreme values do not move them. The spread is 0 where half of the values are equal.
+        Median, and interquartile range divided by that of the standard normal, of at most ``MAX_ORDERED_ROWS`` samples:
+        robust against extreme values. The spread is 0 if half of the values are equal.
     is_integral : ndarray of bool
         All values are whole numbers.
     n_distinct : ndarray of int
@@ -54,13 +54,13 @@ class FeatureSummary:
 
     @property
     def is_binary(self) -> NDArray[np.bool_]:
-        """Features of the values 0 and 1 alone."""
+        """Features whose values are all 0 or 1."""
         return self.is_integral & (self.low >= 0.0) & (self.high <= 1.0)
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Samples (N, D) that are finite, with the summary of their features.
+    """Finite samples (N, D) with the summary of their features.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class TrainingData:
         float32 or float64.
     summary : FeatureSummary
     rows : Tensor or LazyRows
-        The same samples as batches are taken from them: a tensor over the memory of ``X``, or on a device.
+        The same samples, for batches: a tensor that shares the memory of ``X``, or a tensor on a device.
     """
 
     X: Array | LazyRows
@@ -77,12 +77,12 @@ class TrainingData:
 
     @classmethod
     def from_rows(cls, X: Array | LazyRows, owner: str | None = None) -> "TrainingData":
-        """Look at every sample once.
+        """Validate and summarize the samples in one pass.
 
         Raises
         ------
         ValueError
-            If a value is not finite; the message speaks of the estimator named ``owner``.
+            If a value is not finite; the message names the estimator ``owner``.
         """
         if isinstance(X, LazyRows):
             return cls(X, summarize(X, owner), X)
@@ -98,15 +98,15 @@ class TrainingData:
         return int(self.X.shape[1])
 
     def iter_chunks(self, size: int) -> Iterator[tuple[int, Array]]:
-        """Consecutive pieces of ``size`` samples, each with the index of its first."""
+        """Consecutive chunks of ``size`` samples, each with the index of its first sample."""
         return iter_chunks(self.X, size)
 
     def subset(self, indices: Integers) -> PickedRows:
-        """Some of the samples, gathered when they are asked for; ``indices`` ascend."""
+        """Selected samples, gathered on access; ``indices`` are in ascending order."""
         return PickedRows(self.X, indices)
 
     def on(self, device: torch.device) -> "TrainingData":
-        """The samples on ``device`` if they fit into half of its free memory, else where they are."""
+        """The samples on ``device`` if they fit into half of its free memory; otherwise unchanged."""
         rows = self.rows
         if isinstance(rows, LazyRows) or device.type == "cpu":
             return self
@@ -127,20 +127,20 @@ class TrainingData:
         return ShuffledBatches(self.rows, batch_size, random, device=device, clamped=clamped)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # what joblib hashes where ``memory`` caches a function of the samples: their content
+        # joblib hashes the content of the samples
         return TrainingData.from_rows, (self.X,)
 
 
 def as_native(X: Array) -> Array:
-    """The array in a layout that torch can view; a copy only of what it refuses."""
+    """The array in a memory layout that torch can view; a copy only if necessary."""
     is_odd = any(stride < 0 or stride % X.itemsize for stride in X.strides)
     return np.ascontiguousarray(X, X.dtype.newbyteorder("=")) if is_odd or not X.dtype.isnative else X
 
 
 def _view(X: Array) -> torch.Tensor:
-    """A tensor over the memory of ``X``, also of a read-only or memory-mapped one."""
+    """A tensor that shares the memory of ``X``, which may be read-only or memory-mapped."""
     with warnings.catch_warnings():
-        # torch warns that writing to a read-only array is undefined; rows are only read
+        # torch warns that writing to a read-only array is undefined; samples are only read
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(X)
 
@@ -148,9 +148,9 @@ def _view(X: Array) -> torch.Tensor:
 def summarize(X: Array | LazyRows, owner: str | None = None) -> FeatureSummary:
     """The summary of every feature, from one pass over the samples."""
     summarizer = _Summarizer(*X.shape)
-    with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean or scale is the caller's to refuse
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinite means and scales
         for first, chunk in iter_chunks(X, getattr(X, "block_rows", CHUNK_ROWS)):
-            if isinstance(X, np.ndarray):  # lazy rows look for themselves
+            if isinstance(X, np.ndarray):  # lazy rows check their values themselves
                 assert_all_finite(chunk, input_name="X", estimator_name=owner)
             summarizer.update(first, chunk)
         return summarizer.finish()
@@ -188,7 +188,7 @@ class _Summarizer:
             if low[j] == high[j]:
                 new = low[j : j + 1]
             else:
-                head = np.unique(values[:64, j])  # of a continuous feature they are many already
+                head = np.unique(values[:64, j])  # enough to recognize continuous features
                 new = head if len(head) > MAX_DISTINCT else np.unique(values[:, j])
             self.distinct[j] = np.union1d(known, new)[: MAX_DISTINCT + 1]
 

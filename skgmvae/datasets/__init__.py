@@ -1,4 +1,4 @@
-"""Reading images in the format of MNIST, showing bytes as intensities, and making a data set."""
+"""A loader for images in the format of MNIST, scaling of bytes to intensities, and a generator of synthetic data."""
 
 from skgmvae.datasets._arcs import make_circle_arcs
 from skgmvae.datasets._idx import load_idx

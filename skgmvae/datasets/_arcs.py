@@ -1,4 +1,4 @@
-"""The synthetic data of the GMVAE paper."""
+"""The synthetic data set of the GMVAE paper."""
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -12,16 +12,16 @@ ARC_TURN = 0.5 * np.pi  # of an arc's middle, against the direction of its cente
 def make_circle_arcs(
     n_samples: int = 10_000, *, n_arcs: int = 5, noise: float = 0.06, random_state: Seed = None
 ) -> tuple[Floats, Integers]:
-    """Points on arcs of circles, one arc per cluster, which no ellipse describes.
+    """Generate points on circle arcs, one arc per cluster; the clusters are not ellipses.
 
-    Half circles of radius one around the corners of a regular polygon, each turned with its corner, with
-    Gaussian noise on the radius: data like those of Dilokthanakul et al. (2016, section 4.1), whose exact
-    arcs were not published.
+    Half circles of radius one around the corners of a regular polygon, each rotated with its corner, with Gaussian
+    noise on the radius: data similar to those of Dilokthanakul et al. (2016, section 4.1), whose exact arcs were not
+    published.
 
     Parameters
     ----------
     n_samples : int, default=10000
-        Shared among the arcs as evenly as can be.
+        Divided among the arcs as evenly as possible.
     n_arcs : int, default=5
     noise : float, default=0.06
         Standard deviation of the distance from the arc.

@@ -22,7 +22,7 @@ AGAIN = "the file is damaged or cut short, fetch it again"
 def load_idx(
     folder: str | os.PathLike[str], *, split: str = "train", scale: bool = True, flatten: bool = True
 ) -> tuple[Array, Integers]:
-    """Images and labels from a folder of IDX files, the format of MNIST and Fashion-MNIST.
+    """Load images and labels from a folder of IDX files, the format of MNIST and Fashion-MNIST.
 
     Reads ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, or ``t10k-…`` for the test split,
     each plain or with the suffix ``.gz``.
@@ -74,7 +74,7 @@ def load_idx(
 
 
 def read_idx(path: str | os.PathLike[str]) -> Array:
-    """The array in one IDX file, plain or gzip-compressed, in the byte order of this machine.
+    """Read the array in an IDX file, plain or gzip-compressed, in native byte order.
 
     Parameters
     ----------

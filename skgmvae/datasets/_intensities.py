@@ -17,10 +17,10 @@ def to_unit_interval(values: Array) -> NDArray[np.float32]:
 
 
 class ScaledRows:
-    """A view of an array whose slices of rows are divided by a number: bytes of images as intensities in [0, 1].
+    """View of an array whose slices of rows are divided by a number: bytes as intensities in [0, 1].
 
-    The estimators take it where they take an array and read a slice at a time, so that a file of bytes is never
-    scaled as a whole.
+    The estimators accept it in place of an array and read it slice by slice, so that a file of bytes is never scaled as
+    a whole.
 
     Parameters
     ----------

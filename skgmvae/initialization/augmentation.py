@@ -1,4 +1,4 @@
-"""Random augmentation of images: rotation, scaling, shear, translation, brightness, cutout."""
+"""Random image augmentation: rotation, scaling, stretching, shear, translation, brightness, cutout."""
 
 import torch
 from torch import Tensor
@@ -16,16 +16,16 @@ MAX_CUTOUT = 2.0 / 7.0  # of a side
 
 
 def augment(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Each image (n, C, H, W) under transformations of its own, all drawn uniformly; its border goes on outside."""
+    """Random transformations of each image (n, C, H, W), drawn uniformly and independently; borders are replicated."""
     n = len(images)
     rotation, scaling, stretch, shear, across, down, brightness = _draw(images, generator, 7, n).unbind()
     cosine, sine = (MAX_ROTATION * rotation).cos(), (MAX_ROTATION * rotation).sin()
     scale, stretched = 1.0 + MAX_SCALING * scaling, 1.0 + MAX_STRETCH * stretch
-    # the map from places in the result to those in the image, whose sides are 2 long
+    # maps coordinates of the result to those of the image, whose sides have length 2
     width = torch.stack([scale * stretched * cosine, MAX_SHEAR * shear - sine, 2.0 * MAX_TRANSLATION * across], 1)
     height = torch.stack([sine, scale / stretched * cosine, 2.0 * MAX_TRANSLATION * down], 1)
     grid = F.affine_grid(torch.stack([width, height], 1), list(images.shape), align_corners=False)
-    # to the middles of the outermost pixels: padding by the border, which not every device knows
+    # clamp to the centers of the outermost pixels: border padding, which not every device supports
     inside = [
         axis.clamp(1.0 / side - 1.0, 1.0 - 1.0 / side)
         for axis, side in zip(grid.unbind(3), images.shape[:1:-1], strict=True)
@@ -35,7 +35,7 @@ def augment(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def cutout(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Each image with a rectangle of its mean per channel, of sides up to ``MAX_CUTOUT`` of the image's."""
+    """Replace a random rectangle of each image by the mean of each channel; its sides are up to ``MAX_CUTOUT``."""
     inside = []
     for side in images.shape[2:]:
         center, half = _draw(images, generator, 2, len(images), 1).unbind()

@@ -1,4 +1,4 @@
-"""Contrastive features of images (NT-Xent): an image and one of its neighbors, both augmented, against all others."""
+"""Contrastive features of images (NT-Xent): positive pairs are an image and a neighbor, both augmented."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -24,15 +24,15 @@ from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype
 __all__ = ["contrastive_loss", "fit_contrastive_encoder", "fit_contrastive_weights", "load_encoder"]
 
 MIN_STEPS, MAX_STEPS = 300, 2400
-N_PASSES = 40  # between these; of few samples the network would learn each one's neighbors, and clusters fall apart
+N_PASSES = 40  # within these bounds; with few samples the network would overfit their neighbors and clusters break up
 BATCH_SIZE = 256  # pairs
-STEP_SIZE = 4e-3  # the greatest of one cycle
+STEP_SIZE = 4e-3  # maximum of the one-cycle schedule
 TEMPERATURE = 0.5
 ROWS_AT_A_TIME = 4096
 
 
 def contrastive_loss(projections: Tensor) -> Tensor:
-    """Mean cross-entropy, in nats, of finding each row's positive pair among all others by cosine similarity.
+    """NT-Xent loss: cross-entropy, in nats, of identifying the positive of each sample by cosine similarity.
 
     Rows i and n + i of ``projections`` (2n, P) are positive pairs (NT-Xent, Chen et al. 2020).
     """
@@ -62,10 +62,10 @@ def fit_contrastive_weights(
 ) -> dict[str, Array]:
     """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` trained on positive pairs.
 
-    A positive pair is an image and one of its nearest by oriented gradients, drawn anew at each step, each under
-    :func:`~skgmvae.initialization.augmentation.augment`: the features that neighbors share under every augmentation
-    are learned (Chen et al. 2020; neighbors as pairs: Dwibedi et al. 2021). ``N_PASSES`` over the samples, but
-    ``MAX_STEPS`` and ``MAX_INIT_ROWS`` at most.
+    A positive pair is an image and one of its nearest neighbors by HOG, drawn anew at each step, both under
+    :func:`~skgmvae.initialization.augmentation.augment`. The network learns the features that neighbors share under
+    augmentation (Chen et al. 2020; neighbors as positives: Dwibedi et al. 2021). It makes ``N_PASSES`` over at most
+    ``MAX_INIT_ROWS`` samples, in at most ``MAX_STEPS``.
 
     A pure function of plain values, for :class:`joblib.Memory`.
 
@@ -109,7 +109,7 @@ def fit_contrastive_weights(
 
 
 def _draw_pairs(neighbors: Tensor, n_pairs: int, n_steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row indices (2n,) of the positive pairs of a step, for every step: each row once, then in another order."""
+    """Row indices (2n,) of the positive pairs of each step; every row is used once before the rows are reshuffled."""
     N, n_neighbors = neighbors.shape
     order = torch.empty(0, dtype=torch.int64, device="cpu")
     for _ in range(n_steps):
@@ -121,7 +121,7 @@ def _draw_pairs(neighbors: Tensor, n_pairs: int, n_steps: int, generator: torch.
 
 
 def _load(X: Samples) -> TrainingData:
-    """The samples in memory, or, where they are many and read a block at a time, in a temporary file."""
+    """The samples in memory, or in a temporary file if they are lazy and many."""
     if isinstance(X, np.ndarray):
         return TrainingData.from_rows(X)
     rows = empty_or_memmap(X.shape)

@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients (HOG) of images, which small shifts and other contrasts change little."""
+"""Histograms of oriented gradients (HOG) of images, which are robust to small translations and to contrast."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ N_BLOCKS = 9  # along each side; a cell is two by two blocks, so that cells over
 
 
 def hog_descriptors(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
-    """Histograms of the orientations of the gradients in cells of the images.
+    """Histograms of oriented gradients in overlapping cells of the images.
 
-    A gradient counts by its length, shared between the two orientations next to its own. The histograms of an image
-    add up to one, and roots are taken, which makes Euclidean distances those of Hellinger: descriptors in the manner of
-    SIFT (Lowe 2004) and HOG (Dalal & Triggs 2005), compared as by Arandjelović & Zisserman (2012). Of several channels
-    the one of the longest gradient decides at each pixel.
+    A gradient is weighted by its magnitude, which is interpolated between the two nearest orientations. The histograms
+    of an image are normalized to sum to one and their square roots are taken, so that Euclidean distances are Hellinger
+    distances: descriptors as in SIFT (Lowe 2004) and HOG (Dalal & Triggs 2005), compared as by Arandjelović & Zisserman
+    (2012). At each pixel, the channel with the largest gradient is used.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def hog_descriptors(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
     Returns
     -------
     descriptors : Tensor of shape (n, F)
-        Of length one, or zero for an image without edges. F = 8 · 8 · 8, orientations and cells; fewer for sides below
+        Of unit length, or zero for an image without edges. F = 8 · 8 · 8, orientations and cells; fewer for sides below
         9 pixels.
     """
     lengths, turns = _measure_gradients(rows.reshape(-1, *image_shape))
@@ -48,7 +48,7 @@ def hog_descriptors(rows: Tensor, image_shape: Sequence[int]) -> Tensor:
 
 
 def _measure_gradients(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Length (n, 1, H, W) of the longest gradient at each pixel, and its direction in steps of the orientations."""
+    """Magnitude (n, 1, H, W) of the largest gradient at each pixel, and its direction in units of the orientations."""
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate")  # no edges where the image ends
     across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
     down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]

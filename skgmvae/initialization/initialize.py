@@ -1,4 +1,4 @@
-"""Initialization of a model: responsibilities in some representation of the samples, and parameters from these."""
+"""Initialization of a model: responsibilities from a representation of the samples, then parameters."""
 
 import math
 from dataclasses import dataclass, field
@@ -30,10 +30,10 @@ from skgmvae.runtime import RandomStream
 
 __all__ = ["InitConfig", "Initialization", "initialize_model"]
 
-MAX_INPUT_FEATURES = 100  # clusters are looked for in the inputs themselves up to so many features
-RESIDUAL_ROWS = 4096  # samples behind the first estimate of the likelihood's variance
-# of standardized features, at most, where the weights are random: under the large residuals of such a decoder
-# the bound's nearest optimum is to ignore z, and all components merge (seen on circle arcs)
+MAX_INPUT_FEATURES = 100  # up to so many features, the inputs themselves are clustered
+RESIDUAL_ROWS = 4096  # samples for the initial estimate of the likelihood's variance
+# maximum for standardized features if the weights are random: with the large residuals of such a decoder, the nearest
+# optimum of the bound is to ignore z, and all components merge (observed on circle arcs)
 RANDOM_INIT_VARIANCE = 0.1
 
 
@@ -46,7 +46,7 @@ class InitConfig:
     init_params : str, clusterer or callable
         As the estimator's parameter.
     image_shape : (C, H, W), optional
-        Of samples that are images: 'auto' then looks at their oriented gradients instead of their pixels.
+        If the samples are images: 'auto' then uses their HOG features instead of their pixels.
     labels : ndarray of shape (N, K), optional
         Given responsibilities; a row of zeros has no opinion.
     mixture : MixtureInit
@@ -54,11 +54,11 @@ class InitConfig:
     device : torch.device
         Where representations are computed.
     encoder : ImageEncoder, optional
-        Of contrastive features, for 'contrastive'.
+        The encoder of contrastive features, for 'contrastive'.
     is_pretrained : bool
-        Whether the embedding is that of a trained autoencoder; 'auto' does without it otherwise, if it can.
+        Whether the embedding is that of a trained autoencoder; otherwise 'auto' does not use it, if possible.
     for_all_samples : bool
-        Whether responsibilities are needed for all samples, or of many only for those that are clustered.
+        Whether responsibilities are needed for all samples, or only for the subsample that is clustered.
     """
 
     init_params: Any = "auto"
@@ -93,7 +93,7 @@ class Initialization(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """A representation, and the points (n, L) of the samples there."""
+    """A representation, and the points (n, L) of the samples in it."""
 
     representation: Representation
     points: Array
@@ -102,9 +102,9 @@ class _Points(NamedTuple):
 def initialize_model(
     model: Any, autoencoder: Autoencoder, data: TrainingData, config: InitConfig, random: RandomStream
 ) -> Initialization:
-    """Set the parameters that the training begins with: the mixture's by responsibilities in the embedding.
+    """Set the initial parameters of the model; those of the mixture follow from the initial responsibilities.
 
-    These are found for ``MAX_INIT_ROWS`` samples at most; the others follow their nearest neighbors.
+    At most ``MAX_INIT_ROWS`` samples are clustered; the others get the responsibilities of their nearest neighbors.
     """
     autoencoder.eval()
     if config.is_random and model.random_init_is_weights:
@@ -181,7 +181,7 @@ def _represent(
     config: InitConfig,
     random_state: np.random.RandomState,
 ) -> tuple[Representations, _Points]:
-    """The representations for the choice of clusters, and the one in which further samples are compared."""
+    """The representations for clustering, and the one in which the other samples find their neighbors."""
     device, image_shape = config.device, config.image_shape
     views = Representations(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
     if config.encoder is not None:
@@ -206,7 +206,7 @@ def _is(init_params: Any, name: str) -> bool:
 def _initialize_variance(
     model: Any, data: TrainingData, device: torch.device, random: RandomStream, at_most: float = math.inf
 ) -> None:
-    """The likelihood's variance, if it learns one: that of the residuals of some samples."""
+    """Set the variance of the likelihood, if it is learned, to that of the residuals of some samples."""
     if not model.likelihood.learns_variance:
         return
     some = data.subset(np.arange(0, len(data), max(1, len(data) // RESIDUAL_ROWS)))

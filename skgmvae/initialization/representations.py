@@ -1,4 +1,4 @@
-"""Representations in which clusters are looked for: embedding, inputs, principal components, learned features."""
+"""Representations of the samples for clustering: embedding, inputs, principal components, HOG, contrastive features."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -26,9 +26,9 @@ __all__ = [
     "subsample",
 ]
 
-MAX_INIT_ROWS = 70_000  # samples that are clustered; the others follow the nearest of them
+MAX_INIT_ROWS = 70_000  # samples that are clustered; the others follow their nearest neighbors among them
 N_PRINCIPAL = 50
-PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # samples that these are computed from, fewer where they are wide
+PRINCIPAL_ROWS, PRINCIPAL_VALUES = 10_000, 2**25  # samples for the PCA; fewer if they have many features
 
 
 class Representation(NamedTuple):
@@ -38,9 +38,9 @@ class Representation(NamedTuple):
     ----------
     module : nn.Module
     function : callable
-        From the module, on some device, and samples (n, D) there to points (n, L).
+        Maps the module and samples (n, D) on its device to points (n, L).
     is_single : bool
-        Whether float32 is enough.
+        Whether float32 is sufficient.
     """
 
     module: nn.Module
@@ -53,12 +53,12 @@ class Representation(NamedTuple):
             return map_chunks(self.module, self.function, X, device, out=out)
 
     def compose(self, function: Callable[[Tensor], Tensor]) -> "Representation":
-        """The representation by a further function of these points."""
+        """The representation followed by a function of its points."""
         return self._replace(function=lambda module, rows: function(self.function(module, rows)))
 
 
 def subsample(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.int64] | None:
-    """Indices of ``MAX_INIT_ROWS`` samples, drawn without replacement, ascending; None for all, if they are no more."""
+    """Indices of ``MAX_INIT_ROWS`` samples, drawn without replacement, ascending; None for all if there are no more."""
     if n_samples <= MAX_INIT_ROWS:
         return None
     return np.sort(random_state.choice(n_samples, MAX_INIT_ROWS, replace=False))
@@ -70,12 +70,12 @@ def embedding(autoencoder: Autoencoder) -> Representation:
 
 
 def inputs(autoencoder: Autoencoder) -> Representation:
-    """The samples as the networks see them."""
+    """The inputs of the networks: standardized samples."""
     return Representation(autoencoder, lambda module, rows: module.standardize(rows))
 
 
 def hog(module: nn.Module, image_shape: Sequence[int]) -> Representation:
-    """Histograms of oriented gradients of images, in the arithmetic of ``module``."""
+    """Histograms of oriented gradients (HOG) of images, in the dtype of ``module``."""
 
     def describe(module: Any, rows: Tensor) -> Tensor:
         return hog_descriptors(rows.to(next(module.parameters()).dtype), image_shape)
@@ -84,7 +84,7 @@ def hog(module: nn.Module, image_shape: Sequence[int]) -> Representation:
 
 
 def contrastive_features(encoder: ImageEncoder) -> Representation:
-    """Features that an encoder has learned from positive pairs."""
+    """Contrastive features: those of an encoder trained on positive pairs."""
     return Representation(encoder, lambda module, rows: module.embed(rows), is_single=True)
 
 

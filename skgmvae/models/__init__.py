@@ -1,4 +1,4 @@
-"""Torch modules of the papers' models, usable in a bare torch loop."""
+"""The models as plain torch modules, usable in a custom training loop."""
 
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, Model

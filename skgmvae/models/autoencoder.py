@@ -1,4 +1,4 @@
-"""The part that the models share and that pretraining fits: encoder, decoder, likelihood."""
+"""The autoencoder that the models share and that is pretrained: encoder, decoder, likelihood."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,8 +23,7 @@ from skgmvae.models.networks import (
 class Autoencoder(nn.Module):
     """Encoder to a diagonal Gaussian q(z|x), decoder and likelihood p(x|z).
 
-    As a module of its own it is the plain autoencoder of the pretraining phase: its only term is
-    log p(x | z = E_q[z]).
+    On its own it is the plain autoencoder of the pretraining: its only term is log p(x | z = E_q[z]).
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ class Autoencoder(nn.Module):
     image_shape : (C, H, W) or None
         Convolutional networks for images of this shape; None: fully connected networks.
     generator : torch.Generator, optional
-        Of the first weights; None: torch's global one.
+        For the initial weights; None: torch's global generator.
     """
 
     __call__: Callable[..., ELBOTerms]  # forward
@@ -70,17 +69,17 @@ class Autoencoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the networks."""
+        """Dtype of the networks."""
         return self.head.mean.weight.dtype
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Network input (N, D) for rows (N, D) in the units of the data."""
+        """Network input (N, D) for samples (N, D) in the units of the data."""
         return self.likelihood.standardize(x, self.dtype)
 
     def networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
-        """Context in which the networks run on ``x`` (...); everything outside it keeps full precision."""
+        """Context for the networks on ``x`` (...); everything outside it uses full precision."""
         if self.autocast_dtype is None:
-            return nullcontext()  # a disabled autocast is not free
+            return nullcontext()  # a disabled autocast has a cost
         return torch.autocast(x.device.type, dtype=self.autocast_dtype)
 
     def features(self, standardized: Tensor) -> Tensor:
@@ -100,7 +99,7 @@ class Autoencoder(nn.Module):
         return output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
 
     def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z), shape (..., N), of rows (N, D) at latent points (..., N, L)."""
+        """log p(x|z), shape (..., N), of samples (N, D) at latent points (..., N, L)."""
         return self.likelihood.log_prob(standardized, self.decode(z))
 
     def embed(self, x: Tensor) -> Tensor:
@@ -113,7 +112,7 @@ class Autoencoder(nn.Module):
         return self.likelihood.mean(self.decode(self.embed(x)))
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
-        """The reconstruction term (N,) of rows (N, D) alone, at the posterior mean; nothing is drawn."""
+        """The reconstruction term (N,) of rows (N, D) at the posterior mean, without sampling."""
         standardized = self.standardize(x)
         z: Tensor = self.head.mean(self.features(standardized))
         log_likelihood = self.log_likelihood(standardized, z)
@@ -121,14 +120,14 @@ class Autoencoder(nn.Module):
         return ELBOTerms(log_likelihood, zero, zero, zero)
 
     def set_posterior_variance(self, variance: float) -> None:
-        """Begin with q(z|x) of about the given variance in every row and direction."""
+        """Initialize q(z|x) with approximately the given variance for every sample and dimension."""
         with torch.no_grad():
             self.head.log_variance.weight.mul_(0.1)
             self.head.log_variance.bias.fill_(math.log(variance))
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized rows (N, D) at one draw of z each."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
         standardized = self.standardize(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))

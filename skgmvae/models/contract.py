@@ -1,4 +1,4 @@
-"""What every model gives to training and inference: the contract."""
+"""The interface of the models: the terms of the bound, and the protocol that every model implements."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class ELBOTerms(NamedTuple):
-    """Terms of the evidence lower bound, one value per row, in nats, each with its natural sign.
+    """Terms of the evidence lower bound, one value per sample, in nats, each with its natural sign.
 
     ELBO = log_likelihood − kl_latent − kl_style − max(λ, kl_component); the objective, not the model,
-    puts them together.
+    combines them.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class ELBOTerms(NamedTuple):
     kl_latent : Tensor of shape (N,)
         E_q[KL(q(z|x) ‖ p(z|c, ·))].
     kl_style : Tensor of shape (N,)
-        KL(q(w|x) ‖ p(w)); zero for models without a noise variable.
+        KL(q(w|x) ‖ p(w)); zero for models without a style variable.
     kl_component : Tensor of shape (N,)
         KL(q(c|x) ‖ π).
     """
@@ -32,42 +32,42 @@ class ELBOTerms(NamedTuple):
 
 
 def join_terms(parts: Iterable[ELBOTerms]) -> ELBOTerms:
-    """The terms (N,) of the rows of all parts, each of (n,), in order."""
+    """Concatenate the terms (N,) of several parts, each of (n,)."""
     return ELBOTerms(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 class Model(Protocol):
     """A deep mixture: a plain :class:`torch.nn.Module` with these methods.
 
-    ``x`` is in the units of the data; standardization is part of the model. ``N`` rows, ``D`` features,
-    ``L`` latent dimensions, ``K`` components, ``S`` draws per row; ``noise`` is standard normal, of shape
-    ``(S, *noise_shape)``, shared by all rows.
+    ``x`` is in the units of the data; standardization is part of the model. ``N`` samples, ``D`` features,
+    ``L`` latent dimensions, ``K`` components, ``S`` draws per sample; ``noise`` is standard normal, of shape
+    ``(S, *noise_shape)``, shared by all samples.
     """
 
     n_components: int
     likelihood: nn.Module
     embedding_dim: int
     noise_shape: tuple[int, ...]
-    random_init_is_weights: bool  # init_params='random' keeps the random weights, not random responsibilities
+    random_init_is_weights: bool  # init_params='random' means random weights instead of random responsibilities
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
 
     def __call__(
         self, x: Tensor, log_responsibilities: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> ELBOTerms:
-        """Terms of the bound for the rows ``x`` of shape (N, D), with fresh Monte Carlo noise from the generator.
+        """Terms of the bound for the samples ``x`` of shape (N, D), with new Monte Carlo noise from the generator.
 
-        With ``log_responsibilities`` (N, K), finite, these are held as log q(c|x) in place of the model's own.
+        Finite ``log_responsibilities`` (N, K) are clamped as log q(c|x) in place of those of the model.
         """
 
     def embed(self, x: Tensor) -> Tensor:
-        """What ``transform`` returns, (N, embedding_dim) of rows (N, D): as a rule the posterior mean of z."""
+        """What ``transform`` returns, (N, embedding_dim) of rows (N, D): usually the posterior mean of z."""
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z] at the posterior mean of z, in the units of the data, (N, D) for rows (N, D)."""
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log q(c|x), (N, K) for rows (N, D) and noise (S, *noise_shape), unused where log q(c|x) is known exactly."""
+        """log q(c|x), (N, K) for rows (N, D) and noise (S, *noise_shape); an exact posterior ignores the noise."""
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """Importance-weighted estimate of log p(x), (N,) of rows (N, D), from each round's noise (S, *noise_shape)."""
@@ -76,13 +76,13 @@ class Model(Protocol):
         """log π, shape (K,)."""
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized rows (N, D) at one draw of z each."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows drawn from the given components (N,), and their means E[x|z]; both of shape (N, D)."""
+        """Samples drawn from the given components (N,), and their means E[x|z]; both of shape (N, D)."""
 
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Set the mixture's parameters from responsibilities (N, K) of the rows at ``embedding`` (N, L)."""
+        """Initialize the mixture from responsibilities (N, K) of the samples at ``embedding`` (N, L)."""
 
     def reorder(self, order: Tensor) -> None:
         """Renumber the components: component ``order[i]`` becomes component ``i``; ``order`` is of shape (K,)."""

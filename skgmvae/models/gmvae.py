@@ -23,7 +23,7 @@ from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead, draw_weights, unset
 
-# the prior network begins almost constant in w: its output weights times this
+# factor of the output weights of the prior network, which is initially almost constant in w
 INITIAL_PRIOR_SLOPE = 0.1
 
 
@@ -54,7 +54,7 @@ class PriorNetwork(nn.Module):
         return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
 
     def initialize_at(self, means: Tensor, variances: Tensor) -> None:
-        """Nearly these means and variances, both (K, L), whatever w."""
+        """Initialize at approximately these means and variances, both (K, L), for every w."""
         for layer, bias in ((self.head.mean, means), (self.head.log_variance, variances.log())):
             layer.weight.mul_(INITIAL_PRIOR_SLOPE)
             layer.bias.copy_(bias.reshape(-1))
@@ -69,7 +69,7 @@ class PriorNetwork(nn.Module):
 class GMVAE(nn.Module):
     """w ~ N(0, I);  c ~ Cat(π);  z | c, w ~ N(μ_c(w), diag σ²_c(w));  x | z ~ likelihood (Eq. 1).
 
-    The recognition networks q(z|x) and q(w|x) are diagonal Gaussians that share the encoder's body;
+    The inference networks q(z|x) and q(w|x) are diagonal Gaussians that share the body of the encoder;
     p(c|z,w) follows by Bayes' rule (Eq. 3).
 
     Parameters
@@ -85,11 +85,11 @@ class GMVAE(nn.Module):
     learn_weights : bool
         Learn π; otherwise uniform, as in the paper.
     n_mc_samples : int
-        M, joint draws of (z, w) per row and step.
+        M, joint draws of (z, w) per sample and step.
     min_information : float
         λ in nats. The objective applies it (Eq. 7); the terms do not depend on it.
     generator : torch.Generator, optional
-        Of the first weights; None: torch's global one.
+        For the initial weights; None: torch's global generator.
     """
 
     __call__: Callable[..., ELBOTerms]  # forward
@@ -125,7 +125,7 @@ class GMVAE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized rows (N, D) at one draw of z each."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -147,7 +147,7 @@ class GMVAE(nn.Module):
     ) -> ELBOTerms:
         """The terms (N,) of Eq. 4 of rows (N, D), expectations over q(z|x) q(w|x) estimated with M joint draws.
 
-        Given ``log_responsibilities`` (N, K), they stand in the place of log p(c|z,w).
+        If given, ``log_responsibilities`` (N, K) are clamped in place of log p(c|z,w).
         """
         standardized = self.autoencoder.standardize(x)
         q_z, q_w = self.encode(standardized)
@@ -180,7 +180,7 @@ class GMVAE(nn.Module):
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
         """log (1/S) Σ_s p(c|z_s,w_s), (N, K) for rows (N, D), from noise (S, L + W) shared by all of them."""
         q = self.encode(self.autoencoder.standardize(x))
-        # draw by draw: the means of all draws at once would be S·N·K·L numbers
+        # draw by draw: all draws at once would need S·N·K·L numbers
         log_weights, log_posteriors = self.log_weights(), []
         for one in noise:
             z, w = self._draw(*q, one)
@@ -190,7 +190,7 @@ class GMVAE(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / r(z_s,w_s|x), shape (N,).
 
-        For rows (N, D), from noise (S, L + W) of each round; the draws follow earlier ones (``models.importance``).
+        For rows (N, D), from noise (S, L + W) of each round; proposals adapt to earlier draws (``models.importance``).
         """
         standardized = self.autoencoder.standardize(x)
 
@@ -227,7 +227,7 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """The prior network at the components' means and variances, q(w|x) at its prior, a narrow q(z|x).
+        """Initialize the prior network at the moments of the components, q(w|x) at its prior, and a narrow q(z|x).
 
         From an embedding (N, L) and responsibilities (N, K).
         """

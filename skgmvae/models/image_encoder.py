@@ -1,4 +1,4 @@
-"""A network that looks at images, for features to compare them by."""
+"""Image encoder for contrastive features: a small residual network."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from skgmvae.models.networks import draw_weights, unset
 
 FILTERS = (32, 64, 128)  # of the first convolution and of the residual blocks, each of stride 2
 N_PROJECTED = 64
-MAX_SIDE = 32  # pixels; larger images are averaged down to it
+MAX_SIDE = 32  # pixels; larger images are reduced to it by averaging
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with batch norm around a shortcut (He et al. 2016), which halve the sides."""
+    """Residual block of two convolutions with batch norm (He et al. 2016), which halves the sides."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class ResidualBlock(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A small residual network; batch norm after the first convolution makes the unit of the pixels irrelevant.
+    """A small residual network; batch norm after the first convolution makes it invariant to the scale of the pixels.
 
     Parameters
     ----------
     image_shape : (C, H, W)
     generator : torch.Generator, optional
-        Of the first weights; None: torch's global one.
+        For the initial weights; None: torch's global generator.
     """
 
     def __init__(self, image_shape: Sequence[int], generator: torch.Generator | None = None) -> None:
@@ -66,11 +66,11 @@ class ImageEncoder(nn.Module):
         self.output = unset(nn.Linear, width, N_PROJECTED)
         draw_weights(self, generator)
         for parameter in self.parameters():
-            if parameter.dim() == 4:  # channels last, as the images: a third less time on a processor
+            if parameter.dim() == 4:  # channels last, as the images: a third faster on a CPU
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
     def as_images(self, rows: Tensor) -> Tensor:
-        """Rows (n, C·H·W) as images (n, C, h, w) of ``MAX_SIDE`` at most, in the network's arithmetic."""
+        """Rows (n, C·H·W) as images (n, C, h, w) of at most ``MAX_SIDE``, in the dtype of the network."""
         images = rows.to(self.output.weight.dtype).view(-1, *self.image_shape)
         _, height, width = self.image_shape
         if max(height, width) <= MAX_SIDE:
@@ -78,12 +78,12 @@ class ImageEncoder(nn.Module):
         return F.adaptive_avg_pool2d(images, (min(height, MAX_SIDE), min(width, MAX_SIDE)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Projections (n, P) of images (n, C, h, w), for training; the features are better to cluster by."""
+        """Projections (n, P) of images (n, C, h, w), for training only; the features are better for clustering."""
         features = self.body(images.to(memory_format=torch.channels_last))
         projections: Tensor = self.output(F.relu(self.hidden(features)))
         return projections
 
     def embed(self, rows: Tensor) -> Tensor:
-        """Features (n, F) of rows (n, C·H·W), of length one."""
+        """Features (n, F) of rows (n, C·H·W), with unit norm."""
         images = self.as_images(rows).to(memory_format=torch.channels_last)
         return F.normalize(self.body(images), dim=1)

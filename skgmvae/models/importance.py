@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling whose proposals follow the draws."""
+"""Adaptive importance sampling of log p(x)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,21 +11,21 @@ from skgmvae.functional import log_mean_exp, log_normal, reparameterize
 
 __all__ = ["count_draws", "draw_noise", "log_evidence"]
 
-ROUNDS = (16, 16, 32, 64)  # draws per row; each round but the last moves the proposal of the next
-MANY_FEATURES = 100  # above it, half as many: the networks are large as a rule
-TEMPER = 0.5  # power of the weights that move it: whole, few draws would have all of it
-WIDEN = 1.25  # the deviations of a proposal that was moved: too wide loses less than too narrow
+ROUNDS = (16, 16, 32, 64)  # draws per sample; each round but the last adapts the proposal of the next
+MANY_FEATURES = 100  # above it, half as many draws, since the networks are usually large
+TEMPER = 0.5  # power of the weights in the adaptation: untempered, few draws would have all the weight
+WIDEN = 1.25  # factor of the standard deviations of an adapted proposal: too wide costs less than too narrow
 
 
 def count_draws(n_features: int) -> tuple[int, ...]:
-    """Draws per row of each round."""
+    """Draws per sample in each round."""
     return tuple(S // 2 for S in ROUNDS) if n_features > MANY_FEATURES else ROUNDS
 
 
 def draw_noise(n_draws: int, width: int, seed: int) -> Tensor:
-    """Standard normal numbers (S, width), float64, that lie more evenly than independent ones (scrambled Sobol).
+    """Quasi-random standard normal numbers (S, width), float64, from a scrambled Sobol sequence.
 
-    Any aligned block of the sequence does; this one is the second.
+    Any aligned block of the sequence is suitable; this is the second.
     """
     engine = SobolEngine(width, scramble=True, seed=seed)
     engine.fast_forward(n_draws)  # the first point has the precision of torch's default dtype
@@ -40,19 +40,20 @@ def log_evidence(
 ) -> Tensor:
     """Estimate of log ∫ p(x, z) dz: log (1/S) Σ_s p(x, z_s) / r(z_s) with the draws z_s of the last round.
 
-    r is q(z|x) = N(mean, diag exp(log_variance)) in the first round, and in the others a Gaussian with the moments of
-    the round before, its draws weighed by the root of p(x, z) / r(z), a little wider and nowhere narrower than q
-    (adaptive importance sampling, Cappé et al. 2004). As the noise of the last round is independent of its r, the
-    estimate of p(x) is unbiased whatever r is, and that of log p(x) a lower bound in expectation.
+    r is q(z|x) = N(mean, diag exp(log_variance)) in the first round. In each further round it is a Gaussian with the
+    moments of the previous round, whose draws are weighted by the square root of p(x, z) / r(z); it is slightly wider,
+    and nowhere narrower than q (adaptive importance sampling, Cappé et al. 2004). Since the noise of the last round is
+    independent of its r, the estimate of p(x) is unbiased for any r, and that of log p(x) is a lower bound in
+    expectation.
 
     Parameters
     ----------
     log_joint : callable
-        From z (S, ..., L) to log p(x, z), shape (S, ...).
+        Maps z (S, ..., L) to log p(x, z), shape (S, ...).
     mean, log_variance : Tensor of shape (..., L)
         Of q(z|x).
     rounds : sequence of Tensor of shape (S, L)
-        Standard normal noise of each round, shared by all that the axes in the middle stand for.
+        Standard normal noise of each round, shared along the axes between S and L.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def log_evidence(
         z = reparameterize(mean, log_variance, noise.reshape(len(noise), *[1] * (mean.dim() - 1), -1))
         log_weights = log_joint(z) - log_normal(z, mean, log_variance)
         if number < len(rounds):
-            log_weights = log_weights.clamp_min(torch.finfo(log_weights.dtype).min)  # of several zeros make equals
+            log_weights = log_weights.clamp_min(torch.finfo(log_weights.dtype).min)  # zeros become equal weights
             weights = torch.softmax(TEMPER * log_weights, 0).unsqueeze(-1)
             mean = (weights * z).sum(0)
             variance = (weights * (z - mean).square()).sum(0)

@@ -1,4 +1,4 @@
-"""Observation models p(x | z): what the decoder's output means, in the units of the data."""
+"""Likelihoods p(x | z) of the decoder's output, in the units of the data."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from skgmvae.functional import log_normal, reparameterize
 
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
-LOG_VARIANCE_PACE = 10.0  # an optimizer step moves the log-variance so much further than a weight
+LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight
 
 
 class Bernoulli(nn.Module):
@@ -25,7 +25,7 @@ class Bernoulli(nn.Module):
         return self
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network input (N, D) for rows (N, D)."""
+        """Network input (N, D) for samples (N, D)."""
         return x.to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class Bernoulli(nn.Module):
         x = x if x.shape == output.shape else x.expand_as(output)
         if torch.is_grad_enabled():
             return -F.binary_cross_entropy_with_logits(output, x, reduction="none").sum(-1)
-        # the same number in half as many passes over memory, but more of them on the way back
+        # the same value with half as many passes over memory; its gradient would need more of them
         return (x * output).sum(-1) - F.softplus(output, threshold=SOFTPLUS_THRESHOLD).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
@@ -54,9 +54,9 @@ class Gaussian(nn.Module):
         Constants of the internal standardization. Kept in float64, so that features with a large
         offset lose no digits before they are centered.
     learns_variance : bool, default=True
-        Otherwise the variance stays scale².
+        If False, the variance is scale².
     n_copies : int, optional
-        A variance for each of so many stacked outputs (..., N, K, D), rather than one.
+        Number of stacked outputs (..., N, K, D), each with its own variance.
     """
 
     double_buffers = ("location", "scale", "log_scale_sum")  # not cast with the networks
@@ -73,8 +73,8 @@ class Gaussian(nn.Module):
         self.register_buffer("location", location)
         self.register_buffer("scale", scale)
         self.register_buffer("log_scale_sum", scale.log().sum())
-        # not trained until the variance has been set from residuals: the autoencoder is fitted by plain
-        # squared error, under which no feature can win all the weight
+        # not trained until the variance has been set from residuals: the autoencoder is trained with the squared error,
+        # under which no feature can dominate
         shape = (len(location),) if n_copies is None else (n_copies, len(location))
         self.scaled_log_variance = nn.Parameter(torch.zeros(shape, dtype=torch.float32), requires_grad=False)
 
@@ -88,14 +88,14 @@ class Gaussian(nn.Module):
         return (LOG_VARIANCE_PACE * self.scaled_log_variance).clamp_min(MIN_LOG_VARIANCE)
 
     def set_variance(self, variance: Tensor) -> None:
-        """Begin with this variance per standardized feature (D,), and learn it from here on."""
+        """Set the initial variance per standardized feature (D,), and learn it from now on."""
         with torch.no_grad():
             log_variance = variance.log().clamp_min(MIN_LOG_VARIANCE)
             self.scaled_log_variance.copy_(log_variance / LOG_VARIANCE_PACE)
         self.scaled_log_variance.requires_grad_(True)
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network input (x − location) / scale, (N, D), for rows (N, D)."""
+        """Network input (x − location) / scale, (N, D), for samples (N, D)."""
         return ((x - self.location) / self.scale).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From responsibilities in an embedding to the moments that a Gaussian mixture prior begins with."""
+"""Initial moments of a Gaussian mixture prior, from responsibilities in an embedding."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skgmvae.functional import weighted_moments
 
-# share of the embedding's within-component variance that q(z|x) begins with
+# initial variance of q(z|x), relative to the variance of the embedding within components
 INITIAL_POSTERIOR_SHARE = 0.01
 
 
@@ -21,7 +21,7 @@ class ComponentMoments(NamedTuple):
     covariances : Tensor of shape (K, L, L)
     pooled_covariance : Tensor of shape (L, L)
     posterior_variance : float
-        Of q(z|x), in every row and direction; the covariances include it.
+        Variance of q(z|x) for every sample and dimension; the covariances include it.
     """
 
     counts: Tensor
@@ -34,9 +34,9 @@ class ComponentMoments(NamedTuple):
 def estimate_moments(embedding: Tensor, responsibilities: Tensor, reg_covar: float = 1e-6) -> ComponentMoments:
     """Maximizers of the bound for given responsibilities and q(z|x) = N(embedding, v I).
 
-    Each covariance is that of the embedding of its rows plus v I. It is then drawn towards the pooled one
-    by as much as L + 1 rows weigh, so that a component of few rows begins with a proper density, and
-    ``reg_covar`` is added to the diagonal.
+    Each covariance is that of the embedding of its samples plus v I. It is shrunk towards the pooled one with the
+    weight of L + 1 samples, so that a component with few samples has a proper density, and ``reg_covar`` is added to
+    the diagonal.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def estimate_moments(embedding: Tensor, responsibilities: Tensor, reg_covar: flo
     n = counts.reshape(-1, 1, 1)
     pooled = (n / n.sum() * scatter).sum(0)
     shrunk = (n * scatter + (L + 1.0) * pooled) / (n + L + 1.0)
-    # one width for all directions: the embedding of few features lies near a plane
+    # the same variance in all directions: the embedding of few features lies close to a plane
     posterior_variance = float(INITIAL_POSTERIOR_SHARE * pooled.diagonal().mean()) + reg_covar
     added = (posterior_variance + reg_covar) * torch.eye(L, dtype=pooled.dtype, device=pooled.device)
     return ComponentMoments(counts, means, shrunk + added, pooled + added, posterior_variance)
 
 
 def initial_weight_logits(counts: Tensor) -> Tensor:
-    """Logits of π, (K,) from counts (K,); a component without rows keeps the weight of one, to come back."""
+    """Logits of π, (K,) from counts (K,); an empty component keeps the weight of one sample, to recover."""
     return counts.clamp_min(1.0).log()

@@ -1,4 +1,4 @@
-"""Bodies and heads: the networks that models are built of."""
+"""Bodies and heads of the networks."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,16 +26,16 @@ PAPER_CONVOLUTIONS = {
     32: ((64, 4, 2, 1), (128, 4, 2, 1), (246, 4, 2, 1)),
 }
 DENSE_AFTER_CONVOLUTIONS = 500
-MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for rows far from all that were seen
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for samples far from the training data
 
 
 def bound_log_variance(head: nn.Module, log_variance: Tensor) -> Tensor:
-    """A head's log-variance (..., L); after training bounded, as it grows with a row, and its exponential overflows."""
+    """The log-variance (..., L) of a head, bounded in evaluation mode: its exponential could overflow for outliers."""
     return log_variance if head.training else log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
 class GaussianHead(nn.Module):
-    """Two linear streams from a body: the mean and the log-variance of a diagonal Gaussian.
+    """Two linear layers on a body: the mean and the log-variance of a diagonal Gaussian.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class GaussianHead(nn.Module):
 
 
 def unset(layer: type[Layer], *arguments: Any, **options: Any) -> Layer:
-    """A layer without weights: torch's constructors would draw them from the global generator."""
+    """A layer with uninitialized weights: torch's constructors would draw them from the global generator."""
     here = torch.empty(0).device
     made: Layer = nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)
     return made
@@ -70,10 +70,10 @@ def draw_weights(module: nn.Module, generator: torch.Generator | None = None, *,
     ----------
     module : nn.Module
     generator : torch.Generator, optional
-        None: torch's global one.
+        None: torch's global generator.
     for_relu : bool
-        Linear layers keep the variance through ReLU (He et al. 2015) and have zero biases: torch's own default, which
-        the other layers have, shrinks it sixfold per layer, which costs deep bodies their first epochs.
+        Initialize linear layers for ReLU (He et al. 2015), with zero biases. torch's default, which the other layers
+        use, reduces the variance sixfold per layer, which costs deep bodies their first epochs.
     """
     for layer in module.modules():
         if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
@@ -106,8 +106,8 @@ def make_mlp(in_features: int, hidden_layer_sizes: Sequence[int], out_features: 
 def choose_convolutions(height: int, width: int) -> tuple[tuple[int, int, int, int], ...]:
     """(filters, kernel, stride, padding) per layer for images of this size.
 
-    The paper's for 28 × 28 and 32 × 32; otherwise 4 × 4 filters of stride 2, 32, 64, 128, … of them, until
-    the shorter side is 4 or less (at most four layers, at least one).
+    Those of the paper for 28 × 28 and 32 × 32; otherwise 4 × 4 filters of stride 2, with 32, 64, 128, … channels, until
+    the shorter side is 4 or less (at least one layer, at most four).
     """
     if height == width and height in PAPER_CONVOLUTIONS:
         return PAPER_CONVOLUTIONS[height]
@@ -138,7 +138,7 @@ def make_conv_body(image_shape: Sequence[int]) -> tuple[nn.Sequential, int]:
     Returns
     -------
     body : nn.Sequential
-        From flat rows (N, C·H·W).
+        Maps flat rows (N, C·H·W) to features.
     width : int
     """
     channels = image_shape[0]
@@ -162,7 +162,7 @@ def mirror_convolutions(image_shape: Sequence[int]) -> Iterator[tuple[int, int, 
     channels = [image_shape[0], *(layer[0] for layer in convolutions)]
     for i in reversed(range(len(convolutions))):
         _, kernel, stride, padding = convolutions[i]
-        # a side that the stride did not divide needs its last rows back
+        # a side that is not divisible by the stride needs output padding
         (before_h, before_w), (after_h, after_w) = sides[i], sides[i + 1]
         shrink = 2 * padding - kernel
         extra = (before_h - (after_h - 1) * stride + shrink, before_w - (after_w - 1) * stride + shrink)

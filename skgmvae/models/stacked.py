@@ -1,7 +1,7 @@
-"""Bodies and heads of K networks at once: stacked weights, batched products, grouped convolutions.
+"""Bodies and heads of K stacked networks: batched products and grouped convolutions.
 
-Every network maps (N, K, inputs) to (N, K, outputs), and the first axis of every parameter is K long, or
-K blocks long: component ``c`` is entry, or block, ``c``.
+Every network maps (N, K, inputs) to (N, K, outputs). The first axis of every parameter has K entries or K blocks:
+component ``c`` is entry, or block, ``c``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ from skgmvae.models.networks import (
     unset,
 )
 
-MAX_HEIGHT = 64  # of a table of rows that pass the networks together
+MAX_HEIGHT = 64  # of a table of rows that are processed together
 
 
 class StackedLinear(nn.Module):
@@ -41,18 +41,18 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A x + b for every component, (N, K, out) from (N, K, in)."""
-        # the products run with the components first; both transpositions are views
+        # the product has the components first; both transpositions are views
         return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight).transpose(0, 1)
 
     @torch.no_grad()
     def draw_weights(self, generator: torch.Generator | None = None) -> None:
-        """Random weights, each slice as :func:`~skgmvae.models.networks.draw_weights` draws a layer of its own."""
+        """Random weights: each slice as :func:`~skgmvae.models.networks.draw_weights` draws those of a layer."""
         for weight in self.weight:
             nn.init.kaiming_uniform_(weight.T, nonlinearity="relu", generator=generator)
 
     @torch.no_grad()
     def copy_from(self, layer: nn.Linear) -> None:
-        """Take the weights of ``layer`` into all components."""
+        """Copy the weights of ``layer`` to all components."""
         self.weight.copy_(layer.weight.T)
         self.bias.copy_(layer.bias)
 
@@ -103,7 +103,7 @@ def draw_stacked_weights(module: nn.Module, generator: torch.Generator | None = 
 
 
 def copy_linear_layers(stacked: Iterable[nn.Module], single: Iterable[nn.Module]) -> None:
-    """Take the linear layers of one network into all components of a stack of the same sizes."""
+    """Copy the linear layers of one network to all components of a stack of the same sizes."""
     sources = [layer for layer in single if isinstance(layer, nn.Linear)]
     targets = [layer for layer in stacked if isinstance(layer, StackedLinear)]
     for target, source in zip(targets, sources, strict=True):
@@ -111,10 +111,10 @@ def copy_linear_layers(stacked: Iterable[nn.Module], single: Iterable[nn.Module]
 
 
 def _norm(n_stacked: int, channels: int) -> nn.GroupNorm:
-    """Normalization over one row of one component.
+    """Normalization over one sample of one component.
 
-    Batch norm would mix into a component the rows that do not belong to it, and its running averages
-    lag behind in the few steps between two E-steps.
+    Batch norm would mix in samples of other components, and its running averages would lag in the few steps between
+    two E-steps.
     """
     return nn.GroupNorm(n_stacked, n_stacked * channels, dtype=torch.float32)
 
@@ -136,7 +136,7 @@ def make_stacked_conv_body(n_stacked: int, image_shape: Sequence[int]) -> tuple[
     Returns
     -------
     body : nn.Sequential
-        From rows (N, K, C·H·W).
+        Maps rows (N, K, C·H·W) to features.
     width : int
     """
     K, channels = n_stacked, image_shape[0]
@@ -173,7 +173,7 @@ def stacked_layer(layers: nn.Sequential, index: int) -> StackedLinear:
 
 
 def lay_out(networks: Tensor, n_stacked: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:
-    """Tables (height, K) of rows that each network gets a column of, as high as the most rows of one network.
+    """Arrange rows in tables (height, K) with one column for each network.
 
     Parameters
     ----------
@@ -184,9 +184,9 @@ def lay_out(networks: Tensor, n_stacked: int) -> tuple[Tensor, list[tuple[int, T
     Returns
     -------
     place : Tensor of shape (N,)
-        Where each row stands in its column.
+        Index of each row in its column.
     tables : list of (int, Tensor)
-        Height, and the rows in it.
+        Height of each table, and its rows.
     """
     counts = torch.bincount(networks, minlength=n_stacked)
     by_network = networks.argsort(stable=True)
@@ -200,6 +200,6 @@ def lay_out(networks: Tensor, n_stacked: int) -> tuple[Tensor, list[tuple[int, T
 
 
 def take_own(values: Tensor, networks: Tensor) -> Tensor:
-    """What network ``networks[n]`` has for row n: (N, D) from (N, K, D) and networks (N,)."""
+    """The values of network ``networks[n]`` for each row n: (N, D) from (N, K, D) and networks (N,)."""
     index = networks.reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
     return values.gather(1, index).squeeze(1)

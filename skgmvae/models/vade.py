@@ -36,13 +36,13 @@ class VaDE(nn.Module):
     learn_weights : bool
         Learn π; otherwise uniform.
     n_mc_samples : int
-        M, draws of z per row and step.
+        M, draws of z per sample and step.
     min_information : float
-        λ in nats; q(c|x) is sharpened until KL(q(c|x) ‖ π) = λ.
+        λ in nats; q(c|x) is tempered until KL(q(c|x) ‖ π) ≥ λ.
     reg_covar : float
-        Added to the diagonal of the covariances that the training starts from.
+        Added to the diagonal of the initial covariances.
     generator : torch.Generator, optional
-        Of the first weights; None: torch's global one.
+        For the initial weights; None: torch's global generator.
     """
 
     __call__: Callable[..., ELBOTerms]  # forward
@@ -69,7 +69,7 @@ class VaDE(nn.Module):
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.means = nn.Parameter(torch.randn(K, L, generator=generator, dtype=torch.float32))
-        # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, what is below
+        # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, the entries below
         diagonals = {"full": (K, L), "tied": (1, L), "diag": (K, L), "spherical": (K, 1)}
         self.log_diagonal = nn.Parameter(torch.zeros(diagonals[covariance_type], dtype=torch.float32))
         self.below_diagonal = None
@@ -84,7 +84,7 @@ class VaDE(nn.Module):
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized rows (N, D) at one draw of z each."""
+        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -118,9 +118,9 @@ class VaDE(nn.Module):
     ) -> ELBOTerms:
         """Terms (N,) of log_likelihood + Σ_c q_c g_c + H(q(z|x)) − max(λ, KL(q(c|x) ‖ π)) of rows (N, D).
 
-        q(c|x) is the exact maximizer given q(z|x), so no gradient need pass through it (Danskin); for
-        λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)). Given
-        ``log_responsibilities`` (N, K), q(c|x) is held at them.
+        q(c|x) is the exact maximizer given q(z|x), so no gradient has to pass through it (Danskin); for
+        λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)). If
+        given, ``log_responsibilities`` (N, K) are clamped as log q(c|x).
         """
         standardized = self.autoencoder.standardize(x)
         mean, log_variance = self.autoencoder.encode(standardized)
@@ -135,8 +135,8 @@ class VaDE(nn.Module):
         kl_latent = -((q * g).sum(-1) + entropy_normal(log_variance))
         kl_component = kl_categorical(log_q, log_weights, q)
         if temperature is not None:
-            # on the floor KL = λ the multiplier of the constraint is T, so π feels T times the divergence;
-            # no value changes, so that none falls below λ by rounding
+            # where the constraint KL = λ is active its multiplier is T, so π gets T times the gradient; the value does
+            # not change, so that it cannot fall below λ by rounding
             kl_component = scale_gradient(kl_component, temperature.squeeze(-1))
         return ELBOTerms(log_likelihood, kl_latent, torch.zeros_like(kl_latent), kl_component)
 
@@ -156,7 +156,7 @@ class VaDE(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log (1/S) Σ_s p(x|z_s) p(z_s) / r(z_s|x), shape (N,).
 
-        For rows (N, D), from noise (S, L) of each round; the draws follow earlier ones (``models.importance``).
+        For rows (N, D), from noise (S, L) of each round; proposals adapt to earlier draws (``models.importance``).
         """
         standardized = self.autoencoder.standardize(x)
 
@@ -180,7 +180,7 @@ class VaDE(nn.Module):
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Weights, means and covariances from an embedding (N, L) and responsibilities (N, K); a narrow q(z|x)."""
+        """Initialize the mixture from an embedding (N, L) and responsibilities (N, K), and a narrow q(z|x)."""
         start = estimate_moments(embedding, responsibilities, self.reg_covar)
         tied = self.covariance_type == "tied"
         self._set_covariances(start.pooled_covariance.unsqueeze(0) if tied else start.covariances)
@@ -210,7 +210,7 @@ class VaDE(nn.Module):
 
 
 def _lay_out_factor(latent_dim: int) -> Tensor:
-    """For each entry of A, row by row, (L·L,): its place among the diagonal, what is below it, and a zero."""
+    """For each entry of A, row by row, (L·L,): its index among the diagonal, the entries below it, and a zero."""
     L = latent_dim
     n_below = L * (L - 1) // 2
     layout = torch.full((L, L), L + n_below)

@@ -34,13 +34,13 @@ from skgmvae.models.stacked import (
     take_own,
 )
 
-FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) where the networks begin with random weights
+FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) if the initial weights are random
 
 
 class VAEEM(nn.Module):
     """c ~ Cat(π);  z ~ N(0, I);  x | z, c ~ likelihood of decoder c;  q_c(z|x) diagonal Gaussian of encoder c.
 
-    ELBO_c(x) = E_{q_c}[log p_c(x|z)] − KL(q_c(z|x) ‖ N(0, I)), and the bound of a row is
+    ELBO_c(x) = E_{q_c}[log p_c(x|z)] − KL(q_c(z|x) ‖ N(0, I)), and the bound of a sample is
     Σ_c u_c ELBO_c(x) − KL(u ‖ π) with responsibilities u.
 
     The first axis of every parameter is the components'.
@@ -48,22 +48,22 @@ class VAEEM(nn.Module):
     Parameters
     ----------
     autoencoder : Autoencoder
-        Gives the likelihood and its standardization; it is not kept.
+        Provides the likelihood and its standardization; it is not stored.
     n_components : int
         K.
     hidden_layer_sizes : sequence of int, optional
-        Of every component's encoder, mirrored by its decoder; random weights. None: sizes and weights of the
-        autoencoder.
+        Hidden layers of the encoder of every component, mirrored by its decoder; random weights. None: sizes and
+        weights of the autoencoder.
     image_shape : (C, H, W), optional
         Convolutional networks with random weights.
     learn_weights : bool
         Whether π may change; otherwise uniform.
     n_mc_samples : int
-        M, draws of z per row, component and step.
+        M, draws of z per sample, component and step.
     min_information : float
-        λ in nats; u is sharpened until KL(u ‖ π) = λ.
+        λ in nats; u is tempered until KL(u ‖ π) ≥ λ.
     generator : torch.Generator, optional
-        Of the first weights; None: torch's global one.
+        For the initial weights; None: torch's global generator.
     """
 
     __call__: Callable[..., ELBOTerms]  # forward
@@ -84,7 +84,7 @@ class VAEEM(nn.Module):
         super().__init__()
         K, L = n_components, autoencoder.latent_dim
         self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, K, (L,)
-        self.n_networks = K  # that every row passes
+        self.n_networks = K  # networks that every sample passes
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
         self.initial_responsibilities: Tensor | None = None  # (N, K), for the first M-steps
@@ -127,23 +127,23 @@ class VAEEM(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the networks."""
+        """Dtype of the networks."""
         return self.head.mean.weight.dtype
 
     def _networks_precision(self, x: Tensor) -> AbstractContextManager[object]:
-        """Context in which the networks run on ``x`` (...); everything outside it keeps full precision."""
+        """Context for the networks on ``x`` (...); everything outside it uses full precision."""
         return nullcontext() if self.autocast_dtype is None else torch.autocast(x.device.type, self.autocast_dtype)
 
     def casts_kept(self) -> AbstractContextManager[object]:
-        """Context of several passes through networks whose weights do not change: each is cast once.
+        """Context for several passes through networks with constant weights, which are then cast once.
 
-        Casts are forgotten where the outermost of these contexts ends; this one casts nothing itself.
+        Cached casts are deleted when the outermost autocast context ends; this one does not cast itself.
         """
         device = self.head.mean.weight.device
         return nullcontext() if self.autocast_dtype is None else torch.autocast(device.type, enabled=False)
 
     def _stack(self, x: Tensor) -> Tensor:
-        """Network input (N, K, D) for rows (N, D), the same for all components, or (N, K, D), one for each."""
+        """Network input (N, K, D) for samples (N, D), shared by all components, or (N, K, D), separate for each."""
         standardized = self.likelihood.standardize(x, self.dtype)
         return standardized.unsqueeze(1).expand(-1, self.n_components, -1) if x.dim() == 2 else standardized
 
@@ -169,11 +169,11 @@ class VAEEM(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (N, D) or (N, K, D)
-            Rows for all components, or rows of its own for each.
+            Samples for all components, or separate samples for each.
         sampled : bool
-            Draw ``n_mc_samples`` times from q_c(z|x); otherwise z is its mean.
+            Draw z ``n_mc_samples`` times from q_c(z|x); otherwise z is its mean.
         generator : torch.Generator, optional
-            Of the draws; None: torch's global one.
+            For the draws; None: torch's global generator.
 
         Returns
         -------
@@ -190,7 +190,7 @@ class VAEEM(nn.Module):
         return log_likelihood, kl_standard_normal(mean, log_variance)
 
     def assign(self, elbo: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The E-step for given ELBO_c (N, K): log u (N, K) and the temperature (N, 1) that λ asked for.
+        """The E-step for given ELBO_c (N, K): log u (N, K) and the temperature (N, 1) that satisfies λ.
 
         u maximizes Σ_c u_c ELBO_c − max(λ, KL(u ‖ π)); no gradient passes through it.
         """
@@ -199,14 +199,14 @@ class VAEEM(nn.Module):
     def weighted_terms(
         self, x: Tensor, responsibilities: Tensor, *, generator: torch.Generator | None = None
     ) -> ELBOTerms:
-        """The M-step as in the paper: terms (N,) of Σ_c u_c ELBO_c(x) for rows (N, D), u (N, K).
+        """The M-step as in the paper: terms (N,) of Σ_c u_c ELBO_c(x) for samples (N, D), u (N, K).
 
         ``kl_component`` is zero: given u it does not depend on the networks.
         """
         return _sum_over_components(self.component_terms(x, sampled=True, generator=generator), responsibilities)
 
     def drawn_terms(self, x: Tensor, shares: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
-        """The M-step on rows drawn for each component, by an estimate of the same sum without bias.
+        """The M-step on samples drawn for each component: an unbiased estimate of the same sum.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class VAEEM(nn.Module):
         return _sum_over_components(self.component_terms(x, sampled=True, generator=generator), shares)
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
-        """Terms (N,) of Σ_c u_c ELBO_c(x) − max(λ, KL(u ‖ π)) of rows (N, D), u of the E-step, fresh draws of z."""
+        """Terms (N,) of Σ_c u_c ELBO_c(x) − max(λ, KL(u ‖ π)) of rows (N, D), u of the E-step, new draws of z."""
         with torch.no_grad():
             log_u, temperature = self.assign(_elbo(self.component_terms(x, sampled=False)))
         log_weights = self.log_weights()
@@ -228,7 +228,7 @@ class VAEEM(nn.Module):
             kl_component = scale_gradient(kl_component, temperature.squeeze(-1))
         return self.weighted_terms(x, log_u.exp(), generator=generator)._replace(kl_component=kl_component)
 
-    # -------------------------------------------------------------------------------- queries
+    # ------------------------------------------------------------------------------ inference
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""
@@ -253,7 +253,7 @@ class VAEEM(nn.Module):
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
         """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / r_c(z_cs|x), (N,) for rows (N, D).
 
-        The noise (S, L) of each round is shared by rows and components; the draws follow earlier ones
+        The noise (S, L) of each round is shared by samples and components; the proposals are adapted to earlier draws
         (``models.importance``).
         """
         standardized = self._stack(x)
@@ -267,11 +267,11 @@ class VAEEM(nn.Module):
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).
 
-        Each component's rows stand in its column of a table, as high as the most rows of one component: rows of all
-        components alike pass one decoder each, those of a single one all K.
+        The samples are arranged in a table with a column for each component, so that balanced samples pass one decoder
+        each; samples of a single component pass all K.
         """
         weight = self.head.mean.weight
-        shape = (len(components), self.latent_dim)  # row by row: each component has the same draws for a seed
+        shape = (len(components), self.latent_dim)  # sample by sample: each component has the same draws for a seed
         z = torch.randn(shape, generator=generator, dtype=weight.dtype, device=weight.device)
         place, tables = lay_out(components, self.n_components)
         all_draws, all_means = [], []
@@ -287,20 +287,20 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized rows (N, D) at one draw of z of the most probable component."""
+        """Squared residuals (N, D) of standardized samples (N, D) at one draw of z of the most probable component."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))
         return take_own((standardized - self.decode(z)).square(), self.embed(x).argmax(-1))
 
-    # -------------------------------------------------------------------------------- start, renumbering
+    # ------------------------------------------------------- initialization, renumbering
 
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
-        """Keep the responsibilities (N, K) for the first M-steps; whiten each component's embedding (N, L).
+        """Store the responsibilities (N, K) for the first M-steps, and whiten the embedding (N, L) of each component.
 
-        The second for networks copied from the autoencoder: see ``_whiten``. The components then begin
-        as a full-covariance Gaussian mixture in the embedding.
+        Only networks copied from the autoencoder are whitened, see ``_whiten``. The initial components are then a
+        full-covariance Gaussian mixture in the embedding.
         """
         self.initial_responsibilities = responsibilities
         start = estimate_moments(embedding, responsibilities)
@@ -310,10 +310,10 @@ class VAEEM(nn.Module):
             self._whiten(start)
 
     def _whiten(self, start: ComponentMoments) -> None:
-        """Change coordinates so that N(0, I) stands for N(m_c, S_c) of the embedding, m (K, L) and S (K, L, L).
+        """Change coordinates so that N(0, I) corresponds to N(m_c, S_c) in the embedding, m (K, L) and S (K, L, L).
 
-        With S = V Λ Vᵀ, encoder c ends in z' = Λ^(−1/2) Vᵀ (z − m_c) and decoder c begins with
-        z = V Λ^(1/2) z' + m_c; q(z|x) of variance v in all directions has v / Λ in the new ones.
+        With S = V Λ Vᵀ, encoder c is followed by z' = Λ^(−1/2) Vᵀ (z − m_c) and decoder c is preceded by
+        z = V Λ^(1/2) z' + m_c; a variance v of q(z|x) in all directions becomes v / Λ.
         """
         variances, vectors = (tensor.to(self.dtype) for tensor in torch.linalg.eigh(start.covariances))
         deviations = variances.sqrt().unsqueeze(1)  # (K, 1, L)
@@ -336,7 +336,7 @@ class VAEEM(nn.Module):
         self.reseeded = [(iteration, places[component]) for iteration, component in self.reseeded]
 
     def blocks(self, parameter: Tensor) -> Tensor:
-        """View (K, n, ...) of a parameter (K·n, ...), or of something of its shape."""
+        """View (K, n, ...) of a parameter (K·n, ...), or of a tensor of its shape."""
         blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, -1))
         return blocks
 

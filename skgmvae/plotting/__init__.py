@@ -1,6 +1,6 @@
-"""Pictures of fitted estimators, as Display classes in scikit-learn's manner.
+"""Plots of fitted estimators, as display classes that follow scikit-learn's conventions.
 
-Each has ``from_estimator`` and ``plot(ax=)``, and then ``figure_`` and ``ax_``. matplotlib is imported on use.
+Each has ``from_estimator`` and ``plot(ax=)``, which set ``figure_`` and ``ax_``. matplotlib is imported on use.
 """
 
 from skgmvae.plotting._components import ComponentSizesDisplay, ConfidenceDisplay

@@ -1,4 +1,4 @@
-"""What the displays share: axes to draw on, colors, and labels that do not overlap."""
+"""Axes, colors and tick labels for the displays."""
 
 import math
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's, which color-blind readers can tell apart; their yellow is too pale for lines and points
+# of Okabe & Ito, which color-blind readers can distinguish; their yellow is too pale for lines and points
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
-MARKERS = ("o", "^", "s", "v", "D", "P", "X")  # one for each time that the colors have been used up
-LABEL_POINTS = 12.0  # height of a tick's label, with its distance from the next
+MARKERS = ("o", "^", "s", "v", "D", "P", "X")  # the next one whenever all colors have been used
+LABEL_POINTS = 12.0  # height of a tick label, with its distance from the next
 CHARACTER_POINTS = 7.0  # width of one of its characters
-# a key above the axes, where it cannot cover anything
+# a legend above the axes, where it cannot cover anything
 KEY_ABOVE: dict[str, Any] = {
     "loc": "lower center",
     "bbox_to_anchor": (0.5, 1.0),
@@ -29,7 +29,7 @@ KEY_ABOVE: dict[str, Any] = {
 
 
 def import_pyplot() -> Any:
-    """matplotlib's pyplot, or how to get it."""
+    """matplotlib's pyplot, or an error that states how to install it."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -58,7 +58,7 @@ def style_of(component: int) -> tuple[str, str]:
 def set_ticks(
     ax: "Axes", positions: ArrayLike, labels: Iterable[Any], *, vertical: bool, aspect: float | None = None
 ) -> None:
-    """Ticks at ``positions``, and as many of the labels as have room; ``aspect`` is width by height of the picture."""
+    """Ticks at ``positions``, with as many labels as fit; ``aspect`` is width by height of the image."""
     texts = [str(label) for label in labels]
     needed = LABEL_POINTS if vertical else CHARACTER_POINTS * (1 + max(map(len, texts)))
     stride = max(1, math.ceil(len(texts) * needed / _available_points(ax, vertical, aspect)))

@@ -1,4 +1,4 @@
-"""How large the components are, and how sure their rows."""
+"""Displays of the sizes of the components and of the confidence of the assignment."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,16 +20,16 @@ WIDTH_PER_COMPONENT, MIN_WIDTH, MAX_WIDTH = 0.3, 4.0, 12.0  # inches, of a new f
 
 
 class ConfidenceDisplay:
-    """How sure the assignment is: the largest responsibility of the rows of each component, in bands.
+    """Confidence of the assignment: the largest responsibility of the samples of each component, in bands.
 
-    A component with many rows below 0.9 overlaps with another, or with none of the data.
+    A component with many samples below 0.9 overlaps with another one.
 
     Parameters
     ----------
     responsibilities : array-like of shape (n_samples, n_components)
-        As of ``predict_proba``.
+        As returned by ``predict_proba``.
     bounds : sequence of float, default=(0.5, 0.9, 0.99)
-        Where one band ends and the next begins, increasing, between 0 and 1.
+        Bounds between the bands, increasing, between 0 and 1.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class ConfidenceDisplay:
     figure_ : matplotlib Figure
         Figure with the axes.
     shares_ : ndarray of shape (n_components, n_bands)
-        Share of a component's rows in each band; zeros for a component without rows.
+        Share of the samples of each component in each band; zeros for an empty component.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class ConfidenceDisplay:
     def from_estimator(
         cls, estimator: Any, X: MatrixLike, *, bounds: Sequence[float] = BOUNDS, ax: "Axes | None" = None
     ) -> Self:
-        """Plot the responsibilities of the rows of X.
+        """Plot the responsibilities of the samples in X.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class ConfidenceDisplay:
             Fitted; a Pipeline too.
         X : array-like of shape (n_samples, n_features)
         bounds : sequence of float, default=(0.5, 0.9, 0.99)
-            Where one band ends and the next begins.
+            Bounds between the bands.
         ax : matplotlib Axes, default=None
             None: a new figure.
 
@@ -97,12 +97,12 @@ class ConfidenceDisplay:
         Raises
         ------
         ValueError
-            If ``bounds`` do not increase from 0 to 1, or the responsibilities are no matrix.
+            If ``bounds`` do not increase from 0 to 1, or the responsibilities are not a matrix.
         """
         self.shares_ = self._measure_shares()
         K, n_bands = self.shares_.shape
         ax = make_axes(ax, _figure_size(K))
-        # light where the assignment is unsure, dark where it is sure; also in gray, and to color-blind readers
+        # light for low confidence, dark for high; also in gray, and for color-blind readers
         colors = import_pyplot().get_cmap("cividis_r")(np.linspace(0.05, 0.95, n_bands))
         bottom = np.zeros(K)
         for band, label in enumerate(self._band_names()):
@@ -137,17 +137,17 @@ class ConfidenceDisplay:
 
 
 class ComponentSizesDisplay:
-    """Rows of each component, as bars, and the mixing weights π beside them.
+    """Number of samples of each component, as bars, with the mixing weights π as marks.
 
-    A weight that stands clear of its bar belongs to a component that gains or loses rows when it is assigned;
-    uniform weights (``learn_weights=False``) are a level line.
+    A mark far from its bar belongs to a component whose share of the labels differs from its weight. Uniform weights
+    (``learn_weights=False``) form a horizontal line.
 
     Parameters
     ----------
     counts : array-like of shape (n_components,)
-        Rows per component.
+        Number of samples per component.
     weights : array-like of shape (n_components,), default=None
-        π; None: bars alone.
+        π; None: bars only.
 
     Attributes
     ----------
@@ -173,14 +173,14 @@ class ComponentSizesDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: MatrixLike | None = None, *, ax: "Axes | None" = None) -> Self:
-        """Plot the sizes of a fitted estimator's components.
+        """Plot the sizes of the components of a fitted estimator.
 
         Parameters
         ----------
         estimator : GMVAEClustering, VaDEClustering or VAEEMClustering
             Fitted.
         X : array-like of shape (n_samples, n_features), default=None
-            Rows to count; None: those of the training, by ``labels_``.
+            Samples to count; None: the training samples, by ``labels_``.
         ax : matplotlib Axes, default=None
             None: a new figure.
 
@@ -210,7 +210,7 @@ class ComponentSizesDisplay:
         Raises
         ------
         ValueError
-            If there is not a weight per component.
+            If there is not one weight per component.
         """
         counts = np.asarray(self.counts)
         K, n_rows = len(counts), max(int(counts.sum()), 1)

@@ -1,4 +1,4 @@
-"""Grids of images: samples of each component, and what the style variable changes."""
+"""Grids of images: samples of each component, and style traversals."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ GAP_SHARE = 0.1  # of an image's height, at least one pixel
 class ComponentSamplesDisplay:
     """Grid of images: one row of samples per component.
 
-    Use :meth:`from_estimator` to draw from a fitted estimator, or pass samples from elsewhere.
+    Use :meth:`from_estimator` to draw from a fitted estimator, or pass any samples.
 
     Parameters
     ----------
@@ -79,13 +79,13 @@ class ComponentSamplesDisplay:
         n_samples : int, default=10
             Images per component.
         expected : bool, default=False
-            Show E[x | z] of every draw of z, without the likelihood's noise.
+            Show E[x | z], without the noise of the likelihood.
         image_shape : (H, W) or (C, H, W), default=None
             None: the estimator's ``image_shape``, or else square gray images.
         inverse_transform : callable, default=None
             From the estimator's units to pixels, for instance ``scaler.inverse_transform``.
         random_state : int or None, default=None
-            With an int, a column holds the same noise under every component.
+            With an integer, all components have the same noise within a column.
         ax : matplotlib Axes, default=None
             None: a new figure.
         **imshow_kwargs : dict
@@ -125,7 +125,7 @@ class ComponentSamplesDisplay:
         ImportError
             If ``ax`` is None and matplotlib is not installed.
         ValueError
-            If the samples do not have the size of ``image_shape``, or the labels not their number.
+            If the samples do not have the size of ``image_shape``, or there is not one label per sample.
         """
         mosaic, components = self._mosaic()
         ax = make_axes(ax, _figure_size(len(components), mosaic.shape))
@@ -168,7 +168,7 @@ class ComponentSamplesDisplay:
 class StyleTraversalDisplay:
     """Grid of images: one row per component, along a line through the style variable w of a GMVAE.
 
-    Use :meth:`from_estimator` (the paper's figure 5b).
+    Use :meth:`from_estimator` (Fig. 5b of the paper).
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class StyleTraversalDisplay:
         direction : int or array-like of shape (style_dim,), default=0
             An axis of w, or any direction.
         values : array-like of shape (n_points,), default=None
-            Positions along it, in standard deviations of w; None: nine from −3 to 3.
+            Positions along it, in standard deviations of w; None: nine values from −3 to 3.
         image_shape : (H, W) or (C, H, W), default=None
             None: the estimator's ``image_shape``, or else square gray images.
         inverse_transform : callable, default=None
@@ -234,7 +234,7 @@ class StyleTraversalDisplay:
         TypeError
             If the estimator has no style variable.
         ValueError
-            If ``direction`` is not one of w's axes.
+            If ``direction`` is not an axis of w.
         """
         if not hasattr(estimator, "traverse"):
             raise TypeError(f"{type(estimator).__name__} has no style variable w; pass a fitted GMVAEClustering")
@@ -274,7 +274,7 @@ class StyleTraversalDisplay:
 
 
 def _image_shape(estimator: Any, images: Array) -> Sequence[int]:
-    """The estimator's, or a square."""
+    """The estimator's ``image_shape``, or a square."""
     return getattr(estimator, "image_shape", None) or _square_shape(images.shape[1])
 
 
@@ -300,7 +300,7 @@ def _figure_size(n_rows: int, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def _cell_centers(n_cells: int, length: int) -> Array:
-    """Where the images of a mosaic's rows or columns have their middle, in its pixels."""
+    """Centers of the images along the rows or columns of a mosaic, in pixels."""
     cell = length / n_cells
     return cell * np.arange(n_cells) + (cell / (1.0 + GAP_SHARE) - 1.0) / 2
 

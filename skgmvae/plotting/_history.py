@@ -17,21 +17,21 @@ LINE_STYLES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))  # lines c
 
 
 class HistoryDisplay:
-    """Terms of the bound per epoch (of an EM iteration for VAE-EM), and the minimum information λ where it is set.
+    """Terms of the bound per epoch (VAE-EM: per EM iteration), and the minimum information λ if it is set.
 
     Use :meth:`from_estimator`.
 
     Parameters
     ----------
     history : dict of str to list of float
-        As ``history_`` of a fitted estimator.
+        The attribute ``history_`` of a fitted estimator.
     min_information : float, default=0.0
-        λ, drawn as a dotted line beside ``kl_component`` if it is positive.
+        λ, drawn as a dotted line if it is positive.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes, shape (2,)
-        Above the bound and the log-likelihood, below the divergences.
+        The upper axes show the bound and the log-likelihood, the lower ones the divergences.
     figure_ : matplotlib Figure
         Figure with the axes.
     """
@@ -86,7 +86,7 @@ class HistoryDisplay:
             below.axhline(self.min_information, color="black", linestyle=":", label="min_information")
         for part in (above, below):
             part.set_ylabel("nats / row")
-            # beside the curves, which may run anywhere
+            # next to the curves, which may be anywhere
             part.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
             part.locator_params(axis="x", integer=True)
         below.set_xlabel("epoch")
@@ -108,7 +108,7 @@ def _make_pair(ax: Any) -> tuple["Axes", "Axes"]:
 def _divide(ax: "Axes") -> tuple["Axes", "Axes"]:
     ax.set_axis_off()
     spec = ax.get_subplotspec()
-    if spec is None:  # axes that were placed by hand
+    if spec is None:  # axes that were positioned manually
         above = ax.inset_axes((0.0, 0.55, 1.0, 0.45))
         return above, ax.inset_axes((0.0, 0.0, 1.0, 0.45), sharex=above)
     pair: Any = spec.subgridspec(2, 1).subplots(sharex=True)

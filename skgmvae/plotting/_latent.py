@@ -1,4 +1,4 @@
-"""The embedding of rows, colored by component."""
+"""Display of the latent space, colored by component."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -19,30 +19,29 @@ if TYPE_CHECKING:
 POINT_AREA, MIN_POINT_AREA = 40_000.0, 2.0  # square points of all markers together, and of one
 MAX_POINT_AREA = 20.0
 N_DEVIATIONS = 2.0  # of the ellipses
-SHOWN_SHARE, MARGIN = 0.99, 0.1  # of the rows in each direction, and of their range around them
-MANY_COMPONENTS = 12  # more are numbered in small print
+SHOWN_SHARE, MARGIN = 0.99, 0.1  # share of the samples shown in each direction, and margin relative to their range
+MANY_COMPONENTS = 12  # above it, numbers are smaller
 
 
 class Gaussians(NamedTuple):
-    """Means (K, 2) and covariances (K, 2, 2) of components in the plane that is drawn."""
+    """Means (K, 2) and covariances (K, 2, 2) of the components in the plane of the plot."""
 
     means: Floats
     covariances: Floats
 
 
 class LatentSpaceDisplay:
-    """Embedded rows in two dimensions, colored and numbered by component.
+    """Embedded samples in two dimensions, colored and numbered by component.
 
-    Use :meth:`from_estimator`, or pass points from elsewhere. The axes show the middle 99 % of the rows in each
-    direction, since a few far away would leave no room for the others, and say how many are outside;
-    ``display.ax_.autoscale()`` shows all.
+    Use :meth:`from_estimator`, or pass any points. The axes show the middle 99 % of the samples in each direction, so
+    that outliers do not compress the others, and state how many are outside; ``display.ax_.autoscale()`` shows all.
 
     Parameters
     ----------
     embedding : array-like of shape (n_samples, 2)
-        Points to draw.
+        Points to plot.
     labels : array-like of shape (n_samples,)
-        Component of each.
+        Component of each point.
     means : array-like of shape (n_components, 2), default=None
         Centers of the components.
     covariances : array-like of shape (n_components, 2, 2), default=None
@@ -57,8 +56,7 @@ class LatentSpaceDisplay:
     figure_ : matplotlib Figure
         Figure with the axes.
     projector_ : object
-        What brought the embedding down to two dimensions; None where nothing had to. Only after
-        :meth:`from_estimator`.
+        The projector to two dimensions; None if none was needed. Only set by :meth:`from_estimator`.
 
     Examples
     --------
@@ -89,20 +87,20 @@ class LatentSpaceDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: MatrixLike, *, projector: Any = None, ax: "Axes | None" = None) -> Self:
-        """Embed the rows of X, project them if need be, and plot them.
+        """Embed the samples in X, project them if necessary, and plot them.
 
-        The components of a VaDE are drawn as ellipses of two standard deviations where the picture is a linear
-        one of its latent space: with two latent dimensions, or projected by PCA.
+        The components of a VaDE are drawn as ellipses of two standard deviations if the plot is linear in the latent
+        space: with two latent dimensions, or projected by PCA.
 
         Parameters
         ----------
         estimator : estimator with ``transform`` and ``predict``
-            Fitted; a Pipeline too. The components of ``VAEEMClustering`` share no latent space; its rows are placed
-            by √(max_b j_b − j_c), j_c the log joint of component c, which behaves as a distance from each.
+            Fitted; may be a Pipeline. The components of ``VAEEMClustering`` share no latent space; its samples are
+            represented by √(max_b j_b − j_c), with j_c the log joint of component c, which acts as a distance from it.
         X : array-like of shape (n_samples, n_features)
         projector : object with ``fit_transform``, default=None
-            To two dimensions, where the embedding has more: for instance ``PCA``, ``TSNE`` or UMAP. A fitted one is
-            used as it is if it has ``transform``, another is fitted. None: PCA.
+            Projector to two dimensions, such as ``PCA``, ``TSNE`` or UMAP, used if the embedding has more. A fitted
+            projector with ``transform`` is not refitted. None: PCA.
         ax : matplotlib Axes, default=None
             None: a new figure.
 
@@ -113,7 +111,7 @@ class LatentSpaceDisplay:
         Raises
         ------
         ValueError
-            If the projector's points are not in two dimensions.
+            If the projector does not return two dimensions.
         """
         check_is_fitted(estimator)
         embedding = _embed(estimator, X)
@@ -145,7 +143,7 @@ class LatentSpaceDisplay:
         Raises
         ------
         ValueError
-            If the points are not in two dimensions, or there is not a label for each.
+            If the points are not in two dimensions, or there is not one label per point.
         """
         points, labels = np.asarray(self.embedding, dtype=float), np.asarray(self.labels)
         if points.ndim != 2 or points.shape[1] != 2 or labels.shape != (len(points),):
@@ -169,7 +167,7 @@ class LatentSpaceDisplay:
         return self
 
     def _number_components(self, ax: "Axes", points: Floats, labels: Array) -> None:
-        """Each component's number at its mean, or in the middle of its rows."""
+        """Label each component with its number at its mean, or at the median of its points."""
         import_pyplot()
         from matplotlib.patheffects import withStroke
 
@@ -197,7 +195,7 @@ def _embed(estimator: Any, X: MatrixLike) -> Floats:
 
 
 def _spread(embedding: Floats) -> Floats:
-    """Two columns; rows of a single one are spread out in their order."""
+    """Two columns; a single one is plotted against the index."""
     if embedding.shape[1] == 2:
         return embedding
     return np.column_stack([embedding[:, 0], np.arange(len(embedding))])
@@ -215,7 +213,7 @@ def _project(projector: Any, embedding: Floats) -> Floats:
 
 def _is_fitted(projector: Any) -> bool:
     if not hasattr(projector, "transform"):
-        return False  # as TSNE, which knows nothing but the rows it was fitted on
+        return False  # such as TSNE, which cannot transform new samples
     try:
         check_is_fitted(projector)
     except (NotFittedError, TypeError):
@@ -224,7 +222,7 @@ def _is_fitted(projector: Any) -> bool:
 
 
 def _find_gaussians(estimator: Any, projector: Any) -> Gaussians | None:
-    """The components in the plane of the picture, if it is a linear image of a space in which they are Gaussian."""
+    """The components in the plane of the plot, if it is linear in a space in which they are Gaussian."""
     model = _last_step(estimator)
     is_linear = projector is None or (isinstance(projector, PCA) and not projector.whiten)
     if not hasattr(model, "latent_covariances_") or not is_linear or model.latent_means_.shape[1] < 2:
@@ -238,7 +236,7 @@ def _find_gaussians(estimator: Any, projector: Any) -> Gaussians | None:
 
 
 def _full(covariances: Floats, covariance_type: str, K: int, L: int) -> Floats:
-    """(K, L, L) from the shapes that GaussianMixture has too."""
+    """(K, L, L) from the shapes of each ``covariance_type``."""
     if covariance_type == "spherical":
         return covariances[:, None, None] * np.eye(L)
     if covariance_type == "diag":
@@ -265,7 +263,7 @@ def _draw_ellipses(ax: "Axes", means: Floats, covariances: Floats) -> None:
 
 
 def _frame(ax: "Axes", points: Floats) -> None:
-    """Limits around most of the rows, and the number of those outside."""
+    """Set limits around most of the points, and state the number of those outside."""
     low, high = np.quantile(points, [0.5 - SHOWN_SHARE / 2, 0.5 + SHOWN_SHARE / 2], axis=0)
     margin = MARGIN * np.maximum(high - low, np.finfo(float).tiny)
     low, high = np.maximum(low, points.min(0)) - margin, np.minimum(high, points.max(0)) + margin

@@ -1,1 +1,1 @@
-"""How a model is fitted: skorch's loop, batches, pretraining and starts."""
+"""Training: configuration, pretraining, the skorch net and its callbacks, expectation-maximization."""

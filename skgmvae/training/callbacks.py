@@ -1,4 +1,4 @@
-"""Callbacks of a training: step size, convergence, divergence, denormal moments."""
+"""Training callbacks: step size, convergence, divergence, denormal moments."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ STEPS_PER_FLUSH = 256  # from FAINT a first moment decays to 2e-36, not yet deno
 
 
 class StepSizeSchedule(Callback):
-    """The step size of every step: a linear warm-up and a cosine decay to zero, or constant.
+    """Step size schedule: a linear warm-up and a cosine decay to zero, or constant.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class StepSizeSchedule(Callback):
     n_warmup : int
         Steps of the warm-up; at most a tenth of ``n_steps`` is used.
     anneal : bool
-        Without it, the full step size throughout.
+        If False, the step size is constant.
     """
 
     def __init__(self, n_steps: int, n_warmup: int, *, anneal: bool) -> None:
@@ -44,31 +44,31 @@ class StepSizeSchedule(Callback):
         return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin at step 0."""
+        """Reset the step to 0."""
         self.step_ = 0
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Set the step size of the coming step."""
+        """Set the step size of the next step."""
         for group in net.optimizer_.param_groups:
             group["lr"] = net.lr * self.factor(self.step_)
         self.step_ += 1
 
 
 class FlushDenormals(Callback):
-    """Set moments of Adam to zero, now and then, that are too small to move a parameter.
+    """Periodically set moments of Adam to zero that are too small to change a parameter.
 
-    Of a gradient that stays zero (a unit that no row activates, a pixel that is never lit) the moments decay for
-    ever. Below 1e-38 they are denormal numbers, with which a processor counts many times slower: on MNIST training
-    takes twice as long with them. A moment below ``FAINT`` moves a parameter by less than 1e-16 step sizes, as Adam
-    divides by no less than 1e-8. (``torch.set_flush_denormal`` would reach one thread only, or for good the pool's.)
+    If a gradient stays zero (a unit that no sample activates, a pixel that is always 0), its moments decay without end.
+    Below 1e-38 they are denormal numbers, with which a CPU computes many times slower: on MNIST they double the
+    training time. A moment below ``FAINT`` changes a parameter by less than 1e-16 step sizes, since Adam divides by at
+    least 1e-8. (``torch.set_flush_denormal`` would affect a single thread, or permanently those of the pool.)
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin at step 0."""
+        """Reset the step to 0."""
         self.step_ = 0
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Flush all moments, once in many steps."""
+        """Flush all moments every ``STEPS_PER_FLUSH`` steps."""
         self.step_ += 1
         if self.step_ % STEPS_PER_FLUSH == 0:
             self._flush(net.optimizer_.state.values())
@@ -83,9 +83,8 @@ class FlushDenormals(Callback):
 class ConvergenceStopping(Callback):
     """Stop when the best bound of the last ``patience`` epochs is within ``tol`` of the best before them.
 
-    A bound that falls has not converged: it often does while the step size is warmed up.
-
-    The first ``n_ignored`` epochs do not count. ``converged_`` tells whether it did.
+    A bound that falls has not converged; it often falls during the warm-up of the step size. The first ``n_ignored``
+    epochs are ignored. ``converged_`` is True if training has converged.
     """
 
     def __init__(self, tol: float, patience: int, n_ignored: int = 0) -> None:
@@ -94,31 +93,31 @@ class ConvergenceStopping(Callback):
         self.patience = max(1, patience)
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Forget earlier runs."""
+        """Reset the state."""
         self.converged_ = False
         self.bounds_: list[float] = []
         self.n_epochs_ = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Compare the two stretches of epochs."""
+        """Compare the last epochs with those before them."""
         bound = net.history[-1]["lower_bound"]
         self.n_epochs_ += 1
         if self.n_epochs_ <= self.n_ignored or not math.isfinite(bound):
-            return  # not yet, or an epoch that was undone
+            return  # ignored, or an epoch that was undone
         self.bounds_.append(bound)
         recent, earlier = self.bounds_[-self.patience :], self.bounds_[: -self.patience]
         if earlier and abs(max(recent) - max(earlier)) < self.tol:
             self.converged_ = True
-            raise KeyboardInterrupt  # skorch's way to end a fit in good order
+            raise KeyboardInterrupt  # skorch's way to stop a fit
 
 
 class DivergenceGuard(Callback):
-    """Go back to the last finite epoch, with a smaller step, when the bound stops being finite.
+    """Return to the last finite epoch, with a smaller step size, when the bound is no longer finite.
 
     Parameters
     ----------
     max_failures : int, default=4
-        After so many in one run a ValueError names the term that diverged.
+        After more failures in one training, a ValueError names the term that diverged.
     """
 
     def __init__(self, max_failures: int = 4) -> None:
@@ -127,19 +126,19 @@ class DivergenceGuard(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Take the first snapshot."""
         self.failures_ = 0
-        # what training changes: parameters and, of batch norm, running statistics
+        # the state that training changes: parameters, and the running statistics of batch norm
         parameters = [parameter.detach() for parameter in net.module_.parameters()]
         dtype = parameters[0].dtype
         self.tensors_ = parameters + [buffer for buffer in net.module_.buffers() if buffer.dtype == dtype]
         self.snapshot_ = self._flatten()
 
     def _flatten(self) -> Tensor:
-        # one tensor, so that copying and looking at it are one operation each
+        # a single tensor, so that copying and checking it are one operation each
         return torch.cat([tensor.reshape(-1) for tensor in self.tensors_])
 
     @torch.no_grad()
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep a finite state; undo an epoch that ended in another."""
+        """Keep a finite state; undo an epoch with any other."""
         state = self._flatten()
         if math.isfinite(net.history[-1]["lower_bound"]) and _is_finite(state):
             self.snapshot_ = state
@@ -156,7 +155,7 @@ class DivergenceGuard(Callback):
 
     @torch.no_grad()
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Undo an interrupted epoch that diverged; drop the snapshot."""
+        """Undo an interrupted epoch that has diverged; delete the snapshot."""
         if not _is_finite(self._flatten()):
             self._restore(net)
         self.snapshot_, self.tensors_ = torch.empty(0, device="cpu"), []
@@ -176,7 +175,7 @@ class DivergenceGuard(Callback):
 
 
 def _is_finite(state: Tensor) -> bool:
-    """Whether all parameters are: a sum, one pass, is finite only then."""
+    """Whether all values are finite; only then is their sum."""
     return math.isfinite(state.sum().item())
 
 

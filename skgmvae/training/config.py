@@ -1,4 +1,4 @@
-"""How a model is fitted: frozen values, made once by the estimator."""
+"""Configuration of a fit: frozen values, created once by the estimator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ __all__ = ["Architecture", "FitConfig", "TrainConfig"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What an autoencoder is made of; plain values, so that it can be part of a cache key.
+    """Architecture of an autoencoder; plain values, so that it can be part of a cache key.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one phase is trained; plain values, so that it can be part of a cache key.
+    """Configuration of one phase of training; plain values, so that it can be part of a cache key.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class TrainConfig:
     n_mc_samples : int
         M.
     init_clamp : float
-        Share of the epochs, the first, that clamp the initial responsibilities.
+        Share of the epochs, the first ones, that clamp the initial responsibilities.
     anneal : bool
-        Decay the step size to zero over the phase; otherwise keep it.
+        Decay the step size to zero over the phase; otherwise it is constant.
     device, precision : str
         As the estimator's parameters.
     """
@@ -71,9 +71,10 @@ class TrainConfig:
 
     @property
     def n_clamped(self) -> int:
-        """Epochs that clamp the initial responsibilities.
+        """Number of epochs that clamp the initial responsibilities.
 
-        After them, of three epochs or more, come two at least, whose bounds can be compared; none if all are clamped.
+        Of three or more epochs at least two are left free, so that their bounds can be compared, unless all are
+        clamped.
         """
         n = self.n_epochs
         return n if self.init_clamp == 1.0 else min(int(self.init_clamp * n), max(n // 2, n - 2))
@@ -81,7 +82,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How a model is fitted from nothing.
+    """Configuration of all phases of a fit.
 
     Attributes
     ----------
@@ -93,11 +94,11 @@ class FitConfig:
         Caches the pretraining, and contrastive features.
     verbose : int
     callbacks : sequence of skorch callbacks
-        Of the training.
+        Called during the training.
     net_type : type of ELBONet
-        Of the training.
+        Net of the training.
     net_options : dict
-        What ``net_type`` takes beyond the options of an ELBONet.
+        Options of ``net_type`` beyond those of an ELBONet.
     """
 
     architecture: Architecture

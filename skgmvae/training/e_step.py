@@ -1,4 +1,4 @@
-"""The E-step: responsibilities of all samples, kept up to date by evaluating some of them."""
+"""Incremental E-step: responsibilities of all samples, updated by evaluating some of them."""
 
 import math
 from collections.abc import Iterator
@@ -15,31 +15,31 @@ from skgmvae.runtime import RandomStream
 
 __all__ = ["EStep"]
 
-SETTLED = 0.99  # a row is settled when its largest responsibility is above this
-PART_VALUES = 2**22  # numbers of a table that are worked on at a time where the rows are lazy
-MOVED_SHARE = 0.01  # settled rows may be trusted while fewer of those looked at again have moved
+SETTLED = 0.99  # a sample is settled if its largest responsibility is above this
+PART_VALUES = 2**22  # entries of a table that are processed at a time if the rows are lazy
+MOVED_SHARE = 0.01  # E-steps may be partial while at most this share of the settled samples evaluated has moved
 
 
 class EStep:
-    """What the E-steps of one training know of every row.
+    """State of the E-steps of one training.
 
-    Its tables (N, K) lie in temporary files where they are large (see :func:`~skgmvae.data.lazy.empty_or_memmap`).
+    Large tables (N, K) are stored in temporary files (see :func:`~skgmvae.data.lazy.empty_or_memmap`).
 
     Parameters
     ----------
     rows : Tensor or LazyRows of shape (N, D)
     device : torch.device
-        Where the model is; the rows may be elsewhere.
+        Device of the model; the rows may be on another.
     random : RandomStream
     responsibilities : Tensor of shape (N, K), optional
-        To begin with.
+        Initial responsibilities.
 
     Attributes
     ----------
     responsibilities : Tensor of shape (N, K)
         u, on ``device``.
     evaluated_share : float
-        Share of the rows that the last E-step looked at.
+        Share of the samples that the last E-step evaluated.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class EStep:
         self.log_likelihood = self.kl_latent = self.responsibilities = empty  # (N, K) after the first E-step
         if responsibilities is not None:
             self.responsibilities = responsibilities.to(device, torch.float32)
-        self.seen = torch.zeros(len(rows), dtype=torch.float32, device=device)  # when each row was last looked at
+        self.seen = torch.zeros(len(rows), dtype=torch.float32, device=device)  # when each row was last evaluated
         self.n_steps = 0
         self.evaluated_share = 0.0
         self.may_be_partial = False
 
     def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
-        """The E-step: terms of the bound, each (N,); u is kept as it was should they not be finite.
+        """Run an E-step and return the terms of the bound, each (N,); u does not change if they are not finite.
 
-        With ``clamp`` u stays as it is, and the terms are those of it.
+        With ``clamp``, u does not change either, and the terms are those of the clamped u.
         """
         chosen = self._choose_rows(model.n_components, pairs_per_row)
         self.evaluated_share = 1.0 if chosen is None else len(chosen) / len(self.rows)
@@ -71,7 +71,7 @@ class EStep:
         return terms
 
     def _assign(self, model: VAEEM, *, clamp: bool) -> tuple[ELBOTerms, Tensor, bool]:
-        """Terms, u and whether all is finite, from the tables; those of lazy rows part by part."""
+        """Terms, u, and whether all are finite, from the tables; part by part if the rows are lazy."""
         N, K = self.log_likelihood.shape
         size = max(1, PART_VALUES // K) if isinstance(self.rows, LazyRows) else N
         if size >= N:
@@ -94,16 +94,16 @@ class EStep:
         return terms, u, bool(elbo.isfinite().all())
 
     def _make_table(self, K: int) -> Tensor:
-        """Room for a number for each row and component, on the model's device."""
+        """An empty table (N, K) on the device of the model."""
         if self.device.type != "cpu":
             return torch.empty(len(self.rows), K, dtype=torch.float32, device=self.device)
         return torch.from_numpy(empty_or_memmap((len(self.rows), K)))
 
     def _choose_rows(self, K: int, pairs_per_row: float) -> Tensor | None:
-        """Indices of the rows to look at; None: all of them.
+        """Indices of the rows to evaluate; None: all of them.
 
-        At most half are such as are not settled; the others come in rotation. Both begin with those that have
-        waited longest.
+        At most half are unsettled rows; the others are settled rows in rotation. In both groups, those evaluated the
+        longest ago come first.
         """
         N = len(self.rows)
         n_chosen = min(float(N), N * pairs_per_row / K)
@@ -118,7 +118,7 @@ class EStep:
         return self.responsibilities.amax(-1) > SETTLED
 
     def give_worst_half(self, donor: int, component: int) -> bool:
-        """Assign to ``component`` the half of the donor's rows that it explains worst; False if it has too few."""
+        """Assign the half of the donor's rows that it explains worst to ``component``; False if there are too few."""
         of_donor = (self.responsibilities.argmax(-1) == donor).nonzero().flatten()
         if len(of_donor) < 2:
             return False
@@ -140,7 +140,7 @@ class EStep:
                 self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
 
     def _chunks(self, chosen: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices of ``size`` of the chosen rows at a time, and these rows; lazy ones in the order of the file."""
+        """Indices of ``size`` of the chosen rows at a time, and these rows; lazy rows in file order."""
         indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
         if isinstance(self.rows, Tensor):
             for part in indices.split(size):
@@ -151,16 +151,16 @@ class EStep:
             yield indices[first : first + len(x)], send(torch.from_numpy(x), self.device)
 
     def _keep(self, u: Tensor, chosen: Tensor | None) -> None:
-        """Take the new responsibilities, and see how many of the settled rows moved."""
+        """Store the new responsibilities, and count the settled rows that have moved."""
         self.n_steps += 1
         if len(self.responsibilities):
-            # of the rows not looked at none can have moved
+            # rows that were not evaluated cannot have moved
             looked_at = self._is_settled() if chosen is None else self._is_settled()[chosen]
             moved = self.responsibilities.argmax(-1) != u.argmax(-1)
             moved = moved if chosen is None else moved[chosen]
             self.may_be_partial = bool((moved & looked_at).sum() <= MOVED_SHARE * looked_at.sum())
         self.responsibilities = u
-        # a random fraction, so that rows of one age do not come in the order of the data
+        # a random fraction, so that rows of the same age are not in the order of the data
         n, generator = len(self.rows) if chosen is None else len(chosen), self.random.on(self.device)
         age = self.n_steps + torch.rand(n, generator=generator, dtype=torch.float32, device=self.device)
         if chosen is None:

@@ -1,4 +1,4 @@
-"""Expectation-maximization through skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
+"""Expectation-maximization with skorch: one epoch is an M-step of many optimizer steps, then an E-step."""
 
 import math
 from collections.abc import Iterator
@@ -21,27 +21,27 @@ from skgmvae.training.net import ELBONet
 
 __all__ = ["EMConfig", "EMNet", "MStepBatches", "copy_component", "reseed_empty_components"]
 
-MIN_CLAMPED_STEPS = 200  # optimizer steps that networks of random weights take before the first new responsibilities
-PERTURBATION = 0.01  # relative, of the weights that a component seeded anew takes from another
-PASSES = 2.0  # times that an M-step draws each row on average, unless told the number of steps
-MIN_STEPS = 5  # and at least so many
+MIN_CLAMPED_STEPS = 200  # optimizer steps before the first update of the responsibilities if weights are random
+PERTURBATION = 0.01  # relative, of the weights that a reseeded component copies from another
+PASSES = 2.0  # average number of times that an M-step draws each sample, by default
+MIN_STEPS = 5  # minimum number of steps, by default
 
 
 @dataclass(frozen=True)
 class EMConfig:
-    """How EM is run; see :class:`~skgmvae.VAEEMClustering` for the first two.
+    """Configuration of EM; see :class:`~skgmvae.VAEEMClustering` for the first two.
 
     Attributes
     ----------
     steps_per_iter : int or None
     m_step : {'sampled', 'weighted'}
     pairs_per_row : float
-        Pairs of row and component that an E-step evaluates, per row, once responsibilities are settled;
-        the whole E-step has K. It does not grow with K, and so the time of an iteration hardly does.
+        Pairs of sample and component that an E-step evaluates, per sample, once responsibilities are settled; a
+        complete E-step has K. Since it does not grow with K, the time of an iteration hardly does.
     min_rows : float
-        A component whose responsibilities sum to less is seeded anew.
+        A component whose responsibilities sum to less is reseeded.
     max_reseeds : int
-        So often per component and training.
+        Maximum number per component and training.
     """
 
     steps_per_iter: int | None = None
@@ -52,19 +52,20 @@ class EMConfig:
 
 
 class MStepBatches:
-    """The steps of an M-step: pairs of rows and what weighs their terms.
+    """The batches of an M-step: pairs of rows and weights of their terms.
 
-    Rows (B, K, D), drawn for each component in proportion to its responsibilities, and the components' shares (K,); or,
-    for the weighted form, rows (B, D), all of them in random order again and again, and their responsibilities (B, K).
+    Rows (B, K, D), drawn for each component in proportion to its responsibilities, and the shares (K,) of the
+    components; or, for the weighted form, rows (B, D) in repeated random passes over all rows, and their
+    responsibilities (B, K).
 
-    Rows that are read from a file give a part of the steps on each buffer of blocks. With the buffer's own shares the
-    steps follow, all in all, the gradient of the sum over all rows, however the file is sorted.
+    Each buffer of blocks of a file gives a part of the steps. With the shares of the buffer, the steps follow on
+    average the gradient of the sum over all rows, however the file is sorted.
     """
 
     def __init__(self, net: "EMNet", n_rows: int, random: RandomStream) -> None:
         self.net, self.n_rows, self.random = net, n_rows, random
         self.is_sampled = net.em.m_step == "sampled"
-        # a component has about N / K rows: as many rows are drawn in all, whatever K
+        # a component has about N / K samples: the total number of draws does not depend on K
         n_networks = net.module_.n_components if self.is_sampled else 1
         self.batch_size = net.batch_size if self.is_sampled else min(net.batch_size, n_rows)
         n_steps = round(PASSES * n_rows / (self.batch_size * n_networks))
@@ -77,7 +78,7 @@ class MStepBatches:
         device = self.net.e_step_.device
         for rows, u, n_steps in self._buffers():
             shares = u.mean(0)
-            # where the rows are, all at once: a transfer per step would make the device wait
+            # on the device of the rows, all at once: a transfer per step would stall the device
             for indices in self._draw(u, n_steps).to(rows.device).split(self.batch_size):
                 yield take_rows(rows, indices, device), shares if self.is_sampled else u[indices.to(u.device)]
 
@@ -106,10 +107,10 @@ class MStepBatches:
 class EMNet(ELBONet):
     """A :class:`ELBONet` for :class:`~skgmvae.models.VAEEM`: an epoch is an M-step, then an E-step.
 
-    ``history`` holds for every EM iteration the terms at its E-step, with z at the means of q_c(z|x) – the
-    bound is then an estimate that rises by about half a nat per latent direction in use – and
-    ``evaluated_share``, the share of all pairs of row and component that the E-step looked at. The last E-step
-    of a training looks at all. While the initial responsibilities are clamped, M-steps use them and E-steps keep them.
+    ``history`` has, for every EM iteration, the terms at its E-step, with z at the means of q_c(z|x) (the bound is then
+    too high by about half a nat per active latent dimension), and ``evaluated_share``, the share of all pairs of sample
+    and component that the E-step evaluated. The last E-step of a training is complete. While the initial
+    responsibilities are clamped, M-steps use them and E-steps do not change them.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ class EMNet(ELBONet):
         return MStepBatches(self, len(dataset), self._stream())
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """The initial responsibilities, or an E-step where there was an earlier training."""
+        """Use the initial responsibilities, or run an E-step if there was an earlier training."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         initial, self.module_.initial_responsibilities = self.module_.initial_responsibilities, None
         self.e_step_ = EStep(X.rows, torch.device(self.device), self._stream(), initial)
@@ -141,9 +142,9 @@ class EMNet(ELBONet):
             self._e_step()
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """What the M-step does in closed form, and components that have lost their rows."""
+        """Reseed empty components, and update π in closed form."""
         super().on_epoch_begin(net, **kwargs)
-        # not in the first iteration: a block of a stream may happen to lack a component's rows
+        # not in the first iteration: a block of a stream may lack the samples of a component
         if not self.is_first_iteration_ and self.n_clamped_ <= 0:
             reseed_empty_components(self)
         self.is_first_iteration_ = False
@@ -152,7 +153,7 @@ class EMNet(ELBONet):
             self.module_.weight_logits.data.copy_(initial_weight_logits(counts))
 
     def compute_terms(self, batch: Any) -> ELBOTerms:
-        """Terms of the M-step's objective, one per draw or row."""
+        """Terms of the objective of the M-step, one per draw or sample."""
         x, weights = batch
         terms_of = self.module_.drawn_terms if x.dim() == 3 else self.module_.weighted_terms
         terms: ELBOTerms = terms_of(x, weights, generator=self._stream().on(x.device))
@@ -163,25 +164,25 @@ class EMNet(ELBONet):
         super().on_epoch_end(net, **kwargs)
         self.n_clamped_ -= 1
         if self.n_clamped_ == 0:
-            self.e_step_.may_be_partial = False  # the rows are looked at as they were under other networks
+            self.e_step_.may_be_partial = False  # the tables are those of earlier networks
         self._record(self._e_step(self.em.pairs_per_row, clamp=self.n_clamped_ > 0))
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """A whole E-step where the last was not; what is known of the rows is not kept."""
+        """Complete the last E-step, and delete its tables."""
         super().on_train_end(net, X=X, y=y, **kwargs)
         e_step = self.e_step_
         if e_step.evaluated_share < 1.0 and len(self.history):
             e_step.may_be_partial = False
             self._record(self._e_step())
-        # a tensor outside the module would be pickled with its device
+        # a tensor outside the module would be pickled together with its device
         del self.e_step_
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
-        """Iterations, of ``n_steps`` each, whose M-steps use the initial responsibilities; the first always does."""
+        """Iterations of ``n_steps`` whose M-steps use the initial responsibilities; the first always does."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
         if self.module_.copies_autoencoder:
             return n_clamped
-        # random networks explain every sample alike, and would undo even a random initialization
+        # random networks explain every sample equally well, and would undo even a random initialization
         n_needed: int = math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps)
         return max(n_clamped, n_needed)
 
@@ -207,7 +208,7 @@ class EMNet(ELBONet):
 
 @torch.no_grad()
 def reseed_empty_components(net: EMNet) -> None:
-    """Let each component that has lost its rows begin again as half of the largest one."""
+    """Reseed each component that has lost its samples with half of the largest component."""
     model, e_step = net.module_, net.e_step_
     counts = e_step.responsibilities.sum(0)
     for component in (counts < net.em.min_rows).nonzero().flatten().tolist():
@@ -217,12 +218,15 @@ def reseed_empty_components(net: EMNet) -> None:
             net.n_reseeds_[component] += 1
             model.reseeded.append((len(net.history), component))
             LOGGER.info(
-                "Iteration %d: component %d lost its rows; half of %d's now", len(net.history), component, donor
+                "Iteration %d: component %d lost its samples; reseeded with half of component %d",
+                len(net.history),
+                component,
+                donor,
             )
 
 
 def copy_component(net: EMNet, donor: int, component: int) -> None:
-    """Give ``component`` the weights of ``donor``, a little changed, and no memory in the optimizer."""
+    """Copy the weights of ``donor`` to ``component``, with a small perturbation; reset its state in the optimizer."""
     blocks = net.module_.blocks
     for group in net.optimizer_.param_groups:
         for parameter in group["params"]:

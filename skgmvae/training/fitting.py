@@ -30,7 +30,7 @@ from skgmvae.training.train import TrainOutcome, make_net, train
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 
 CLAMP_ROWS = 2**17  # at a time
-# a share of less than e^-30 is none, and e^-200 is 0: tiny shares make denormal gradients, which slow all products down
+# shares below e^-30 are set to e^-200, which is 0: tiny shares cause denormal gradients, which slow down all products
 LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
 
 
@@ -38,14 +38,14 @@ MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator], nn.Module]
 
 
 class Stopwatch:
-    """Seconds per phase."""
+    """Wall time per phase, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, phase: str) -> None:
-        """Book the time since the last lap on ``phase``."""
+        """Add the time since the last lap to ``phase``."""
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
@@ -53,20 +53,20 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained net and how it came about.
+    """A trained net, and a record of its fit.
 
     Attributes
     ----------
     net : ELBONet
     outcome : TrainOutcome
     lower_bound : float
-        Of the last epoch, or of the initialization if there was none; nats per row.
+        Of the last epoch, or of the initialization if there was none; nats per sample.
     n_epochs : int
-        Of this training; the net's history may be longer.
+        Of this training; the history of the net may be longer.
     init_params : str
-        Name of the initialization that was taken; empty for a training that went on.
+        Name of the initialization that was used; empty for a continued training.
     reconstruction : list of float
-        The pretraining's mean reconstruction term per epoch.
+        Mean reconstruction term per epoch of the pretraining.
     seconds : dict of str to float
     """
 
@@ -81,7 +81,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class _Pretrained:
-    """What all initializations of a fit share: the autoencoder's weights, and an encoder of contrastive features."""
+    """What all initializations of a fit share: weights of the autoencoder, and an encoder of contrastive features."""
 
     weights: Weights
     reconstruction: list[float]
@@ -94,13 +94,13 @@ def fit_from_scratch(
     config: FitConfig,
     random_state: np.random.RandomState,
 ) -> FitResult:
-    """One pretraining, ``n_init`` initializations and trainings; the one with the best lower bound.
+    """One pretraining, then ``n_init`` initializations and trainings; returns that with the best lower bound.
 
     Parameters
     ----------
     data : TrainingData
     make_model : callable
-        From an autoencoder, and the generator of further weights, to the model around it.
+        Maps an autoencoder, and the generator of further weights, to the model around it.
     config : FitConfig
     random_state : RandomState
 
@@ -109,7 +109,7 @@ def fit_from_scratch(
     FitResult
     """
     clock = Stopwatch()
-    # the first draw, whatever K, M and λ are, so that a grid over them shares the pretraining
+    # the first draw does not depend on K, M or λ, so that a grid over them shares the pretraining
     pretrained = _pretrain(data, config, int(random_state.randint(MAX_SEED)))
     clock.lap("pretraining")
     best = _fit_once(data, make_model, config, pretrained, random_state, clock, 0)
@@ -181,7 +181,7 @@ def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
 
 
 def last_bound(net: ELBONet, data: TrainingData) -> float:
-    """Bound of the last epoch that was not undone, or of the net as it is if there was none."""
+    """Bound of the last epoch that was not undone, or of the present net if there was none."""
     bounds = [record["lower_bound"] for record in net.history if math.isfinite(record["lower_bound"])]
     return bounds[-1] if bounds else net.evaluate(data)
 
@@ -211,7 +211,7 @@ def continue_training(
     callbacks: Sequence[Any] = (),
     net_options: dict[str, Any] | None = None,
 ) -> FitResult:
-    """More epochs for a copy of ``net``, whose history goes on; ``net_options`` may differ from its own."""
+    """Train a copy of ``net`` further; its history is continued, and ``net_options`` may differ from its own."""
     clock = Stopwatch()
     n_before = len(net.history)
     net = copy.deepcopy(net)

@@ -1,6 +1,6 @@
-"""skorch's net, set up for models that return the terms of a bound.
+"""A skorch net for models that return the terms of a bound.
 
-The loop makes no host-device transfer per batch: terms are kept on the device and read once per epoch.
+The loop makes no host-device transfer per batch: terms stay on the device and are read rarely.
 """
 
 from typing import Any
@@ -19,13 +19,13 @@ from skgmvae.training.objective import NegativeELBO
 
 __all__ = ["ELBONet"]
 
-BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # not called unless awaited: every step counts
-BATCHES_PER_READ = 512  # how many batches' terms may wait on the device
-BATCHES_PER_JOIN = 16  # so many are joined: many small tensors between large ones that come and go waste memory
+BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # called only if a callback implements them
+BATCHES_PER_READ = 512  # batches whose terms may stay on the device
+BATCHES_PER_JOIN = 16  # batches whose terms are joined: many small tensors fragment memory
 
 
 def _inputs(batch: Any) -> tuple[Tensor, ...]:
-    """A batch as the module's arguments: samples, and their clamped log-responsibilities if there are any."""
+    """A batch as arguments of the module: samples, and their clamped log-responsibilities if there are any."""
     return batch if isinstance(batch, tuple) else (batch,)
 
 
@@ -47,7 +47,7 @@ class ELBONet(NeuralNet):
         As for :class:`skorch.NeuralNet`.
     """
 
-    has_own_table = False  # of responsibilities, in which it finds the initial ones
+    has_own_table = False  # whether it keeps its own table of responsibilities, with the initial ones
 
     def __init__(self, module: nn.Module, *, min_information: float = 0.0, learning_rate: float = 1e-3, **options: Any):
         self.min_information = min_information
@@ -62,9 +62,9 @@ class ELBONet(NeuralNet):
             "verbose": 0,
         }
         super().__init__(module, **{**fixed, **options})
-        self.random_: RandomStream | None = None  # of the present training
+        self.random_: RandomStream | None = None  # of the current training
         self.clamped_: ClampedResponsibilities | None = None  # in its first epochs
-        self.awaited_: tuple[str, ...] = BATCH_HOOKS  # of these, what some callback does something at
+        self.awaited_: tuple[str, ...] = BATCH_HOOKS  # those that some callback implements
         self.interrupted_ = False
         self.diverged_: list[str] = []  # terms of the epoch's first sample that is not finite
 
@@ -73,11 +73,11 @@ class ELBONet(NeuralNet):
         return []  # skorch's own read the loss on the host after every batch
 
     def begin_training(self, random: RandomStream, clamped: ClampedResponsibilities | None) -> None:
-        """Set what the next training draws from, and what its first epochs clamp."""
+        """Set the random numbers and the clamped responsibilities of the next training."""
         self.random_, self.clamped_, self.interrupted_ = random, clamped, False
 
     def end_training(self) -> None:
-        """Leave nothing of a training behind but the parameters, on the CPU, in evaluation mode."""
+        """Delete the state of a training except the parameters; move them to the CPU, in evaluation mode."""
         self.random_, self.clamped_ = None, None
         self.move_to(torch.device("cpu"))
         for parameter in self.module_.parameters():
@@ -85,7 +85,7 @@ class ELBONet(NeuralNet):
         self.module_.eval()
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
-        """Not a record per batch, as skorch makes: there is one, which lasts for an epoch."""
+        """Do not create a record per batch, as skorch does: there is one per epoch."""
 
     def get_dataset(self, X: TrainingData, y: Any = None) -> TrainingData:
         """The samples themselves."""
@@ -97,14 +97,14 @@ class ELBONet(NeuralNet):
         return dataset.batches(self.batch_size, self._stream(), torch.device(self.device), clamped)
 
     def _stream(self) -> RandomStream:
-        """The training's random numbers; outside of one, the same each time."""
+        """Random numbers of the current training; outside of a training, always the same."""
         return self.random_ if self.random_ is not None else RandomStream(0)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimizer step on the mean bound of ``batch``."""
         for group in self.optimizer_.param_groups:
             for parameter in group["params"]:
-                parameter.grad = None  # as zero_grad does, which keeps a profiler's record of it as well
+                parameter.grad = None  # as zero_grad does, without its record for a profiler
         terms = self.compute_terms(batch)
         loss = self.criterion_(terms)
         loss.backward()
@@ -121,7 +121,7 @@ class ELBONet(NeuralNet):
         return terms
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
-        """One pass over the batches; terms are read from the device when it ends."""
+        """Run one pass over the batches and record the terms."""
         if iterator is None:
             return
         self._begin_epoch(training)
@@ -135,7 +135,7 @@ class ELBONet(NeuralNet):
                     self.notify("on_batch_end", batch=batch, training=training, **step)
         except KeyboardInterrupt:
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
-            self.history.pop()  # the record of an epoch that is not over
+            self.history.pop()  # the record of an incomplete epoch
             raise
         self.record_terms(terms)
         self.history[-1]["batches"][:] = [{}]  # skorch's Checkpoint looks for a last one
@@ -143,16 +143,16 @@ class ELBONet(NeuralNet):
     def _begin_epoch(self, training: bool) -> None:
         if self.module_.training is not training:
             self.module_.train(training)
-        self.history[-1]["batches"][:] = [{}]  # one for all batches: what callbacks note per batch is not kept
+        self.history[-1]["batches"][:] = [{}]  # one record for all batches: what callbacks record per batch is not kept
         self.awaited_ = tuple(hook for hook in BATCH_HOOKS if self._awaits(hook))
 
     def _awaits(self, hook: str) -> bool:
-        """Whether a callback overrides this method of skorch's, which does nothing."""
+        """Whether a callback overrides this method of skorch, which does nothing."""
         methods = (getattr(callback, hook) for _, callback in self.callbacks_)
         return any(getattr(method, "__func__", None) is not getattr(Callback, hook) for method in methods)
 
     def record_terms(self, terms: "_TermSums") -> None:
-        """Note the bound and its terms, means over the samples, as those of the last epoch."""
+        """Record the bound and its terms, means over the samples, for the last epoch."""
         means = terms.means()
         self.diverged_ = terms.diverged
         names = ("lower_bound", *ELBOTerms._fields)
@@ -201,7 +201,7 @@ class ELBONet(NeuralNet):
 
 
 class _TermSums:
-    """Sums of the bound and its terms over the samples of an epoch, read from the device now and then.
+    """Sums of the bound and its terms over the samples of an epoch, read from the device periodically.
 
     Attributes
     ----------
@@ -218,7 +218,7 @@ class _TermSums:
         self.diverged: list[str] = []
 
     def add(self, terms: ELBOTerms, n_rows: int) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self.latest.append(ELBOTerms(*(term.detach() for term in terms)))
         self.n_rows += n_rows
         if len(self.latest) == min(BATCHES_PER_JOIN, BATCHES_PER_READ):

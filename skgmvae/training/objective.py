@@ -1,4 +1,4 @@
-"""The objective: the one place where λ, signs and batch means live."""
+"""The objective: applies λ and the signs of the terms, and averages over the batch."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ __all__ = ["NegativeELBO"]
 
 
 class NegativeELBO(nn.Module):
-    """Negative mean over rows of log_likelihood − kl_latent − kl_style − max(λ, kl_component).
+    """Negative mean over samples of log_likelihood − kl_latent − kl_style − max(λ, kl_component).
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class NegativeELBO(nn.Module):
         self.min_information = min_information
 
     def per_row(self, terms: ELBOTerms) -> Tensor:
-        """The bound of every row in nats, shape (N,)."""
+        """The bound of every sample in nats, shape (N,)."""
         return terms.log_likelihood - self._penalties(terms)
 
     def forward(self, terms: ELBOTerms) -> Tensor:
@@ -33,7 +33,7 @@ class NegativeELBO(nn.Module):
         return (self._penalties(terms) - terms.log_likelihood).mean()
 
     def _penalties(self, terms: ELBOTerms) -> Tensor:
-        """What the bound takes off the log-likelihood; every sign that is not turned twice is an operation less."""
+        """The divergences that are subtracted from the log-likelihood."""
         kl_component = terms.kl_component
         if self.min_information > 0.0:
             kl_component = kl_component.clamp_min(self.min_information)

@@ -1,4 +1,4 @@
-"""The first phase: the model's encoder and decoder as a plain autoencoder."""
+"""Pretraining: the encoder and decoder of the model as a plain autoencoder."""
 
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ Weights: TypeAlias = dict[str, Array]
 
 
 def make_autoencoder(architecture: Architecture, generator: torch.Generator | None = None) -> Autoencoder:
-    """An autoencoder with random weights; without a generator, those of torch's global one."""
+    """An autoencoder with random weights, drawn from torch's global generator if None is given."""
     if architecture.likelihood == "bernoulli":
         likelihood: Bernoulli | Gaussian = Bernoulli()
     else:
@@ -39,7 +39,7 @@ def make_autoencoder(architecture: Architecture, generator: torch.Generator | No
 def pretrain(
     data: TrainingData, architecture: Architecture, config: TrainConfig, seed: int, verbose: int = 0
 ) -> tuple[Weights, list[float]]:
-    """Weights of a trained autoencoder, and its reconstruction term per epoch.
+    """Train an autoencoder; return its weights and its reconstruction term per epoch.
 
     A pure function of plain values, for :class:`joblib.Memory`.
 
@@ -60,7 +60,7 @@ def pretrain(
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C: there is no mixture yet that would be worth keeping.
+        On Ctrl-C, since there is no mixture to keep yet.
     """
     random = RandomStream(seed)
     net = make_net(make_autoencoder(architecture, random.on("cpu")), config)

@@ -1,4 +1,4 @@
-"""Progress of a training, epoch by epoch."""
+"""Progress display of a training."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ __all__ = ["Progress"]
 
 
 class Progress(Callback):
-    """A progress bar with the terms (``verbose=1``) or a line per epoch (``verbose=2``).
+    """A progress bar with the terms of the bound (``verbose=1``) or a line per epoch (``verbose=2``).
 
     Parameters
     ----------
     phase : str
-        What is shown to the left.
+        Label of the bar.
     n_epochs : int
     verbose : int
     """
@@ -51,7 +51,7 @@ class Progress(Callback):
 
 
 def _format_terms(record: dict[str, Any]) -> dict[str, str]:
-    """The bound and its terms that are not zero; of an EM iteration also how much its E-step looked at."""
+    """The bound and its nonzero terms; for EM iterations also the share evaluated by the E-step."""
     terms = {name: f"{record[name]:.4g}" for name in ("lower_bound", *ELBOTerms._fields) if np.any(record[name])}
     if "evaluated_share" in record:
         terms["E-step"] = f"{record['evaluated_share']:.0%} of rows"

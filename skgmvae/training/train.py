@@ -1,4 +1,4 @@
-"""One phase of training: a net made for it, its epochs, and what came of them."""
+"""One phase of training: the net, its epochs and the outcome."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class TrainOutcome:
 
 
 def make_net(module: nn.Module, config: TrainConfig, net_type: type[ELBONet] = ELBONet, **options: Any) -> ELBONet:
-    """An initialized net for ``module`` on the configured device; ``options`` are those of ``net_type`` alone."""
+    """An initialized net for ``module`` on the configured device; ``options`` are those specific to ``net_type``."""
     net = net_type(
         module,
         **options,
@@ -60,13 +60,13 @@ def train(
 ) -> TrainOutcome:
     """Train ``net`` as configured, in place, and leave it on the CPU in evaluation mode.
 
-    Clamped responsibilities stand in the place of the model's own in the first epochs: components of an initialization
-    are not yet Gaussian in the embedding, and would lose samples to each other before they are.
+    Clamped responsibilities replace those of the model in the first epochs: the initial clusters are not yet Gaussian
+    in the embedding, and would otherwise lose samples to each other before the networks have adapted.
 
     Raises
     ------
     ValueError
-        If the bound stops being finite again and again.
+        If training diverges repeatedly.
     """
     device = check_device(config.device)
     data = data.on(device)
@@ -84,16 +84,16 @@ def train(
 
 
 def _make_stopping(config: TrainConfig, clamped: ClampedResponsibilities | None) -> ConvergenceStopping | None:
-    """Convergence is that of the epochs after the clamped ones, or of all if all are clamped."""
+    """The callback that checks convergence on the epochs that are not clamped, or on all if all are clamped."""
     if config.tol is None:
         return None
     n_ignored = clamped.n_epochs if clamped is not None and clamped.n_epochs < config.n_epochs else 0
-    # a short run compares the halves of its free epochs
+    # a short training compares the halves of its free epochs
     return ConvergenceStopping(config.tol, min(PATIENCE, (config.n_epochs - n_ignored) // 2), n_ignored)
 
 
 def _configure(net: ELBONet, config: TrainConfig) -> None:
-    """Set what may differ from one training of a net to the next."""
+    """Set what can change between two trainings of a net."""
     net.lr = config.learning_rate
     net.batch_size = config.batch_size
     net.criterion_.min_information = config.min_information
@@ -105,7 +105,7 @@ def _configure(net: ELBONet, config: TrainConfig) -> None:
 
 
 def _move(clamped: ClampedResponsibilities | None, data: TrainingData) -> ClampedResponsibilities | None:
-    """Responsibilities where the samples are."""
+    """The clamped responsibilities on the device of the samples."""
     if clamped is None or clamped.log_responsibilities is None:
         return clamped
     there = data.rows.device if isinstance(data.rows, Tensor) else torch.device("cpu")
@@ -121,29 +121,29 @@ def _make_callbacks(
     phase: str,
     verbose: int,
 ) -> list[Any]:
-    """The phase's own callbacks around the user's."""
-    # one epoch of a net's iterator has as many steps as it has batches
+    """The callbacks of the phase, including the user's."""
+    # the iterator has one batch per step
     n_steps = config.n_epochs * len(net.get_iterator(data, training=True))
     own = [
         None if _has_schedule(callbacks) else StepSizeSchedule(n_steps, WARMUP_STEPS, anneal=config.anneal),
-        FlushDenormals() if net.device == "cpu" else None,  # other devices compute with denormals as with any number
+        FlushDenormals() if net.device == "cpu" else None,  # other devices are not slowed down by denormal numbers
         DivergenceGuard(),
         Progress(phase, config.n_epochs, verbose) if verbose else None,
         *callbacks,
-        stop,  # last, so that the user's see the last epoch too
+        stop,  # last, so that the user's callbacks see the last epoch too
     ]
     return [callback for callback in own if callback is not None]
 
 
 def _has_schedule(callbacks: Sequence[Any]) -> bool:
-    """Whether a skorch schedule of the user's, bare or as (name, callback), is to set the step size."""
+    """Whether the user passes a skorch schedule of the step size, bare or as (name, callback)."""
     bare = [callback[1] if isinstance(callback, tuple) else callback for callback in callbacks]
     return any(isinstance(callback, LRScheduler) for callback in bare)
 
 
 @contextlib.contextmanager
 def _networks_in(module: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
-    """Let the networks' products run in ``dtype``, and everything else in float32."""
+    """Context in which the products of the networks use ``dtype``, and everything else float32."""
     cast_networks(module, torch.float32)
     autoencoder = getattr(module, "autoencoder", module)
     autoencoder.autocast_dtype = dtype
@@ -154,5 +154,5 @@ def _networks_in(module: nn.Module, dtype: torch.dtype | None) -> Iterator[None]
 
 
 def _few_threads(net: ELBONet, config: TrainConfig) -> contextlib.AbstractContextManager[None]:
-    """As many threads as pay for a step; on other devices the host has little to do."""
+    """Context with a suitable number of threads; with other devices the host needs only one."""
     return limit_threads(config.batch_size * count_weights(net.module_) if net.device == "cpu" else 0.0)
