@@ -4,37 +4,28 @@ from __future__ import annotations  # help() then shows MatrixLike, not what it 
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
-from skgmvae._configuration import make_fit_config, make_train_config
+from skgmvae._configuration import make_train_config
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
+from skgmvae._fitting import check_data, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import (
     SHARED_CONSTRAINTS,
     all_or_nothing,
-    check_callbacks,
-    check_memory_folder,
-    check_min_information,
-    check_same_structure,
-    get_structure,
 )
 from skgmvae._presets import IMAGE_SETTINGS
-from skgmvae._sklearn_callbacks import EpochTasks, begin_tasks, with_callbacks
-from skgmvae._validation import check_enough_samples, check_samples, explained
+from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
-from skgmvae.data.training_data import TrainingData
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.persistence import load_estimator, save_estimator
-from skgmvae.runtime import MAX_SEED, check_device
-from skgmvae.training.config import Architecture, TrainConfig
-from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
+from skgmvae.runtime import MAX_SEED
+from skgmvae.training.config import Architecture
 from skgmvae.training.net import ELBONet
 
 __all__ = ["DeepMixture"]
@@ -138,14 +129,14 @@ class DeepMixture(MixtureInference):
             If the lower bound did not converge to ``tol`` within ``max_iter`` epochs.
         """
         continues = self.warm_start and hasattr(self, "net_")
-        with self._epoch_tasks(X, continues) as tasks, all_or_nothing(self):
-            data = self._check_data(X, reset=not continues)
+        with epoch_tasks(self, X, continues) as tasks, all_or_nothing(self):
+            data = check_data(self, X, reset=not continues)
             config = make_train_config(self, self.max_iter, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
-                result = self._continue(data, config, random_state.randint(MAX_SEED), tasks)
+                result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks)
             else:
-                result = self._fit_from_scratch(data, config, random_state, tasks, init_labels)
+                result = train_from_scratch(self, data, config, random_state, tasks, init_labels)
             describe_fit(self, result, data)
             if not self._is_numbered(init_labels):
                 order_components(self)
@@ -171,12 +162,12 @@ class DeepMixture(MixtureInference):
         """
         with all_or_nothing(self):
             first = not hasattr(self, "net_")
-            data = self._check_data(X, reset=first)
+            data = check_data(self, X, reset=first)
             config = make_train_config(self, 1, tol=None, init_clamp=self.init_clamp, anneal=False)
             if first:
-                result = self._fit_from_scratch(data, config, check_random_state(self.random_state))
+                result = train_from_scratch(self, data, config, check_random_state(self.random_state))
             else:
-                result = self._continue(data, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
+                result = train_further(self, data, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             describe_fit(self, result, data)
             if first and not self._is_numbered():
                 order_components(self)
@@ -241,26 +232,6 @@ class DeepMixture(MixtureInference):
         """
         return load_estimator(cls, path)
 
-    @contextmanager
-    def _epoch_tasks(self, X: MatrixLike, continues: bool) -> Iterator[list[EpochTasks]]:
-        """The link to the callbacks of :meth:`set_callbacks`; an empty list if there are none."""
-        tasks = begin_tasks(self, X, continues)
-        yield [tasks] if tasks is not None else []
-        if tasks is not None:
-            self.net_.set_callbacks(list(self.callbacks or []))
-            tasks.end()
-
-    def _check_data(self, X: MatrixLike, *, reset: bool) -> TrainingData:
-        samples = check_samples(self, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
-        if reset:  # a fitted mixture accepts a block of any size
-            check_enough_samples(len(samples), self.n_components)
-        check_min_information(self.min_information, self.n_components)
-        check_device(self.device)
-        check_callbacks(self.callbacks)
-        check_memory_folder(self.memory)
-        with explained(samples):
-            return TrainingData.from_rows(samples, type(self).__name__)
-
     def _is_numbered(self, init_labels: Any = None) -> bool:
         """Whether the user has said which component is which."""
         return init_labels is not None or self.means_init is not None
@@ -272,34 +243,3 @@ class DeepMixture(MixtureInference):
     def _net_options(self) -> dict[str, Any]:
         """Options of the net of the training beyond those of a plain one."""
         return {}
-
-    def _fit_from_scratch(
-        self,
-        data: TrainingData,
-        config: TrainConfig,
-        random_state: np.random.RandomState,
-        tasks: Sequence[EpochTasks] = (),
-        init_labels: Any = None,
-    ) -> FitResult:
-        fit_config = make_fit_config(self, data, config, [*(self.callbacks or []), *tasks], init_labels)
-        result = fit_from_scratch(data, self._make_model, fit_config, random_state)
-        self._noise_seed = int(random_state.randint(MAX_SEED))
-        self._fitted_structure = get_structure(self.get_params(deep=False))
-        self._fitted_architecture = fit_config.architecture
-        self.init_params_ = result.init_params
-        self.pretrain_history_ = result.reconstruction
-        return result
-
-    def _continue(
-        self, data: TrainingData, config: TrainConfig, seed: int, tasks: Sequence[EpochTasks] = ()
-    ) -> FitResult:
-        check_same_structure(self._fitted_structure, self.get_params(deep=False))
-        return continue_training(
-            self.net_,
-            data,
-            config,
-            int(seed),
-            verbose=self.verbose,
-            callbacks=[*(self.callbacks or []), *tasks],
-            net_options=self._net_options(),
-        )

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae._base import DeepMixture
 from skgmvae._evaluation import inference_precision, model_for_queries
 from skgmvae._presets import PAPER_SETTINGS
+from skgmvae._sampling import check_component, draw_components
 from skgmvae.data.arrays import Array, Floats, Integers, Seed
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
@@ -296,7 +297,7 @@ class GMVAEClustering(DeepMixture):
             If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` has the
             wrong shape or is not finite.
         """
-        labels, seed = self._draw_components(n_samples, component, random_state)
+        labels, seed = draw_components(self, n_samples, component, random_state)
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
         return self._generate(labels, seed, expected=expected, **latents), labels
 
@@ -321,7 +322,7 @@ class GMVAEClustering(DeepMixture):
             As :meth:`sample`.
         """
         check_is_fitted(self)
-        self._check_component(component)
+        check_component(self, component)
         points = self._check_w(w, len(w))
         with inference_precision(single=False):
             model = model_for_queries(self.net_.module_, check_device(self.device))

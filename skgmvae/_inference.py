@@ -4,22 +4,21 @@ from __future__ import annotations  # help() then shows MatrixLike, not what it 
 
 import math
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, DensityMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._evaluation import generate_chunks, map_chunks
+from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.importance import count_draws, draw_noise
-from skgmvae.runtime import MAX_SEED, check_device, isolated
+from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
 N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) has no closed form
@@ -208,23 +207,8 @@ class MixtureInference(
         ValueError
             If ``n_samples`` is below one or ``component`` is not one of the components.
         """
-        labels, seed = self._draw_components(n_samples, component, random_state)
+        labels, seed = draw_components(self, n_samples, component, random_state)
         return self._generate(labels, seed, expected=expected), labels
-
-    def _draw_components(self, n_samples: int, component: int | None, random_state: Seed) -> tuple[Integers, int]:
-        """Components of ``n_samples`` samples, sorted, and a seed for the samples themselves."""
-        check_is_fitted(self)
-        K = self.net_.module_.n_components
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
-        if component is not None:
-            self._check_component(component)
-        rng = check_random_state(self.random_state if random_state is None else random_state)
-        if component is None:
-            counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
-        else:
-            counts = np.bincount([component], minlength=K) * n_samples
-        return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
     def _generate(self, labels: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
         """Draws of x | c, or their means E[x|z], one per label, with fixed ``latents``."""
@@ -232,11 +216,6 @@ class MixtureInference(
         for part, drawn in generate_chunks(self.net_.module_, labels, seed, check_device(self.device), **latents):
             samples[part] = drawn[1 if expected else 0].numpy(force=True)
         return samples
-
-    def _check_component(self, component: Any) -> None:
-        K = self.net_.module_.n_components
-        if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= int(component) < K):
-            raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
 
     @isolated()
     def transform(self, X: MatrixLike) -> Floats:

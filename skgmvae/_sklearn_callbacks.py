@@ -3,7 +3,8 @@
 Without ``set_callbacks``, and with an older scikit-learn, this module has no effect.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from skorch.callbacks import Callback
@@ -76,3 +77,13 @@ def begin_tasks(estimator: Any, X: Any, continues: bool) -> EpochTasks | None:
     context = estimator._init_callback_context(max_subtasks=n_epochs)
     context.call_on_fit_task_begin(estimator=estimator, X=X)
     return EpochTasks(estimator, context, X)
+
+
+@contextmanager
+def epoch_tasks(estimator: Any, X: Any, continues: bool) -> Iterator[list[EpochTasks]]:
+    """The link to the callbacks of ``set_callbacks`` while a fit lasts; an empty list if there are none."""
+    tasks = begin_tasks(estimator, X, continues)
+    yield [tasks] if tasks is not None else []
+    if tasks is not None:
+        estimator.net_.set_callbacks(list(estimator.callbacks or []))
+        tasks.end()

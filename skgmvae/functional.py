@@ -10,6 +10,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+__all__ = [
+    "entropy_normal",
+    "expected_log_normal",
+    "kl_categorical",
+    "kl_normal",
+    "kl_standard_normal",
+    "log_mean_exp",
+    "log_normal",
+    "log_normal_full",
+    "log_standard_normal",
+    "mean_over_draws",
+    "noise_like",
+    "reparameterize",
+    "scale_gradient",
+    "temper_posterior",
+    "weighted_moments",
+    "whiten",
+]
+
 LOG_2PI = math.log(2.0 * math.pi)
 MAX_LOG_INVERSE_TEMPERATURE = 20.0
 

@@ -12,6 +12,8 @@ from sklearn.utils import _safe_indexing, check_array, check_consistent_length, 
 
 from skgmvae.data.arrays import Array, Integers, Seed
 
+__all__ = ["clustering_accuracy", "label_stability", "most_confident_accuracy", "purity_score"]
+
 
 def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Share of samples whose cluster is matched with their class, under the best one-to-one matching.

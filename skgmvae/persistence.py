@@ -16,8 +16,8 @@ from skgmvae._configuration import make_train_config
 from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, read_file, write_file
 from skgmvae._parameters import get_structure
+from skgmvae._saved_values import check_architecture, check_history, check_integer
 from skgmvae.data.arrays import Array
-from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, isolated
 from skgmvae.training.config import Architecture
 from skgmvae.training.net import ELBONet
@@ -41,7 +41,6 @@ PLAIN = (
     "reseeded_",
 )
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
-MAX_LAYERS = 100
 
 Estimator = TypeVar("Estimator", bound=Any)
 
@@ -93,14 +92,14 @@ def _restore(cls: type[Estimator], arrays: dict[str, Array], description: dict[s
     if description["class"] != cls.__name__:
         raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
     estimator = _make_unfitted(cls, description["parameters"])
-    architecture = _check_architecture(description["architecture"])
+    architecture = check_architecture(description["architecture"])
     state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
     module = _make_checked_module(estimator, architecture, state)
     estimator._fitted_architecture = architecture
     estimator._fitted_structure = {name: _to_tuples(value) for name, value in description["structure"].items()}
     if set(estimator._fitted_structure) != set(get_structure(estimator.get_params(deep=False))):
         raise NotASavedEstimatorError("the file's structure is not that of this class")
-    estimator._noise_seed = _check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
+    estimator._noise_seed = check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
     _set_saved_attributes(estimator, arrays, description, architecture)
     estimator.net_ = _make_net_around(estimator, module)
     return estimator
@@ -163,7 +162,7 @@ def _set_saved_attributes(
         or not np.isin(estimator.labels_, np.arange(K)).all()
     ):
         raise NotASavedEstimatorError(f"the file's labels_ are not components from 0 to {K - 1}")
-    _check_history(estimator.history_)
+    check_history(estimator.history_)
     names = description["feature_names"]
     if names is not None:
         if len(names) != D or not all(isinstance(name, str) for name in names):
@@ -227,40 +226,3 @@ def _to_plain(value: Any) -> Any:
 def _to_tuples(value: Any) -> Any:
     """JSON lists as tuples."""
     return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is no integer from {low} to {high}")
-    return value
-
-
-def _check_architecture(fields: dict[str, Any]) -> Architecture:
-    """The architecture in the file, with the type and range of every value validated."""
-    sizes, image_shape = fields["hidden_layer_sizes"], fields["image_shape"]
-    if len(sizes) > MAX_LAYERS or (image_shape is not None and len(image_shape) != 3):
-        raise NotASavedEstimatorError(f"the file describes networks of impossible shape: {sizes}, {image_shape}")
-    D = _check_integer(fields["n_features"], "n_features", 1)
-    constants = [tuple(map(float, fields[name])) for name in ("location", "scale")]
-    if any(len(values) not in (0, D) or not np.isfinite(values).all() for values in constants):
-        raise NotASavedEstimatorError(f"the file's location and scale are not {D} finite numbers each")
-    if fields["likelihood"] not in ("bernoulli", "gaussian", "unit_gaussian"):
-        raise NotASavedEstimatorError(f"the file's likelihood is {fields['likelihood']!r}")
-    return Architecture(
-        n_features=D,
-        latent_dim=_check_integer(fields["latent_dim"], "latent_dim", 1),
-        hidden_layer_sizes=tuple(_check_integer(size, "hidden_layer_sizes", 1) for size in sizes),
-        image_shape=None
-        if image_shape is None
-        else tuple(_check_integer(side, "image_shape", 1) for side in image_shape),
-        likelihood=fields["likelihood"],
-        location=constants[0],
-        scale=constants[1],
-    )
-
-
-def _check_history(history: Any) -> None:
-    names = ("lower_bound", *ELBOTerms._fields)
-    is_complete = isinstance(history, dict) and tuple(sorted(history)) == tuple(sorted(names))
-    if not is_complete or any(not isinstance(value, Real) for values in history.values() for value in values):
-        raise NotASavedEstimatorError("the file's history_ is not a list of numbers for each term of the bound")

@@ -1,1 +1,3 @@
 """Initial responsibilities: representations, candidate clusterings, and the choice among them without labels."""
+
+__all__: list[str] = []

@@ -19,6 +19,8 @@ from skgmvae.models.networks import (
     make_mlp_body,
 )
 
+__all__ = ["Autoencoder"]
+
 
 class Autoencoder(nn.Module):
     """Encoder to a diagonal Gaussian q(z|x), decoder and likelihood p(x|z).

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+__all__ = ["ELBOTerms", "Model", "join_terms", "take_components"]
+
 
 class ELBOTerms(NamedTuple):
     """Terms of the evidence lower bound, one value per sample, in nats, each with its natural sign.

@@ -23,6 +23,8 @@ from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead, draw_weights, unset
 
+__all__ = ["GMVAE", "PriorNetwork"]
+
 # factor of the output weights of the prior network, which is initially almost constant in w
 INITIAL_PRIOR_SLOPE = 0.1
 

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from skgmvae.models.networks import draw_weights, unset
 
+__all__ = ["ImageEncoder", "ResidualBlock"]
+
 FILTERS = (32, 64, 128)  # of the first convolution and of the residual blocks, each of stride 2
 N_PROJECTED = 64
 MAX_SIDE = 32  # pixels; larger images are reduced to it by averaging

@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 from skgmvae.functional import log_normal, reparameterize
 
+__all__ = ["Bernoulli", "Gaussian"]
+
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
 LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from skgmvae.functional import weighted_moments
 
+__all__ = ["ComponentMoments", "estimate_moments", "initial_weight_logits"]
+
 # initial variance of q(z|x), relative to the variance of the embedding within components
 INITIAL_POSTERIOR_SHARE = 0.01
 

@@ -21,6 +21,20 @@ from skgmvae.models.networks import (
     unset,
 )
 
+__all__ = [
+    "StackedGaussianHead",
+    "StackedLinear",
+    "copy_linear_layers",
+    "draw_stacked_weights",
+    "lay_out",
+    "make_stacked_body",
+    "make_stacked_conv_body",
+    "make_stacked_conv_decoder",
+    "make_stacked_mlp",
+    "stacked_layer",
+    "take_own",
+]
+
 MAX_HEIGHT = 64  # of a table of rows that are processed together
 
 

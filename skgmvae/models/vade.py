@@ -22,6 +22,8 @@ from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 
+__all__ = ["VaDE"]
+
 
 class VaDE(nn.Module):
     """c ~ Cat(π);  z | c ~ N(m_c, S_c);  x | z ~ likelihood;  q(z|x) diagonal Gaussian.

@@ -34,6 +34,8 @@ from skgmvae.models.stacked import (
     take_own,
 )
 
+__all__ = ["VAEEM"]
+
 FRESH_POSTERIOR_VARIANCE = 0.1  # of q(z|x) if the initial weights are random
 
 

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 
 from skgmvae.data.batches import Batches, ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
-from skgmvae.models.contract import ELBOTerms, join_terms
+from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import RandomStream
 from skgmvae.training.objective import NegativeELBO
+from skgmvae.training.terms import TermSums
 
 __all__ = ["ELBONet"]
 
 BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # called only if a callback implements them
-BATCHES_PER_READ = 512  # batches whose terms may stay on the device
-BATCHES_PER_JOIN = 16  # batches whose terms are joined: many small tensors fragment memory
 
 
 def _inputs(batch: Any) -> tuple[Tensor, ...]:
@@ -125,7 +124,7 @@ class ELBONet(NeuralNet):
         if iterator is None:
             return
         self._begin_epoch(training)
-        terms = _TermSums(self.criterion_)
+        terms = TermSums(self.criterion_)
         try:
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
@@ -151,7 +150,7 @@ class ELBONet(NeuralNet):
         methods = (getattr(callback, hook) for _, callback in self.callbacks_)
         return any(getattr(method, "__func__", None) is not getattr(Callback, hook) for method in methods)
 
-    def record_terms(self, terms: "_TermSums") -> None:
+    def record_terms(self, terms: TermSums) -> None:
         """Record the bound and its terms, means over the samples, for the last epoch."""
         means = terms.means()
         self.diverged_ = terms.diverged
@@ -160,7 +159,7 @@ class ELBONet(NeuralNet):
 
     def record_all(self, terms: ELBOTerms) -> None:
         """As :meth:`record_terms`, from the terms of all samples."""
-        sums = _TermSums(self.criterion_)
+        sums = TermSums(self.criterion_)
         sums.add(terms, len(terms.log_likelihood))
         self.record_terms(sums)
 
@@ -198,56 +197,3 @@ class ELBONet(NeuralNet):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.module = self.module_
-
-
-class _TermSums:
-    """Sums of the bound and its terms over the samples of an epoch, read from the device periodically.
-
-    Attributes
-    ----------
-    diverged : list of str
-        Terms of the first sample for which one is not finite.
-    """
-
-    def __init__(self, criterion: NegativeELBO) -> None:
-        self.criterion = criterion
-        self.latest: list[ELBOTerms] = []
-        self.waiting: list[ELBOTerms] = []
-        self.totals = torch.zeros(len(ELBOTerms._fields) + 1, dtype=torch.float64, device="cpu")
-        self.n_rows = 0
-        self.diverged: list[str] = []
-
-    def add(self, terms: ELBOTerms, n_rows: int) -> None:
-        """Add a batch."""
-        self.latest.append(ELBOTerms(*(term.detach() for term in terms)))
-        self.n_rows += n_rows
-        if len(self.latest) == min(BATCHES_PER_JOIN, BATCHES_PER_READ):
-            self.waiting.append(join_terms(self.latest))
-            self.latest.clear()
-        if len(self.waiting) * BATCHES_PER_JOIN >= BATCHES_PER_READ:
-            self._read()
-
-    def means(self) -> Tensor:
-        """Means over the samples: the bound, then every term."""
-        self._read()
-        return self.totals / self.n_rows
-
-    def _read(self) -> None:
-        parts = [*self.waiting, *self.latest]
-        self.waiting.clear()
-        self.latest.clear()
-        if not parts:
-            return
-        terms = join_terms(parts)
-        # Apple's device has no float64: sum there in float32
-        wide = torch.float64 if terms[0].device.type != "mps" else torch.float32
-        sums = torch.stack([column.sum(dtype=wide) for column in (self.criterion.per_row(terms), *terms)])
-        self.totals += sums.cpu().double()
-        if not self.diverged and not sums.isfinite().all():
-            self._find_diverged(terms)
-
-    def _find_diverged(self, terms: ELBOTerms) -> None:
-        bad = ~torch.isfinite(torch.stack(terms)).cpu()
-        first = int(bad.any(0).int().argmax())
-        flags = bad[:, first].tolist()
-        self.diverged = [name for name, is_bad in zip(ELBOTerms._fields, flags, strict=True) if is_bad]

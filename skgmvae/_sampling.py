@@ -1,0 +1,37 @@
+"""Which components samples are drawn from."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skgmvae.data.arrays import Integers, Seed
+from skgmvae.runtime import MAX_SEED
+
+__all__ = ["check_component", "draw_components"]
+
+
+def draw_components(estimator: Any, n_samples: int, component: int | None, random_state: Seed) -> tuple[Integers, int]:
+    """Components of ``n_samples`` samples, sorted, and a seed for the samples themselves."""
+    check_is_fitted(estimator)
+    K = estimator.net_.module_.n_components
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
+    if component is not None:
+        check_component(estimator, component)
+    rng = check_random_state(estimator.random_state if random_state is None else random_state)
+    if component is None:
+        counts = rng.multinomial(n_samples, estimator.weights_ / estimator.weights_.sum())
+    else:
+        counts = np.bincount([component], minlength=K) * n_samples
+    return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
+
+
+def check_component(estimator: Any, component: Any) -> None:
+    K = estimator.net_.module_.n_components
+    if isinstance(component, bool) or not (isinstance(component, Integral) and 0 <= int(component) < K):
+        raise ValueError(f"component must be an integer from 0 to {K - 1}; got {component!r}")
