@@ -293,7 +293,7 @@ def test_the_number_of_threads_is_restored_and_changes_no_bit(two_threads, refer
     assert torch.get_num_threads() == 2
 
 
-def run_script(code, timeout=120):
+def run_script(code, timeout=240):
     """The output of a fresh process; a process that hangs is an error, and is ended with all that it has forked."""
     process = subprocess.Popen(
         [sys.executable, "-c", code],
