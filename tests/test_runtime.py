@@ -1,7 +1,9 @@
 """Isolation: devices, threads and generators; a fit and a query give the same bits whatever the process has set."""
 
 import contextlib
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -291,11 +293,23 @@ def test_the_number_of_threads_is_restored_and_changes_no_bit(two_threads, refer
     assert torch.get_num_threads() == 2
 
 
-def run_script(code, timeout=120):
-    """The output of a fresh process; a process that hangs is an error."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout.split()
+def run_script(code, timeout=240):
+    """The output of a fresh process; a process that hangs is an error, and is ended with all that it has forked."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        pytest.fail(f"hangs after {timeout} seconds")
+    assert process.returncode == 0, errors[-4000:]
+    return out.split()
 
 
 PREPARE = f"""
@@ -311,6 +325,7 @@ torch.set_num_threads(2)
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
 def test_a_fork_after_a_fit_and_a_large_operation_can_fit_and_answer():
     code = (
         PREPARE
@@ -333,6 +348,7 @@ if __name__ == "__main__":
     assert run_script(code) == ["2"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
 def test_searches_give_equal_scores_under_every_backend_of_joblib():
     code = (
         PREPARE
