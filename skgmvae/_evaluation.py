@@ -154,7 +154,7 @@ def map_chunks(
     dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
     with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
         for first, chunk in iter_chunks(X, size):
-            rows = torch.from_numpy(np.array(chunk, dtype=dtype)).to(target)
+            rows = torch.from_numpy(np.array(chunk, dtype=dtype, order="C")).to(target)
             result = method(model, rows).numpy(force=True)
             if out is None:
                 out = np.empty((len(X), *result.shape[1:]), result.dtype)

@@ -25,9 +25,9 @@ def draw_components(estimator: Any, n_samples: int, component: int | None, rando
         check_component(estimator, component)
     rng = check_random_state(estimator.random_state if random_state is None else random_state)
     if component is None:
-        counts = rng.multinomial(n_samples, estimator.weights_ / estimator.weights_.sum())
+        counts = rng.multinomial(int(n_samples), estimator.weights_ / estimator.weights_.sum())
     else:
-        counts = np.bincount([component], minlength=K) * n_samples
+        counts = np.bincount([int(component)], minlength=K) * int(n_samples)
     return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
 
 

@@ -81,8 +81,8 @@ def _check_convertible(X: Any) -> None:
 def _as_array(X: Any) -> Any:
     """An object that scikit-learn can validate: an array, a frame, or an object that is read in slices."""
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu()
-        return (X.to_dense() if X.layout != torch.strided else X).to(_numpy_dtype(X)).numpy()
+        X = X.detach()
+        return (X.to_dense() if X.layout != torch.strided else X).to(_numpy_dtype(X)).numpy(force=True)
     if not is_sliceable(X) or is_better_read_lazily(X):
         return X
     if X.dtype.kind not in "fiubc":

@@ -131,6 +131,11 @@ class _ThreadCount:
         self._found = 1
         self._local = threading.local()
 
+    def begin_in_fork(self) -> None:
+        """Forget the threads of the parent process, one of which may hold the lock."""
+        self._lock = threading.Lock()
+        self._n_users = getattr(self._local, "depth", 0)
+
     def lower(self) -> None:
         depth = getattr(self._local, "depth", 0)
         with self._lock:
@@ -150,6 +155,8 @@ class _ThreadCount:
 
 
 _thread_count = _ThreadCount()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_thread_count.begin_in_fork)
 
 
 @contextlib.contextmanager

@@ -170,7 +170,7 @@ class _Summarizer:
 
     def update(self, first: int, chunk: Array) -> None:
         """Take in the samples from index ``first`` on."""
-        values = chunk.astype(np.float64)
+        values = chunk.astype(np.float64, order="C")  # sums then round alike in every layout
         self.scaler.partial_fit(values)
         low, high = values.min(0), values.max(0)
         self._count_distinct(values, low, high)
