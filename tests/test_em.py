@@ -405,3 +405,18 @@ def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
         state = net.optimizer_.state.get(parameter)
         if state:
             assert not state["exp_avg_sq"][2].any() and state["exp_avg_sq"][0].any(), name
+
+
+def test_a_new_seed_differs_from_its_donor_by_a_hundredth():
+    net, _ = train_em(make_model(), make_config(2, 10))
+    copy_component(net, donor=0, component=2)
+    ratios = []
+    for parameter in net.module_.parameters():
+        if len(parameter) == K:
+            donor, copied = parameter[0].detach().flatten(), parameter[2].detach().flatten()
+            ratios.append((copied / donor)[donor != 0.0] - 1.0)
+    ratios = torch.cat(ratios)
+    n = len(ratios)
+    assert n > 100
+    assert abs(ratios.std() / 0.01 - 1.0) < 5.0 / (2.0 * n) ** 0.5
+    assert abs(ratios.mean()) < 5.0 * 0.01 / n**0.5
