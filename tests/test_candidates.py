@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
 
 from skgmvae.initialization import candidates
-from skgmvae.initialization.candidates import _best_mixture, _fit_mixtures, _is_wide, _kinds, find_candidates
-from skgmvae.initialization.mixture import Mixture
+from skgmvae.initialization.candidates import (
+    _best_mixture,
+    _fit_mixtures,
+    _is_wide,
+    _kinds,
+    _merge_components,
+    find_candidates,
+)
+from skgmvae.initialization.mixture import Mixture, fit_mixture
 from skgmvae.initialization.views import make_views
 
 
@@ -104,3 +112,44 @@ def test_mixtures_with_a_tiny_component_are_second_to_any_other(fits, kind, leas
 def test_large_tables_have_fewer_iterations_before_initializations_are_compared(fits, n_samples, n_iter):
     _best_mixture(np.zeros((n_samples, 2)), [label(n_samples, 40)], 2, "full", np.zeros(2))
     assert [max_iter for _, max_iter in fits] == [n_iter, None]
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "most", "numbers"),
+    [(1000, 60, [5, 6, 8, 12, 16]), (1000, 12, [5, 6, 8, 12]), (1000, 2, [5, 6]), (25, 60, [5, 6]), (24, 60, [5])],
+)
+def test_larger_mixtures_have_up_to_four_times_k_components_and_enough_samples(monkeypatch, n_samples, most, numbers):
+    """K = 4; of one feature, m components need more than 4 m samples."""
+
+    def fit(points, start, n_components, kind, floor, max_iter):
+        fitted.append((n_components, max_iter))
+        return fit_mixture(points, start, n_components, kind, floor=floor, max_iter=max_iter)
+
+    fitted, random_state = [], np.random.RandomState(0)
+    monkeypatch.setattr(candidates, "fit_mixture", fit)
+    monkeypatch.setattr(candidates, "MAX_COMPONENTS", most)
+    points = random_state.normal(size=(n_samples, 1))
+    mixture = fit_mixture(points, np.arange(n_samples) % 4, 4, "diag")
+    labels, gain = _merge_components(points, mixture, np.full(1, 1e-5), random_state)
+    assert fitted == [(m, 30) for m in numbers]
+    assert set(labels) == {"merged mixture"} and labels["merged mixture"].max() < 4
+    assert np.isfinite(gain)
+
+
+def test_without_samples_for_more_components_nothing_is_merged():
+    points = np.random.RandomState(0).normal(size=(20, 1))
+    mixture = fit_mixture(points, np.arange(20) % 4, 4, "diag")
+    assert _merge_components(points, mixture, np.full(1, 1e-5), np.random.RandomState(0)) == ({}, -np.inf)
+
+
+@pytest.mark.parametrize(("distance", "is_better"), [(0.0, False), (4.0, True)])
+def test_components_that_overlap_are_merged_and_the_gain_is_that_of_the_criterion(distance, is_better):
+    """Two clusters far apart, each of one Gaussian or of two."""
+    random_state, y = np.random.RandomState(0), np.arange(600) % 2
+    points = random_state.normal(size=(600, 2)) + np.outer(y, [60.0, 0.0])
+    points[::3, 1] += distance
+    points = (points - points.mean(0)) / points.std(0)
+    mixture = fit_mixture(points, y, 2, "full")
+    labels, gain = _merge_components(points, mixture, np.full(2, 1e-5), random_state)
+    assert (gain > 0.05) is is_better
+    assert adjusted_rand_score(y, labels["merged mixture"]) == 1.0

@@ -116,3 +116,15 @@ def test_a_bridge_leads_to_the_nearest_point_of_the_other_side():
         first = one_side[((points[one_side] - centers[piece[b]]) ** 2).sum(1).argmin()]
         other_side = np.flatnonzero(piece == piece[b])
         assert b == other_side[distances[first, other_side].argmin()]
+
+
+@pytest.mark.parametrize(("n_duplicates", "is_continuous"), [(40, False), (41, True)])
+def test_tables_of_heaped_columns_are_made_continuous_where_a_tenth_of_the_samples_is_equal(
+    n_duplicates, is_continuous
+):
+    X = np.stack([np.arange(400) % 20, np.arange(400) // 20], axis=1).astype(float)
+    X[:n_duplicates] = X[-1]
+    assert find_heaped(X).all()
+    views = make_views(X, np.random.RandomState(0))
+    assert (len(np.unique(views.continuous, axis=0)) == 400) is is_continuous
+    assert len(np.unique(views.exact, axis=0)) == 400 - n_duplicates
