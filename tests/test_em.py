@@ -395,6 +395,11 @@ def test_the_worst_explained_half_of_the_donor_goes_to_the_new_seed():
     assert e_step.responsibilities.argmax(-1).tolist() == [0, 2, 0, 2, 1, 1]
     assert not e_step.may_be_partial
     assert not EStep(torch.zeros(1, D), CPU, RandomStream(0), torch.eye(K)[[0]]).give_worst_half(0, 2)
+    two = EStep(torch.zeros(2, D), CPU, RandomStream(0), torch.eye(K)[[0, 0]])
+    two.log_likelihood, two.kl_latent = torch.tensor([[3.0], [2.0]]).repeat(1, K), torch.tensor([[9.0], [1.0]])
+    two.kl_latent = two.kl_latent.repeat(1, K)
+    assert two.give_worst_half(0, 2)
+    assert two.responsibilities.tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
 
 
 def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
