@@ -58,6 +58,16 @@ def types(session):
 
 
 @nox.session
+def mutation(session):
+    """Run the tests on mutants of the package, some at random and some named; see "Mutation tests" in CONTRIBUTING.md.
+
+    Groups and options of `.ci/mutation.py` go after ``--``.
+    """
+    session.install(".[test]", TOOLS["cosmic-ray"])
+    session.run("python", ".ci/mutation.py", *session.posargs)
+
+
+@nox.session
 def docs(session):
     """Build the documentation in docs/_build, with the gallery; a warning is an error."""
     session.install(".[docs]")

@@ -1,6 +1,7 @@
 """EM through skorch: what is drawn, what an E-step looks at, and that the bound rises."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from test_train import ARCHITECTURE, D, draw_rows, make_config, make_data
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skgmvae.data.batches import ClampedResponsibilities, draw_by_weight
+from skgmvae.data.lazy import LazyRows
 from skgmvae.models import VAEEM
 from skgmvae.models.stacked import StackedLinear
 from skgmvae.runtime import RandomStream
@@ -393,6 +395,11 @@ def test_the_worst_explained_half_of_the_donor_goes_to_the_new_seed():
     assert e_step.responsibilities.argmax(-1).tolist() == [0, 2, 0, 2, 1, 1]
     assert not e_step.may_be_partial
     assert not EStep(torch.zeros(1, D), CPU, RandomStream(0), torch.eye(K)[[0]]).give_worst_half(0, 2)
+    two = EStep(torch.zeros(2, D), CPU, RandomStream(0), torch.eye(K)[[0, 0]])
+    two.log_likelihood, two.kl_latent = torch.tensor([[3.0], [2.0]]).repeat(1, K), torch.tensor([[9.0], [1.0]])
+    two.kl_latent = two.kl_latent.repeat(1, K)
+    assert two.give_worst_half(0, 2)
+    assert two.responsibilities.tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
 
 
 def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
@@ -405,3 +412,59 @@ def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
         state = net.optimizer_.state.get(parameter)
         if state:
             assert not state["exp_avg_sq"][2].any() and state["exp_avg_sq"][0].any(), name
+
+
+def test_a_new_seed_differs_from_its_donor_by_a_hundredth():
+    net, _ = train_em(make_model(), make_config(2, 10))
+    copy_component(net, donor=0, component=2)
+    ratios = []
+    for parameter in net.module_.parameters():
+        if len(parameter) == K:
+            donor, copied = parameter[0].detach().flatten(), parameter[2].detach().flatten()
+            ratios.append((copied / donor)[donor != 0.0] - 1.0)
+    ratios = torch.cat(ratios)
+    n = len(ratios)
+    assert n > 100
+    assert abs(ratios.std() / 0.01 - 1.0) < 5.0 / (2.0 * n) ** 0.5
+    assert abs(ratios.mean()) < 5.0 * 0.01 / n**0.5
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+def test_the_table_of_lazy_rows_is_made_part_by_part(monkeypatch, clamp):
+    rows = draw_groups()
+    u = torch.eye(K)[LABELS.roll(1)]
+    whole, model = EStep(rows, CPU, RandomStream(0), u), make_model().eval()
+    expected = whole.update(model, clamp=clamp)
+    monkeypatch.setattr("skgmvae.training.e_step.PART_VALUES", 7 * K)  # seven rows
+    parts = EStep(LazyRows(rows.numpy()), CPU, RandomStream(0), u)
+    terms = parts.update(model, clamp=clamp)
+    assert parts.evaluated_share == 1.0 and parts.n_steps == 1
+    torch.testing.assert_close(parts.responsibilities, whole.responsibilities)
+    assert torch.equal(parts.responsibilities, u) is clamp
+    for found, term in zip(terms, expected, strict=True):
+        torch.testing.assert_close(found, term)
+    model.decoder[-1].bias.data.fill_(torch.nan)
+    parts.may_be_partial = True
+    kept = parts.responsibilities.clone()
+    parts.update(model)
+    assert torch.equal(parts.responsibilities, kept) and not parts.may_be_partial and parts.n_steps == 1
+
+
+@pytest.mark.parametrize(("n_before", "is_reseeded"), [(0, True), (1, True), (2, False), (3, False)])
+def test_empty_components_are_reseeded_at_most_so_many_times(monkeypatch, n_before, is_reseeded):
+    copied, u = [], torch.eye(4)[[0, 0, 1, 1, 1, 1, 2]]
+    monkeypatch.setattr(em, "copy_component", lambda net, donor, component: copied.append((donor, component)))
+    e_step = EStep(torch.zeros(7, D), CPU, RandomStream(0), u)
+    e_step.log_likelihood, e_step.kl_latent = torch.zeros(7, 4), torch.zeros(7, 4)
+    net = SimpleNamespace(
+        module_=SimpleNamespace(reseeded=[]),
+        e_step_=e_step,
+        em=EMConfig(min_rows=1.0, max_reseeds=2),
+        n_reseeds_=[0, 0, 0, n_before],
+        history=[{}] * 5,
+    )
+    em.reseed_empty_components(net)  # component 2 has a row, as many as it needs
+    assert copied == ([(1, 3)] if is_reseeded else [])
+    assert net.module_.reseeded == ([(5, 3)] if is_reseeded else [])
+    assert net.n_reseeds_ == [0, 0, 0, n_before + is_reseeded]
+    assert e_step.responsibilities.sum(0).tolist() == ([2, 2, 1, 2] if is_reseeded else [2, 4, 1, 0])

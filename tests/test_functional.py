@@ -19,6 +19,10 @@ from skgmvae.functional import (
     log_mean_exp,
     log_normal,
     log_normal_full,
+    log_standard_normal,
+    mean_over_draws,
+    noise_like,
+    reparameterize,
     scale_gradient,
     temper_posterior,
     weighted_moments,
@@ -48,6 +52,7 @@ def test_diagonal_normal_formulas_equal_torch_distributions():
     x = draw(3, 5, 4, seed=5)
 
     torch.testing.assert_close(log_normal(x, mean_q, log_variance_q), q.log_prob(x).sum(-1))
+    torch.testing.assert_close(log_standard_normal(x), standard.log_prob(x).sum(-1))
     torch.testing.assert_close(entropy_normal(log_variance_q), q.entropy().sum(-1))
     torch.testing.assert_close(
         kl_normal(mean_q, log_variance_q, mean_p, log_variance_p), kl_divergence(q, p).sum(-1).expand(3, 5)
@@ -265,3 +270,31 @@ def test_weighted_moments_are_those_of_numpy(z, responsibilities):
         expected = np.cov(z.numpy().T, aweights=weights, ddof=0).reshape(covariances[c].shape)
         np.testing.assert_allclose(covariances[c], expected, rtol=1e-7, atol=1e-7)
         assert np.linalg.eigvalsh(covariances[c].numpy()).min() >= -1e-9
+
+
+@pytest.mark.parametrize(
+    ("n_draws", "width", "shape"),
+    [(1, None, (4, 3)), (1, 2, (4, 2)), (5, None, (5, 4, 3)), (5, 2, (5, 4, 2))],
+)
+def test_noise_has_an_axis_of_draws_only_where_there_are_several(n_draws, width, shape):
+    x = draw(4, 3)
+    noise, again = (noise_like(x, n_draws, width, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert noise.shape == shape and noise.dtype == x.dtype
+    assert torch.equal(noise, again)
+    assert len(noise.unique()) == noise.numel(), "every number is drawn by itself"
+
+
+def test_noise_is_standard_normal_and_scaled_by_the_standard_deviation():
+    n, log_variance = 40_000, torch.tensor([-1.0, 2.0], dtype=torch.float64)
+    noise = noise_like(log_variance, n, generator=torch.Generator().manual_seed(0))
+    assert (noise.mean(0).abs() < 5.0 / n**0.5).all()
+    assert ((noise.var(0) - 1.0).abs() < 5.0 * (2.0 / n) ** 0.5).all()
+    mean = torch.tensor([3.0, -4.0], dtype=torch.float64)
+    standardized = (reparameterize(mean, log_variance, noise) - mean) / log_variance.exp().sqrt()
+    torch.testing.assert_close(standardized, noise)
+
+
+def test_the_mean_over_draws_is_along_the_first_axis_unless_there_is_one_draw():
+    x = draw(5, 4, 3)
+    np.testing.assert_allclose(mean_over_draws(x, 5), x.numpy().mean(0))
+    assert mean_over_draws(x, 1) is x

@@ -88,3 +88,25 @@ def test_axes_between_draws_and_dimensions_have_proposals_of_their_own():
         for c in range(3):
             alone = log_evidence(make_log_joint(means[n, c] + 1.0), means[n, c], log_variances[n, c], rounds)
             torch.testing.assert_close(together[n, c], alone)
+
+
+def test_an_adapted_proposal_has_the_moments_of_draws_weighted_by_the_root_of_their_weights(correlated):
+    posterior, log_joint = correlated
+    mean = posterior.mean - torch.tensor([1.0, 0.0])
+    for log_variance in (posterior.variance.log(), torch.full((2,), 3.0).double()):  # the second is wider than needed
+        rounds, drawn = make_rounds((8, 8), 2, seed=1), []
+
+        def watch(z, drawn=drawn):
+            drawn.append(z)
+            return log_joint(z)
+
+        log_evidence(watch, mean, log_variance, rounds)
+        first, second = drawn
+        proposal = Normal(mean, log_variance.exp().sqrt())
+        torch.testing.assert_close(first, mean + proposal.stddev * rounds[0])
+        weights = (log_joint(first) - proposal.log_prob(first).sum(-1)).exp().sqrt().unsqueeze(-1)
+        weights = weights / weights.sum(0)
+        center = (weights * first).sum(0)
+        variance = (weights * (first - center) ** 2).sum(0)
+        width = 1.25 * torch.maximum(variance, log_variance.exp()).sqrt()  # nowhere narrower than q
+        torch.testing.assert_close(second, center + width * rounds[1])

@@ -212,6 +212,15 @@ class Wide(Found):
         (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.6, best="genie"), "mixture"),
         (Found, Evidence(gap=1.5, gain=0.1, ratio=1.0, best="genie"), "genie"),
         (Found, Evidence(gap=1.5, gain=-1.0, ratio=0.2, best="genie"), "genie"),
+        # at the thresholds, and just beyond
+        (Found, Evidence(gap=2.0, gain=1.0, ratio=0.0, best="genie"), "single linkage"),
+        (Found, Evidence(gap=1.999, gain=1.0, ratio=0.0, best="genie"), "genie"),
+        (Found, Evidence(gap=1.0, gain=0.02, ratio=1 / 3, best="genie"), "mixture"),
+        (Found, Evidence(gap=1.0, gain=0.0201, ratio=1 / 3, best="genie"), "genie"),
+        (Found, Evidence(gap=1.0, gain=0.02, ratio=0.333, best="genie"), "genie"),
+        (Wide, Evidence(gap=1.0, gain=0.02, ratio=1 / 2, best="genie"), "mixture"),
+        (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.499, best="genie"), "graph"),
+        (Wide, Evidence(gap=1.0, gain=0.0201, ratio=1.0, best="genie"), "graph"),
     ],
 )
 def test_the_rules_are_applied_in_their_order(found, evidence, name):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from test_train import (
     Columns,
     LastGradients,
@@ -25,7 +25,8 @@ from test_train import (
 from skgmvae.models import ELBOTerms
 from skgmvae.runtime import RandomStream
 from skgmvae.training import net as net_module
-from skgmvae.training.train import TrainOutcome, train
+from skgmvae.training.objective import NegativeELBO
+from skgmvae.training.train import TrainOutcome, make_net, train
 
 READS = ("item", "cpu", "tolist", "numpy", "__float__", "__int__", "__bool__", "__index__", "__array__")
 
@@ -110,3 +111,33 @@ def test_a_copy_of_a_trained_net_answers_alike_and_trains_on_alike(duplicate):
 def test_interrupted_epoch_leaves_no_incomplete_record():
     net, _ = train_new(Parabola(interrupt), make_config(6), callbacks=[Watch()])
     assert [set(record) >= {"lower_bound", *ELBOTerms._fields} for record in net.history] == [True, True]
+
+
+def test_the_first_terms_that_diverge_are_those_that_are_named(monkeypatch):
+    monkeypatch.setattr(net_module, "BATCHES_PER_JOIN", 1)
+    monkeypatch.setattr(net_module, "BATCHES_PER_READ", 1)
+    sums, zero = net_module._TermSums(NegativeELBO()), torch.zeros(3)
+    bad = torch.tensor([0.0, torch.nan, 0.0])
+    for terms, diverged in (
+        ((zero, zero, zero, zero), []),
+        ((zero, bad, zero, bad), ["kl_latent", "kl_component"]),
+        ((bad, zero, zero, zero), ["kl_latent", "kl_component"]),
+    ):
+        sums.add(ELBOTerms(*terms), 3)
+        assert sums.diverged == diverged
+    assert sums.n_rows == 9
+
+
+def test_models_are_trained_in_training_mode_and_evaluated_in_evaluation_mode():
+    class Look(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            modes.append(net.module_.training)
+
+    modes, config = [], make_config(2, batch_size=20)
+    net = make_net(Parabola().eval(), config)
+    for n_trainings in (1, 2):  # the first leaves the model in evaluation mode
+        train(net, make_data(draw_rows()), config, RandomStream(0), callbacks=[Look()])
+        assert modes == [True] * 4 * n_trainings
+    net.module_.train()
+    net.evaluate(make_data(draw_rows()))
+    assert not net.module_.training

@@ -68,6 +68,8 @@ def test_training_stops_when_the_best_bound_of_the_last_epochs_gains_too_little(
     assert epochs_until_stop([1.0, 1.0, 1.0]) is None, "stopped before there was anything to compare"
     assert epochs_until_stop([1.0, 1.0, 1.0, 1.0]) == 4
     assert epochs_until_stop([10, 8, 6, 4, 2]) is None, "a falling bound has not converged"
+    assert epochs_until_stop([1, 2, 9, 5, 5, 5], patience=2) is None, "no more than the last epochs are compared"
+    assert epochs_until_stop([1, 2, 9, 5, 8.95, 5], patience=2) == 5
 
 
 def test_convergence_is_seen_after_an_epoch_that_was_undone():

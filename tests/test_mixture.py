@@ -1,0 +1,79 @@
+"""Gaussian mixtures of initial clusters: number of iterations and free parameters."""
+
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+
+from skgmvae.initialization import mixture, strategies
+from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, n_parameters
+
+
+@pytest.fixture
+def overlapping():
+    """Two overlapping clusters, on which EM is slow, and labels to begin with."""
+    random_state = np.random.RandomState(0)
+    points = random_state.normal(size=(1000, 1)) + 1.5 * (np.arange(1000) % 2)[:, None]
+    return points, (points[:, 0] > 2.5).astype(np.intp)
+
+
+def count_iterations(monkeypatch):
+    def expect(log_joint):
+        counted.append(1)
+        return plain(log_joint)
+
+    counted, plain = [], mixture._expect
+    monkeypatch.setattr(mixture, "_expect", expect)
+    return counted
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 7])
+def test_em_ends_after_max_iter_iterations(overlapping, monkeypatch, max_iter):
+    monkeypatch.setattr(mixture, "TOLERANCE", 0.0)
+    counted = count_iterations(monkeypatch)
+    points, labels = overlapping
+    fit_mixture(points, labels, 2, "diag", max_iter=max_iter)
+    assert len(counted) == max_iter
+
+
+def test_em_ends_after_a_hundred_iterations_by_default(overlapping, monkeypatch):
+    monkeypatch.setattr(mixture, "TOLERANCE", -np.inf)
+    counted = count_iterations(monkeypatch)
+    fit_mixture(*overlapping, 2, "diag")
+    assert len(counted) == 100
+
+
+def test_em_ends_where_the_bound_hardly_rises(overlapping, monkeypatch):
+    points, labels = overlapping
+    with monkeypatch.context() as patch:
+        patch.setattr(mixture, "TOLERANCE", -np.inf)
+        bounds = [fit_mixture(points, labels, 2, "diag", max_iter=i).bound for i in range(1, 30)]
+    rises = np.diff(bounds)
+    assert (rises > 0.0).all()
+    counted = count_iterations(monkeypatch)
+    found = fit_mixture(points, labels, 2, "diag")
+    assert len(counted) == 2 + int(np.argmax(rises < mixture.TOLERANCE))
+    assert found.bound == bounds[len(counted) - 1]
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("K", "D"), [(1, 1), (3, 2), (4, 7)])
+def test_free_parameters_are_those_that_scikit_learn_counts(kind, K, D):
+    points = np.random.RandomState(0).normal(size=(50, D))
+    theirs = GaussianMixture(K, covariance_type=kind, random_state=0).fit(points)
+    assert n_parameters(kind, K, D) == theirs._n_parameters()
+
+
+def test_the_strategy_gmm_iterates_until_it_has_converged(overlapping, monkeypatch):
+    class Spy(GaussianMixture):
+        def fit(self, X, y=None):
+            fitted.append(self)
+            return super().fit(X)
+
+    fitted = []
+    monkeypatch.setattr(strategies, "GaussianMixture", Spy)
+    points = np.hstack([overlapping[0], np.random.RandomState(1).normal(size=(1000, 3))])
+    responsibilities = strategies.STRATEGIES["gmm"](points, 4, np.random.RandomState(0))
+    (fit,) = fitted
+    assert fit.converged_ and fit.n_iter_ > 5
+    assert fit.n_init == strategies.MAX_INITS
+    np.testing.assert_array_equal(responsibilities, fit.predict_proba(points))
