@@ -8,7 +8,7 @@ import torch
 from skorch.callbacks import Callback
 from test_train import ARCHITECTURE, draw_rows, make_config, make_data
 
-from skgmvae.initialization.initialize import Initialization
+from skgmvae.initialization.initialize import InitConfig, Initialization
 from skgmvae.models import VaDE
 from skgmvae.training.config import FitConfig
 from skgmvae.training.fitting import clamp_responsibilities, continue_training, fit_from_scratch
@@ -32,13 +32,13 @@ def test_so_many_epochs_are_clamped(init_clamp, expected):
 @pytest.mark.parametrize("n_epochs, init_clamp, n_clamped", [(4, 0.75, 2), (8, 0.75, 6), (8, 1.0, 8), (8, 0.0, 0)])
 def test_clamped_responsibilities_are_those_of_the_initialization(n_epochs, init_clamp, n_clamped):
     config, responsibilities = make_config(n_epochs, init_clamp=init_clamp), torch.eye(3, dtype=torch.float64)
-    init = Initialization("graph on the inputs", responsibilities)
+    init = Initialization("graph of the inputs", responsibilities)
     clamped = clamp_responsibilities(init, config)
     assert (clamped.n_epochs if clamped else 0) == n_clamped
     if clamped is not None:
         assert clamped.log_responsibilities.isfinite().all()
         assert torch.equal(clamped.log_responsibilities.exp(), torch.eye(3)), "no tiny shares, no denormals"
-    assert clamp_responsibilities(Initialization("random", responsibilities), config) is None
+    assert clamp_responsibilities(Initialization("random", responsibilities, is_random=True), config) is None
     own = clamp_responsibilities(init, config, has_own_table=True)
     assert (own.n_epochs if own else 0) == n_clamped and (own is None or own.log_responsibilities is None)
 
@@ -57,13 +57,13 @@ def test_fit_with_a_spoilt_last_epoch_still_has_a_finite_bound(spoilt_step, inte
                 net.module_.means.data.fill_(math.nan)
             self.step += 1
 
-    config = FitConfig(ARCHITECTURE, make_config(0), make_config(4), "random", ELBONet, callbacks=[Spoiler()])
+    config = FitConfig(ARCHITECTURE, make_config(0), make_config(4), InitConfig("random"), ELBONet, callbacks=[Spoiler()])
     fitted = fit_from_scratch(make_data(draw_rows()), make_model, config, np.random.RandomState(0))
     assert fitted.outcome.interrupted == interrupts and math.isfinite(fitted.lower_bound)
 
 
 def test_a_fitted_net_is_kept_in_float64_and_trained_further_in_float32():
-    config = FitConfig(ARCHITECTURE, make_config(1), make_config(2), "kmeans", ELBONet)
+    config = FitConfig(ARCHITECTURE, make_config(1), make_config(2), InitConfig("kmeans"), ELBONet)
     data, dtypes = make_data(draw_rows()), []
 
     class Look(Callback):
