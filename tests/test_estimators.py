@@ -550,10 +550,10 @@ def test_vade_attributes_of_its_own(blobs, quick):
 
 def test_vaeem_parameters_of_its_own(blobs, quick):
     X, y = blobs
-    weighted = VAEEMClustering(3, m_step="weighted", steps_per_iter=4, **quick).fit(X)
+    weighted = VAEEMClustering(3, m_step="weighted", steps_per_iter=4, **{**quick, "pretrain_iter": 100}).fit(X)
     assert adjusted_rand_score(y, weighted.labels_) == 1.0 and weighted.reseeded_ == []
     np.testing.assert_array_equal(weighted.weights_, [1 / 3] * 3)
-    learned = VAEEMClustering(3, learn_weights=True, **quick).fit(X)
+    learned = VAEEMClustering(3, learn_weights=True, **{**quick, "pretrain_iter": 100}).fit(X)
     np.testing.assert_allclose(learned.weights_, [60 / 120, 40 / 120, 20 / 120], atol=0.02)
     # responsibilities are the softmax of what transform returns
     joint = learned.transform(X)
