@@ -53,9 +53,9 @@ def test_tags(fitted):
     assert is_clusterer(fitted) == (tags.estimator_type == "clusterer")
 
 
-def test_metadata_routing_leaves_nothing_to_route(fitted, frame):
+def test_metadata_routing_has_only_initial_labels_to_route(fitted, frame):
     with sklearn.config_context(enable_metadata_routing=True):
-        assert fitted.get_metadata_routing()._serialize() == {}
+        assert fitted.get_metadata_routing()._serialize() == {"fit": {"init_labels": None}}
         # not a search over a pipeline, whose score 1.9 cannot route for any density estimator
         search = GridSearchCV(clone(fitted), {"n_components": [2, 3]}, cv=2).fit(frame)
         assert search.predict(frame).shape == (120,) and np.isfinite(search.score(frame))

@@ -282,4 +282,4 @@ def test_rows_far_from_all_others_have_probabilities_and_scores(Estimator, blobs
     assert np.isfinite(model.transform(far)).all()
     # as the square of the distance, for any Gaussian likelihood: not as an exponential of it
     slopes = np.diff(np.log(-model.score_samples(far))) / np.diff(np.log(distances))
-    np.testing.assert_allclose(slopes, 2.0, atol=0.3)
+    np.testing.assert_allclose(slopes[1:], 2.0, atol=0.05)  # nearer, the constant and the linear term still count

@@ -34,7 +34,7 @@ def test_so_many_epochs_are_clamped(init_clamp, expected):
 @pytest.mark.parametrize("n_epochs, init_clamp, n_clamped", [(4, 0.75, 2), (8, 0.75, 6), (8, 1.0, 8), (8, 0.0, 0)])
 def test_clamped_responsibilities_are_those_of_the_initialization(n_epochs, init_clamp, n_clamped):
     config, responsibilities = make_config(n_epochs, init_clamp=init_clamp), torch.eye(3, dtype=torch.float64)
-    init = Initialization("graph on the inputs", responsibilities)
+    init = Initialization("graph of the inputs", responsibilities)
     clamped = clamp_responsibilities(init, config)
     assert (clamped.n_epochs if clamped else 0) == n_clamped
     if clamped is not None:

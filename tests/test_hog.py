@@ -102,6 +102,6 @@ def test_the_initialization_looks_at_gradients_where_samples_are_images(monkeypa
     settings = {"pretrain_iter": 0, "max_iter": 0, "hidden_layer_sizes": (20,), "random_state": 0}
     VaDEClustering(3, **settings).fit(X)
     fitted = VaDEClustering(3, image_shape=(1, 16, 16), **settings).fit(X)
-    assert fitted.init_params_ == "graph on the image gradients"
+    assert fitted.init_params_ == "graph of the oriented gradients"
     by_pixels, by_gradients = (adjusted_rand_score(y, init.responsibilities.argmax(1)) for init in made)
     assert by_gradients > 0.9 > 0.1 > by_pixels

@@ -308,7 +308,7 @@ def test_many_samples_in_memory_are_initialized_from_some(quick, monkeypatch):
 
 @pytest.mark.parametrize(
     "pretrain_iter, init_params",
-    [(5, "graph on embedding and inputs"), (0, "graph on the inputs")],
+    [(5, "graph of embedding and inputs"), (0, "graph of the inputs")],
     ids=["trained", "not"],
 )
 def test_wide_samples_are_initialized_from_their_principal_components_too(

@@ -24,7 +24,7 @@ from test_train import (
 
 from skgmvae.models import ELBOTerms
 from skgmvae.runtime import RandomStream
-from skgmvae.training import net as net_module
+from skgmvae.training import terms as terms_module
 from skgmvae.training.objective import NegativeELBO
 from skgmvae.training.train import TrainOutcome, make_net, train
 
@@ -33,7 +33,7 @@ READS = ("item", "cpu", "tolist", "numpy", "__float__", "__int__", "__bool__", "
 
 @pytest.mark.parametrize("batches_per_read", [512, 2, 4])
 def test_history_has_the_mean_of_every_term_once_per_epoch(batches_per_read, monkeypatch):
-    monkeypatch.setattr(net_module, "BATCHES_PER_READ", batches_per_read)
+    monkeypatch.setattr(terms_module, "BATCHES_PER_READ", batches_per_read)
     rows = draw_rows(43).abs()  # four batches of unequal size
     net, outcome = train_new(Columns(), make_config(2, 10, min_information=0.7), rows=rows, callbacks=[Watch()])
     assert outcome == TrainOutcome(converged=False, interrupted=False)

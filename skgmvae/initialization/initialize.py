@@ -191,8 +191,9 @@ def _represent(
     if isinstance(config.init_params, str) and config.init_params != "auto":
         return views, embedded
     if image_shape is None and samples.shape[1] <= MAX_INPUT_FEATURES:
-        points = inputs(autoencoder).transform(samples, device)
-        return views._replace(inputs=samples[: len(samples)]), _Points(inputs(autoencoder), points)
+        X = samples[: len(samples)]  # read once, for both
+        points = inputs(autoencoder).transform(X, device)
+        return views._replace(inputs=X), _Points(inputs(autoencoder), points)
     pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
     principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)
