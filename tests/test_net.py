@@ -114,9 +114,9 @@ def test_interrupted_epoch_leaves_no_incomplete_record():
 
 
 def test_the_first_terms_that_diverge_are_those_that_are_named(monkeypatch):
-    monkeypatch.setattr(net_module, "BATCHES_PER_JOIN", 1)
-    monkeypatch.setattr(net_module, "BATCHES_PER_READ", 1)
-    sums, zero = net_module._TermSums(NegativeELBO()), torch.zeros(3)
+    monkeypatch.setattr(terms_module, "BATCHES_PER_JOIN", 1)
+    monkeypatch.setattr(terms_module, "BATCHES_PER_READ", 1)
+    sums, zero = terms_module.TermSums(NegativeELBO()), torch.zeros(3)
     bad = torch.tensor([0.0, torch.nan, 0.0])
     for terms, diverged in (
         ((zero, zero, zero, zero), []),
