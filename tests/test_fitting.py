@@ -57,7 +57,9 @@ def test_fit_with_a_spoilt_last_epoch_still_has_a_finite_bound(spoilt_step, inte
                 net.module_.means.data.fill_(math.nan)
             self.step += 1
 
-    config = FitConfig(ARCHITECTURE, make_config(0), make_config(4), InitConfig("random"), ELBONet, callbacks=[Spoiler()])
+    config = FitConfig(
+        ARCHITECTURE, make_config(0), make_config(4), InitConfig("random"), ELBONet, callbacks=[Spoiler()]
+    )
     fitted = fit_from_scratch(make_data(draw_rows()), make_model, config, np.random.RandomState(0))
     assert fitted.outcome.interrupted == interrupts and math.isfinite(fitted.lower_bound)
 
