@@ -233,7 +233,7 @@ def test_given_parameters_are_those_of_the_mixture_and_the_others_follow(covaria
     else:  # one covariance for all: about one of each feature's, and more where the means are half a unit off
         shared = np.linalg.inv(precisions) if is_matrix else 1.0 / precisions
         variances = np.diagonal(shared, axis1=-2, axis2=-1) if is_matrix else shared
-        assert (0.7 < variances).all() and (variances < 1.8).all()
+        assert (variances > 0.7).all() and (variances < 1.8).all()
     responsibilities = mixture.predict_proba(X)
     assert adjusted_rand_score(Y, responsibilities.argmax(1)) == 1.0
     np.testing.assert_allclose(responsibilities.sum(1), 1.0)

@@ -235,7 +235,7 @@ def test_a_joint_graph_is_the_sum_of_its_graphs(monkeypatch):
 
 
 def test_further_points_have_the_mean_responsibilities_of_the_nearest():
-    points, y = blobs()
+    points, _ = blobs()
     responsibilities = np.random.default_rng(0).dirichlet(np.ones(3), 90)
     further = points + 0.01
     found = propagate(points, responsibilities, np.random.RandomState(0))(further)
