@@ -1,11 +1,20 @@
-"""Initial responsibilities that users give: labels, clusterers, functions, parameters of a mixture."""
+"""Initial responsibilities that the user gives, checked and completed, alone and in fits of all estimators."""
+
+import pickle
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
-from sklearn.datasets import make_blobs
+import sklearn
+from sklearn.base import BaseEstimator, clone
+from sklearn.cluster import DBSCAN, KMeans
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import KFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.given import (
     MixtureInit,
     complete_labels,
@@ -14,158 +23,367 @@ from skgmvae.initialization.given import (
     to_responsibilities,
 )
 
-X, Y = make_blobs([40, 30, 20], 2, centers=[[0.0, 0.0], [9.0, 0.0], [0.0, 90.0]], cluster_std=1.0, random_state=0)
+each_estimator = pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+CENTERS = np.array([[0.0, 0.0], [12.0, 6.0], [24.0, 12.0]])
+X, Y = make_blobs(90, centers=CENTERS, random_state=0)
 
 
-# ---------------------------------------------------------------- to_responsibilities
-def test_labels_are_one_hot_and_minus_one_has_no_opinion():
-    expected = [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
-    np.testing.assert_array_equal(to_responsibilities([2, -1, 0], 3, 3, "labels"), expected)
-    np.testing.assert_array_equal(to_responsibilities(np.array([2.0, -1.0, 0.0]), 3, 3, "labels"), expected)
+def seeded(seed=0):
+    return np.random.RandomState(seed)
 
 
-def test_responsibilities_are_scaled_to_sum_to_one():
-    given = np.array([[0.5, 0.5 + 9e-7], [0.0, 0.0], [0.25, 0.75]])
+# ------------------------------------------------------------------------------------- labels, checked
+
+
+def test_labels_become_one_hot_rows_and_no_opinion_zeros():
+    expected = [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    for labels in ([0, 2, -1], np.array([0, 2, -1], np.int8), [0.0, 2.0, -1.0]):
+        found = to_responsibilities(labels, 3, 3, "labels")
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(to_responsibilities([True, False], 2, 2, "labels"), [[0, 1], [1, 0]])
+
+
+def test_responsibilities_are_kept_and_rounding_is_undone():
+    given = np.array([[0.25, 0.75], [0.0, 0.0], [0.5, 0.5 + 5e-7]], np.float64)
     found = to_responsibilities(given, 3, 2, "labels")
-    np.testing.assert_array_equal(found.sum(1), [1.0, 0.0, 1.0])
-    np.testing.assert_allclose(found, given, atol=1e-6)
+    np.testing.assert_array_equal(found[:2], given[:2])
+    np.testing.assert_allclose(found[2].sum(), 1.0, rtol=1e-15)
+    assert given[2, 1] == 0.5 + 5e-7, "the user's array is not changed"
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([0, 1], r"L must be labels of shape \(3,\) or responsibilities of shape \(3, 2\).* got shape \(2,\)"),
-        (np.zeros((3, 3)), r"got shape \(3, 3\)"),
-        (["a", "b", "c"], "L must hold finite numbers; got dtype <U1"),
-        ([0.0, 1.0, np.nan], "L must hold finite numbers; got dtype float64"),
-        ([0, 1, 2], r"L must be integers from -1 \(no opinion\) to 1, .* got values from 0 to 2"),
-        ([-2, 0, 1], "got values from -2 to 1"),
-        ([0.5, 0.0, 1.0], "got values from 0.0 to 1.0"),
-        ([[0.5, 0.5], [-0.5, 1.5], [0.0, 0.0]], "a smallest value of -0.5, and row 0 adds up to 1"),
-        ([[0.5, 0.5], [0.0, 0.0], [0.3, 0.3]], "a smallest value of 0, and row 2 adds up to 0.6"),
-        ([[0.5, 0.5], [0.0, 0.0], [0.5, 0.50002]], "row 2 adds up to 1"),
-    ],
-)
-def test_what_is_wrong_with_labels_is_said(labels, message):
-    with pytest.raises(ValueError, match=message):
-        to_responsibilities(labels, 3, 2, "L")
+WRONG = {
+    "too few": ([0, 1], r"of shape \(3,\) or .* \(3, 2\).*3 samples and n_components=2; got shape \(2,\)"),
+    "too many components": (np.eye(3), r"of shape \(3, 2\).*got shape \(3, 3\)"),
+    "strings": (["a", "b", "a"], "must hold finite numbers; got dtype <U1"),
+    "objects": (np.array([None, 1, 0], object), "must hold finite numbers; got dtype object"),
+    "not a number": ([0.0, np.nan, 1.0], "must hold finite numbers; got dtype float64"),
+    "infinite": (np.full((3, 2), np.inf), "must hold finite numbers; got dtype float64"),
+    "fractions": ([0.0, 0.5, 1.0], r"integers from -1 \(no opinion\) to 1.*; got values from 0.0 to 1.0"),
+    "label too high": ([0, 1, 2], "to 1, as n_components=2; got values from 0 to 2"),
+    "label too low": ([0, 1, -2], "got values from -2 to 1"),
+    "negative": ([[1.5, -0.5], [1, 0], [0, 1]], "must not be negative.*got a smallest value of -0.5, and row 0"),
+    "sums": ([[1, 0], [0, 0], [0.5, 0.25]], "add up to 1, or to 0.*smallest value of 0, and row 2 adds up to 0.75"),
+}  # fmt: skip
 
 
-# ---------------------------------------------------------------- fit_clusterer
-class Odd:
-    """Labels 4 and 7, and noise."""
-
-    def fit_predict(self, X):
-        return np.where(X[:, 0] > 5.0, 7, np.where(X[:, 1] > 50.0, -1, 4))
+@pytest.mark.parametrize("labels, message", WRONG.values(), ids=WRONG)
+def test_message_says_what_is_wrong_with_labels(labels, message):
+    with pytest.raises(ValueError, match="^start_labels .*" + message):
+        to_responsibilities(labels, 3, 2, "start_labels")
 
 
-def test_labels_of_clusterers_are_numbered_anew_and_noise_has_no_opinion():
-    name, found = fit_clusterer(Odd(), X, 2, np.random.RandomState(0))
-    assert name == "Odd"
-    np.testing.assert_array_equal(found, np.eye(3)[Y][:, [0, 1]])
+# ------------------------------------------------------------------------------ clusterers and functions
 
 
-def test_more_clusters_than_components_are_refused_and_as_many_are_not():
-    with pytest.raises(ValueError, match="KMeans found 3 clusters, more than n_components=2; set n_components=3"):
-        fit_clusterer(KMeans(3, n_init=1), X, 2, np.random.RandomState(0))
-    assert fit_clusterer(KMeans(3, n_init=1), X, 3, np.random.RandomState(0))[1].shape == (90, 3)
+def test_a_clusterer_is_fitted_as_a_seeded_copy():
+    clusterer = KMeans(3, n_init=1, init="random")
+    name, found = fit_clusterer(clusterer, X, 3, seeded())
+    assert name == "KMeans" and not hasattr(clusterer, "labels_") and clusterer.random_state is None
+    assert adjusted_rand_score(Y, found.argmax(1)) == 1.0
+    many = KMeans(8, n_init=1, init="random")
+    first, second, other = (fit_clusterer(many, X, 8, seeded(seed))[1] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
 
 
-def test_clusterers_without_a_seed_get_one_and_others_keep_theirs():
-    class Seeds(KMeans):
+def test_every_step_of_a_pipeline_is_seeded_unless_it_has_a_seed():
+    seeds = {}
+
+    class Watch(BaseEstimator):
+        def __init__(self, name="", random_state=None):
+            self.name, self.random_state = name, random_state
+
+        def fit(self, X, y=None):
+            seeds[self.name] = self.random_state
+            return self
+
+        def transform(self, X):
+            return X
+
         def fit_predict(self, X, y=None):
-            seen.append(self.random_state)
-            return super().fit_predict(X)
+            return self.fit(X) and np.zeros(len(X), int)
 
-    seen, own = [], Seeds(2, n_init=1)
-    for _ in range(2):
-        fit_clusterer(own, X, 2, np.random.RandomState(5))
-    fit_clusterer(Seeds(2, n_init=1, random_state=3), X, 2, np.random.RandomState(5))
-    assert own.random_state is None and not hasattr(own, "labels_"), "a clone is fitted"
-    assert isinstance(seen[0], int) and seen == [seen[0], seen[0], 3]
-
-
-def test_functions_get_the_samples_the_number_of_components_and_a_generator():
-    def by_side(rows, *, n_components, random_state):
-        assert rows is X and n_components == 3 and isinstance(random_state, np.random.RandomState)
-        return (rows[:, 0] > 5.0).astype(int)
-
-    name, found = fit_clusterer(by_side, X, 3, np.random.RandomState(0))
-    assert name == "by_side"
-    np.testing.assert_array_equal(found.argmax(1), Y == 1)
+    fit_clusterer(
+        make_pipeline(
+            Watch("own", 7),
+            Watch("drawn"),
+        ),
+        X,
+        2,
+        seeded(),
+    )
+    assert seeds["own"] == 7 and isinstance(seeds["drawn"], int)
 
 
-# ---------------------------------------------------------------- complete_labels
+def test_noise_has_no_opinion_and_numbers_with_gaps_are_closed():
+    class Gaps:
+        def fit_predict(self, X):
+            return np.repeat([7, -1, 2], 30)
+
+    name, found = fit_clusterer(Gaps(), X, 3, seeded())
+    assert name == "Gaps"
+    np.testing.assert_array_equal(found, np.repeat([[0, 1, 0], [0, 0, 0], [1, 0, 0]], 30, axis=0))
+
+
+def test_more_clusters_than_components_are_refused():
+    with pytest.raises(ValueError, match=r"KMeans found 5 clusters, more than n_components=3; set n_components=5, or"):
+        fit_clusterer(KMeans(5, n_init=1), X, 3, seeded())
+
+
+def test_a_function_gives_labels_or_responsibilities():
+    def by_column(X, n_components, random_state):
+        assert n_components == 3 and isinstance(random_state, np.random.RandomState)
+        return np.digitize(X[:, 0], [6.0, 18.0])
+
+    name, found = fit_clusterer(by_column, X, 3, seeded())
+    assert name == "by_column" and adjusted_rand_score(Y, found.argmax(1)) == 1.0
+    soft = np.full((90, 3), 1 / 3)
+    np.testing.assert_allclose(fit_clusterer(lambda X, n_components, random_state: soft, X, 3, seeded())[1], soft)
+    with pytest.raises(ValueError, match=r"the labels of init_params=<lambda> must .*got shape \(2,\)"):
+        fit_clusterer(lambda X, n_components, random_state: [0, 1], X, 3, seeded())
+
+
+# --------------------------------------------------------------------------------------------- completed
+
+
 def refuse():
-    raise AssertionError("no clusters are needed")
+    raise AssertionError("labels for every component need no clusters")
 
 
-def test_given_labels_spread_to_their_neighbors():
-    standardized = X / X.std(0)
-    given = np.zeros((90, 3))
-    for c in range(3):
-        given[np.flatnonzero(c == Y)[:5], c] = 1.0
-    found = complete_labels(given, standardized, refuse)
-    np.testing.assert_array_equal(found.argmax(1), Y)
+def test_labels_of_all_samples_are_kept():
+    given = np.eye(3)[Y]
+    assert complete_labels(given, X, refuse) is given
+
+
+def test_few_labels_spread_along_neighbors_not_by_distance():
+    points, y = make_moons(300, noise=0.05, random_state=0)
+    known = np.zeros((300, 2))
+    for c in range(2):
+        known[np.flatnonzero(y == c)[:3], c] = 1.0
+    found = complete_labels(known, points, refuse)
     np.testing.assert_allclose(found.sum(1), 1.0)
-    known = given.any(1)
-    np.testing.assert_array_equal(found[known], given[known])
-    assert complete_labels(np.eye(3)[Y], standardized, refuse) is not None
+    given = known.any(1)
+    np.testing.assert_array_equal(found[given], known[given])
+    assert adjusted_rand_score(y, found.argmax(1)) > 0.95
 
 
-def test_pieces_without_a_label_have_all_components_alike():
-    points = np.concatenate([np.linspace(0.0, 1.0, 30), np.linspace(1e3, 1001.0, 30)])[:, None]
-    given = np.zeros((60, 2))
-    given[0, 0] = given[29, 1] = 1.0
-    found = complete_labels(given, points, refuse)
-    np.testing.assert_allclose(found[30:], 0.5)
-    assert found[5, 0] > 0.5 > found[25, 0]
+def test_samples_out_of_reach_of_any_label_belong_to_all_components_alike():
+    known = np.zeros((90, 2))
+    known[np.flatnonzero(Y == 0)[:2], 0] = known[np.flatnonzero(Y == 1)[:2], 1] = 1.0
+    found = complete_labels(known, X * 1e3, refuse)
+    np.testing.assert_allclose(found[Y == 2], 0.5)
+    assert (found[Y == 0].argmax(1) == 0).all() and (found[Y == 1].argmax(1) == 1).all()
 
 
-def test_components_without_a_label_are_clusters_of_their_own():
-    given = np.zeros((90, 3))
-    given[np.flatnonzero(Y == 0)[:4], 2] = given[np.flatnonzero(Y == 2)[:4], 0] = 1.0
-    found = complete_labels(given, X, lambda: np.eye(3)[Y])
-    np.testing.assert_array_equal(found.argmax(1), np.array([2, 1, 0])[Y])
+def test_where_a_component_has_no_label_clusters_are_matched():
+    known = np.zeros((90, 3))
+    known[np.flatnonzero(Y == 0)[:4], 2] = known[np.flatnonzero(Y == 2)[:4], 0] = 1.0
+    clusters = np.eye(3)[(Y + 1) % 3]  # numbered otherwise
+    found = complete_labels(known, X, lambda: clusters)
+    np.testing.assert_array_equal(found, np.eye(3)[2 - Y])
+    wrong = known.copy()
+    wrong[np.flatnonzero(Y == 1)[0], 2] = 1.0  # one label against the clusters is kept
+    np.testing.assert_array_equal(complete_labels(wrong, X, lambda: clusters)[np.flatnonzero(Y == 1)], [
+        [0, 0, 1], *[[0, 1, 0]] * 29])  # fmt: skip
 
 
-# ---------------------------------------------------------------- fit_mixture_init
-MEANS = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 90.0]])
-SHAPES = {"full": (3, 2, 2), "tied": (2, 2), "diag": (3, 2), "spherical": (3,)}
+def test_no_label_at_all_leaves_the_clusters():
+    clusters = np.eye(3)[Y]
+    found = complete_labels(np.zeros((90, 3)), X, lambda: clusters)
+    assert adjusted_rand_score(Y, found.argmax(1)) == 1.0
 
 
-@pytest.mark.parametrize("covariance_type", SHAPES)
-def test_what_is_not_given_follows_from_the_samples_nearest_to_each_mean(covariance_type):
-    init = MixtureInit(means=MEANS, covariance_type=covariance_type)
-    found = fit_mixture_init(init, X, 3, np.random.RandomState(0))
-    np.testing.assert_array_equal(found.means_, MEANS)
-    np.testing.assert_allclose(found.weights_, [41 / 93, 31 / 93, 21 / 93])
-    residuals = X - MEANS[Y]
-    covariance = residuals.T @ residuals / 90 + 1e-6 * np.diag(X.var(0))
-    expected = {
-        "full": np.tile(np.linalg.inv(covariance), (3, 1, 1)),
-        "tied": np.linalg.inv(covariance),
-        "diag": np.tile(1.0 / covariance.diagonal(), (3, 1)),
-        "spherical": np.full(3, 2.0 / np.trace(covariance)),
-    }[covariance_type]
-    factor = found.precisions_cholesky_
-    assert factor.shape == SHAPES[covariance_type]
+# ------------------------------------------------------------------------------- parameters of a mixture
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+SUBSETS = [subset for n in range(1, 8) if (subset := [bool(n & bit) for bit in (1, 2, 4)])]
+
+
+def reference_mixture(covariance_type):
+    return GaussianMixture(3, covariance_type=covariance_type, means_init=CENTERS, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("subset", SUBSETS, ids=str)
+def test_given_parameters_are_those_of_the_mixture_and_the_others_follow(covariance_type, subset):
+    reference = reference_mixture(covariance_type)
+    weights = np.array([0.5, 0.3, 0.2])
+    parameters = (weights, CENTERS + 0.5, reference.precisions_)
+    given = MixtureInit(*(p if is_given else None for p, is_given in zip(parameters, subset, strict=True)),
+                        covariance_type=covariance_type)  # fmt: skip
+    assert given.is_given
+    mixture = fit_mixture_init(given, X, 3, seeded())
+    if subset[0]:
+        np.testing.assert_allclose(mixture.weights_, weights)
+    else:
+        np.testing.assert_allclose(mixture.weights_, 1 / 3, atol=0.02)
+    if subset[1]:
+        np.testing.assert_allclose(mixture.means_, CENTERS + 0.5)
+    else:  # in any order
+        np.testing.assert_allclose(mixture.means_[mixture.means_[:, 0].argsort()], CENTERS, atol=0.6)
+    factor = mixture.precisions_cholesky_
     is_matrix = covariance_type in ("full", "tied")
-    np.testing.assert_allclose(factor @ factor.swapaxes(-1, -2) if is_matrix else factor**2, expected)
-    np.testing.assert_array_equal(found.predict(X), Y)
+    precisions = factor @ np.swapaxes(factor, -1, -2) if is_matrix else factor**2
+    assert precisions.shape == reference.precisions_.shape
+    if subset[2]:
+        np.testing.assert_allclose(precisions, reference.precisions_, rtol=1e-9)
+    else:  # one covariance for all: about one of each feature's, and more where the means are half a unit off
+        shared = np.linalg.inv(precisions) if is_matrix else 1.0 / precisions
+        variances = np.diagonal(shared, axis1=-2, axis2=-1) if is_matrix else shared
+        assert (variances > 0.7).all() and (variances < 1.8).all()
+    responsibilities = mixture.predict_proba(X)
+    assert adjusted_rand_score(Y, responsibilities.argmax(1)) == 1.0
+    np.testing.assert_allclose(responsibilities.sum(1), 1.0)
 
 
-def test_given_parameters_are_kept():
-    weights, precisions = np.array([0.2, 0.3, 0.5]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    init = MixtureInit(weights=weights, means=MEANS, precisions=precisions, covariance_type="diag")
-    found = fit_mixture_init(init, X, 3, np.random.RandomState(0))
-    np.testing.assert_array_equal(found.weights_, weights)
-    np.testing.assert_allclose(found.precisions_cholesky_, precisions**0.5)
-    assert isinstance(found, GaussianMixture) and init.is_given and not MixtureInit().is_given
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_all_three_are_the_mixture_of_scikit_learn(covariance_type):
+    touching = make_blobs(90, centers=CENTERS / 4, random_state=0)[0]
+    reference = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(touching)
+    given = MixtureInit(reference.weights_, reference.means_, reference.precisions_, covariance_type)
+    found = fit_mixture_init(given, touching, 3, seeded())
+    np.testing.assert_allclose(found.predict_proba(touching), reference.predict_proba(touching), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.score_samples(touching), reference.score_samples(touching), rtol=1e-6)
 
 
-def test_means_that_are_not_given_are_found():
-    found = fit_mixture_init(MixtureInit(weights=np.full(3, 1 / 3)), X, 3, np.random.RandomState(0))
-    centers = np.stack([X[c == Y].mean(0) for c in range(3)])
-    for center in centers:
-        assert np.abs(found.means_ - center).max(1).min() < 1e-3
+def test_nothing_given_is_nothing_and_errors_are_those_of_scikit_learn():
+    assert not MixtureInit().is_given
+    with pytest.raises(ValueError, match="means"):
+        fit_mixture_init(MixtureInit(means=CENTERS[:2]), X, 3, seeded())
+    with pytest.raises(ValueError, match="weights"):
+        fit_mixture_init(MixtureInit(weights=[0.9, 0.9, 0.9]), X, 3, seeded())
+    with pytest.raises(ValueError, match="precision"):
+        fit_mixture_init(MixtureInit(precisions=np.eye(2)), X, 3, seeded())
+
+
+# ------------------------------------------------------------------------------------------ in the fits
+
+
+@pytest.fixture(scope="module")
+def settings(quick):
+    return {**quick, "pretrain_iter": 100, "max_iter": 10}
+
+
+@each_estimator
+def test_components_keep_the_numbers_of_the_labels(Estimator, blobs, settings):
+    X, y = blobs
+    labels = 2 - y  # the smallest group first
+    model = Estimator(3, **settings)
+    assert model.fit(X, init_labels=labels) is model and model.init_params_ == "init_labels"
+    np.testing.assert_array_equal(model.labels_, labels)
+    np.testing.assert_array_equal(model.predict(X), labels)
+    np.testing.assert_allclose(model.means_, [X[labels == c].mean(0) for c in range(3)], atol=0.5 * X.std(0).max())
+    again = Estimator(3, **settings)
+    np.testing.assert_array_equal(again.fit_predict(X, init_labels=np.eye(3)[labels]), labels)
+    assert again.lower_bounds_ == model.lower_bounds_, "responsibilities are labels"
+    np.testing.assert_array_equal(Estimator(3, **settings).fit(X).labels_[y == 0], 0)
+
+
+@each_estimator
+def test_cross_validation_slices_the_labels(Estimator, blobs, settings):
+    X, y = blobs
+    labels, folds = 2 - y, KFold(2, shuffle=True, random_state=0)
+    found = cross_validate(
+        Estimator(3, **settings),
+        X,
+        params={"init_labels": labels},
+        cv=folds,
+        return_estimator=True,
+        return_indices=True,
+    )
+    for model, train in zip(found["estimator"], found["indices"]["train"], strict=True):
+        np.testing.assert_array_equal(model.labels_, labels[train])
+
+
+@each_estimator
+def test_labels_are_routed_where_they_are_asked_for(Estimator, blobs, settings):
+    X, y = blobs
+    with sklearn.config_context(enable_metadata_routing=True):
+        assert Estimator().get_metadata_routing()._serialize() == {"fit": {"init_labels": None}}
+        model = Estimator(3, **settings).set_fit_request(init_labels=True)
+        pipeline = make_pipeline(StandardScaler(), model).fit(X, init_labels=2 - y)
+    np.testing.assert_array_equal(pipeline.predict(X), 2 - y)
+
+
+@each_estimator
+def test_objects_as_parameters_are_cloned_and_pickled_and_saved_as_the_default(Estimator, blobs, settings, tmp_path):
+    X, y = blobs
+    clusterer = KMeans(3, n_init=3)
+    model = Estimator(3, **{**settings, "init_params": clusterer}).fit(X)
+    assert model.init_params is clusterer and not hasattr(clusterer, "labels_") and model.init_params_ == "KMeans"
+    assert adjusted_rand_score(y, model.labels_) == 1.0
+    copied = clone(model)
+    assert copied.init_params is not clusterer and isinstance(copied.init_params, KMeans)
+    assert copied.fit(X).lower_bounds_ == model.lower_bounds_
+    loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert isinstance(loaded.init_params, KMeans)
+    model.save(tmp_path / "model")
+    read = Estimator.load(tmp_path / "model")
+    assert read.init_params == Estimator().init_params == "auto" and read.init_params_ == "KMeans"
+    np.testing.assert_allclose(read.predict_proba(X), model.predict_proba(X))
+
+
+@each_estimator
+def test_parameters_of_a_mixture_give_the_numbers(Estimator, blobs, settings):
+    X, y = blobs
+    means = np.array([X[y == 2 - c].mean(0) for c in range(3)])
+    model = Estimator(3, means_init=means, **settings).fit(X)
+    assert model.init_params_ == "given mixture"
+    np.testing.assert_array_equal(model.labels_, 2 - y)
+    by_weights = Estimator(3, weights_init=[0.5, 0.3, 0.2], **settings).fit(X)
+    np.testing.assert_array_equal(np.bincount(by_weights.labels_), [60, 40, 20])  # by size, as no means are given
+
+
+@each_estimator
+def test_noise_of_a_clusterer_is_filled_in(Estimator, blobs, settings):
+    X, _ = blobs
+    scaled = StandardScaler().fit_transform(X)
+    clusterer = DBSCAN(eps=0.2, min_samples=4)
+    assert (clusterer.fit_predict(scaled) == -1).any()
+
+    def cluster(X, n_components, random_state):
+        labels = clusterer.fit_predict(StandardScaler().fit_transform(X))
+        return np.where(labels < n_components, labels, -1)
+
+    model = Estimator(3, **{**settings, "init_params": cluster}).fit(X)
+    assert model.init_params_ == "cluster" and np.isfinite(model.lower_bound_)
+
+
+@each_estimator
+def test_wrong_labels_are_refused_and_leave_the_estimator_as_it_was(Estimator, blobs, settings):
+    X, _ = blobs
+    model = Estimator(3, **settings)
+    with pytest.raises(
+        ValueError, match=r"^init_labels must be integers from -1 .* to 2, as n_components=3; got values"
+    ):
+        model.fit(X, init_labels=np.arange(len(X)))
+    with pytest.raises(ValueError, match=r"^init_labels must be labels of shape \(120,\)"):
+        model.fit(X, init_labels=[0, 1])
+    assert not hasattr(model, "net_")
+
+
+@each_estimator
+def test_many_samples_keep_their_labels_too(Estimator, blobs, settings, monkeypatch):
+    monkeypatch.setattr("skgmvae.initialization.representations.MAX_INIT_ROWS", 60)
+    X, y = blobs
+    labels = np.where(np.arange(len(X)) % 2, 2 - y, -1)
+    model = Estimator(3, **settings).fit(X, init_labels=labels)
+    np.testing.assert_array_equal(model.labels_, 2 - y)
+
+
+@each_estimator
+def test_a_few_labels_help_where_there_are_clusters_of_no_shape(Estimator, settings):
+    points, y = make_moons(300, noise=0.1, random_state=0)
+    y = y ^ (points[:, 0] > 0.5)  # classes that no clustering finds by itself
+    known = np.full(300, -1)
+    known[::4] = y[::4]
+    few = {**settings, "latent_dim": 2, "pretrain_iter": 60, "max_iter": 40, "init_clamp": 1, "init_params": "auto"}
+    without = Estimator(2, **few).fit(points)
+    by_labels = Estimator(2, **few).fit(points, init_labels=known)
+    unknown = known == -1
+    assert (by_labels.labels_[unknown] == y[unknown]).mean() > 0.8
+    best_without = max((without.labels_ == y)[unknown].mean(), (without.labels_ != y)[unknown].mean())
+    assert (by_labels.labels_[unknown] == y[unknown]).mean() > best_without + 0.1

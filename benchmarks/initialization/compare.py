@@ -28,10 +28,20 @@ from benchmarks.common import data as data_sets
 from benchmarks.common import environment, methods, pages
 from benchmarks.common.pages import mean_and_sd
 from benchmarks.common.results import Line, append_line, read_lines
-from skgmvae.initialization import candidates, dcsbm, graph, representations
+from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.contrastive import fit_contrastive_encoder
 from skgmvae.initialization.hog import hog_descriptors
-from skgmvae.initialization.representations import N_PRINCIPAL
+from skgmvae.initialization.links import Links, make_partition
+from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors
+from skgmvae.initialization.partitions import members
+from skgmvae.initialization.representations import N_PRINCIPAL, contrastive_features
+from skgmvae.initialization.spectral import laplacian_eigenvectors, partition_graph
+from skgmvae.initialization.strategies import (
+    gmm_responsibilities,
+    graph_responsibilities,
+    joint_graph_responsibilities,
+    kmeans_responsibilities,
+)
 from skgmvae.metrics import clustering_accuracy
 
 CHUNK_SIZE = 500  # images described at a time
@@ -67,34 +77,35 @@ def on_points(assign: Callable[[np.ndarray, int, np.random.RandomState], np.ndar
 
 def by_graph(task: Task, random_state: np.random.RandomState) -> np.ndarray:
     """As ``init_params='graph'``."""
-    return graph.partition(task.affinities, [task.points], task.K, random_state)
+    labels = next(iter(partition_graph(task.affinities, task.K, random_state).values()))
+    return np.eye(task.K)[labels]
 
 
 def by_joint_graph(view: str) -> Strategy:
     """As ``init_params='auto'`` for images."""
-    return lambda task, random_state: graph.joint_responsibilities(
+    return lambda task, random_state: joint_graph_responsibilities(
         [task.points, task.views[view]], task.K, random_state
     )
 
 
 def by_graph_of(view: str) -> Strategy:
     """As ``init_params='auto'`` for images without a pretraining."""
-    return lambda task, random_state: graph.graph_responsibilities(task.views[view], task.K, random_state)
+    return lambda task, random_state: graph_responsibilities(task.views[view], task.K, random_state)
 
 
 def on_eigenvectors(count: Callable[[int], int]) -> Strategy:
     """Spectral clustering on so many eigenvectors, of K."""
 
     def assign(task: Task, random_state: np.random.RandomState) -> np.ndarray:
-        _, vectors = graph.eigenvectors(task.affinities, count(task.K), random_state)
-        return candidates.kmeans_responsibilities(normalize(vectors), task.K, random_state)
+        _, vectors = laplacian_eigenvectors(task.affinities, count(task.K), random_state)
+        return kmeans_responsibilities(normalize(vectors), task.K, random_state)
 
     return assign
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "k-means": on_points(candidates.kmeans_responsibilities),
-    "mixture": on_points(candidates.gmm_responsibilities),
+    "k-means": on_points(kmeans_responsibilities),
+    "mixture": on_points(gmm_responsibilities),
     "graph": by_graph,
     "K eigenvectors": on_eigenvectors(lambda K: K),
     "K + K/2 eigenvectors": on_eigenvectors(lambda K: K + max(1, K // 2)),
@@ -145,7 +156,8 @@ def make_task(data: data_sets.Data, seed: int, memory: str | None) -> Task:
     """What all strategies need."""
     points = np.asarray(represent(data, seed, memory), dtype=np.float64)
     views = compute_views(data.train, data.image_shape, seed, memory) if data.image_shape else {}
-    return Task(points, graph.neighbor_affinities(points, n_pieces=data.n_classes), views, data.n_classes)
+    affinities = connected_graph(points, find_neighbors(points, N_NEIGHBORS), data.n_classes)
+    return Task(points, affinities, views, data.n_classes)
 
 
 def represent(data: data_sets.Data, seed: int, memory: str | None) -> np.ndarray:
@@ -166,8 +178,9 @@ def compute_views(
     described = np.concatenate([hog_descriptors(chunk, image_shape).numpy() for chunk in chunks])
     views = {"components": X, "gradients": described}
     seen = {name: PCA(N_PRINCIPAL, random_state=seed).fit_transform(view) for name, view in views.items()}
-    encoder = fit_contrastive_encoder(X, image_shape, memory=memory, device="cpu", precision="auto", seed=seed)
-    learned = representations.features(encoder).transform(X, torch.device("cpu"))
+    options = {"memory": memory, "device": "cpu", "precision": "auto", "seed": seed}
+    encoder = fit_contrastive_encoder(TrainingData.from_rows(X), image_shape, **options)
+    learned = contrastive_features(encoder).transform(X, torch.device("cpu"))
     return {**seen, "contrastive": learned}
 
 
@@ -176,14 +189,21 @@ def measure(strategy: Strategy, task: Task, data: data_sets.Data, seed: int) -> 
     K, began = data.n_classes, time.perf_counter()
     labels = strategy(task, np.random.RandomState(seed)).argmax(1)
     seconds = time.perf_counter() - began
-    links = dcsbm.LinkGraph.of_rows(task.affinities)
     return {
         "accuracy": clustering_accuracy(data.train_labels, labels),
         "ari": float(adjusted_rand_score(data.train_labels, labels)),
-        "cut": graph.normalized_cut(task.affinities, np.eye(K)[labels]),
-        "information": dcsbm.information(links.table(labels, K, links.to_clusters(labels, K))),
+        "cut": normalized_cut(task.affinities, labels, K),
+        "information": make_partition(Links.of_samples(task.affinities), labels, K).information,
         "seconds": seconds,
     }
+
+
+def normalized_cut(affinities: csr_array, labels: np.ndarray, n_clusters: int) -> float:
+    """Σ_c of the share of the affinities of cluster c that leave it (Shi & Malik 2000)."""
+    one_hot = members(labels, n_clusters)
+    table = (one_hot.T @ affinities @ one_hot).toarray()
+    totals = table.sum(1)
+    return float(np.sum(1.0 - table.diagonal()[totals > 0.0] / totals[totals > 0.0]))
 
 
 def make_page(lines: Sequence[Line]) -> str:

@@ -18,15 +18,17 @@ import json
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
-from data import load
-
+from benchmarks.common.data import load
+from benchmarks.common.results import Line
 from skgmvae.initialization.candidates import find_candidates
 from skgmvae.initialization.choice import Thresholds, choose_clusters, choose_name, weigh
 from skgmvae.initialization.views import make_views
@@ -39,7 +41,7 @@ GRID = {
 }
 
 
-def read_battery(data_dir, battery):
+def read_battery(data_dir: Path, battery: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, data (N, D) and labels (N,) of each set."""
     if battery == "small":
         for name in SMALL:
@@ -51,7 +53,7 @@ def read_battery(data_dir, battery):
         yield path.name[: -len(".data.gz")], np.loadtxt(path, ndmin=2)[labels > 0], labels[labels > 0]
 
 
-def measure(X, labels, seed):
+def measure(X: np.ndarray, labels: np.ndarray, seed: int) -> Line:
     """The line of one set and seed."""
     start = time.perf_counter()
     choice = choose_clusters(np.asarray(X, dtype=np.float64), len(np.unique(labels)), np.random.RandomState(seed))
@@ -61,8 +63,9 @@ def measure(X, labels, seed):
             "shape": X.shape, "n_components": len(np.unique(labels)), "candidates": candidates}  # fmt: skip
 
 
-def run(data_dir, batteries, seeds, out):
-    means = defaultdict(list)
+def run(data_dir: Path, batteries: Sequence[str], seeds: Sequence[int], out: TextIO) -> None:
+    """Write the line of every set and seed, and print the means."""
+    means: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for battery in batteries:
         for name, X, labels in read_battery(data_dir, battery):
             for seed in seeds:
@@ -73,7 +76,7 @@ def run(data_dir, batteries, seeds, out):
         print("{}: chosen {:.3f}, best candidate {:.3f}, {:.1f} s".format(battery, *np.mean(values, axis=0)))
 
 
-def indices_on_grid(X, labels, seed):
+def indices_on_grid(X: np.ndarray, labels: np.ndarray, seed: int) -> dict[Thresholds, float]:
     """Adjusted Rand index for each combination of thresholds."""
     random_state, K = np.random.RandomState(seed), len(np.unique(labels))
     views = make_views(np.asarray(X, dtype=np.float64), random_state)
@@ -84,7 +87,7 @@ def indices_on_grid(X, labels, seed):
     return {thresholds: index[choose_name(found, evidence, thresholds)] for thresholds in grid}
 
 
-def leave_one_battery_out(data_dir, batteries, seeds):
+def leave_one_battery_out(data_dir: Path, batteries: Sequence[str], seeds: Sequence[int]) -> None:
     """For each battery, its mean by the thresholds that are best on the others, and by the default ones."""
     means = {}
     for battery in batteries:
@@ -97,19 +100,21 @@ def leave_one_battery_out(data_dir, batteries, seeds):
         print(f"{battery}: {means[battery][best]:.3f} by {best._asdict()}, {default:.3f} by the default")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(argv: list[str] | None = None) -> int:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--batteries", nargs="+", default=["fcps", "graves", "sipu", "small"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--out", type=argparse.FileType("a"), default=sys.stdout)
     parser.add_argument("--leave-one-battery-out", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.leave_one_battery_out:
         leave_one_battery_out(options.data_dir, options.batteries, options.seeds)
     else:
         run(options.data_dir, options.batteries, options.seeds, options.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,7 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 from benchmarks.common import data as data_sets
 from benchmarks.common import environment, methods
 from skgmvae import VaDEClustering, VAEEMClustering
+from skgmvae.data.training_data import TrainingData
 from skgmvae.models import GMVAE, Autoencoder, Bernoulli
+from skgmvae.runtime import RandomStream
 from skgmvae.training.train import TrainConfig, make_net, train
 
 RECIPE = VaDEClustering.for_images().get_params()
@@ -73,13 +75,14 @@ def compare_gmvae(
 ) -> tuple[float, dict[str, Any]]:
     """Median time of an epoch with ``large`` over that with ``small``, both (K, M), taken in turns."""
     rows = torch.rand(N_SAMPLES, 784, generator=torch.Generator().manual_seed(0))
+    data, random = TrainingData.from_rows(rows.numpy()), RandomStream(0)
     plan = TrainConfig(n_epochs=1, batch_size=RECIPE["batch_size"], learning_rate=1e-3, device="cpu")
     nets = [make_net(make_gmvae(*setting), plan) for setting in (small, large)]
     seconds: list[list[float]] = [[], []]
     for turn in range(arguments.repeats + 1):
         for net, times, (_, M) in zip(nets, seconds, (small, large), strict=True):
             began = time.process_time()
-            train(net, rows, replace(plan, n_mc_samples=M))
+            train(net, data, replace(plan, n_mc_samples=M), random)
             if turn > 0:  # the first warms up
                 times.append(time.process_time() - began)
     low, high = map(statistics.median, seconds)

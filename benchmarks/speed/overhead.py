@@ -33,7 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 
 from benchmarks.common import environment
 from skgmvae._evaluation import chunk_rows
+from skgmvae.data.training_data import TrainingData
 from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, VaDE
+from skgmvae.runtime import RandomStream
 from skgmvae.training.em import EMConfig, EMNet
 from skgmvae.training.train import TrainConfig, make_net, train
 
@@ -165,7 +167,8 @@ def make_our_loop(model: "Model", module: Any, case: Case, device: str = "cpu", 
     """The package's loop, as an estimator's fit runs it."""
     plan = make_plan(case, device, precision)
     net = model.make_net(module, plan)
-    return lambda: train(net, case.rows, plan)
+    data, random = TrainingData.from_rows(case.rows.numpy()), RandomStream(0)
+    return lambda: train(net, data, plan, random)
 
 
 def make_plan(case: Case, device: str = "cpu", precision: str = "float32") -> TrainConfig:
@@ -310,6 +313,7 @@ MODELS = {
 def check_equal_loss(model: "Model", module: Any, case: Case) -> None:
     """Raise unless both loops minimize the same function."""
     net = model.make_net(module, make_plan(case))
+    net.begin_training(RandomStream(1), None)  # on a CPU, the same numbers as after torch.manual_seed(1)
     batch: Any = case.rows[: case.batch_size]
     if isinstance(net, EMNet):
         batch = batch.unsqueeze(1).expand(-1, K, -1), torch.softmax(torch.arange(K, dtype=torch.float32), 0)

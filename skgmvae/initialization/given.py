@@ -17,7 +17,8 @@ from sklearn.semi_supervised import LabelSpreading
 __all__ = ["MixtureInit", "complete_labels", "fit_clusterer", "fit_mixture_init", "to_responsibilities"]
 
 Floats: TypeAlias = NDArray[np.float64]
-N_NEIGHBORS = 10  # over which given labels spread
+N_NEIGHBORS = 10  # over which given labels spread …
+MAX_LINKS = 100  # … along no more links than this
 REG_COVAR = 1e-6
 
 
@@ -160,8 +161,11 @@ def complete_labels(responsibilities: Floats, points: NDArray[Any], cluster: Cal
         return np.where(open_rows[:, None], found[:, matched], responsibilities)
     labels = np.where(open_rows, -1, responsibilities.argmax(1))
     n_neighbors = min(N_NEIGHBORS, len(points) - 1)
-    spread = LabelSpreading(kernel="knn", n_neighbors=n_neighbors, alpha=0.2, max_iter=100, tol=1e-3)
-    distributions = spread.fit(points, labels).label_distributions_
+    # a label's share falls with each link on the way: any tolerance would leave out the samples behind many links
+    spread = LabelSpreading(kernel="knn", n_neighbors=n_neighbors, alpha=0.2, max_iter=MAX_LINKS, tol=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        distributions = spread.fit(points, labels).label_distributions_
     # a piece of the graph without any label: all components alike
     reached = np.isfinite(distributions).all(1) & (distributions.sum(1) > 0.0)
     distributions = np.where(reached[:, None], distributions, 1.0 / responsibilities.shape[1])
