@@ -154,10 +154,15 @@ def span(tree, line):
 
 
 def find_tests(tests, path, tree, line):
-    """Names of the tests that execute a line, the quickest first; of a module's own lines, all that use the module."""
+    """Names of the tests that execute a line, the quickest first.
+
+    For a module's own lines, all that use the module, and those that only look at what is imported.
+    """
     wanted = span(tree, line)
 
     def reaches(test):
+        if wanted is None and not test["lines"]:
+            return True
         return any(name == path and (wanted is None or wanted[0] <= i <= wanted[1]) for name, i in test["lines"])
 
     return sorted((name for name in tests if reaches(tests[name])), key=lambda name: tests[name]["seconds"])
