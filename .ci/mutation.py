@@ -8,6 +8,7 @@ Processes are forked from one that has imported the dependencies.
 
 import argparse
 import ast
+import hashlib
 import json
 import os
 import random
@@ -114,13 +115,21 @@ def run_pytest(arguments, plugins):
     return pytest.main(["-q", "-p", "no:cacheprovider", "--tb=line", *arguments], plugins=plugins)
 
 
+def digest(copy):
+    """Of the package and its tests: what is recorded holds as long as they stay as they are."""
+    files = sorted(path for folder in ("skgmvae", "tests") for path in (copy / folder).rglob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def record(copy, out, name):
     """What the tests of one file execute, without a mutant."""
     found = out / f"{Path(name).stem}.json"
-    source = (copy / name).read_text(encoding="utf-8")
+    if not (copy / name).exists():
+        raise ValueError(f"mutation.toml names {name}, which does not exist")
+    current = digest(copy)
     if found.exists():
         kept = json.loads(found.read_text())
-        if kept["source"] == source:
+        if kept.get("digest") == current:
             return kept["tests"]
 
     def work():
@@ -129,7 +138,7 @@ def record(copy, out, name):
         for test in recorder.tests.values():
             lines = [[str(Path(path).relative_to(copy)), line] for path, line in test.get("lines", ())]
             test["lines"] = lines
-        found.write_text(json.dumps({"source": source, "tests": recorder.tests}))
+        found.write_text(json.dumps({"digest": current, "tests": recorder.tests}))
         return status
 
     fork(copy, out / "baseline.log", 400, work)
@@ -154,10 +163,15 @@ def span(tree, line):
 
 
 def find_tests(tests, path, tree, line):
-    """Names of the tests that execute a line, the quickest first; of a module's own lines, all that use the module."""
+    """Names of the tests that execute a line, the quickest first.
+
+    For a module's own lines, all that use the module, and those that only look at what is imported.
+    """
     wanted = span(tree, line)
 
     def reaches(test):
+        if wanted is None and not test["lines"]:
+            return True
         return any(name == path and (wanted is None or wanted[0] <= i <= wanted[1]) for name, i in test["lines"])
 
     return sorted((name for name in tests if reaches(tests[name])), key=lambda name: tests[name]["seconds"])

@@ -121,6 +121,19 @@ def test_augmentations_move_a_spot_no_farther_than_they_may(name, extent, monkey
         assert -1.05 < turns.min() < -0.9 and 0.9 < turns.max() < 1.05
 
 
+def test_stretch_is_up_to_a_tenth_and_keeps_areas(monkeypatch):
+    """A spot at (6, 6) from the middle of an image of 32 pixels."""
+    only(monkeypatch, MAX_STRETCH=augmentation.MAX_STRETCH)
+    images = torch.zeros(300, 1, 32, 32)
+    images[:, :, 21:23, 21:23] = 1.0
+    moved = augment(images, torch.Generator())[:, 0]
+    middles, mass = torch.arange(32.0) - 15.5, moved.sum((1, 2))
+    down, across = moved.sum(2) @ middles / mass, moved.sum(1) @ middles / mass
+    torch.testing.assert_close(down * across, torch.full((300,), 36.0), rtol=0.03, atol=0.0)
+    for position in (down, across):
+        assert 5.3 < position.min() < 5.6 and 6.4 < position.max() < 6.75
+
+
 def test_cutout_is_a_rectangle_of_bounded_sides():
     images = draw_images(200, 2, 28, 14)
     changed = cutout(images, torch.Generator())

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from test_train import ARCHITECTURE, draw_rows
 from torch import nn
 
 from skgmvae.models.networks import (
@@ -14,6 +15,7 @@ from skgmvae.models.networks import (
     make_conv_body,
     make_conv_decoder,
 )
+from skgmvae.training.pretraining import make_autoencoder
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,14 @@ def test_log_variances_are_bounded_in_evaluation_mode_only():
         head.log_variance.bias.zero_()
     assert head(torch.ones(1, 1))[1].tolist() == [[100.0, -100.0]]
     assert head.eval()(torch.ones(1, 1))[1].tolist() == [[10.0, -30.0]]
+
+
+def test_the_posterior_variance_is_nearly_the_same_for_all_samples():
+    autoencoder = make_autoencoder(ARCHITECTURE, torch.Generator().manual_seed(0))
+    before, rows = autoencoder.head.log_variance.weight.detach().clone(), draw_rows()
+    mean = autoencoder.encode(rows)[0]
+    autoencoder.set_posterior_variance(0.04)
+    torch.testing.assert_close(autoencoder.head.log_variance.weight.detach(), 0.1 * before)
+    variances = autoencoder.encode(rows)[1].exp()
+    assert variances.log().mean().item() == pytest.approx(math.log(0.04), abs=0.1)
+    assert torch.equal(autoencoder.encode(rows)[0], mean)
