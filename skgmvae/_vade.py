@@ -168,6 +168,7 @@ class VaDEClustering(DeepMixture):
         reg_covar: float = 1e-6,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
+        linear_path: bool | str = "auto",
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -198,6 +199,7 @@ class VaDEClustering(DeepMixture):
         self.reg_covar = reg_covar
         self.network = network
         self.image_shape = image_shape
+        self.linear_path = linear_path
         self.likelihood = likelihood
         self.init_params = init_params
         self.weights_init = weights_init

@@ -231,6 +231,12 @@ def _check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
     return value
 
 
+def _check_boolean(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is neither true nor false")
+    return value
+
+
 def _check_architecture(fields: dict[str, Any]) -> Architecture:
     """The architecture of the file, every value of the type and range it must have."""
     sizes, image_shape = fields["hidden_layer_sizes"], fields["image_shape"]
@@ -252,6 +258,7 @@ def _check_architecture(fields: dict[str, Any]) -> Architecture:
         likelihood=fields["likelihood"],
         location=constants[0],
         scale=constants[1],
+        linear_path=_check_boolean(fields.get("linear_path", False), "linear_path"),
     )
 
 

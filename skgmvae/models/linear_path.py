@@ -1,0 +1,130 @@
+"""A Gaussian mixture of the inputs as a model with a linear decoder: what the linear path begins with."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["NOISE_SHARE", "LatentMixture", "MixtureMoments", "make_latent"]
+
+NOISE_SHARE = 0.5  # of the noise that the covariances have room for
+LEAST_VARIANCE = 1e-8  # of a direction of z, for a covariance that is singular by rounding
+
+
+class MixtureMoments(NamedTuple):
+    """Σ_c π_c N(x; m_c, C_c) in standardized inputs.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (K,)
+    means : Tensor of shape (K, D)
+    covariances : Tensor of shape (K, D, D)
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    @property
+    def pooled(self) -> Tensor:
+        """Σ_c π_c C_c, (D, D)."""
+        return torch.einsum("k,kij->ij", self.weights, self.covariances)
+
+
+class LatentMixture(NamedTuple):
+    """The same mixture as z | c ~ N(m_c, S_c), x = b + W z + ε, ε ~ N(0, diag ψ); and q(z|x) = N(v + V x, diag).
+
+    Attributes
+    ----------
+    means : Tensor of shape (K, L)
+        m_c; their mean by π is zero.
+    covariances : Tensor of shape (K, L, L)
+        S_c; their mean by π is the identity.
+    decoder_weight : Tensor of shape (D, L)
+        W.
+    decoder_bias : Tensor of shape (D,)
+        b.
+    noise_variance : Tensor of shape (D,)
+        ψ.
+    encoder_weight : Tensor of shape (L, D)
+        V.
+    encoder_bias : Tensor of shape (L,)
+        v.
+    posterior_variance : Tensor of shape (L,)
+        Of q(z|x).
+    """
+
+    means: Tensor
+    covariances: Tensor
+    decoder_weight: Tensor
+    decoder_bias: Tensor
+    noise_variance: Tensor
+    encoder_weight: Tensor
+    encoder_bias: Tensor
+    posterior_variance: Tensor
+
+
+def make_latent(mixture: MixtureMoments, latent_dim: int, noise_share: float = NOISE_SHARE) -> LatentMixture:
+    """The mixture with latent variables: exact for L ≥ D, on its L principal axes for L < D.
+
+    With L > D the further latent variables are standard normal in all components and do not reach x: only the networks
+    can use them.
+    """
+    D, L = mixture.means.shape[1], latent_dim
+    bias = mixture.weights @ mixture.means
+    centered = mixture.means - bias
+    total = mixture.pooled + torch.einsum("k,ki,kj->ij", mixture.weights, centered, centered)
+    if L >= D:
+        axes = torch.eye(D, dtype=total.dtype, device=total.device)
+        noise = noise_share * _noise_room(mixture)
+        within = torch.diag(noise)
+    else:
+        axes = torch.linalg.eigh(total)[1][:, -L:]
+        noise = (total - axes @ axes.T @ total).diagonal().clamp_min(LEAST_VARIANCE)
+        within = torch.zeros_like(total)
+    weight, inverse = _whiten(axes, mixture.pooled - within, noise)
+    means = centered @ inverse.T
+    covariances = inverse @ (mixture.covariances - within) @ inverse.T
+    if L > D:
+        weight, means, covariances = _add_dimensions(weight, means, covariances, L - D)
+    encoder, variance = _encode(mixture.weights, means, weight, noise)
+    return LatentMixture(means, covariances, weight, bias, noise, encoder, -encoder @ bias, variance)
+
+
+def _noise_room(mixture: MixtureMoments) -> Tensor:
+    """The largest ψ (D,) such that no C_c − diag ψ has a negative eigenvalue.
+
+    In proportion to the variance of each feature given the others.
+    """
+    conditional = torch.linalg.inv(mixture.pooled).diagonal().reciprocal()
+    deviations = conditional.sqrt()
+    scaled = mixture.covariances / (deviations.unsqueeze(-1) * deviations)
+    return torch.linalg.eigvalsh(scaled).min() * conditional
+
+
+def _whiten(axes: Tensor, pooled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """W (D, L) and its inverse on the axes (D, L): W Wᵀ is the pooled covariance there, Wᵀ diag(1/ψ) W diagonal.
+
+    The posterior of z given x is then diagonal, as q(z|x) is, for a component of the pooled covariance.
+    """
+    factor = torch.linalg.cholesky(axes.T @ pooled @ axes)
+    weight = axes @ factor
+    rotation = torch.linalg.eigh(weight.T @ (weight / noise.unsqueeze(-1)))[1]
+    inverse = torch.linalg.solve_triangular(factor, axes.T, upper=False)
+    return weight @ rotation, rotation.T @ inverse
+
+
+def _add_dimensions(weight: Tensor, means: Tensor, covariances: Tensor, n_more: int) -> tuple[Tensor, Tensor, Tensor]:
+    """W, m and S with further latent variables that are N(0, 1) in all components and do not reach x."""
+    pad = torch.nn.functional.pad
+    variances = pad(torch.zeros_like(means), (0, n_more), value=1.0)
+    return pad(weight, (0, n_more)), pad(means, (0, n_more)), pad(covariances, (0, n_more) * 2) + variances.diag_embed()
+
+
+def _encode(weights: Tensor, means: Tensor, decoder_weight: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The linear map V (L, D) of the least squared error of z, and the variance (L,) of that error."""
+    total = (weights.unsqueeze(-1) * means).T @ means
+    total = total + torch.eye(len(total), dtype=total.dtype, device=total.device)
+    W = decoder_weight
+    V = torch.linalg.solve(W @ total @ W.T + torch.diag(noise), W @ total).T
+    return V, (total - V @ W @ total).diagonal().clamp_min(LEAST_VARIANCE)
