@@ -17,6 +17,7 @@ from skgmvae._configuration import make_fit_config, make_train_config
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import (
+    LATENT_DIMS,
     SHARED_CONSTRAINTS,
     all_or_nothing,
     check_callbacks,
@@ -49,6 +50,7 @@ class DeepMixture(MixtureInference):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _own_image_settings: ClassVar[dict[str, Any]] = {}
+    _latent_dims: ClassVar[tuple[int, int]] = LATENT_DIMS  # limits of the default
 
     n_components: int
     min_information: float

@@ -107,9 +107,10 @@ def _make_architecture(
         is_image=image_shape is not None,
         is_random=is_random,
     )
+    limits = estimator._latent_dims
     return Architecture(
         n_features=n_features,
-        latent_dim=choose_latent_dim(estimator.latent_dim, n_features, has_linear_path=linear_path),
+        latent_dim=choose_latent_dim(estimator.latent_dim, n_features, limits=limits, has_linear_path=linear_path),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator._autoencoder_layer_sizes()),
         image_shape=image_shape if estimator.network == "conv" else None,
         likelihood=likelihood,

@@ -70,14 +70,22 @@ STRUCTURE = (
 )
 
 
-def choose_latent_dim(latent_dim: int | None, n_features: int, *, has_linear_path: bool = False) -> int:
-    """The number of latent dimensions; unless it is given, the number of features within ``LATENT_DIMS``.
+def choose_latent_dim(
+    latent_dim: int | None,
+    n_features: int,
+    *,
+    limits: tuple[int, int] = LATENT_DIMS,
+    has_linear_path: bool = False,
+) -> int:
+    """The number of latent dimensions; unless it is given, the number of features within ``limits``.
 
-    With a linear path at least four, and no upper limit: a mixture of the inputs needs all dimensions.
+    With a linear path there is no upper limit: a mixture of the inputs needs all dimensions.
     """
-    least, most = LATENT_DIMS
-    most = n_features + least if has_linear_path else most
-    return min(most, max(least, n_features)) if latent_dim is None else int(latent_dim)
+    least, most = limits
+    at_least = max(least, n_features)
+    if latent_dim is not None:
+        return int(latent_dim)
+    return at_least if has_linear_path else min(most, at_least)
 
 
 def check_linear_path(

@@ -20,8 +20,9 @@ class VaDEClustering(DeepMixture):
 
     A component c is drawn from π, an embedding z from N(m_c, S_c), and the row x from a decoder network.
     The posterior q(c|x) is the exact optimum given q(z|x), so neither training nor ``predict_proba``
-    samples components. Fitting runs in three phases: a plain autoencoder is trained; a start for the
-    mixture is found in its embedding; then everything is trained on the evidence lower bound.
+    samples components. For tables, clusters are found in the samples; the model begins as the mixture of Gaussians
+    that they stand for, and everything is trained on the evidence lower bound (``linear_path``). Otherwise fitting
+    has a phase before: a plain autoencoder is trained, and the mixture begins in its embedding.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class VaDEClustering(DeepMixture):
         λ in nats, 0 ≤ λ < log K: a floor of KL(q(c|x) ‖ π). Rows with less are assigned more sharply while
         training, which keeps components from merging. It does not enter ``predict_proba``.
     latent_dim : int, optional
-        Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
+        Dimensions of z, L. None: as many as features, but at least 4, and at most 10 without a linear path.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of the encoder; the decoder mirrors them. Not used by ``network='conv'``.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
@@ -46,6 +47,13 @@ class VaDEClustering(DeepMixture):
     image_shape : (C, H, W), optional
         Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
         gradients; ``network='conv'`` needs it.
+    linear_path : {'auto'} or bool, default='auto'
+        Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
+        The networks' last layers begin at zero, so that the model begins as the mixture of Gaussians of the initial
+        clusters, in the inputs, exactly for ``covariance_type='full'`` and 'tied' and a ``latent_dim`` of at least the
+        number of features (on that many principal axes otherwise). Covariances are regularized as cross-validation
+        asks for. 'auto': for a Gaussian likelihood and ``network='mlp'``, of at most 100 features that are no images,
+        unless ``init_params='random'``.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardizes the features internally; densities are reported in
@@ -68,7 +76,7 @@ class VaDEClustering(DeepMixture):
         the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the autoencoder.
+        Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
     max_iter : int, default=50
         Epochs on the lower bound; 0 keeps the start.
     n_init : int, default=1

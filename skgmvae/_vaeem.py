@@ -34,8 +34,8 @@ class VAEEMClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: a floor of KL(u ‖ π) for the responsibilities u of a row. Rows with less are
         assigned more sharply while training. It does not enter ``predict_proba``.
-    latent_dim : int, default=5
-        Dimensions of z, L.
+    latent_dim : int, optional
+        Dimensions of z, L. None: 5; with a linear path as many as features, but at least 5.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of every component's encoder; its decoder mirrors them. Not used by ``network='conv'``.
     pretrain_hidden_layer_sizes : tuple of int, optional
@@ -47,6 +47,12 @@ class VAEEMClustering(DeepMixture):
     image_shape : (C, H, W), optional
         Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
         gradients; ``network='conv'`` needs it.
+    linear_path : {'auto'} or bool, default='auto'
+        Whether linear maps are added to the networks of every component: x = b + W z + decoder(z) + noise,
+        E_q[z] = v + V x + encoder(x). The networks' last layers begin at zero, so that the model begins as the mixture
+        of Gaussians of the initial clusters, in the inputs, exactly for a ``latent_dim`` of at least the number of
+        features. Covariances are regularized as cross-validation asks for. 'auto': for a Gaussian likelihood and
+        ``network='mlp'``, of at most 100 features that are no images, unless ``init_params='random'``.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
         p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
         variance per component and feature and standardizes the features internally; densities are reported
@@ -69,7 +75,7 @@ class VAEEMClustering(DeepMixture):
         the paper's algorithm: an E-step after every M-step. 1 keeps the initial ones
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the autoencoder.
+        Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
     max_iter : int, default=25
         EM iterations; 0 keeps the start.
     steps_per_iter : int, optional
@@ -157,13 +163,13 @@ class VAEEMClustering(DeepMixture):
     _net_type = EMNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "unit_gaussian"})],
         "pretrain_hidden_layer_sizes": [tuple, list, None],
         "steps_per_iter": [Interval(Integral, 1, None, closed="left"), None],
         "m_step": [StrOptions({"sampled", "weighted"})],
     }
 
+    _latent_dims = (5, 5)
     reseeded_: list[tuple[int, int]]
 
     _own_image_settings: ClassVar[dict[str, Any]] = {
@@ -179,11 +185,12 @@ class VAEEMClustering(DeepMixture):
         *,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
-        latent_dim: int = 5,
+        latent_dim: int | None = None,
         hidden_layer_sizes: Sequence[int] = (128, 128),
         pretrain_hidden_layer_sizes: Sequence[int] | None = None,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
+        linear_path: bool | str = "auto",
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -215,6 +222,7 @@ class VAEEMClustering(DeepMixture):
         self.pretrain_hidden_layer_sizes = pretrain_hidden_layer_sizes
         self.network = network
         self.image_shape = image_shape
+        self.linear_path = linear_path
         self.likelihood = likelihood
         self.init_params = init_params
         self.weights_init = weights_init

@@ -124,6 +124,8 @@ def initialize_model(
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     if is_linear:
         model.initialize_as(estimate_mixture(points, responsibilities, random_state, **model.mixture_options))
+        if hasattr(model, "initial_responsibilities"):  # for its first M-steps
+            model.initial_responsibilities = responsibilities
     else:
         model.initialize_from(points, responsibilities)
         _initialize_variance(model, data, config.device, random)

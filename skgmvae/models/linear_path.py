@@ -1,13 +1,16 @@
 """A Gaussian mixture of the inputs as a model with a linear decoder: what the linear path begins with."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["NOISE_SHARE", "LatentMixture", "MixtureMoments", "make_latent"]
 
-NOISE_SHARE = 0.5  # of the noise that the covariances have room for
+NOISE_SHARE = 0.2  # of the noise that the covariances have room for
+CODE_LENGTH = 5.0  # of a code, in standard deviations around it
 LEAST_VARIANCE = 1e-8  # of a direction of z, for a covariance that is singular by rounding
 
 
@@ -29,6 +32,12 @@ class MixtureMoments(NamedTuple):
     def pooled(self) -> Tensor:
         """Σ_c π_c C_c, (D, D)."""
         return torch.einsum("k,kij->ij", self.weights, self.covariances)
+
+    def split(self) -> "list[MixtureMoments]":
+        """Each component as a mixture of its own."""
+        one = torch.ones_like(self.weights[:1])
+        parts = zip(self.means.split(1), self.covariances.split(1), strict=True)
+        return [MixtureMoments(one, mean, covariance) for mean, covariance in parts]
 
 
 class LatentMixture(NamedTuple):
@@ -64,11 +73,13 @@ class LatentMixture(NamedTuple):
     posterior_variance: Tensor
 
 
-def make_latent(mixture: MixtureMoments, latent_dim: int, noise_share: float = NOISE_SHARE) -> LatentMixture:
+def make_latent(
+    mixture: MixtureMoments, latent_dim: int, *, noise_share: float = NOISE_SHARE, has_codes: bool = True
+) -> LatentMixture:
     """The mixture with latent variables: exact for L ≥ D, on its L principal axes for L < D.
 
-    With L > D the further latent variables are standard normal in all components and do not reach x: only the networks
-    can use them.
+    With L > D the further latent variables do not reach x: only the networks can use them. In each component they are
+    normal of unit variances around its code, or around zero without ``has_codes``.
     """
     D, L = mixture.means.shape[1], latent_dim
     bias = mixture.weights @ mixture.means
@@ -87,8 +98,25 @@ def make_latent(mixture: MixtureMoments, latent_dim: int, noise_share: float = N
     covariances = inverse @ (mixture.covariances - within) @ inverse.T
     if L > D:
         weight, means, covariances = _add_dimensions(weight, means, covariances, L - D)
+        if has_codes:
+            means[:, D:] = make_codes(len(means), L - D)
     encoder, variance = _encode(mixture.weights, means, weight, noise)
     return LatentMixture(means, covariances, weight, bias, noise, encoder, -encoder @ bias, variance)
+
+
+def make_codes(n_components: int, n_dimensions: int) -> Tensor:
+    """A point (K, n) for each component, all at one distance from zero, far from each other if they are few.
+
+    Clusters that differ in shape alone, as two spirals, have nearly the same moments, and nothing would draw their
+    embeddings apart. q(c|x) is at first as without codes, since all are as far from the embeddings.
+    """
+    K, n = n_components, n_dimensions
+    angles = torch.arange(K, dtype=torch.float64) * (2.0 * torch.pi / K)
+    if n == 1:
+        return CODE_LENGTH * angles.cos().unsqueeze(-1) if K <= 2 else torch.zeros(K, 1, dtype=torch.float64)
+    turns = torch.outer(angles, torch.arange(1, n // 2 + 1, dtype=torch.float64))  # once, twice, … around a circle
+    codes = CODE_LENGTH / math.sqrt(n // 2) * torch.cat([turns.cos(), turns.sin()], 1)
+    return F.pad(codes, (0, n % 2))
 
 
 def _noise_room(mixture: MixtureMoments) -> Tensor:
@@ -99,7 +127,8 @@ def _noise_room(mixture: MixtureMoments) -> Tensor:
     conditional = torch.linalg.inv(mixture.pooled).diagonal().reciprocal()
     deviations = conditional.sqrt()
     scaled = mixture.covariances / (deviations.unsqueeze(-1) * deviations)
-    return torch.linalg.eigvalsh(scaled).min() * conditional
+    room: Tensor = torch.linalg.eigvalsh(scaled).min() * conditional
+    return room
 
 
 def _whiten(axes: Tensor, pooled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,9 +145,9 @@ def _whiten(axes: Tensor, pooled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor
 
 def _add_dimensions(weight: Tensor, means: Tensor, covariances: Tensor, n_more: int) -> tuple[Tensor, Tensor, Tensor]:
     """W, m and S with further latent variables that are N(0, 1) in all components and do not reach x."""
-    pad = torch.nn.functional.pad
-    variances = pad(torch.zeros_like(means), (0, n_more), value=1.0)
-    return pad(weight, (0, n_more)), pad(means, (0, n_more)), pad(covariances, (0, n_more) * 2) + variances.diag_embed()
+    variances = F.pad(torch.zeros_like(means), (0, n_more), value=1.0)
+    padded = F.pad(covariances, (0, n_more) * 2) + variances.diag_embed()
+    return F.pad(weight, (0, n_more)), F.pad(means, (0, n_more)), padded
 
 
 def _encode(weights: Tensor, means: Tensor, decoder_weight: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
