@@ -14,10 +14,10 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from skgmvae._configuration import make_fit_config, make_train_config
+from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import (
-    LATENT_DIMS,
     SHARED_CONSTRAINTS,
     all_or_nothing,
     check_callbacks,
@@ -56,7 +56,8 @@ class DeepMixture(MixtureInference):
     min_information: float
     hidden_layer_sizes: Sequence[int]
     init_clamp: float
-    max_iter: int
+    max_iter: int | None
+    batch_size: int
     tol: float
     warm_start: bool
     callbacks: Sequence[Any] | None
@@ -142,7 +143,8 @@ class DeepMixture(MixtureInference):
         continues = self.warm_start and hasattr(self, "net_")
         with self._epoch_tasks(X, continues) as tasks, all_or_nothing(self):
             data = self._check_data(X, reset=not continues)
-            config = make_train_config(self, self.max_iter, tol=self.tol, init_clamp=self.init_clamp)
+            n_epochs = self._choose_max_iter(*data.X.shape)
+            config = make_train_config(self, n_epochs, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
                 result = self._continue(data, config, random_state.randint(MAX_SEED), tasks)
@@ -261,6 +263,10 @@ class DeepMixture(MixtureInference):
         check_memory_folder(self.memory)
         with explained(samples):
             return TrainingData.from_rows(samples, type(self).__name__)
+
+    def _choose_max_iter(self, n_samples: int, n_features: int) -> int:
+        """Epochs of a fit to so many samples and features."""
+        return choose_max_iter(self.max_iter, n_samples, n_features, int(self.batch_size))
 
     def _is_numbered(self, init_labels: Any = None) -> bool:
         """Whether the user has said which component is which."""

@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from skgmvae._defaults import check_linear_path, choose_latent_dim, choose_standardization
 from skgmvae._parameters import (
     check_contrastive,
     check_hidden_layer_sizes,
     check_image_shape,
     check_likelihood,
-    check_linear_path,
     check_spread,
-    choose_latent_dim,
-    choose_standardization,
 )
 from skgmvae.data.training_data import FeatureSummary, TrainingData
 from skgmvae.initialization.given import MixtureInit, to_responsibilities

@@ -43,7 +43,7 @@ class GMVAEClustering(DeepMixture):
         λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a row costs max(λ, divergence) (Eq. 7).
         Below λ it has no gradient, so that components are not pulled together before they have formed.
     latent_dim : int, optional
-        Dimensions of z, L. None: as many as features, but at least 4 and at most 10.
+        Dimensions of z, L. None: as many as features, but at least 4, and at most 10 without a linear path.
     style_dim : int, default=2
         Dimensions of w, W.
     hidden_layer_sizes : tuple of int, default=(128, 128)
@@ -54,6 +54,12 @@ class GMVAEClustering(DeepMixture):
     image_shape : (C, H, W), optional
         Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
         gradients; ``network='conv'`` needs it.
+    linear_path : {'auto'} or bool, default='auto'
+        Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
+        The networks' last layers begin at zero, so that the model begins as a mixture of Gaussians of the initial
+        clusters, in the inputs, with the covariances that diagonal ones in the latent space allow. 'auto': for a
+        Gaussian likelihood and ``network='mlp'``, of at most 100 features that are no images, unless
+        ``init_params='random'``.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardizes the features internally; densities are reported in
@@ -77,9 +83,10 @@ class GMVAEClustering(DeepMixture):
         the paper's algorithm: the model's own responsibilities from the first epoch on. 1 keeps the initial ones
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the autoencoder.
-    max_iter : int, default=50
-        Epochs on the lower bound; 0 keeps the start.
+        Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
+    max_iter : int, optional
+        Epochs on the lower bound; 0 keeps the initialization. None: 50, or of small tables as many as take 1,000
+        optimizer steps, but no more than there are samples per feature.
     n_init : int, default=1
         Starts from the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
@@ -169,6 +176,7 @@ class GMVAEClustering(DeepMixture):
         hidden_layer_sizes: Sequence[int] = (128, 128),
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
+        linear_path: bool | str = "auto",
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -176,7 +184,7 @@ class GMVAEClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int = 50,
+        max_iter: int | None = None,
         n_init: int = 1,
         tol: float = 0.1,
         warm_start: bool = False,
@@ -198,6 +206,7 @@ class GMVAEClustering(DeepMixture):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.network = network
         self.image_shape = image_shape
+        self.linear_path = linear_path
         self.likelihood = likelihood
         self.init_params = init_params
         self.weights_init = weights_init

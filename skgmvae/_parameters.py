@@ -36,7 +36,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "precisions_init": ["array-like", None],
     "init_clamp": [Interval(Real, 0, 1, closed="both")],
     "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
-    "max_iter": [Interval(Integral, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 0, None, closed="left"), None],
     "n_init": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "warm_start": ["boolean"],
@@ -50,11 +50,6 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
-# of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
-# the clusters of two features must be ellipses already
-LATENT_DIMS = (4, 10)
-MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
-WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
 STRUCTURE = (
     "n_components",
     "latent_dim",
@@ -68,58 +63,6 @@ STRUCTURE = (
     "covariance_type",
     "learn_weights",
 )
-
-
-def choose_latent_dim(
-    latent_dim: int | None,
-    n_features: int,
-    *,
-    limits: tuple[int, int] = LATENT_DIMS,
-    has_linear_path: bool = False,
-) -> int:
-    """The number of latent dimensions; unless it is given, the number of features within ``limits``.
-
-    With a linear path there is no upper limit: a mixture of the inputs needs all dimensions.
-    """
-    least, most = limits
-    at_least = max(least, n_features)
-    if latent_dim is not None:
-        return int(latent_dim)
-    return at_least if has_linear_path else min(most, at_least)
-
-
-def check_linear_path(
-    linear_path: Any, *, likelihood: str, n_features: int, network: str, is_image: bool, is_random: bool
-) -> bool:
-    """Whether there is a linear path; for 'auto', if it can begin as a mixture of the inputs and these are narrow.
-
-    Raises
-    ------
-    ValueError
-        If it is asked for where there can be none.
-    """
-    obstacles = {
-        f"network={network!r}": network != "mlp",
-        f"the likelihood {likelihood!r}": likelihood != "gaussian",
-        "init_params='random'": is_random,
-    }
-    found = [name for name, is_there in obstacles.items() if is_there]
-    if isinstance(linear_path, str):
-        return not (found or is_image or n_features > MAX_LINEAR_FEATURES)
-    if linear_path and found:
-        raise ValueError(
-            "linear_path=True needs network='mlp', a Gaussian likelihood and initial clusters; got "
-            f"{' and '.join(found)}. Use linear_path='auto' or change these."
-        )
-    return bool(linear_path)
-
-
-def choose_standardization(summary: FeatureSummary) -> tuple[Floats, Floats]:
-    """Location and scale of each feature: mean and standard deviation; where a value is wild, median and spread."""
-    extent = np.maximum(summary.high - summary.center, summary.center - summary.low)
-    is_wild = (summary.spread > 0.0) & (extent > WILD * summary.spread)
-    location = np.where(is_wild, summary.center, summary.mean)
-    return location, np.where(is_wild, summary.spread, summary.scale)
 
 
 def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,8 +77,9 @@ class VaDEClustering(DeepMixture):
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
-    max_iter : int, default=50
-        Epochs on the lower bound; 0 keeps the start.
+    max_iter : int, optional
+        Epochs on the lower bound; 0 keeps the initialization. None: 50, or of small tables as many as take 1,000
+        optimizer steps, but no more than there are samples per feature.
     n_init : int, default=1
         Starts from the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
@@ -184,7 +185,7 @@ class VaDEClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int = 50,
+        max_iter: int | None = None,
         n_init: int = 1,
         tol: float = 0.1,
         warm_start: bool = False,

@@ -96,12 +96,12 @@ def make_latent(
     weight, inverse = _whiten(axes, mixture.pooled - within, noise)
     means = centered @ inverse.T
     covariances = inverse @ (mixture.covariances - within) @ inverse.T
-    if L > D:
-        weight, means, covariances = _add_dimensions(weight, means, covariances, L - D)
-        if has_codes:
-            means[:, D:] = make_codes(len(means), L - D)
     encoder, variance = _encode(mixture.weights, means, weight, noise)
-    return LatentMixture(means, covariances, weight, bias, noise, encoder, -encoder @ bias, variance)
+    start = LatentMixture(means, covariances, weight, bias, noise, encoder, -encoder @ bias, variance)
+    if L <= D:
+        return start
+    codes = make_codes(len(means), L - D).to(means)
+    return _add_dimensions(start, codes if has_codes else torch.zeros_like(codes))
 
 
 def make_codes(n_components: int, n_dimensions: int) -> Tensor:
@@ -143,11 +143,18 @@ def _whiten(axes: Tensor, pooled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor
     return weight @ rotation, rotation.T @ inverse
 
 
-def _add_dimensions(weight: Tensor, means: Tensor, covariances: Tensor, n_more: int) -> tuple[Tensor, Tensor, Tensor]:
-    """W, m and S with further latent variables that are N(0, 1) in all components and do not reach x."""
-    variances = F.pad(torch.zeros_like(means), (0, n_more), value=1.0)
-    padded = F.pad(covariances, (0, n_more) * 2) + variances.diag_embed()
-    return F.pad(weight, (0, n_more)), F.pad(means, (0, n_more)), padded
+def _add_dimensions(start: LatentMixture, codes: Tensor) -> LatentMixture:
+    """The same with further latent variables, N(code, I) in each component; q(z|x) knows nothing of them."""
+    n_more = codes.shape[1]
+    ones = F.pad(torch.zeros_like(start.means), (0, n_more), value=1.0)
+    return start._replace(
+        means=torch.cat([start.means, codes], 1),
+        covariances=F.pad(start.covariances, (0, n_more) * 2) + ones.diag_embed(),
+        decoder_weight=F.pad(start.decoder_weight, (0, n_more)),
+        encoder_weight=F.pad(start.encoder_weight, (0, 0, 0, n_more)),
+        encoder_bias=F.pad(start.encoder_bias, (0, n_more)),
+        posterior_variance=torch.cat([start.posterior_variance, 1.0 + codes.square().mean(0)]),
+    )
 
 
 def _encode(weights: Tensor, means: Tensor, decoder_weight: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
