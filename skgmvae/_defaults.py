@@ -14,7 +14,7 @@ __all__ = ["LATENT_DIMS", "check_linear_path", "choose_latent_dim", "choose_max_
 # the clusters of two features must be ellipses already
 LATENT_DIMS = (4, 10)
 MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
-N_EPOCHS, LEAST_STEPS = 50, 1000  # of the default
+N_EPOCHS, LEAST_STEPS = 50, 1500  # of the default
 WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
 
 
@@ -39,13 +39,13 @@ def choose_latent_dim(
 def choose_max_iter(max_iter: int | None, n_samples: int, n_features: int, batch_size: int) -> int:
     """The number of epochs; unless it is given, ``N_EPOCHS``, or more of small tables.
 
-    As many as take ``LEAST_STEPS`` optimizer steps, but no more than there are samples per feature: the networks would
+    As many as take ``LEAST_STEPS`` optimizer steps, but no more than twice the samples per feature: the networks would
     overfit a table of many features.
     """
     if max_iter is not None:
         return int(max_iter)
     n_batches = math.ceil(n_samples / batch_size)
-    return max(N_EPOCHS, min(math.ceil(LEAST_STEPS / n_batches), n_samples // n_features))
+    return max(N_EPOCHS, min(math.ceil(LEAST_STEPS / n_batches), 2 * n_samples // n_features))
 
 
 def check_linear_path(

@@ -78,8 +78,8 @@ class VaDEClustering(DeepMixture):
     pretrain_iter : int, default=50
         Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
     max_iter : int, optional
-        Epochs on the lower bound; 0 keeps the initialization. None: 50, or of small tables as many as take 1,000
-        optimizer steps, but no more than there are samples per feature.
+        Epochs on the lower bound; 0 keeps the initialization. None: 50, or of small tables as many as take 1,500
+        optimizer steps, but no more than twice the number of samples per feature.
     n_init : int, default=1
         Starts from the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1

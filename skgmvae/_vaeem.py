@@ -47,12 +47,13 @@ class VAEEMClustering(DeepMixture):
     image_shape : (C, H, W), optional
         Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
         gradients; ``network='conv'`` needs it.
-    linear_path : {'auto'} or bool, default='auto'
+    linear_path : {'auto'} or bool, default=False
         Whether linear maps are added to the networks of every component: x = b + W z + decoder(z) + noise,
         E_q[z] = v + V x + encoder(x). The networks' last layers begin at zero, so that the model begins as the mixture
         of Gaussians of the initial clusters, in the inputs, exactly for a ``latent_dim`` of at least the number of
         features. Covariances are regularized as cross-validation asks for. 'auto': for a Gaussian likelihood and
-        ``network='mlp'``, of at most 100 features that are no images, unless ``init_params='random'``.
+        ``network='mlp'``, of at most 100 features that are no images, unless ``init_params='random'``. Better densities
+        of few samples of many features; worse clusters where these are not Gaussian.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
         p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
         variance per component and feature and standardizes the features internally; densities are reported
@@ -190,7 +191,7 @@ class VAEEMClustering(DeepMixture):
         pretrain_hidden_layer_sizes: Sequence[int] | None = None,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
-        linear_path: bool | str = "auto",
+        linear_path: bool | str = False,
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,

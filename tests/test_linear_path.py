@@ -1,6 +1,7 @@
 """The linear path: a model that begins as the Gaussian mixture of its initial clusters, and keeps them."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.datasets import load_iris, make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
-from skgmvae import VaDEClustering, VAEEMClustering
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.importance import ROUNDS, draw_noise
@@ -21,7 +22,8 @@ from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent
 from skgmvae.models.vade import VaDE
 from skgmvae.models.vaeem import VAEEM
 
-ESTIMATORS = (VaDEClustering, VAEEMClustering)
+ESTIMATORS = (VaDEClustering, partial(VAEEMClustering, linear_path=True), GMVAEClustering)
+IDS = ("VaDE", "VAE-EM", "GMVAE")
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
 
@@ -172,11 +174,11 @@ def test_shrinkage_grows_where_samples_are_few():
     assert (found.covariances[0] - found.covariances[1]).abs().max() < 0.5
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
-def test_initial_clusters_are_kept(Estimator):
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_initial_clusters_are_kept(make):
     X, y = make_blobs(300, 4, centers=4, cluster_std=1.5, random_state=3)
     for max_iter in (0, 5):
-        model = Estimator(4, max_iter=max_iter, random_state=0).fit(X, init_labels=y)
+        model = make(4, max_iter=max_iter, random_state=0).fit(X, init_labels=y)
         assert adjusted_rand_score(y, model.labels_) > 0.97
     assert model.pretrain_history_ == []
 
@@ -191,22 +193,22 @@ def test_clusters_of_equal_moments_are_learned():
     assert trained.score(X) > begun.score(X) + 0.2
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
-def test_a_wild_value_costs_no_cluster(Estimator):
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_a_wild_value_costs_no_cluster(make):
     X, y = make_blobs(300, 4, centers=3, random_state=1)
     X[7] = X.mean(0) + 1000.0 * X.std(0)
     for max_iter in (0, 5):
-        labels = Estimator(3, max_iter=max_iter, random_state=0).fit_predict(X)
+        labels = make(3, max_iter=max_iter, random_state=0).fit_predict(X)
         assert adjusted_rand_score(np.delete(y, 7), np.delete(labels, 7)) > 0.97
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
-def test_clusters_along_a_direction_of_low_variance(Estimator):
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_clusters_along_a_direction_of_low_variance(make):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 600)
     X = np.c_[10.0 * rng.normal(size=600), y + 0.1 * rng.normal(size=600)] @ [[0.8, 0.6], [-0.6, 0.8]]
     for max_iter in (0, 5):
-        labels = Estimator(3, max_iter=max_iter, random_state=0).fit_predict(X)
+        labels = make(3, max_iter=max_iter, random_state=0).fit_predict(X)
         assert adjusted_rand_score(y, labels) > 0.97
 
 
@@ -216,12 +218,12 @@ def test_clusters_among_noise_columns():
     assert adjusted_rand_score(y, VaDEClustering(3, max_iter=2, random_state=0).fit_predict(X)) > 0.97
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
-def test_saving_and_continuing(Estimator, tmp_path):
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_saving_and_continuing(make, tmp_path):
     X = load_iris().data
-    model = Estimator(3, max_iter=3, warm_start=True, random_state=0).fit(X)
+    model = make(3, max_iter=3, warm_start=True, random_state=0).fit(X)
     model.save(tmp_path / "model")
-    loaded = Estimator.load(tmp_path / "model")
+    loaded = type(model).load(tmp_path / "model")
     assert loaded._fitted_architecture.linear_path
     assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
     assert np.array_equal(loaded.score_samples(X), model.score_samples(X))

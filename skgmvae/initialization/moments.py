@@ -19,8 +19,9 @@ SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0)
 ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 N_FOLDS = 5
 MAX_SCORED = 500  # samples of a fold
-FAR = 30.0  # standardized values beyond it do not enter the moments: one of them would be most of a covariance
-WIDE = 10.0  # deviations of the background, in units of those of all samples
+# samples with a standardized value beyond it do not enter the moments: one of them would be most of a covariance. By
+# mean and standard deviation no value is beyond √N
+FAR = 200.0
 
 
 class _Sums(NamedTuple):
@@ -65,7 +66,7 @@ def estimate_mixture(
     MixtureMoments
     """
     points, responsibilities = points.double(), responsibilities.double()
-    near = points.abs().amax(1) <= FAR
+    near = points.abs().amax(1) <= max(FAR, math.sqrt(len(points)))
     if int(near.sum()) > N_FOLDS:
         points, responsibilities = points[near], responsibilities[near]
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
@@ -111,10 +112,7 @@ def _score(folds: list[Tensor], rest: _Sums, setting: _Regularization, is_tied: 
 
 
 def _log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
-    """log-density (n,) under the mixture, and a wide background of the weight of one sample.
-
-    Without the latter a single sample far from all components would decide.
-    """
+    """log-density (n,); minus infinity where a covariance is singular."""
     D = points.shape[1]
     factor, info = torch.linalg.cholesky_ex(mixture.covariances)
     if bool(info.any()):
@@ -123,6 +121,4 @@ def _log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
     squares = torch.linalg.solve_triangular(factor, centered, upper=False).square().sum(1)
     log_determinants = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     log_normals = -0.5 * (squares + D * LOG_2PI) - log_determinants.unsqueeze(-1)
-    inside = torch.logsumexp(mixture.weights.log().unsqueeze(-1) + log_normals, 0)
-    background = -0.5 * ((points / WIDE).square().sum(1) + D * LOG_2PI) - D * math.log(WIDE)
-    return torch.logaddexp(inside, background - math.log(N_FOLDS * len(points)))
+    return torch.logsumexp(mixture.weights.log().unsqueeze(-1) + log_normals, 0)
