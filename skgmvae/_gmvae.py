@@ -54,12 +54,13 @@ class GMVAEClustering(DeepMixture):
     image_shape : (C, H, W), optional
         Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
         gradients; ``network='conv'`` needs it.
-    linear_path : {'auto'} or bool, default='auto'
+    linear_path : {'auto'} or bool, default=False
         Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
         The networks' last layers begin at zero, so that the model begins as a mixture of Gaussians of the initial
         clusters, in the inputs, with the covariances that diagonal ones in the latent space allow. 'auto': for a
         Gaussian likelihood and ``network='mlp'``, of at most 100 features that are no images, unless
-        ``init_params='random'``.
+        ``init_params='random'``. Better clusters mostly, but worse densities of many correlated features, whose
+        posterior is far from diagonal in these coordinates.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardizes the features internally; densities are reported in
@@ -84,7 +85,7 @@ class GMVAEClustering(DeepMixture):
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
-    max_iter : int, optional
+    max_iter : int or None, default=50
         Epochs on the lower bound; 0 keeps the initialization. None: 50, or of small tables as many as take 1,500
         optimizer steps, but no more than twice the number of samples per feature.
     n_init : int, default=1
@@ -176,7 +177,7 @@ class GMVAEClustering(DeepMixture):
         hidden_layer_sizes: Sequence[int] = (128, 128),
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
-        linear_path: bool | str = "auto",
+        linear_path: bool | str = False,
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -184,7 +185,7 @@ class GMVAEClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int | None = None,
+        max_iter: int | None = 50,
         n_init: int = 1,
         tol: float = 0.1,
         warm_start: bool = False,

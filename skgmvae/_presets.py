@@ -18,7 +18,6 @@ IMAGE_SETTINGS: dict[str, Any] = {
 # what Dilokthanakul et al. (2016) state in section 4 and tables A.1 to A.3
 _PAPER = {
     "pretrain_iter": 0,
-    "max_iter": 50,
     "init_params": "random",
     "linear_path": False,
     "init_clamp": 0.0,

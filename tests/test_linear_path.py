@@ -16,13 +16,14 @@ from sklearn.metrics import adjusted_rand_score
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.importance import ROUNDS, draw_noise
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent
 from skgmvae.models.vade import VaDE
 from skgmvae.models.vaeem import VAEEM
 
-ESTIMATORS = (VaDEClustering, partial(VAEEMClustering, linear_path=True), GMVAEClustering)
+ESTIMATORS = (VaDEClustering, partial(VAEEMClustering, linear_path=True), partial(GMVAEClustering, linear_path=True))
 IDS = ("VaDE", "VAE-EM", "GMVAE")
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -129,6 +130,18 @@ def test_covariances_are_those_that_the_family_allows(covariance_type):
     x = draw(mixture)
     errors = score(model, x) - logsumexp(log_joint(x, mixture._replace(covariances=covariances)), 1)
     assert abs(errors.mean()) < 0.005
+
+
+@pytest.mark.parametrize("model_type", [VaDE, GMVAE])
+def test_two_components_are_exact_with_diagonal_covariances(model_type):
+    """Two covariances have common axes."""
+    mixture = make_mixture(K=2)
+    options = {"covariance_type": "diag"} if model_type is VaDE else {"style_dim": 2, "prior_width": 8}
+    model = make_model(model_type, mixture, 3, **options)
+    x = draw(mixture)
+    errors = score(model, x, n_draws=16) - logsumexp(log_joint(x, mixture), 1)
+    assert abs(errors.mean()) < 0.02
+    assert errors.std() < 0.05
 
 
 def test_few_latent_dimensions_keep_the_principal_axes():

@@ -74,12 +74,18 @@ class LatentMixture(NamedTuple):
 
 
 def make_latent(
-    mixture: MixtureMoments, latent_dim: int, *, noise_share: float = NOISE_SHARE, has_codes: bool = True
+    mixture: MixtureMoments,
+    latent_dim: int,
+    *,
+    noise_share: float = NOISE_SHARE,
+    has_codes: bool = True,
+    is_diagonal: bool = False,
 ) -> LatentMixture:
     """The mixture with latent variables: exact for L ≥ D, on its L principal axes for L < D.
 
     With L > D the further latent variables do not reach x: only the networks can use them. In each component they are
-    normal of unit variances around its code, or around zero without ``has_codes``.
+    normal of unit variances around its code, or around zero without ``has_codes``. With ``is_diagonal`` the axes of z
+    are those along which the S_c are nearly diagonal; exactly so, of two components.
     """
     D, L = mixture.means.shape[1], latent_dim
     bias = mixture.weights @ mixture.means
@@ -93,9 +99,12 @@ def make_latent(
         axes = torch.linalg.eigh(total)[1][:, -L:]
         noise = (total - axes @ axes.T @ total).diagonal().clamp_min(LEAST_VARIANCE)
         within = torch.zeros_like(total)
-    weight, inverse = _whiten(axes, mixture.pooled - within, noise)
-    means = centered @ inverse.T
+    factor = torch.linalg.cholesky(axes.T @ (mixture.pooled - within) @ axes)
+    weight, inverse = axes @ factor, torch.linalg.solve_triangular(factor, axes.T, upper=False)
     covariances = inverse @ (mixture.covariances - within) @ inverse.T
+    rotation = _find_axes(covariances) if is_diagonal else _find_posterior_axes(weight, noise)
+    weight, covariances = weight @ rotation, rotation.T @ covariances @ rotation
+    means = centered @ inverse.T @ rotation
     encoder, variance = _encode(mixture.weights, means, weight, noise)
     start = LatentMixture(means, covariances, weight, bias, noise, encoder, -encoder @ bias, variance)
     if L <= D:
@@ -131,16 +140,23 @@ def _noise_room(mixture: MixtureMoments) -> Tensor:
     return room
 
 
-def _whiten(axes: Tensor, pooled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """W (D, L) and its inverse on the axes (D, L): W Wᵀ is the pooled covariance there, Wᵀ diag(1/ψ) W diagonal.
+def _find_posterior_axes(weight: Tensor, noise: Tensor) -> Tensor:
+    """Rotation (L, L) of z after which Wᵀ diag(1/ψ) W is diagonal.
 
     The posterior of z given x is then diagonal, as q(z|x) is, for a component of the pooled covariance.
     """
-    factor = torch.linalg.cholesky(axes.T @ pooled @ axes)
-    weight = axes @ factor
-    rotation = torch.linalg.eigh(weight.T @ (weight / noise.unsqueeze(-1)))[1]
-    inverse = torch.linalg.solve_triangular(factor, axes.T, upper=False)
-    return weight @ rotation, rotation.T @ inverse
+    rotation: Tensor = torch.linalg.eigh(weight.T @ (weight / noise.unsqueeze(-1)))[1]
+    return rotation
+
+
+def _find_axes(covariances: Tensor) -> Tensor:
+    """Rotation (L, L) of z that makes S_c (K, L, L), the mean of which is the identity, nearly diagonal.
+
+    The eigenvectors of Σ_c a_c S_c: if the S_c have the same ones, as two of them always have, for nearly all a.
+    """
+    numbers = torch.linspace(-1.0, 1.0, len(covariances) + 2, dtype=covariances.dtype)[1:-1] + 0.1
+    rotation: Tensor = torch.linalg.eigh(torch.einsum("k,kij->ij", numbers, covariances))[1]
+    return rotation
 
 
 def _add_dimensions(start: LatentMixture, codes: Tensor) -> LatentMixture:
@@ -158,9 +174,13 @@ def _add_dimensions(start: LatentMixture, codes: Tensor) -> LatentMixture:
 
 
 def _encode(weights: Tensor, means: Tensor, decoder_weight: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The linear map V (L, D) of the least squared error of z, and the variance (L,) of that error."""
+    """The linear map V (L, D) of the least squared error of z, and the variances (L,) that maximize the bound with it.
+
+    These are the reciprocals of the diagonal of the precision Wᵀ diag(1/ψ) W + T⁻¹, T the covariance of z.
+    """
     total = (weights.unsqueeze(-1) * means).T @ means
     total = total + torch.eye(len(total), dtype=total.dtype, device=total.device)
     W = decoder_weight
     V = torch.linalg.solve(W @ total @ W.T + torch.diag(noise), W @ total).T
-    return V, (total - V @ W @ total).diagonal().clamp_min(LEAST_VARIANCE)
+    precision = W.T @ (W / noise.unsqueeze(-1)) + torch.linalg.inv(total)
+    return V, precision.diagonal().reciprocal()

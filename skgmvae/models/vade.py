@@ -200,7 +200,8 @@ class VaDE(nn.Module):
     def initialize_as(self, mixture: MixtureMoments) -> None:
         """Be this mixture of the standardized inputs, by the linear path; as near as a restricted S_c allows."""
         # one variance for all directions would weigh the distances of the codes differently in each component
-        start = make_latent(mixture, self.latent_dim, has_codes=self.covariance_type != "spherical")
+        kind = self.covariance_type
+        start = make_latent(mixture, self.latent_dim, has_codes=kind != "spherical", is_diagonal=kind == "diag")
         self.autoencoder.initialize_linear(start)
         tied = self.covariance_type == "tied"
         n_used = min(self.latent_dim, self.autoencoder.n_features)  # dimensions of z that reach x
