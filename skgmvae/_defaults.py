@@ -14,6 +14,7 @@ __all__ = ["LATENT_DIMS", "check_linear_path", "choose_latent_dim", "choose_max_
 # the clusters of two features must be ellipses already
 LATENT_DIMS = (4, 10)
 MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
+MOST_WILD = 1e6
 N_EPOCHS, LEAST_STEPS = 50, 1500  # of the default
 WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
 
@@ -77,6 +78,7 @@ def check_linear_path(
 def choose_standardization(summary: FeatureSummary) -> tuple[Floats, Floats]:
     """Location and scale of each feature: mean and standard deviation; where a value is wild, median and spread."""
     extent = np.maximum(summary.high - summary.center, summary.center - summary.low)
-    is_wild = (summary.spread > 0.0) & (extent > WILD * summary.spread)
+    # beyond the upper limit the wild value itself could not be computed with in float32
+    is_wild = (extent > WILD * summary.spread) & (extent < MOST_WILD * summary.spread)
     location = np.where(is_wild, summary.center, summary.mean)
     return location, np.where(is_wild, summary.spread, summary.scale)

@@ -85,9 +85,8 @@ class GMVAEClustering(DeepMixture):
         throughout. Without effect with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the autoencoder. None with a linear path: ``pretrain_history_`` is then empty.
-    max_iter : int or None, default=50
-        Epochs on the lower bound; 0 keeps the initialization. None: 50, or of small tables as many as take 1,500
-        optimizer steps, but no more than twice the number of samples per feature.
+    max_iter : int, default=50
+        Epochs on the lower bound; 0 keeps the start.
     n_init : int, default=1
         Starts from the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
@@ -185,7 +184,7 @@ class GMVAEClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int | None = 50,
+        max_iter: int = 50,
         n_init: int = 1,
         tol: float = 0.1,
         warm_start: bool = False,

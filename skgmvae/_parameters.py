@@ -36,7 +36,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "precisions_init": ["array-like", None],
     "init_clamp": [Interval(Real, 0, 1, closed="both")],
     "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
-    "max_iter": [Interval(Integral, 0, None, closed="left"), None],
+    "max_iter": [Interval(Integral, 0, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "warm_start": ["boolean"],

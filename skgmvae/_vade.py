@@ -1,7 +1,7 @@
 """Variational Deep Embedding as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -160,6 +160,7 @@ class VaDEClustering(DeepMixture):
         **DeepMixture._parameter_constraints,
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left"), None],
     }
 
     latent_means_: Floats

@@ -92,6 +92,9 @@ def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estima
 def _restore(cls: type[Estimator], arrays: dict[str, Array], description: dict[str, Any]) -> Estimator:
     if description["class"] != cls.__name__:
         raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
+    # files of before the linear path
+    for part in (description["architecture"], description["structure"], description["parameters"]):
+        part.setdefault("linear_path", False)
     estimator = _make_unfitted(cls, description["parameters"])
     architecture = _check_architecture(description["architecture"])
     state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
@@ -259,7 +262,7 @@ def _check_architecture(fields: dict[str, Any]) -> Architecture:
         likelihood=fields["likelihood"],
         location=constants[0],
         scale=constants[1],
-        linear_path=_check_boolean(fields.get("linear_path", False), "linear_path"),
+        linear_path=_check_boolean(fields["linear_path"], "linear_path"),
     )
 
 

@@ -243,7 +243,7 @@ def test_saving_and_continuing(make, tmp_path):
     before = model.score(X)
     assert model.fit(X).score(X) > before - 0.05
     assert adjusted_rand_score(loaded.labels_, loaded.fit(X).labels_) > 0.9
-    with pytest.raises(ValueError, match="linear_path='auto' and cannot be continued with linear_path=False"):
+    with pytest.raises(ValueError, match="cannot be continued with linear_path=False"):
         model.set_params(linear_path=False).fit(X)
 
 
