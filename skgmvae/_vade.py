@@ -53,7 +53,7 @@ class VaDEClustering(DeepMixture):
         clusters, in the inputs, exactly for ``covariance_type='full'`` and 'tied' and a ``latent_dim`` of at least the
         number of features (on that many principal axes otherwise). Covariances are regularized as cross-validation
         asks for. 'auto': for a Gaussian likelihood and ``network='mlp'``, of at most 100 features that are no images,
-        unless ``init_params='random'``.
+        unless ``init_params='random'``. What ``init_params`` names is then looked for in the standardized samples.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardizes the features internally; densities are reported in
