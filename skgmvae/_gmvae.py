@@ -56,11 +56,10 @@ class GMVAEClustering(DeepMixture):
         gradients; ``network='conv'`` needs it.
     linear_path : {'auto'} or bool, default=False
         Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
-        The networks' last layers begin at zero, so that the model begins as a mixture of Gaussians of the initial
-        clusters, in the inputs, with the covariances that diagonal ones in the latent space allow. 'auto': for a
-        Gaussian likelihood and ``network='mlp'``, of at most 100 features that are no images, unless
-        ``init_params='random'``. Better clusters mostly, but worse densities of many correlated features, whose
-        posterior is far from diagonal in these coordinates.
+        The networks' last layers begin at zero, so that the model begins as the mixture of Gaussians of the initial
+        clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; what ``init_params``
+        names is looked for there too. 'auto': for a Gaussian likelihood and ``network='mlp'``, of at most 100 features
+        that are no images, unless ``init_params='random'``.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardizes the features internally; densities are reported in

@@ -50,10 +50,9 @@ class VaDEClustering(DeepMixture):
     linear_path : {'auto'} or bool, default='auto'
         Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
         The networks' last layers begin at zero, so that the model begins as the mixture of Gaussians of the initial
-        clusters, in the inputs, exactly for ``covariance_type='full'`` and 'tied' and a ``latent_dim`` of at least the
-        number of features (on that many principal axes otherwise). Covariances are regularized as cross-validation
-        asks for. 'auto': for a Gaussian likelihood and ``network='mlp'``, of at most 100 features that are no images,
-        unless ``init_params='random'``. What ``init_params`` names is then looked for in the standardized samples.
+        clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; what ``init_params``
+        names is looked for there too. 'auto': for a Gaussian likelihood and ``network='mlp'``, of at most 100 features
+        that are no images, unless ``init_params='random'``.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a
         learned variance per feature and standardizes the features internally; densities are reported in

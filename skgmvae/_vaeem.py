@@ -48,12 +48,11 @@ class VAEEMClustering(DeepMixture):
         Of rows that are images; the product must be the number of features. The start 'auto' then looks at their
         gradients; ``network='conv'`` needs it.
     linear_path : {'auto'} or bool, default=False
-        Whether linear maps are added to the networks of every component: x = b + W z + decoder(z) + noise,
-        E_q[z] = v + V x + encoder(x). The networks' last layers begin at zero, so that the model begins as the mixture
-        of Gaussians of the initial clusters, in the inputs, exactly for a ``latent_dim`` of at least the number of
-        features. Covariances are regularized as cross-validation asks for. 'auto': for a Gaussian likelihood and
-        ``network='mlp'``, of at most 100 features that are no images, unless ``init_params='random'``. Better densities
-        of few samples of many features; worse clusters where these are not Gaussian.
+        Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
+        The networks' last layers begin at zero, so that the model begins as the mixture of Gaussians of the initial
+        clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; what ``init_params``
+        names is looked for there too. 'auto': for a Gaussian likelihood and ``network='mlp'``, of at most 100 features
+        that are no images, unless ``init_params='random'``.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
         p(x|z, c). 'auto' takes Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
         variance per component and feature and standardizes the features internally; densities are reported

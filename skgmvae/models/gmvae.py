@@ -202,7 +202,7 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture of the standardized inputs, by the linear path, as near as diagonal σ²_c(w) allow."""
+        """Be this mixture, means (K, D), of the standardized inputs, as near as diagonal σ²_c(w) allow."""
         start = make_latent(mixture, self.latent_dim, is_diagonal=True)
         self.autoencoder.initialize_linear(start)
         self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1), slope=0.0)

@@ -81,7 +81,7 @@ def make_latent(
     has_codes: bool = True,
     is_diagonal: bool = False,
 ) -> LatentMixture:
-    """The mixture with latent variables: exact for L ≥ D, on its L principal axes for L < D.
+    """The mixture, means (K, D), with latent variables: exact for L ≥ D, on its L principal axes for L < D.
 
     With L > D the further latent variables do not reach x: only the networks can use them. In each component they are
     normal of unit variances around its code, or around zero without ``has_codes``. With ``is_diagonal`` the axes of z
@@ -160,7 +160,7 @@ def _find_axes(covariances: Tensor) -> Tensor:
 
 
 def _add_dimensions(start: LatentMixture, codes: Tensor) -> LatentMixture:
-    """The same with further latent variables, N(code, I) in each component; q(z|x) knows nothing of them."""
+    """The same with further latent variables, around codes (K, n) in each component; q(z|x) knows nothing of them."""
     n_more = codes.shape[1]
     ones = F.pad(torch.zeros_like(start.means), (0, n_more), value=1.0)
     return start._replace(

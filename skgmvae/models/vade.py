@@ -198,7 +198,7 @@ class VaDE(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture of the standardized inputs, by the linear path; as near as a restricted S_c allows."""
+        """Be this mixture, means (K, D), of the standardized inputs, as near as a restricted S_c allows."""
         # one variance for all directions would weigh the distances of the codes differently in each component
         kind = self.covariance_type
         start = make_latent(mixture, self.latent_dim, has_codes=kind != "spherical", is_diagonal=kind == "diag")

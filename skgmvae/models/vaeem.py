@@ -322,7 +322,7 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture of the standardized inputs, by the linear path; of L < D, on each component's axes.
+        """Be this mixture, means (K, D), of the standardized inputs; for L < D, on each component's principal axes.
 
         As q_c(z|x) is then the posterior, ELBO_c is the log-density of the component.
         """
