@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from skgmvae._configuration import make_train_config
+from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._fitting import check_data, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
@@ -40,12 +41,14 @@ class DeepMixture(MixtureInference):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _own_image_settings: ClassVar[dict[str, Any]] = {}
+    _latent_dims: ClassVar[tuple[int, int]] = LATENT_DIMS  # limits of the default
 
     n_components: int
     min_information: float
     hidden_layer_sizes: Sequence[int]
     init_clamp: float
-    max_iter: int
+    max_iter: int | str
+    batch_size: int
     tol: float
     warm_start: bool
     callbacks: Sequence[Any] | None
@@ -131,7 +134,8 @@ class DeepMixture(MixtureInference):
         continues = self.warm_start and hasattr(self, "net_")
         with epoch_tasks(self, X, continues) as tasks, all_or_nothing(self):
             data = check_data(self, X, reset=not continues)
-            config = make_train_config(self, self.max_iter, tol=self.tol, init_clamp=self.init_clamp)
+            n_epochs = self._choose_max_iter(len(data), data.n_features)
+            config = make_train_config(self, n_epochs, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
                 result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks)
@@ -231,6 +235,10 @@ class DeepMixture(MixtureInference):
             If the file was not written by :meth:`save` of this class, is damaged, or is inconsistent.
         """
         return load_estimator(cls, path)
+
+    def _choose_max_iter(self, n_samples: int, n_features: int) -> int:
+        """Epochs of a fit to data of this size."""
+        return choose_max_iter(self.max_iter, n_samples, n_features, int(self.batch_size))
 
     def _is_numbered(self, init_labels: Any = None) -> bool:
         """Whether the user has said which component is which."""

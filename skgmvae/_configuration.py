@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from skgmvae._defaults import check_linear_path, choose_latent_dim, choose_standardization
 from skgmvae._parameters import (
     check_contrastive,
     check_hidden_layer_sizes,
     check_image_shape,
     check_likelihood,
     check_spread,
-    choose_latent_dim,
 )
 from skgmvae.data.training_data import FeatureSummary, TrainingData
 from skgmvae.initialization.given import MixtureInit, to_responsibilities
@@ -54,11 +54,14 @@ def make_fit_config(
     plain: dict[str, Any] = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)
+    init = _make_init_config(estimator, data, image_shape, init_labels)
+    architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
+    n_epochs = 0 if architecture.linear_path else int(estimator.pretrain_iter)
     return FitConfig(
-        architecture=_make_architecture(estimator, data.summary, image_shape),
-        pretraining=replace(training, n_epochs=int(estimator.pretrain_iter), **plain),
+        architecture=architecture,
+        pretraining=replace(training, n_epochs=n_epochs, **plain),
         training=training,
-        init=_make_init_config(estimator, data, image_shape, init_labels),
+        init=init,
         net_type=estimator._net_type,
         n_init=int(estimator.n_init),
         memory=estimator.memory,
@@ -83,21 +86,33 @@ def _make_init_config(
     return InitConfig(estimator.init_params, image_shape, labels, mixture)
 
 
-def _make_architecture(estimator: Any, summary: FeatureSummary, image_shape: tuple[int, ...] | None) -> Architecture:
+def _make_architecture(
+    estimator: Any, summary: FeatureSummary, image_shape: tuple[int, ...] | None, *, is_random: bool
+) -> Architecture:
     n_features = len(summary.mean)
     likelihood = check_likelihood(estimator.likelihood, summary)
-    location, scale = summary.mean, summary.scale
+    location, scale = choose_standardization(summary)
     if likelihood == "bernoulli":
         location = scale = np.empty(0)
     check_spread(location, scale)
     if likelihood == "unit_gaussian":
         scale = np.ones_like(scale)
+    linear_path = check_linear_path(
+        getattr(estimator, "linear_path", False),
+        likelihood=likelihood,
+        n_features=n_features,
+        network=estimator.network,
+        is_image=image_shape is not None,
+        is_random=is_random,
+    )
+    limits = estimator._latent_dims
     return Architecture(
         n_features=n_features,
-        latent_dim=choose_latent_dim(estimator.latent_dim, n_features),
+        latent_dim=choose_latent_dim(estimator.latent_dim, n_features, limits=limits, has_linear_path=linear_path),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator._autoencoder_layer_sizes()),
         image_shape=image_shape if estimator.network == "conv" else None,
         likelihood=likelihood,
         location=tuple(location.tolist()),
         scale=tuple(scale.tolist()),
+        linear_path=linear_path,
     )

@@ -65,12 +65,11 @@ def warn_if_interrupted(outcome: TrainOutcome) -> None:
 
 def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     """Issue a ConvergenceWarning if all epochs were used and the bound still changed."""
-    if outcome.converged or outcome.interrupted or estimator.max_iter == 0:
+    n_epochs = estimator._choose_max_iter(len(estimator.labels_), estimator.n_features_in_)
+    if outcome.converged or outcome.interrupted or n_epochs == 0:
         return
-    if estimator.n_iter_ == estimator.max_iter:
-        text = explain_no_convergence(
-            estimator.lower_bounds_, estimator.tol, estimator.max_iter, estimator.learning_rate
-        )
+    if estimator.n_iter_ == n_epochs:
+        text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate)
         warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
     elif not (estimator.callbacks or getattr(estimator, "_skl_callbacks", None)):
         # no callback has stopped the training: it was Ctrl-C, between two epochs

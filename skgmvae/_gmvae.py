@@ -44,7 +44,7 @@ class GMVAEClustering(DeepMixture):
         λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a sample costs max(λ, divergence) (Eq. 7). Below λ
         it has no gradient, so that components are not drawn together before they have separated.
     latent_dim : int, optional
-        Dimensions of z, L. None: the number of features, but at least 4 and at most 10.
+        Dimensions of z, L. None: the number of features, but at least 4, and at most 10 without a linear path.
     style_dim : int, default=2
         Dimensions of w, W.
     hidden_layer_sizes : tuple of int, default=(128, 128)
@@ -56,6 +56,12 @@ class GMVAEClustering(DeepMixture):
         Shape of the images, if the samples are images; its product must be the number of features.
         ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
         ``network='conv'``.
+    linear_path : {'auto'} or bool, default=False
+        Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
+        The last layers of the networks are initially zero, so that the model is initially the Gaussian mixture of the
+        initial clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; the strategies
+        of ``init_params`` then look for clusters in these samples too. 'auto': for a Gaussian likelihood and
+        ``network='mlp'``, up to 100 features, if the samples are not images and ``init_params`` is not 'random'.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
         per feature and standardizes the features internally; densities are in the units of the data.
@@ -80,7 +86,7 @@ class GMVAEClustering(DeepMixture):
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
         with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the pretraining.
+        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
     max_iter : int, default=50
         Maximum number of epochs on the lower bound; 0 keeps the initialization.
     n_init : int, default=1
@@ -173,6 +179,7 @@ class GMVAEClustering(DeepMixture):
         hidden_layer_sizes: Sequence[int] = (128, 128),
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
+        linear_path: bool | str = False,
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -202,6 +209,7 @@ class GMVAEClustering(DeepMixture):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.network = network
         self.image_shape = image_shape
+        self.linear_path = linear_path
         self.likelihood = likelihood
         self.init_params = init_params
         self.weights_init = weights_init

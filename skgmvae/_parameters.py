@@ -24,6 +24,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": [tuple, list],
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
+    "linear_path": [StrOptions({"auto"}), "boolean"],
     "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
     "init_params": [
         StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),
@@ -49,9 +50,6 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
-# bounds of the default: further dimensions lower the held-out likelihood, and with fewer than four the clusters of
-# two features have to be ellipses
-LATENT_DIMS = (4, 10)
 STRUCTURE = (
     "n_components",
     "latent_dim",
@@ -60,16 +58,11 @@ STRUCTURE = (
     "pretrain_hidden_layer_sizes",
     "network",
     "image_shape",
+    "linear_path",
     "likelihood",
     "covariance_type",
     "learn_weights",
 )
-
-
-def choose_latent_dim(latent_dim: int | None, n_features: int) -> int:
-    """The number of latent dimensions; unless it is given, the number of features within ``LATENT_DIMS``."""
-    least, most = LATENT_DIMS
-    return min(most, max(least, n_features)) if latent_dim is None else int(latent_dim)
 
 
 def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ IMAGE_SETTINGS: dict[str, Any] = {
 _PAPER = {
     "pretrain_iter": 0,
     "init_params": "random",
+    "linear_path": False,
     "init_clamp": 0.0,
     "learn_weights": False,
     "learning_rate": 1e-4,

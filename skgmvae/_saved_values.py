@@ -22,6 +22,12 @@ def check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
     return value
 
 
+def _check_boolean(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is neither true nor false")
+    return value
+
+
 def check_architecture(fields: dict[str, Any]) -> Architecture:
     """The architecture in the file, with the type and range of every value validated."""
     sizes, image_shape = fields["hidden_layer_sizes"], fields["image_shape"]
@@ -43,6 +49,7 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
         likelihood=fields["likelihood"],
         location=constants[0],
         scale=constants[1],
+        linear_path=_check_boolean(fields["linear_path"], "linear_path"),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 from skorch.callbacks import Callback
 
 try:
@@ -68,12 +69,18 @@ class EpochTasks(Callback):
         }
 
 
+def _shape(X: Any) -> tuple[int, int]:
+    """Samples and features; of rows that are no array yet, and may turn out to be none, as an array would have."""
+    n_samples, *rest = X.shape if hasattr(X, "shape") else np.shape(X)
+    return int(n_samples), int(rest[0]) if rest else 1
+
+
 def begin_tasks(estimator: Any, X: Any, continues: bool) -> EpochTasks | None:
     """The link to the callbacks that ``set_callbacks`` or a meta-estimator has set; None if there are none."""
     if not getattr(estimator, "_skl_callbacks", None):
         return None
     estimator._validate_params()  # they include the number of epochs
-    n_epochs = estimator.max_iter * (1 if continues else estimator.n_init)
+    n_epochs = estimator._choose_max_iter(*_shape(X)) * (1 if continues else estimator.n_init)
     context = estimator._init_callback_context(max_subtasks=n_epochs)
     context.call_on_fit_task_begin(estimator=estimator, X=X)
     return EpochTasks(estimator, context, X)

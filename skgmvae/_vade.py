@@ -1,7 +1,7 @@
 """Variational Deep Embedding as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -20,8 +20,9 @@ class VaDEClustering(DeepMixture):
 
     A component c is drawn from π, an embedding z from N(m_c, S_c), and the sample x from a decoder network. The
     posterior q(c|x) is the exact optimum given q(z|x), so neither training nor ``predict_proba`` samples components.
-    Fitting has three phases: a plain autoencoder is pretrained; the mixture is initialized in its embedding; then all
-    parameters are trained on the evidence lower bound.
+    For tables, clusters are found in the samples; the model is initially the Gaussian mixture of these clusters, and
+    all parameters are trained on the evidence lower bound (``linear_path``). Otherwise a plain autoencoder is
+    pretrained first, and the mixture is initialized in its embedding.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class VaDEClustering(DeepMixture):
         λ in nats, 0 ≤ λ < log K: a lower bound on KL(q(c|x) ‖ π). The responsibilities of samples below it are tempered
         during training, which keeps components from merging. It does not affect ``predict_proba``.
     latent_dim : int, optional
-        Dimensions of z, L. None: the number of features, but at least 4 and at most 10.
+        Dimensions of z, L. None: the number of features, but at least 4, and at most 10 without a linear path.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of the encoder; the decoder mirrors them. Ignored with ``network='conv'``.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
@@ -47,6 +48,12 @@ class VaDEClustering(DeepMixture):
         Shape of the images, if the samples are images; its product must be the number of features.
         ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
         ``network='conv'``.
+    linear_path : {'auto'} or bool, default='auto'
+        Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
+        The last layers of the networks are initially zero, so that the model is initially the Gaussian mixture of the
+        initial clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; the strategies
+        of ``init_params`` then look for clusters in these samples too. 'auto': for a Gaussian likelihood and
+        ``network='mlp'``, up to 100 features, if the samples are not images and ``init_params`` is not 'random'.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
         p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
         per feature and standardizes the features internally; densities are in the units of the data.
@@ -70,9 +77,10 @@ class VaDEClustering(DeepMixture):
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
         with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the pretraining.
-    max_iter : int, default=50
-        Maximum number of epochs on the lower bound; 0 keeps the initialization.
+        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
+    max_iter : int or 'auto', default='auto'
+        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50, or for small tables as many
+        as take 1,500 optimizer steps, but no more than twice the number of samples per feature.
     n_init : int, default=1
         Number of initializations after the one pretraining; the one with the best lower bound is kept.
     tol : float, default=0.1
@@ -154,6 +162,7 @@ class VaDEClustering(DeepMixture):
         **DeepMixture._parameter_constraints,
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
     }
 
     latent_means_: Floats
@@ -171,6 +180,7 @@ class VaDEClustering(DeepMixture):
         reg_covar: float = 1e-6,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
+        linear_path: bool | str = "auto",
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -178,7 +188,7 @@ class VaDEClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int = 50,
+        max_iter: int | str = "auto",
         n_init: int = 1,
         tol: float = 0.1,
         warm_start: bool = False,
@@ -201,6 +211,7 @@ class VaDEClustering(DeepMixture):
         self.reg_covar = reg_covar
         self.network = network
         self.image_shape = image_shape
+        self.linear_path = linear_path
         self.likelihood = likelihood
         self.init_params = init_params
         self.weights_init = weights_init

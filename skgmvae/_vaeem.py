@@ -34,8 +34,8 @@ class VAEEMClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: a lower bound on KL(u ‖ π) for the responsibilities u of a sample. Responsibilities
         below it are tempered during training. It does not affect ``predict_proba``.
-    latent_dim : int, default=5
-        Dimensions of z, L.
+    latent_dim : int, optional
+        Dimensions of z, L. None: 5; with a linear path the number of features, but at least 5.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Hidden layers of the encoder of every component; its decoder mirrors them. Ignored with ``network='conv'``.
     pretrain_hidden_layer_sizes : tuple of int, optional
@@ -48,6 +48,12 @@ class VAEEMClustering(DeepMixture):
         Shape of the images, if the samples are images; its product must be the number of features.
         ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
         ``network='conv'``.
+    linear_path : {'auto'} or bool, default=False
+        Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
+        The last layers of the networks are initially zero, so that the model is initially the Gaussian mixture of the
+        initial clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; the strategies
+        of ``init_params`` then look for clusters in these samples too. 'auto': for a Gaussian likelihood and
+        ``network='mlp'``, up to 100 features, if the samples are not images and ``init_params`` is not 'random'.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
         p(x|z, c). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
         variance per component and feature and standardizes the features internally; densities are in the units of the
@@ -72,7 +78,7 @@ class VAEEMClustering(DeepMixture):
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
         with ``init_params='random'``.
     pretrain_iter : int, default=50
-        Epochs of the pretraining.
+        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
     max_iter : int, default=25
         Maximum number of EM iterations; 0 keeps the initialization.
     steps_per_iter : int, optional
@@ -161,13 +167,13 @@ class VAEEMClustering(DeepMixture):
     _net_type = EMNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "unit_gaussian"})],
         "pretrain_hidden_layer_sizes": [tuple, list, None],
         "steps_per_iter": [Interval(Integral, 1, None, closed="left"), None],
         "m_step": [StrOptions({"sampled", "weighted"})],
     }
 
+    _latent_dims = (5, 5)
     reseeded_: list[tuple[int, int]]
 
     _own_image_settings: ClassVar[dict[str, Any]] = {
@@ -183,11 +189,12 @@ class VAEEMClustering(DeepMixture):
         *,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
-        latent_dim: int = 5,
+        latent_dim: int | None = None,
         hidden_layer_sizes: Sequence[int] = (128, 128),
         pretrain_hidden_layer_sizes: Sequence[int] | None = None,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
+        linear_path: bool | str = False,
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -219,6 +226,7 @@ class VAEEMClustering(DeepMixture):
         self.pretrain_hidden_layer_sizes = pretrain_hidden_layer_sizes
         self.network = network
         self.image_shape = image_shape
+        self.linear_path = linear_path
         self.likelihood = likelihood
         self.init_params = init_params
         self.weights_init = weights_init

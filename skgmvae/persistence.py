@@ -174,9 +174,10 @@ def _make_net_around(estimator: Any, module: Any) -> ELBONet:
     """A net that can be trained further, with the history of the saved net."""
     if hasattr(module, "reseeded"):
         module.reseeded = list(estimator.reseeded_)
+    n_epochs = estimator._choose_max_iter(max(1, len(estimator.labels_)), estimator.n_features_in_)
     net = make_net(
         module,
-        make_train_config(estimator, estimator.max_iter, tol=estimator.tol),
+        make_train_config(estimator, n_epochs, tol=estimator.tol),
         estimator._net_type,
         **estimator._net_options(),
     )

@@ -14,6 +14,7 @@ from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.given import MixtureInit, complete_labels, fit_clusterer, fit_mixture_init
+from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.initialization.representations import (
     Representation,
     contrastive_features,
@@ -105,6 +106,7 @@ def initialize_model(
     """Set the initial parameters of the model; those of the mixture follow from the initial responsibilities.
 
     At most ``MAX_INIT_ROWS`` samples are clustered; the others get the responsibilities of their nearest neighbors.
+    With a linear path the standardized samples are the embedding, and the model is initially a mixture of them.
     """
     autoencoder.eval()
     if config.is_random and model.random_init_is_weights:
@@ -113,20 +115,28 @@ def initialize_model(
     random_state = np.random.RandomState(random.seed)
     indices = subsample(len(data), random_state)
     samples = data.X if indices is None else data.subset(indices)
-    embedded = _Points(embedding(autoencoder), embedding(autoencoder).transform(samples, config.device))
+    is_linear = autoencoder.linear is not None
+    representation = inputs(autoencoder) if is_linear else embedding(autoencoder)
+    embedded = _Points(representation, representation.transform(samples, config.device))
     views, seen = _represent(autoencoder, samples, embedded, config, random_state)
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
-    model.initialize_from(torch.from_numpy(embedded.points), torch.from_numpy(found))
-    _initialize_variance(model, data, config.device, random)
+    points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
+    if is_linear:
+        model.initialize_as(estimate_mixture(points, responsibilities, random_state, **model.mixture_options))
+        if hasattr(model, "initial_responsibilities"):  # for its first M-steps
+            model.initial_responsibilities = responsibilities
+    else:
+        model.initialize_from(points, responsibilities)
+        _initialize_variance(model, data, config.device, random)
     if indices is None:
         return Initialization(name, torch.from_numpy(found), config.is_random)
     if not config.for_all_samples:
         return Initialization(name, None, config.is_random)
-    responsibilities = torch.from_numpy(_spread(data, indices, found, seen, config, random_state))
+    of_all = torch.from_numpy(_spread(data, indices, found, seen, config, random_state))
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
-        model.initial_responsibilities = responsibilities
-    return Initialization(name, responsibilities, config.is_random)
+        model.initial_responsibilities = of_all
+    return Initialization(name, of_all, config.is_random)
 
 
 def _find_responsibilities(

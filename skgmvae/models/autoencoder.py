@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from skgmvae.functional import noise_like, reparameterize
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
+from skgmvae.models.linear_path import LatentMixture
 from skgmvae.models.networks import (
     GaussianHead,
     draw_weights,
@@ -17,9 +18,24 @@ from skgmvae.models.networks import (
     make_conv_decoder,
     make_mlp,
     make_mlp_body,
+    unset,
 )
 
 __all__ = ["Autoencoder"]
+
+
+class LinearPath(nn.Module):
+    """Linear maps beside the networks: x ≈ b + W z + decoder(z), E_q[z] = v + V x + encoder(x).
+
+    Parameters
+    ----------
+    n_features, latent_dim : int
+    """
+
+    def __init__(self, n_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.encoder = unset(nn.Linear, n_features, latent_dim)
+        self.decoder = unset(nn.Linear, latent_dim, n_features)
 
 
 class Autoencoder(nn.Module):
@@ -40,6 +56,8 @@ class Autoencoder(nn.Module):
         Convolutional networks for images of this shape; None: fully connected networks.
     generator : torch.Generator, optional
         For the initial weights; None: torch's global generator.
+    has_linear_path : bool, default=False
+        Whether linear maps are added to the mean of q(z|x) and to the decoder.
     """
 
     __call__: Callable[..., ELBOTerms]  # forward
@@ -52,6 +70,8 @@ class Autoencoder(nn.Module):
         hidden_layer_sizes: Sequence[int],
         image_shape: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
+        *,
+        has_linear_path: bool = False,
     ) -> None:
         super().__init__()
         self.n_features, self.latent_dim = n_features, latent_dim
@@ -67,6 +87,7 @@ class Autoencoder(nn.Module):
             self.decoder = make_conv_decoder(latent_dim, image_shape)
         self.body_width = width
         self.head = GaussianHead(width, latent_dim)
+        self.linear = LinearPath(n_features, latent_dim) if has_linear_path else None
         draw_weights(self, generator, for_relu=True)
 
     @property
@@ -92,13 +113,24 @@ class Autoencoder(nn.Module):
 
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (N, L), from network input (N, D)."""
-        return self.head(self.features(standardized))
+        return self.encode_features(standardized, self.features(standardized))
+
+    def encode_features(self, standardized: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where the last hidden layer (N, body_width) is known."""
+        mean, log_variance = self.head(features)
+        return mean if self.linear is None else mean + self.linear.encoder(standardized), log_variance
+
+    def encode_mean(self, standardized: Tensor) -> Tensor:
+        """Mean of q(z|x), (N, L), from network input (N, D)."""
+        mean: Tensor = self.head.mean(self.features(standardized))
+        return mean if self.linear is None else mean + self.linear.encoder(standardized)
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder output (..., D) for latent points (..., L)."""
         with self.networks_precision(z):
             output: Tensor = self.decoder(z.flatten(0, -2)).to(z.dtype)
-        return output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
+        output = output if z.dim() == 2 else output.unflatten(0, z.shape[:-1])
+        return output if self.linear is None else output + self.linear.decoder(z)
 
     def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), shape (..., N), of samples (N, D) at latent points (..., N, L)."""
@@ -106,8 +138,7 @@ class Autoencoder(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding (N, L) of rows (N, D)."""
-        mean: Tensor = self.head.mean(self.features(self.standardize(x)))
-        return mean
+        return self.encode_mean(self.standardize(x))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
@@ -116,8 +147,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
         """The reconstruction term (N,) of rows (N, D) at the posterior mean, without sampling."""
         standardized = self.standardize(x)
-        z: Tensor = self.head.mean(self.features(standardized))
-        log_likelihood = self.log_likelihood(standardized, z)
+        log_likelihood = self.log_likelihood(standardized, self.encode_mean(standardized))
         zero = torch.zeros_like(log_likelihood)
         return ELBOTerms(log_likelihood, zero, zero, zero)
 
@@ -126,6 +156,21 @@ class Autoencoder(nn.Module):
         with torch.no_grad():
             self.head.log_variance.weight.mul_(0.1)
             self.head.log_variance.bias.fill_(math.log(variance))
+
+    @torch.no_grad()
+    def initialize_linear(self, start: LatentMixture) -> None:
+        """Begin as a linear model: the networks add nothing to the linear path, q(z|x) has a constant variance."""
+        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+            raise ValueError("a linear model needs has_linear_path=True and a Gaussian likelihood")
+        for layer in (self.head.mean, self.head.log_variance, self.decoder[-1]):
+            for parameter in layer.parameters():
+                parameter.zero_()
+        self.linear.encoder.weight.copy_(start.encoder_weight)
+        self.linear.encoder.bias.copy_(start.encoder_bias)
+        self.linear.decoder.weight.copy_(start.decoder_weight)
+        self.linear.decoder.bias.copy_(start.decoder_bias)
+        self.head.log_variance.bias.copy_(start.posterior_variance.log())
+        self.likelihood.set_variance(start.noise_variance)
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

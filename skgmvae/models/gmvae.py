@@ -1,6 +1,7 @@
 """Gaussian mixture variational autoencoder (Dilokthanakul et al. 2016)."""
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,52 +21,12 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
+from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
-from skgmvae.models.networks import GaussianHead, draw_weights, unset
+from skgmvae.models.networks import GaussianHead, draw_weights
+from skgmvae.models.prior_network import PriorNetwork
 
-__all__ = ["GMVAE", "PriorNetwork"]
-
-# factor of the output weights of the prior network, which is initially almost constant in w
-INITIAL_PRIOR_SLOPE = 0.1
-
-
-class PriorNetwork(nn.Module):
-    """β: from w to the means and log-variances of all K components, in one pass (table A.2).
-
-    Parameters
-    ----------
-    style_dim : int
-        W.
-    width : int
-        Units of the one hidden layer, with tanh.
-    n_components, latent_dim : int
-        K and L.
-    """
-
-    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
-
-    def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
-        super().__init__()
-        self.shape = (n_components, latent_dim)
-        self.hidden = nn.Sequential(unset(nn.Linear, style_dim, width), nn.Tanh())
-        self.head = GaussianHead(width, n_components * latent_dim)
-
-    def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """μ_c(w) and log σ²_c(w), each of shape (..., K, L), for w of shape (..., W)."""
-        mean, log_variance = self.head(self.hidden(w))
-        return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
-
-    def initialize_at(self, means: Tensor, variances: Tensor) -> None:
-        """Initialize at approximately these means and variances, both (K, L), for every w."""
-        for layer, bias in ((self.head.mean, means), (self.head.log_variance, variances.log())):
-            layer.weight.mul_(INITIAL_PRIOR_SLOPE)
-            layer.bias.copy_(bias.reshape(-1))
-
-    def reorder(self, order: Tensor) -> None:
-        """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
-        for layer in (self.head.mean, self.head.log_variance):
-            for parameter in (layer.weight, layer.bias):
-                take_components(parameter.unflatten(0, self.shape), order)
+__all__ = ["GMVAE"]
 
 
 class GMVAE(nn.Module):
@@ -96,6 +57,7 @@ class GMVAE(nn.Module):
 
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
+    mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 
     def __init__(
         self,
@@ -137,7 +99,7 @@ class GMVAE(nn.Module):
     def encode(self, standardized: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W), from network input (N, D)."""
         features = self.autoencoder.features(standardized)
-        return self.autoencoder.head(features), self.style_head(features)
+        return self.autoencoder.encode_features(standardized, features), self.style_head(features)
 
     def _draw(self, q_z: tuple[Tensor, Tensor], q_w: tuple[Tensor, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
         """z, shape (..., N, L), and w, shape (..., N, W), from noise that broadcasts to (..., N, L + W)."""
@@ -235,12 +197,26 @@ class GMVAE(nn.Module):
         """
         start = estimate_moments(embedding, responsibilities)
         self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1))
-        for layer in (self.style_head.mean, self.style_head.log_variance):
-            layer.weight.zero_()
-            layer.bias.zero_()
+        self._forget_style()
         if self.weight_logits.requires_grad:
             self.weight_logits.copy_(initial_weight_logits(start.counts))
         self.autoencoder.set_posterior_variance(start.posterior_variance)
+
+    @torch.no_grad()
+    def initialize_as(self, mixture: MixtureMoments) -> None:
+        """Be this mixture, means (K, D), of the standardized inputs, as near as diagonal σ²_c(w) allow."""
+        start = make_latent(mixture, self.latent_dim, is_diagonal=True)
+        self.autoencoder.initialize_linear(start)
+        self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1), slope=0.0)
+        self._forget_style()
+        if self.weight_logits.requires_grad:
+            self.weight_logits.copy_(mixture.weights.log())
+
+    def _forget_style(self) -> None:
+        """q(w|x) at its prior."""
+        for layer in (self.style_head.mean, self.style_head.log_variance):
+            layer.weight.zero_()
+            layer.bias.zero_()
 
     def reorder(self, order: Tensor) -> None:
         """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""

@@ -59,6 +59,8 @@ class Gaussian(nn.Module):
         If False, the variance is scale².
     n_copies : int, optional
         Number of stacked outputs (..., N, K, D), each with its own variance.
+    has_own_floor : bool, default=False
+        Whether an initial variance may lie below the usual floor, and is then its own.
     """
 
     double_buffers = ("location", "scale", "log_scale_sum")  # not cast with the networks
@@ -66,9 +68,16 @@ class Gaussian(nn.Module):
     location: Tensor
     scale: Tensor
     log_scale_sum: Tensor
+    least_log_variance: Tensor | None
 
     def __init__(
-        self, location: Tensor, scale: Tensor, *, learns_variance: bool = True, n_copies: int | None = None
+        self,
+        location: Tensor,
+        scale: Tensor,
+        *,
+        learns_variance: bool = True,
+        n_copies: int | None = None,
+        has_own_floor: bool = False,
     ) -> None:
         super().__init__()
         self.learns_variance = learns_variance
@@ -79,20 +88,35 @@ class Gaussian(nn.Module):
         # under which no feature can dominate
         shape = (len(location),) if n_copies is None else (n_copies, len(location))
         self.scaled_log_variance = nn.Parameter(torch.zeros(shape, dtype=torch.float32), requires_grad=False)
+        floor = torch.full(shape, MIN_LOG_VARIANCE, dtype=torch.float32) if has_own_floor else None
+        self.register_buffer("least_log_variance", floor)
 
     def repeat(self, n_copies: int) -> "Gaussian":
         """The same for stacked outputs (..., N, K, D), with a variance for each."""
-        return Gaussian(self.location, self.scale, learns_variance=self.learns_variance, n_copies=n_copies)
+        return Gaussian(
+            self.location,
+            self.scale,
+            learns_variance=self.learns_variance,
+            n_copies=n_copies,
+            has_own_floor=self.least_log_variance is not None,
+        )
 
     @property
     def log_variance(self) -> Tensor:
-        """log of the variance per standardized feature, shape (D,) or (K, D), floored at ``MIN_LOG_VARIANCE``."""
-        return (LOG_VARIANCE_PACE * self.scaled_log_variance).clamp_min(MIN_LOG_VARIANCE)
+        """log of the variance per standardized feature, shape (D,) or (K, D), not below a floor."""
+        log_variance = LOG_VARIANCE_PACE * self.scaled_log_variance
+        if self.least_log_variance is None:
+            return log_variance.clamp_min(MIN_LOG_VARIANCE)
+        return torch.maximum(log_variance, self.least_log_variance)
 
     def set_variance(self, variance: Tensor) -> None:
-        """Set the initial variance per standardized feature (D,), and learn it from now on."""
+        """Set the initial variance per standardized feature, (D,) or (K, D), and learn it from now on."""
         with torch.no_grad():
-            log_variance = variance.log().clamp_min(MIN_LOG_VARIANCE)
+            log_variance = variance.log()
+            if self.least_log_variance is None:
+                log_variance = log_variance.clamp_min(MIN_LOG_VARIANCE)
+            else:
+                self.least_log_variance.copy_(log_variance.clamp_max(MIN_LOG_VARIANCE))
             self.scaled_log_variance.copy_(log_variance / LOG_VARIANCE_PACE)
         self.scaled_log_variance.requires_grad_(True)
 

@@ -91,6 +91,20 @@ class StackedGaussianHead(nn.Module):
         return self.mean(features), bound_log_variance(self, self.log_variance(features))
 
 
+class StackedLinearPath(nn.Module):
+    """K times the linear maps beside an encoder and a decoder, as :class:`~skgmvae.models.autoencoder.LinearPath`.
+
+    Parameters
+    ----------
+    n_stacked, n_features, latent_dim : int
+    """
+
+    def __init__(self, n_stacked: int, n_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.encoder = StackedLinear(n_stacked, n_features, latent_dim)
+        self.decoder = StackedLinear(n_stacked, latent_dim, n_features)
+
+
 def make_stacked_body(n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
     """Linear layers with ReLU; returns the body and its output width."""
     sizes = (in_features, *hidden_layer_sizes)

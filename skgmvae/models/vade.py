@@ -1,6 +1,7 @@
 """Variational Deep Embedding (Jiang et al. 2017): a Gaussian mixture as the prior of a VAE."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import log_evidence
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
+from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 
 __all__ = ["VaDE"]
@@ -84,6 +86,11 @@ class VaDE(nn.Module):
     def likelihood(self) -> Bernoulli | Gaussian:
         """p(x|z)."""
         return self.autoencoder.likelihood
+
+    @property
+    def mixture_options(self) -> dict[str, Any]:
+        """Of :func:`~skgmvae.initialization.moments.estimate_mixture`, for :meth:`initialize_as`."""
+        return {"reg_covar": self.reg_covar, "is_tied": self.covariance_type == "tied"}
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
@@ -191,10 +198,25 @@ class VaDE(nn.Module):
             self.weight_logits.copy_(initial_weight_logits(start.counts))
         self.autoencoder.set_posterior_variance(start.posterior_variance)
 
-    def _set_covariances(self, covariances: Tensor) -> None:  # (K, L, L), or (1, L, L) if tied
+    @torch.no_grad()
+    def initialize_as(self, mixture: MixtureMoments) -> None:
+        """Be this mixture, means (K, D), of the standardized inputs, as near as a restricted S_c allows."""
+        # one variance for all directions would weigh the distances of the codes differently in each component
+        kind = self.covariance_type
+        start = make_latent(mixture, self.latent_dim, has_codes=kind != "spherical", is_diagonal=kind == "diag")
+        self.autoencoder.initialize_linear(start)
+        tied = self.covariance_type == "tied"
+        n_used = min(self.latent_dim, self.autoencoder.n_features)  # dimensions of z that reach x
+        self._set_covariances(start.covariances[:1] if tied else start.covariances, n_used)
+        self.means.copy_(start.means)
+        if self.weight_logits.requires_grad:
+            self.weight_logits.copy_(mixture.weights.log())
+
+    def _set_covariances(self, covariances: Tensor, n_used: int | None = None) -> None:
+        # (K, L, L), or (1, L, L) if tied
         variances = covariances.diagonal(dim1=-2, dim2=-1)
         if self.covariance_type == "spherical":
-            self.log_diagonal.copy_(-0.5 * variances.mean(-1, keepdim=True).log())
+            self.log_diagonal.copy_(-0.5 * variances[:, :n_used].mean(-1, keepdim=True).log())
         elif self.below_diagonal is None:
             self.log_diagonal.copy_(-0.5 * variances.log())
         else:

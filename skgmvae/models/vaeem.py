@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,12 @@ from skgmvae.functional import (
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.importance import log_evidence
+from skgmvae.models.likelihoods import Gaussian
+from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
 from skgmvae.models.stacked import (
     StackedGaussianHead,
+    StackedLinearPath,
     copy_linear_layers,
     draw_stacked_weights,
     lay_out,
@@ -70,6 +74,7 @@ class VAEEM(nn.Module):
 
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False  # random responsibilities, as in the paper
+    mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 
     def __init__(
         self,
@@ -114,6 +119,8 @@ class VAEEM(nn.Module):
             self.body, width = make_stacked_body(K, n_features, sizes)
             self.decoder = make_stacked_mlp(K, L, tuple(reversed(sizes)), n_features)
         self.head = StackedGaussianHead(K, width, L)
+        has_linear_path = autoencoder.linear is not None
+        self.linear = StackedLinearPath(K, autoencoder.n_features, L) if has_linear_path else None
         for network in (self.body, self.decoder, self.head):
             draw_stacked_weights(network, generator)
         if self.copies_autoencoder:
@@ -153,12 +160,16 @@ class VAEEM(nn.Module):
         """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
         with self._networks_precision(standardized):
             features: Tensor = self.body(standardized)
-        return self.head(features.to(standardized.dtype))
+        mean, log_variance = self.head(features.to(standardized.dtype))
+        return mean if self.linear is None else mean + self.linear.encoder(standardized), log_variance
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
+        flat = z.flatten(0, -3)
         with self._networks_precision(z):
-            output: Tensor = self.decoder(z.flatten(0, -3)).to(z.dtype)
+            output: Tensor = self.decoder(flat).to(z.dtype)
+        if self.linear is not None:
+            output = output + self.linear.decoder(flat)
         return output if z.dim() == 3 else output.unflatten(0, z.shape[:-2])
 
     # -------------------------------------------------------------------------------- bound
@@ -310,6 +321,28 @@ class VAEEM(nn.Module):
             self.weight_logits.copy_(initial_weight_logits(start.counts))
         if self.copies_autoencoder:
             self._whiten(start)
+
+    @torch.no_grad()
+    def initialize_as(self, mixture: MixtureMoments) -> None:
+        """Be this mixture, means (K, D), of the standardized inputs; for L < D, on each component's principal axes.
+
+        As q_c(z|x) is then the posterior, ELBO_c is the log-density of the component.
+        """
+        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+            raise ValueError("a mixture of the inputs needs a linear path and a Gaussian likelihood")
+        for layer in (self.head.mean, self.head.log_variance, stacked_layer(self.decoder, -1)):
+            for parameter in layer.parameters():
+                parameter.zero_()
+        starts = [make_latent(part, self.latent_dim, has_codes=False) for part in mixture.split()]
+        for c, start in enumerate(starts):
+            self.linear.encoder.weight[c] = start.encoder_weight.T
+            self.linear.encoder.bias[c] = start.encoder_bias
+            self.linear.decoder.weight[c] = start.decoder_weight.T
+            self.linear.decoder.bias[c] = start.decoder_bias
+            self.head.log_variance.bias[c] = start.posterior_variance.log()
+        self.likelihood.set_variance(torch.stack([start.noise_variance for start in starts]))
+        if self.weight_logits.requires_grad:
+            self.weight_logits.copy_(mixture.weights.log())
 
     def _whiten(self, start: ComponentMoments) -> None:
         """Change coordinates so that N(0, I) corresponds to N(m_c, S_c) in the embedding, m (K, L) and S (K, L, L).

@@ -25,6 +25,8 @@ class Architecture:
     likelihood : {'bernoulli', 'gaussian', 'unit_gaussian'}
     location, scale : tuple of float
         Constants of the Gaussian likelihood's standardization; empty for Bernoulli, ones for 'unit_gaussian'.
+    linear_path : bool
+        Whether linear maps stand beside the networks.
     """
 
     n_features: int
@@ -34,6 +36,7 @@ class Architecture:
     likelihood: str
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    linear_path: bool = False
 
 
 @dataclass(frozen=True)

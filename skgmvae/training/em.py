@@ -180,7 +180,7 @@ class EMNet(ELBONet):
     def _count_clamped_iterations(self, n_steps: int) -> int:
         """Iterations of ``n_steps`` whose M-steps use the initial responsibilities; the first always does."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
-        if self.module_.copies_autoencoder:
+        if self.module_.copies_autoencoder or self.module_.linear is not None:
             return n_clamped
         # random networks explain every sample equally well, and would undo even a random initialization
         n_needed: int = math.ceil(min(MIN_CLAMPED_STEPS, self.max_epochs * n_steps // 2) / n_steps)

@@ -25,7 +25,11 @@ def make_autoencoder(architecture: Architecture, generator: torch.Generator | No
         constants = (
             torch.tensor(values, dtype=torch.float64) for values in (architecture.location, architecture.scale)
         )
-        likelihood = Gaussian(*constants, learns_variance=architecture.likelihood == "gaussian")
+        likelihood = Gaussian(
+            *constants,
+            learns_variance=architecture.likelihood == "gaussian",
+            has_own_floor=architecture.linear_path,
+        )
     return Autoencoder(
         architecture.n_features,
         architecture.latent_dim,
@@ -33,6 +37,7 @@ def make_autoencoder(architecture: Architecture, generator: torch.Generator | No
         architecture.hidden_layer_sizes,
         architecture.image_shape,
         generator,
+        has_linear_path=architecture.linear_path,
     )
 
 

@@ -1,0 +1,84 @@
+"""Defaults that depend on the samples: latent dimensions, epochs, the linear path, the standardization."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from skgmvae.data.arrays import Floats
+from skgmvae.data.training_data import FeatureSummary
+
+__all__ = ["LATENT_DIMS", "check_linear_path", "choose_latent_dim", "choose_max_iter", "choose_standardization"]
+
+# of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
+# the clusters of two features must be ellipses already
+LATENT_DIMS = (4, 10)
+MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
+MOST_WILD = 1e6
+N_EPOCHS, LEAST_STEPS = 50, 1500  # of the default
+WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
+
+
+def choose_latent_dim(
+    latent_dim: int | None,
+    n_features: int,
+    *,
+    limits: tuple[int, int] = LATENT_DIMS,
+    has_linear_path: bool = False,
+) -> int:
+    """The number of latent dimensions; unless it is given, the number of features within ``limits``.
+
+    With a linear path there is no upper limit: a mixture of the inputs needs all dimensions.
+    """
+    least, most = limits
+    at_least = max(least, n_features)
+    if latent_dim is not None:
+        return int(latent_dim)
+    return at_least if has_linear_path else min(most, at_least)
+
+
+def choose_max_iter(max_iter: int | str, n_samples: int, n_features: int, batch_size: int) -> int:
+    """The number of epochs; for 'auto', ``N_EPOCHS``, or more for small tables.
+
+    As many as take ``LEAST_STEPS`` optimizer steps, but no more than twice the samples per feature: the networks would
+    overfit a table of many features.
+    """
+    if not isinstance(max_iter, str):
+        return int(max_iter)
+    n_batches = math.ceil(n_samples / batch_size)
+    return max(N_EPOCHS, min(math.ceil(LEAST_STEPS / n_batches), 2 * n_samples // n_features))
+
+
+def check_linear_path(
+    linear_path: Any, *, likelihood: str, n_features: int, network: str, is_image: bool, is_random: bool
+) -> bool:
+    """Whether there is a linear path; for 'auto', if it can begin as a mixture of the inputs and these are narrow.
+
+    Raises
+    ------
+    ValueError
+        If it is asked for where there can be none.
+    """
+    obstacles = {
+        f"network={network!r}": network != "mlp",
+        f"the likelihood {likelihood!r}": likelihood != "gaussian",
+        "init_params='random'": is_random,
+    }
+    found = [name for name, is_there in obstacles.items() if is_there]
+    if isinstance(linear_path, str):
+        return not (found or is_image or n_features > MAX_LINEAR_FEATURES)
+    if linear_path and found:
+        raise ValueError(
+            "linear_path=True needs network='mlp', a Gaussian likelihood and initial clusters; got "
+            f"{' and '.join(found)}. Use linear_path='auto' or change these."
+        )
+    return bool(linear_path)
+
+
+def choose_standardization(summary: FeatureSummary) -> tuple[Floats, Floats]:
+    """Location and scale of each feature: mean and standard deviation; where a value is wild, median and spread."""
+    extent = np.maximum(summary.high - summary.center, summary.center - summary.low)
+    # beyond the upper limit the wild value itself could not be computed with in float32
+    is_wild = (extent > WILD * summary.spread) & (extent < MOST_WILD * summary.spread)
+    location = np.where(is_wild, summary.center, summary.mean)
+    return location, np.where(is_wild, summary.spread, summary.scale)

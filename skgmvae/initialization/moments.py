@@ -1,0 +1,124 @@
+"""The Gaussian mixture that responsibilities stand for: moments, regularized by as much as other samples ask for."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skgmvae.functional import LOG_2PI
+from skgmvae.models.linear_path import MixtureMoments
+
+__all__ = ["estimate_mixture"]
+
+# what is tried: samples, in units of D + 1, that the pooled covariance weighs, and what is added to the variances of
+# the standardized inputs
+SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0)
+ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+N_FOLDS = 5
+MAX_SCORED = 500  # samples of a fold
+# samples with a standardized value beyond it do not enter the moments: one of them would be most of a covariance. By
+# mean and standard deviation no value is beyond √N
+FAR = 200.0
+
+
+class _Sums(NamedTuple):
+    """Σ r, (..., K); Σ r x, (..., K, D); Σ r x xᵀ, (..., K, D, D)."""
+
+    counts: Tensor
+    first: Tensor
+    second: Tensor
+
+
+class _Regularization(NamedTuple):
+    shrinkage: float
+    added_variance: float
+
+
+def estimate_mixture(
+    points: Tensor,
+    responsibilities: Tensor,
+    random_state: np.random.RandomState,
+    *,
+    reg_covar: float = 1e-6,
+    is_tied: bool = False,
+) -> MixtureMoments:
+    """Moments of the components, in float64; covariances are drawn towards the pooled one.
+
+    By how much, and what is added to the variances, is chosen by the likelihood of samples left out (five folds).
+
+    Parameters
+    ----------
+    points : Tensor of shape (N, D)
+        Standardized inputs.
+    responsibilities : Tensor of shape (N, K)
+    random_state : RandomState
+        Of the folds.
+    reg_covar : float, default=1e-6
+        The least that is added to the variances.
+    is_tied : bool, default=False
+        One covariance for all components.
+
+    Returns
+    -------
+    MixtureMoments
+    """
+    points, responsibilities = points.double(), responsibilities.double()
+    near = points.abs().amax(1) <= max(FAR, math.sqrt(len(points)))
+    if int(near.sum()) > N_FOLDS:
+        points, responsibilities = points[near], responsibilities[near]
+    fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
+    sums = [_sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
+    stacked = _Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
+    total = _Sums(*(part.sum(0) for part in stacked))
+    rest = _Sums(*(whole - part for whole, part in zip(total, stacked, strict=True)))
+    folds = [points[fold == k][:MAX_SCORED] for k in range(N_FOLDS)]
+    added = sorted({max(reg_covar, value) for value in ADDED_VARIANCES})
+    settings = [_Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
+    best = max(settings, key=lambda setting: _score(folds, rest, setting, is_tied))
+    return _moments(total, best, is_tied)
+
+
+def _sum_up(points: Tensor, responsibilities: Tensor) -> _Sums:
+    second = [(points * column.unsqueeze(-1)).T @ points for column in responsibilities.T]
+    return _Sums(responsibilities.sum(0), responsibilities.T @ points, torch.stack(second))
+
+
+def _moments(sums: _Sums, setting: _Regularization, is_tied: bool) -> MixtureMoments:
+    """Weights (..., K), means (..., K, D) and covariances (..., K, D, D) from sums with the same leading axes."""
+    counts, first, second = sums
+    K, D = first.shape[-2:]
+    n_samples = counts.sum(-1, keepdim=True)
+    least = torch.finfo(counts.dtype).tiny  # a component without samples stands at the mean of all
+    overall = first.sum(-2, keepdim=True) / n_samples.unsqueeze(-1)
+    means = torch.where(counts.unsqueeze(-1) > 0, first / counts.clamp_min(least).unsqueeze(-1), overall)
+    scatter = second - counts[..., None, None] * means.unsqueeze(-1) * means.unsqueeze(-2)
+    pooled = scatter.sum(-3, keepdim=True) / n_samples[..., None, None]
+    prior = setting.shrinkage * (D + 1.0)
+    covariances = (scatter + prior * pooled) / (counts + prior)[..., None, None]
+    if is_tied:
+        covariances = pooled.expand_as(scatter)
+    identity = torch.eye(D, dtype=counts.dtype, device=counts.device)
+    return MixtureMoments((counts + 1.0) / (n_samples + K), means, covariances + setting.added_variance * identity)
+
+
+def _score(folds: list[Tensor], rest: _Sums, setting: _Regularization, is_tied: bool) -> float:
+    """Mean log-likelihood of the samples of each fold under the moments of the others."""
+    mixtures = _moments(rest, setting, is_tied)
+    values = [_log_prob(points, MixtureMoments(*parts)) for points, *parts in zip(folds, *mixtures, strict=True)]
+    return float(torch.cat(values).mean())
+
+
+def _log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
+    """log-density (n,); minus infinity where a covariance is singular."""
+    D = points.shape[1]
+    factor, info = torch.linalg.cholesky_ex(mixture.covariances)
+    if bool(info.any()):
+        return points.new_full((len(points),), -math.inf)
+    centered = (points - mixture.means.unsqueeze(1)).mT  # (K, D, n)
+    squares = torch.linalg.solve_triangular(factor, centered, upper=False).square().sum(1)
+    log_determinants = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_normals = -0.5 * (squares + D * LOG_2PI) - log_determinants.unsqueeze(-1)
+    return torch.logsumexp(mixture.weights.log().unsqueeze(-1) + log_normals, 0)

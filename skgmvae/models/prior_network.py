@@ -1,0 +1,52 @@
+"""The network of the GMVAE's prior p(z | c, w)."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from skgmvae.models.contract import take_components
+from skgmvae.models.networks import GaussianHead, unset
+
+__all__ = ["PriorNetwork"]
+
+# the prior network begins almost constant in w: its output weights times this
+INITIAL_PRIOR_SLOPE = 0.1
+
+
+class PriorNetwork(nn.Module):
+    """β: from w to the means and log-variances of all K components, in one pass (table A.2).
+
+    Parameters
+    ----------
+    style_dim : int
+        W.
+    width : int
+        Units of the one hidden layer, with tanh.
+    n_components, latent_dim : int
+        K and L.
+    """
+
+    __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+
+    def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
+        super().__init__()
+        self.shape = (n_components, latent_dim)
+        self.hidden = nn.Sequential(unset(nn.Linear, style_dim, width), nn.Tanh())
+        self.head = GaussianHead(width, n_components * latent_dim)
+
+    def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """μ_c(w) and log σ²_c(w), each of shape (..., K, L), for w of shape (..., W)."""
+        mean, log_variance = self.head(self.hidden(w))
+        return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
+
+    def initialize_at(self, means: Tensor, variances: Tensor, *, slope: float = INITIAL_PRIOR_SLOPE) -> None:
+        """Nearly these means and variances, both (K, L), whatever w; exactly for a ``slope`` of zero."""
+        for layer, bias in ((self.head.mean, means), (self.head.log_variance, variances.log())):
+            layer.weight.mul_(slope)
+            layer.bias.copy_(bias.reshape(-1))
+
+    def reorder(self, order: Tensor) -> None:
+        """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
+        for layer in (self.head.mean, self.head.log_variance):
+            for parameter in (layer.weight, layer.bias):
+                take_components(parameter.unflatten(0, self.shape), order)

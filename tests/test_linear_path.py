@@ -1,0 +1,265 @@
+"""The linear path: a model that begins as the Gaussian mixture of its initial clusters, and keeps them."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+from sklearn.datasets import load_iris, make_blobs, make_moons
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.initialization.moments import estimate_mixture
+from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.gmvae import GMVAE
+from skgmvae.models.importance import ROUNDS, draw_noise
+from skgmvae.models.likelihoods import Gaussian
+from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent
+from skgmvae.models.vade import VaDE
+from skgmvae.models.vaeem import VAEEM
+
+ESTIMATORS = (VaDEClustering, partial(VAEEMClustering, linear_path=True), partial(GMVAEClustering, linear_path=True))
+IDS = ("VaDE", "VAE-EM", "GMVAE")
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+
+
+@pytest.fixture(autouse=True)
+def _short_fits():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def make_mixture(D=3, K=3, seed=0):
+    """Weights, means and covariances that overlap."""
+    rng = np.random.default_rng(seed)
+    roots = rng.normal(size=(K, D, D)) / np.sqrt(D)
+    covariances = 0.3 * roots @ roots.mT + 0.05 * np.eye(D)
+    arrays = rng.dirichlet(5.0 * np.ones(K)), rng.normal(size=(K, D)), covariances
+    return MixtureMoments(*map(torch.from_numpy, arrays))
+
+
+def log_joint(x, mixture):
+    """log π_c N(x; m_c, C_c), (N, K), by SciPy."""
+    weights, means, covariances = (part.numpy() for part in mixture)
+    columns = [
+        multivariate_normal(m, C, allow_singular=False).logpdf(x) for m, C in zip(means, covariances, strict=True)
+    ]
+    return np.log(weights) + np.stack(columns, 1)
+
+
+def draw(mixture, n=400, seed=1):
+    """Samples (N, D) of it."""
+    rng = np.random.default_rng(seed)
+    weights, means, covariances = (part.numpy() for part in mixture)
+    return np.concatenate(
+        [
+            rng.multivariate_normal(*of_one, size=round(n * w))
+            for w, *of_one in zip(weights, means, covariances, strict=True)
+        ]
+    )
+
+
+def make_model(model_type, mixture, latent_dim, **options):
+    """A model in float64, of inputs that are standardized already."""
+    D = mixture.means.shape[1]
+    generator = torch.Generator().manual_seed(0)
+    likelihood = Gaussian(torch.zeros(D).double(), torch.ones(D).double(), has_own_floor=True)
+    autoencoder = Autoencoder(D, latent_dim, likelihood, (16,), generator=generator, has_linear_path=True)
+    model = model_type(autoencoder, len(mixture.weights), learn_weights=True, generator=generator, **options).double()
+    model.initialize_as(mixture)
+    return model.eval()
+
+
+@torch.no_grad()
+def score(model, x, n_draws=4):
+    (width,) = model.noise_shape
+    rounds = [draw_noise(n_draws * S, width, seed) for seed, S in enumerate(ROUNDS)]
+    return model.log_prob(torch.from_numpy(x), *rounds).numpy()
+
+
+@pytest.mark.parametrize("latent_dim", [3, 5])
+@pytest.mark.parametrize("model_type", [VaDE, VAEEM])
+def test_the_model_begins_as_the_mixture(model_type, latent_dim):
+    mixture = make_mixture()
+    x = draw(mixture)
+    exact = log_joint(x, mixture)
+    model = make_model(model_type, mixture, latent_dim)
+    errors = score(model, x) - logsumexp(exact, 1)
+    # q(z|x) begins far wider than the posterior in the dimensions of the codes, so that few draws count there
+    has_codes = model_type is VaDE and latent_dim > 3
+    assert abs(errors.mean()) < (0.1 if has_codes else 0.005)
+    assert errors.std() < (0.1 if has_codes else 0.05)
+    with torch.no_grad():
+        posterior = model.log_responsibilities(torch.from_numpy(x)).exp().numpy()
+    # q(z|x) has one Gaussian for all components
+    assert np.abs(posterior - np.exp(exact - logsumexp(exact, 1, keepdims=True))).mean() < 0.05
+    assert (posterior.argmax(1) == exact.argmax(1)).mean() > 0.97
+
+
+def test_vaeem_begins_with_the_posterior_of_each_component():
+    """The bound of each component is then its log-density, here by 20,000 draws of q(z|x)."""
+    mixture = make_mixture()
+    x = draw(mixture, 20)
+    model = make_model(VAEEM, mixture, 3, n_mc_samples=20_000)
+    with torch.no_grad():
+        rows, generator = torch.from_numpy(x), torch.Generator().manual_seed(0)
+        log_likelihood, kl = model.component_terms(rows, sampled=True, generator=generator)
+    assert_allclose(log_likelihood - kl, log_joint(x, mixture._replace(weights=torch.ones(3))), atol=0.05, rtol=0.005)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_covariances_are_those_that_the_family_allows(covariance_type):
+    """Exact for full and tied ones; otherwise the density of what the latent covariances stand for."""
+    mixture = make_mixture()
+    if covariance_type == "tied":
+        mixture = mixture._replace(covariances=mixture.covariances[:1].expand(3, -1, -1))
+    model = make_model(VaDE, mixture, 3, covariance_type=covariance_type)
+    W, noise = model.autoencoder.linear.decoder.weight.detach(), model.likelihood.log_variance.detach().exp()
+    covariances = (W @ model.covariances().detach() @ W.T + noise.diag()).expand(3, -1, -1)
+    if covariance_type in ("full", "tied"):
+        assert_allclose(covariances, mixture.covariances, atol=1e-10)
+    else:  # the pooled covariance is kept, but for the variances' share of a single one
+        pooled = torch.einsum("k,kij->ij", mixture.weights, covariances)
+        assert_allclose(pooled, mixture.pooled, atol=1e-10)
+    x = draw(mixture)
+    errors = score(model, x) - logsumexp(log_joint(x, mixture._replace(covariances=covariances)), 1)
+    assert abs(errors.mean()) < 0.005
+
+
+@pytest.mark.parametrize("model_type", [VaDE, GMVAE])
+def test_two_components_are_exact_with_diagonal_covariances(model_type):
+    """Two covariances have common axes."""
+    mixture = make_mixture(K=2)
+    options = {"covariance_type": "diag"} if model_type is VaDE else {"style_dim": 2, "prior_width": 8}
+    model = make_model(model_type, mixture, 3, **options)
+    x = draw(mixture)
+    errors = score(model, x, n_draws=16) - logsumexp(log_joint(x, mixture), 1)
+    assert abs(errors.mean()) < 0.02
+    assert errors.std() < 0.05
+
+
+def test_few_latent_dimensions_keep_the_principal_axes():
+    """Means and pooled covariance on these axes, and the variance of every feature."""
+    mixture = make_mixture(D=6, K=3)
+    start = make_latent(mixture, 2, has_codes=False)
+    centered = mixture.means - start.decoder_bias
+    total = mixture.pooled + torch.einsum("k,ki,kj->ij", mixture.weights, centered, centered)
+    axes = torch.linalg.eigh(total)[1][:, -2:]
+    W = start.decoder_weight
+    assert_allclose(start.means @ W.T @ axes, centered @ axes, atol=1e-10)
+    latent = torch.eye(2).double() + torch.einsum("k,ki,kj->ij", mixture.weights, start.means, start.means)
+    assert_allclose((W @ latent @ W.T).diagonal() + start.noise_variance, total.diagonal(), atol=1e-10)
+
+
+def test_codes_are_equally_far_from_zero_and_from_each_other_if_few():
+    for K, n in ((2, 1), (2, 2), (3, 2), (5, 4), (4, 3)):
+        codes = make_codes(K, n)
+        assert codes.shape == (K, n)
+        assert_allclose(codes.norm(dim=1), codes[0].norm())
+        assert torch.pdist(codes).min() > 0.9 * codes[0].norm()
+    assert_allclose(make_codes(4, 1), 0.0)
+
+
+def test_estimated_moments_are_those_of_the_samples():
+    """With many samples little is added."""
+    mixture = make_mixture()
+    x = draw(mixture, 20_000)
+    posterior = np.exp(log_joint(x, mixture))
+    responsibilities = torch.from_numpy(posterior / posterior.sum(1, keepdims=True))
+    found = estimate_mixture(torch.from_numpy(x), responsibilities, np.random.RandomState(0))
+    for part, true in zip(found, mixture, strict=True):
+        assert_allclose(part, true, atol=0.05)
+
+
+def test_shrinkage_grows_where_samples_are_few():
+    """12 samples of 10 features in each of two components of one covariance: near the pooled one."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 10))
+    x[12:, 0] += 8.0
+    responsibilities = torch.eye(2).double().repeat_interleave(12, 0)
+    found = estimate_mixture(torch.from_numpy(x), responsibilities, np.random.RandomState(0))
+    assert (found.covariances[0] - found.covariances[1]).abs().max() < 0.5
+
+
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_initial_clusters_are_kept(make):
+    X, y = make_blobs(300, 4, centers=4, cluster_std=1.5, random_state=3)
+    for max_iter in (0, 5):
+        model = make(4, max_iter=max_iter, random_state=0).fit(X, init_labels=y)
+        assert adjusted_rand_score(y, model.labels_) > 0.97
+    assert model.pretrain_history_ == []
+
+
+def test_clusters_of_equal_moments_are_learned():
+    """Two half circles; a mixture of Gaussians gives a third of one to the other."""
+    X, y = make_moons(300, noise=0.05, random_state=0)
+    begun = VaDEClustering(2, max_iter=0, random_state=0).fit(X)
+    trained = VaDEClustering(2, random_state=0).fit(X)
+    assert adjusted_rand_score(y, begun.labels_) < 0.8
+    assert adjusted_rand_score(y, trained.labels_) > 0.97
+    assert trained.score(X) > begun.score(X) + 0.2
+
+
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_a_wild_value_costs_no_cluster(make):
+    X, y = make_blobs(300, 4, centers=3, random_state=1)
+    X[7] = X.mean(0) + 1000.0 * X.std(0)
+    for max_iter in (0, 5):
+        labels = make(3, max_iter=max_iter, random_state=0).fit_predict(X)
+        assert adjusted_rand_score(np.delete(y, 7), np.delete(labels, 7)) > 0.97
+
+
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_clusters_along_a_direction_of_low_variance(make):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 600)
+    X = np.c_[10.0 * rng.normal(size=600), y + 0.1 * rng.normal(size=600)] @ [[0.8, 0.6], [-0.6, 0.8]]
+    for max_iter in (0, 5):
+        labels = make(3, max_iter=max_iter, random_state=0).fit_predict(X)
+        assert adjusted_rand_score(y, labels) > 0.97
+
+
+def test_clusters_among_noise_columns():
+    X, y = make_blobs(600, 3, centers=3, random_state=2)
+    X = np.c_[X, np.random.default_rng(0).normal(size=(600, 60))]
+    assert adjusted_rand_score(y, VaDEClustering(3, max_iter=2, random_state=0).fit_predict(X)) > 0.97
+
+
+@pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)
+def test_saving_and_continuing(make, tmp_path):
+    X = load_iris().data
+    model = make(3, max_iter=3, warm_start=True, random_state=0).fit(X)
+    model.save(tmp_path / "model")
+    loaded = type(model).load(tmp_path / "model")
+    assert loaded._fitted_architecture.linear_path
+    assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert np.array_equal(loaded.score_samples(X), model.score_samples(X))
+    before = model.score(X)
+    assert model.fit(X).score(X) > before - 0.05
+    assert adjusted_rand_score(loaded.labels_, loaded.fit(X).labels_) > 0.9
+    with pytest.raises(ValueError, match="cannot be continued with linear_path=False"):
+        model.set_params(linear_path=False).fit(X)
+
+
+def test_where_there_is_no_linear_path():
+    X, _ = make_blobs(60, 3, centers=2, random_state=0)
+    quick = {"max_iter": 0, "pretrain_iter": 1, "random_state": 0}
+
+    def has_path(X, **parameters):
+        return VaDEClustering(2, **{**quick, **parameters}).fit(X)._fitted_architecture.linear_path
+
+    assert has_path(X)
+    assert not has_path(X, linear_path=False)
+    assert not has_path(X, init_params="random")
+    assert not has_path((X - X.min()) / np.ptp(X))
+    assert not has_path(np.random.default_rng(0).normal(size=(60, 101)))
+    with pytest.raises(ValueError, match="linear_path=True needs .* got the likelihood 'bernoulli'"):
+        has_path(X > 0, linear_path=True)
+    with pytest.raises(ValueError, match="linear_path"):
+        has_path(X, linear_path="always")
