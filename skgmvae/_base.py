@@ -134,7 +134,7 @@ class DeepMixture(MixtureInference):
         continues = self.warm_start and hasattr(self, "net_")
         with epoch_tasks(self, X, continues) as tasks, all_or_nothing(self):
             data = check_data(self, X, reset=not continues)
-            n_epochs = self._choose_max_iter(len(data), data.n_features)
+            n_epochs = choose_max_iter(self, len(data), data.n_features)
             config = make_train_config(self, n_epochs, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
@@ -235,10 +235,6 @@ class DeepMixture(MixtureInference):
             If the file was not written by :meth:`save` of this class, is damaged, or is inconsistent.
         """
         return load_estimator(cls, path)
-
-    def _choose_max_iter(self, n_samples: int, n_features: int) -> int:
-        """Epochs of a fit to data of this size."""
-        return choose_max_iter(self.max_iter, n_samples, n_features, int(self.batch_size))
 
     def _is_numbered(self, init_labels: Any = None) -> bool:
         """Whether the user has said which component is which."""

@@ -37,15 +37,15 @@ def choose_latent_dim(
     return at_least if has_linear_path else min(most, at_least)
 
 
-def choose_max_iter(max_iter: int | str, n_samples: int, n_features: int, batch_size: int) -> int:
-    """The number of epochs; for 'auto', ``N_EPOCHS``, or more for small tables.
+def choose_max_iter(estimator: Any, n_samples: int, n_features: int) -> int:
+    """The number of epochs of a fit to data of this size; for 'auto', ``N_EPOCHS``, or more for small tables.
 
     As many as take ``LEAST_STEPS`` optimizer steps, but no more than twice the samples per feature: the networks would
     overfit a table of many features.
     """
-    if not isinstance(max_iter, str):
-        return int(max_iter)
-    n_batches = math.ceil(n_samples / batch_size)
+    if not isinstance(estimator.max_iter, str):
+        return int(estimator.max_iter)
+    n_batches = math.ceil(n_samples / int(estimator.batch_size))
     return max(N_EPOCHS, min(math.ceil(LEAST_STEPS / n_batches), 2 * n_samples // n_features))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from skgmvae._defaults import choose_max_iter
 from skgmvae._evaluation import component_means
 from skgmvae._parameters import explain_no_convergence
 from skgmvae._sklearn_callbacks import N_WRAPPERS
@@ -65,7 +66,7 @@ def warn_if_interrupted(outcome: TrainOutcome) -> None:
 
 def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     """Issue a ConvergenceWarning if all epochs were used and the bound still changed."""
-    n_epochs = estimator._choose_max_iter(len(estimator.labels_), estimator.n_features_in_)
+    n_epochs = choose_max_iter(estimator, len(estimator.labels_), estimator.n_features_in_)
     if outcome.converged or outcome.interrupted or n_epochs == 0:
         return
     if estimator.n_iter_ == n_epochs:

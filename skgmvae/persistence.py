@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skgmvae._configuration import make_train_config
+from skgmvae._defaults import choose_max_iter
 from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, read_file, write_file
 from skgmvae._parameters import get_structure
@@ -174,7 +175,7 @@ def _make_net_around(estimator: Any, module: Any) -> ELBONet:
     """A net that can be trained further, with the history of the saved net."""
     if hasattr(module, "reseeded"):
         module.reseeded = list(estimator.reseeded_)
-    n_epochs = estimator._choose_max_iter(max(1, len(estimator.labels_)), estimator.n_features_in_)
+    n_epochs = choose_max_iter(estimator, max(1, len(estimator.labels_)), estimator.n_features_in_)
     net = make_net(
         module,
         make_train_config(estimator, n_epochs, tol=estimator.tol),

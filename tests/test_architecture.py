@@ -21,6 +21,7 @@ FLOORS = (
     ("skgmvae._progress", "skgmvae._evaluation", "skgmvae._file_format"),
     ("skgmvae.initialization",),
     ("skgmvae.training",),
+    ("skgmvae._defaults",),
     (
         "skgmvae._validation",
         "skgmvae._parameters",
@@ -63,6 +64,7 @@ LONG = {
     "skgmvae/models/gmvae.py": "one model is one file",
     "skgmvae/functional.py": "the mathematics in one place, twenty lines of it the list of its names",
     "skgmvae/_gmvae.py": "one estimator is one file, most of it the docstring of its parameters",
+    "skgmvae/_vade.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/_vaeem.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/plotting/_grids.py": "two Display classes over one grid of images, most of it docstrings",
     "skgmvae/plotting/_latent.py": "one Display class, most of it docstrings",

@@ -19,7 +19,7 @@ OWN_TEXT = {
     *("tol", "max_iter", "learn_weights", "batch_size", "verbose", "init_clamp"),
     *("lower_bound_", "lower_bounds_", "history_", "n_iter_", "net_"),
 }
-OWN_DEFAULT = {"latent_dim", "max_iter", "learn_weights", "learning_rate"}
+OWN_DEFAULT = {"latent_dim", "linear_path", "max_iter", "learn_weights", "learning_rate"}
 
 
 def read_entries(cls, section):

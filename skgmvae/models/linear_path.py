@@ -34,7 +34,7 @@ class MixtureMoments(NamedTuple):
         return torch.einsum("k,kij->ij", self.weights, self.covariances)
 
     def split(self) -> "list[MixtureMoments]":
-        """Each component as a mixture of its own."""
+        """Each component as a mixture of its own: weights (1,), means (1, D) and covariances (1, D, D)."""
         one = torch.ones_like(self.weights[:1])
         parts = zip(self.means.split(1), self.covariances.split(1), strict=True)
         return [MixtureMoments(one, mean, covariance) for mean, covariance in parts]
