@@ -11,7 +11,9 @@ from skgmvae._parameters import (
     check_contrastive,
     check_hidden_layer_sizes,
     check_image_shape,
+    check_is_instance,
     check_likelihood,
+    check_one_initialization,
     check_spread,
 )
 from skgmvae.data.training_data import FeatureSummary, TrainingData
@@ -54,6 +56,7 @@ def make_fit_config(
     plain: dict[str, Any] = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)
+    check_is_instance(estimator.init_params)
     init = _make_init_config(estimator, data, image_shape, init_labels)
     architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
     n_epochs = 0 if architecture.linear_path else int(estimator.pretrain_iter)
@@ -76,6 +79,7 @@ def _make_init_config(
 ) -> InitConfig:
     K, labels = int(estimator.n_components), None
     if init_labels is not None:
+        check_one_initialization(estimator)
         labels = to_responsibilities(init_labels, len(data), K, "init_labels")
     mixture = MixtureInit(
         estimator.weights_init,

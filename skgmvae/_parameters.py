@@ -118,6 +118,19 @@ def check_image_shape(network: str, image_shape: Sequence[int] | None, n_feature
     return shape
 
 
+def check_is_instance(init_params: Any) -> None:
+    """Raise if ``init_params`` is a class of clusterers."""
+    if isinstance(init_params, type):
+        raise TypeError(f"init_params is the class {init_params.__name__}; pass an instance, {init_params.__name__}(…)")
+
+
+def check_one_initialization(estimator: Any) -> None:
+    """Raise if parameters of a mixture are set where labels are given."""
+    names = [name for name in ("weights_init", "means_init", "precisions_init") if getattr(estimator, name) is not None]
+    if names:
+        raise ValueError(f"init_labels and {', '.join(names)} both set the initial responsibilities; pass one of them")
+
+
 def check_contrastive(init_params: Any, image_shape: Sequence[int] | None) -> None:
     """Raise if contrastive features are requested for samples that are not declared to be images."""
     if isinstance(init_params, str) and init_params == "contrastive" and image_shape is None:

@@ -121,8 +121,8 @@ def _explain(X: Any, message: str) -> str | None:
     if len(shape) > 2:
         n_features = int(np.prod(shape[1:]))
         return (
-            f"{message} X has shape {shape}; make every row a flat image with X.reshape(len(X), -1), which has "
-            f"{n_features} features, and set network='conv' and image_shape if its neighborhoods are to count."
+            f"{message} X has shape {shape}; flatten the images with X.reshape(len(X), -1), which gives {n_features} "
+            "features, and pass image_shape=(channels, height, width) to the estimator."
         )
     remedies = [remedy for text, remedy in REMEDIES.items() if text in message]
     return f"{message.rstrip('.')}. {remedies[0]}" if remedies else None

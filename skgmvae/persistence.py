@@ -73,6 +73,9 @@ def _describe_parameters(estimator: Any) -> dict[str, Any]:
     for name, value in estimator.get_params(deep=False).items():
         plain = _to_plain(value)
         is_lost = (plain is None and value is not None) or name == "memory"
+        if is_lost and name == "init_params":
+            text = f"init_params={value!r} is not kept in the file; a fit after loading uses {defaults[name]!r}"
+            warnings.warn(text, UserWarning, stacklevel=4)
         parameters[name] = _to_plain(defaults[name]) if is_lost else plain
     return parameters
 

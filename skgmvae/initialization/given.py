@@ -1,5 +1,6 @@
 """Initial responsibilities that the user gives: labels, a clusterer or function, or the parameters of a mixture."""
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,8 +72,13 @@ def to_responsibilities(labels: Any, n_samples: int, n_components: int, name: st
             f"{name} must be labels of shape ({N},) or responsibilities of shape ({N}, {K}), as there are {N} samples "
             f"and n_components={K}; got shape {values.shape}"
         )
-    if values.dtype.kind not in "iufb" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
-        raise ValueError(f"{name} must hold finite numbers; got dtype {values.dtype}")
+    if values.dtype.kind not in "iufb":
+        raise ValueError(
+            f"{name} must hold integers from -1 to {K - 1}, or responsibilities; got dtype {values.dtype}. Encode "
+            "other labels, for instance with LabelEncoder."
+        )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"{name} must hold finite numbers; got NaN or infinity. Use -1 for samples without a label.")
     if values.ndim == 2:
         return _check_responsibilities(values.astype(np.float64), name)
     integers = values.astype(np.int64)
@@ -120,8 +126,19 @@ def fit_clusterer(
         labels = np.where(labels >= 0, np.searchsorted(found, labels), -1)
     else:
         name = getattr(init_params, "__name__", type(init_params).__name__)
-        labels = init_params(X, n_components=n_components, random_state=random_state)
+        labels = _call(init_params, name, X, n_components, random_state)
     return name, to_responsibilities(labels, len(X), n_components, f"the labels of init_params={name}")
+
+
+def _call(function: Any, name: str, X: Any, n_components: int, random_state: np.random.RandomState) -> Any:
+    """Labels of a function that takes (X, n_components, random_state)."""
+    try:
+        inspect.signature(function).bind(X, n_components=n_components, random_state=random_state)
+    except TypeError as error:
+        raise TypeError(
+            f"init_params={name} is called with (X, n_components=…, random_state=…), which it does not take: {error}"
+        ) from error
+    return function(X, n_components=n_components, random_state=random_state)
 
 
 def _seeded(clusterer: Any, random_state: np.random.RandomState) -> Any:

@@ -159,9 +159,14 @@ def _find_responsibilities(
     if labels is None:
         name, labels = fit_clusterer(init_params, samples[: len(samples)], K, random_state)
     strategy = init_params if isinstance(init_params, str) else "auto"
-    return name, complete_labels(
-        labels, seen.points, lambda: choose_responsibilities(strategy, views, K, random_state)[1]
-    )
+
+    def choose() -> tuple[str, NDArray[np.float64]]:
+        return choose_responsibilities(strategy, views, K, random_state)
+
+    if not labels.any():
+        chosen, responsibilities = choose()
+        return f"{chosen}, without labels from {name}", responsibilities
+    return name, complete_labels(labels, seen.points, lambda: choose()[1])
 
 
 def _spread(
