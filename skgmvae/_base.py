@@ -14,7 +14,7 @@ from torch import nn
 from skgmvae._configuration import make_train_config
 from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
-from skgmvae._fitting import check_data, train_from_scratch, train_further
+from skgmvae._fitting import check_data, check_no_labels, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import (
     SHARED_CONSTRAINTS,
@@ -25,7 +25,7 @@ from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.persistence import load_estimator, save_estimator
-from skgmvae.runtime import MAX_SEED
+from skgmvae.runtime import MAX_SEED, isolated
 from skgmvae.training.config import Architecture
 from skgmvae.training.net import ELBONet
 
@@ -138,6 +138,7 @@ class DeepMixture(MixtureInference):
             config = make_train_config(self, n_epochs, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
+                check_no_labels(init_labels)
                 result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks)
             else:
                 result = train_from_scratch(self, data, config, random_state, tasks, init_labels)
@@ -194,6 +195,7 @@ class DeepMixture(MixtureInference):
         """
         return self.fit(X, init_labels=init_labels).labels_
 
+    @isolated()
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle.
 

@@ -72,6 +72,3 @@ def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     if estimator.n_iter_ == n_epochs:
         text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate)
         warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
-    elif not (estimator.callbacks or getattr(estimator, "_skl_callbacks", None)):
-        # no callback has stopped the training: it was Ctrl-C, between two epochs
-        warnings.warn(INTERRUPTED, UserWarning, stacklevel=CALLER)

@@ -61,7 +61,8 @@ def model_for_queries(module: Module, device: torch.device) -> Module:
     device = torch.device("cpu") if device.type == "mps" else device  # which has no float64
     parameter = next(module.parameters())
     is_there = parameter.device.type == device.type and device.index in (None, parameter.device.index)
-    if parameter.dtype == dtype and is_there and not module.training:
+    has_dtype = all(parameter.dtype == dtype for parameter in module.parameters())
+    if has_dtype and is_there and not module.training:
         return module
     return cast_networks(copy.deepcopy(module), dtype).to(device).eval()
 

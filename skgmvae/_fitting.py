@@ -23,13 +23,15 @@ from skgmvae.runtime import MAX_SEED, check_device
 from skgmvae.training.config import TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
 
-__all__ = ["check_data", "train_from_scratch", "train_further"]
+__all__ = ["check_data", "check_no_labels", "train_from_scratch", "train_further"]
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     """The samples and what one pass over them tells, after the checks of parameters that need no pass."""
-    samples = check_samples(estimator, X, ensure_min_samples=2, ensure_all_finite=False, reset=reset)
-    if reset:  # a fitted mixture accepts a block of any size
+    # a fitted mixture accepts a block of any size
+    least = 2 if reset else 1
+    samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
+    if reset:
         check_enough_samples(len(samples), estimator.n_components)
     check_min_information(estimator.min_information, estimator.n_components)
     check_device(estimator.device)
@@ -37,6 +39,14 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     check_memory_folder(estimator.memory)
     with explained(samples):
         return TrainingData.from_rows(samples, type(estimator).__name__)
+
+
+def check_no_labels(init_labels: Any) -> None:
+    """Raise if labels are given to a training that goes on, whose components are there already."""
+    if init_labels is not None:
+        raise ValueError(
+            "init_labels initialize a mixture, and warm_start=True continues a fitted one; pass one of them"
+        )
 
 
 def train_from_scratch(

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,7 +26,9 @@ def draw_components(estimator: Any, n_samples: int, component: int | None, rando
         check_component(estimator, component)
     rng = check_random_state(estimator.random_state if random_state is None else random_state)
     if component is None:
-        counts = rng.multinomial(int(n_samples), estimator.weights_ / estimator.weights_.sum())
+        with torch.inference_mode():  # of the net as it is now, as every other answer
+            weights = estimator.net_.module_.log_weights().exp().double().numpy(force=True)
+        counts = rng.multinomial(int(n_samples), weights / weights.sum())
     else:
         counts = np.bincount([int(component)], minlength=K) * int(n_samples)
     return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))

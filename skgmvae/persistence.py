@@ -72,7 +72,7 @@ def _describe_parameters(estimator: Any) -> dict[str, Any]:
     parameters = {}
     for name, value in estimator.get_params(deep=False).items():
         plain = _to_plain(value)
-        is_lost = (plain is None and value is not None) or name == "memory"
+        is_lost = _holds_object(value) or name == "memory"
         if is_lost and name == "init_params":
             text = f"init_params={value!r} is not kept in the file; a fit after loading uses {defaults[name]!r}"
             warnings.warn(text, UserWarning, stacklevel=4)
@@ -200,11 +200,18 @@ def _find_version(package: str) -> str | None:
         return None
 
 
+def _holds_object(value: Any) -> bool:
+    """Whether the value is, or holds, something that JSON has no form of."""
+    if isinstance(value, (list, tuple)):
+        return any(_holds_object(item) for item in value)
+    return value is not None and _to_plain(value) is None
+
+
 def _shortest(array: Array) -> Array:
     """The array in float32 if it represents every value: weights are trained in float32 and stored in float64."""
     if array.dtype != np.float64:
         return array
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         short = array.astype(np.float32)
     return short if np.array_equal(short, array) else array
 

@@ -23,6 +23,7 @@ QUICK = {
     "learning_rate": 5e-3,
     "tol": 0.0,
     "init_params": "kmeans",
+    "linear_path": False,  # all phases there are
     "random_state": 0,
 }
 

@@ -24,7 +24,7 @@ SHARED = {
 OWN = {
     VaDEClustering: {"latent_dim": ([1, None], [0]), "reg_covar": ([0.0], [-TINY])},
     GMVAEClustering: {"latent_dim": ([1, None], [0]), "style_dim": ([1], [0])},
-    VAEEMClustering: {"latent_dim": ([1], [0, None]), "steps_per_iter": ([1, None], [0])},
+    VAEEMClustering: {"latent_dim": ([1, None], [0]), "steps_per_iter": ([1, None], [0])},
 }
 CASES = [(Estimator, name) for Estimator in ESTIMATORS for name in SHARED | OWN[Estimator]]
 

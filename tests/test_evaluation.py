@@ -209,6 +209,8 @@ def test_an_estimator_answers_for_the_weights_that_its_net_has_now(Estimator, bl
     model = Estimator(3, **{**quick, "pretrain_iter": 2, "max_iter": 2}).fit(X)
     before = {name: getattr(model, name)(X) for name in ("predict_proba", "score_samples", "reconstruct")}
     drawn = model.sample(5, expected=True)[0]
+    model.net_.module_.weight_logits.data.copy_(torch.tensor([50.0, 0.0, 0.0]))
+    assert model.sample(20, random_state=0)[1].max() == 0, "the mixing weights that the net has now"
     for parameter in model.net_.module_.parameters():
         parameter.data.mul_(1.2)
     loaded = pickle.loads(pickle.dumps(model))

@@ -1,16 +1,20 @@
 """From samples to a trained net: what is clamped, and the bound of a training that ends badly."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from test_train import ARCHITECTURE, draw_rows, make_config, make_data
 
+from skgmvae import VaDEClustering
 from skgmvae.initialization.initialize import InitConfig, Initialization
 from skgmvae.models import VaDE
 from skgmvae.training import fitting
+from skgmvae.training.callbacks import DivergenceGuard
 from skgmvae.training.config import FitConfig
 from skgmvae.training.em import EMNet
 from skgmvae.training.fitting import clamp_responsibilities, continue_training, fit_from_scratch
@@ -162,3 +166,33 @@ def test_contrastive_features_are_learned_only_for_their_initialization(
     init = InitConfig(init_params, image_shape=image_shape)
     config = FitConfig(ARCHITECTURE, make_config(0), make_config(1), init, ELBONet)
     assert fitting._pretrain(make_data(draw_rows()), config, 5).encoder == ("encoder" if is_learned else None)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
+@pytest.mark.parametrize("phase", ["pretraining", "training"])
+def test_an_interrupt_between_batches_ends_a_fit_in_good_order(phase, hook, tmp_path, monkeypatch):
+    """skorch swallows it there without a word."""
+    X, settings = draw_rows().numpy(), {"pretrain_iter": 5, "max_iter": 5, "n_init": 3, "init_params": "kmeans"}
+    model = VaDEClustering(3, random_state=0, linear_path=False, memory=str(tmp_path), batch_size=10, **settings)
+    whole, calls, first = getattr(DivergenceGuard, hook), [], 2 if phase == "pretraining" else 7
+
+    def interrupt(self, net, **kwargs):
+        whole(self, net, **kwargs)
+        calls.append(net)
+        if len(calls) == first:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DivergenceGuard, hook, interrupt)
+        if phase == "pretraining":
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(X)
+            assert not hasattr(model, "net_")
+        else:
+            with pytest.warns(UserWarning, match="Training was interrupted"):
+                model.fit(X)
+            assert len(calls) == first and model.n_iter_ < 5 and np.isfinite(model.lower_bounds_).all()
+            assert np.isfinite(model.predict_proba(X)).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert len(model.fit(X).pretrain_history_) == 5, "nothing interrupted is cached"

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn
+import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import DBSCAN, KMeans
 from sklearn.datasets import make_blobs, make_moons
@@ -56,10 +57,10 @@ def test_responsibilities_are_kept_and_rounding_is_undone():
 WRONG = {
     "too few": ([0, 1], r"of shape \(3,\) or .* \(3, 2\).*3 samples and n_components=2; got shape \(2,\)"),
     "too many components": (np.eye(3), r"of shape \(3, 2\).*got shape \(3, 3\)"),
-    "strings": (["a", "b", "a"], "must hold finite numbers; got dtype <U1"),
-    "objects": (np.array([None, 1, 0], object), "must hold finite numbers; got dtype object"),
-    "not a number": ([0.0, np.nan, 1.0], "must hold finite numbers; got dtype float64"),
-    "infinite": (np.full((3, 2), np.inf), "must hold finite numbers; got dtype float64"),
+    "strings": (["a", "b", "a"], "must hold integers from -1 to 1, or responsibilities; got dtype <U1"),
+    "objects": (np.array([None, 1, 0], object), "must hold integers from -1 to 1, .*; got dtype object"),
+    "not a number": ([0.0, np.nan, 1.0], "must hold finite numbers; got NaN or infinity. Use -1"),
+    "infinite": (np.full((3, 2), np.inf), "must hold finite numbers; got NaN or infinity. Use -1"),
     "fractions": ([0.0, 0.5, 1.0], r"integers from -1 \(no opinion\) to 1.*; got values from 0.0 to 1.0"),
     "label too high": ([0, 1, 2], "to 1, as n_components=2; got values from 0 to 2"),
     "label too low": ([0, 1, -2], "got values from -2 to 1"),
@@ -320,7 +321,8 @@ def test_objects_as_parameters_are_cloned_and_pickled_and_saved_as_the_default(E
     loaded = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     assert isinstance(loaded.init_params, KMeans)
-    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"init_params=KMeans\(.*is not kept in the file"):
+        model.save(tmp_path / "model")
     read = Estimator.load(tmp_path / "model")
     assert read.init_params == Estimator().init_params == "auto" and read.init_params_ == "KMeans"
     np.testing.assert_allclose(read.predict_proba(X), model.predict_proba(X))
@@ -387,3 +389,57 @@ def test_a_few_labels_help_where_there_are_clusters_of_no_shape(Estimator, setti
     assert (by_labels.labels_[unknown] == y[unknown]).mean() > 0.8
     best_without = max((without.labels_ == y)[unknown].mean(), (without.labels_ != y)[unknown].mean())
     assert (by_labels.labels_[unknown] == y[unknown]).mean() > best_without + 0.1
+
+
+def test_what_clusters_may_write_into_its_samples(blobs, settings):
+    X = blobs[0].copy()
+
+    def overwrite(X, n_components, random_state):
+        X[:] = 0.0
+        return np.arange(len(X)) % n_components
+
+    model = VaDEClustering(3, **{**settings, "init_params": overwrite}).fit(X)
+    np.testing.assert_array_equal(X, blobs[0])
+    np.testing.assert_array_equal(model.labels_, model.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("init_params", "message"),
+    [
+        (KMeans, "init_params is the class KMeans; pass an instance"),
+        (
+            lambda X: X,
+            r"is called with \(X, n_components=…, random_state=…\), which it does not take",
+        ),
+    ],
+    ids=["a class", "another signature"],
+)
+def test_what_cannot_be_called_is_said(init_params, message, blobs, settings):
+    with pytest.raises(TypeError, match=message):
+        VaDEClustering(3, **{**settings, "init_params": init_params}).fit(blobs[0])
+
+
+def test_labels_are_the_only_initialization_and_of_a_new_mixture(blobs, settings):
+    X, y = blobs
+    with pytest.raises(ValueError, match="init_labels and means_init both set the initial responsibilities"):
+        VaDEClustering(3, means_init=X[:3], **settings).fit(X, init_labels=y)
+    model = VaDEClustering(3, warm_start=True, **settings).fit(X)
+    with pytest.raises(ValueError, match="init_labels initialize a mixture, and warm_start=True continues"):
+        model.fit(X, init_labels=y)
+    with pytest.raises(ValueError, match="must not be masked; use -1"):
+        VaDEClustering(3, **settings).fit(X, init_labels=np.ma.masked_equal(y, 2))
+
+
+def test_without_any_label_the_name_is_that_of_the_strategy(blobs, settings):
+    X = blobs[0]
+    model = VaDEClustering(3, **{**settings, "init_params": "kmeans"}).fit(X, init_labels=np.full(len(X), -1))
+    assert model.init_params_ == "kmeans, without labels from init_labels"
+
+
+def test_tensors_are_labels_too(blobs, settings):
+    X, y = blobs
+    model = VaDEClustering(3, **settings)
+    labels = model.fit(X, init_labels=y).labels_
+    np.testing.assert_array_equal(model.fit(X, init_labels=torch.tensor(y)).labels_, labels)
+    halves = torch.eye(3)[torch.tensor(y)].to(torch.bfloat16).requires_grad_()
+    np.testing.assert_array_equal(model.fit(X, init_labels=halves).labels_, labels)

@@ -259,7 +259,7 @@ def test_all_epochs_clamped_keep_the_initial_clusters_and_can_converge(Estimator
     made = []
     monkeypatch.setattr(fitting, "initialize_model", lambda *args: (made.append(initialize_model(*args)), made[-1])[1])
     touching = X + 2.0 * np.random.default_rng(0).normal(size=X.shape)
-    settings = {"max_iter": 40, "learning_rate": 1e-2, "pretrain_iter": 60, "random_state": 2}
+    settings = {"max_iter": 40, "learning_rate": 1e-2, "pretrain_iter": 60, "random_state": 2, "linear_path": False}
     agreement = []
     for init_clamp in (1.0, 0.0):
         with pytest.warns(ConvergenceWarning, match="Increase max_iter"):

@@ -91,7 +91,7 @@ def test_y_of_any_length_is_ignored(Estimator):
 BAD_DATA = {
     "one axis": (X[:, 0], r"Expected 2D array, got 1D array.*reshape\(-1, 1\)"),
     "a Series": (FRAME["a"], r"Expected a 2-dimensional container but got .*Series.* Pass a DataFrame"),
-    "images": (IMAGES, r"dim 3.* X has shape \(40, 4, 4\); .*X.reshape\(len\(X\), -1\), which has 16 features"),
+    "images": (IMAGES, r"dim 3.* X has shape \(40, 4, 4\); .*X.reshape\(len\(X\), -1\), which gives 16 features"),
     "words": ([["a", "b"]] * 10, "string to float: .*'a'.* encode them, for instance with OneHotEncoder"),
     "a file's name": ("table.csv", "string to float: .*'table.csv'.* X must hold numbers"),
     "words in a frame": (FRAME.assign(kind=["x", "y"] * 20), r"columns that are not numbers: 'kind' \(.*Drop them or"),

@@ -157,7 +157,8 @@ def _find_responsibilities(
         return choose_responsibilities(init_params, views, K, random_state)
     name = "init_labels"
     if labels is None:
-        name, labels = fit_clusterer(init_params, samples[: len(samples)], K, random_state)
+        # a copy: it may write into what it gets
+        name, labels = fit_clusterer(init_params, np.array(samples[: len(samples)]), K, random_state)
     strategy = init_params if isinstance(init_params, str) else "auto"
 
     def choose() -> tuple[str, NDArray[np.float64]]:

@@ -68,7 +68,7 @@ def train(
     ValueError
         If training diverges repeatedly.
     """
-    device = check_device(config.device)
+    device, n_before = check_device(config.device), len(net.history)
     data = data.on(device)
     stop = _make_stopping(config, clamped)
     _configure(net, config)
@@ -80,7 +80,20 @@ def train(
     finally:
         net.end_training()
         net.set_callbacks(list(callbacks))
-    return TrainOutcome(converged=stop is not None and stop.converged_, interrupted=net.interrupted_)
+    converged = stop is not None and stop.converged_
+    return TrainOutcome(converged, _was_interrupted(net, config.n_epochs + n_before, converged, callbacks))
+
+
+def _was_interrupted(net: ELBONet, n_epochs: int, converged: bool, callbacks: Sequence[Any]) -> bool:
+    """Whether Ctrl-C has ended the training: within a batch, or in between, where skorch does not tell.
+
+    The record of an epoch that is not over is dropped. A callback of the user's may end a training too.
+    """
+    is_incomplete = len(net.history) > 0 and "lower_bound" not in net.history[-1]
+    if is_incomplete:
+        net.history.pop()
+    ended_early = len(net.history) < n_epochs and not converged and not callbacks
+    return net.interrupted_ or is_incomplete or ended_early
 
 
 def _make_stopping(config: TrainConfig, clamped: ClampedResponsibilities | None) -> ConvergenceStopping | None:
