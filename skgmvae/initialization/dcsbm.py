@@ -144,7 +144,7 @@ def _search(
 
 
 def fit_dcsbm(
-    affinities: csr_array, places: NDArray[np.float64], n_clusters: int, random_state: np.random.RandomState
+    affinities: csr_array, points: NDArray[np.float64], n_clusters: int, random_state: np.random.RandomState
 ) -> Partition:
     """Partition of a graph of high link information, the best of several searches.
 
@@ -156,7 +156,7 @@ def fit_dcsbm(
     ----------
     affinities : csr_array of shape (N, N)
         Symmetric, its diagonal zero, no row empty.
-    places : ndarray of shape (N, L)
+    points : ndarray of shape (N, L)
         Of the samples: near ones make a group. Rows of the Laplacian's eigenvectors.
     n_clusters : int
         K < N.
@@ -167,13 +167,13 @@ def fit_dcsbm(
     Partition
     """
     links, n_groups = Links.of_samples(affinities), max(N_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
-    if n_groups >= len(places):
+    if n_groups >= len(points):
         dense = Links((affinities / affinities.sum()).toarray(), links.within)
-        found = _search(dense, places, n_clusters, N_GROUPINGS * N_SEARCHES, random_state)
+        found = _search(dense, points, n_clusters, N_GROUPINGS * N_SEARCHES, random_state)
         return make_partition(links, found.labels, n_clusters)
     best: Partition | None = None
     for _ in range(N_GROUPINGS):
-        groups, centers = fit_kmeans(places, n_groups, random_state, max_iter=GROUPING_STEPS)
+        groups, centers = fit_kmeans(points, n_groups, random_state, max_iter=GROUPING_STEPS)
         found = _search(links.join(groups, n_groups), centers, n_clusters, N_SEARCHES, random_state)
         found = local_search(links, make_partition(links, found.labels[groups], n_clusters), random_state)
         if best is None or found.information > best.information:

@@ -367,8 +367,8 @@ class VAEEM(nn.Module):
         for parameter in self.parameters():
             blocks = self.blocks(parameter)
             blocks.copy_(blocks[order])
-        places = {int(component): place for place, component in enumerate(order)}
-        self.reseeded = [(iteration, places[component]) for iteration, component in self.reseeded]
+        positions = {int(component): position for position, component in enumerate(order)}
+        self.reseeded = [(iteration, positions[component]) for iteration, component in self.reseeded]
 
     def blocks(self, parameter: Tensor) -> Tensor:
         """View (K, n, ...) of a parameter (K·n, ...), or of a tensor of its shape."""
