@@ -14,7 +14,7 @@ from torch import nn
 from skgmvae._configuration import make_train_config
 from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
-from skgmvae._fitting import check_data, check_no_labels, train_from_scratch, train_further
+from skgmvae._fitting import check_data, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import (
     SHARED_CONSTRAINTS,
@@ -138,8 +138,7 @@ class DeepMixture(MixtureInference):
             config = make_train_config(self, n_epochs, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
-                check_no_labels(init_labels)
-                result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks)
+                result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks, init_labels)
             else:
                 result = train_from_scratch(self, data, config, random_state, tasks, init_labels)
             describe_fit(self, result, data)

@@ -23,7 +23,7 @@ from skgmvae.runtime import MAX_SEED, check_device
 from skgmvae.training.config import TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
 
-__all__ = ["check_data", "check_no_labels", "train_from_scratch", "train_further"]
+__all__ = ["check_data", "train_from_scratch", "train_further"]
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
@@ -39,14 +39,6 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     check_memory_folder(estimator.memory)
     with explained(samples):
         return TrainingData.from_rows(samples, type(estimator).__name__)
-
-
-def check_no_labels(init_labels: Any) -> None:
-    """Raise if labels are given to a training that goes on, whose components are there already."""
-    if init_labels is not None:
-        raise ValueError(
-            "init_labels initialize a mixture, and warm_start=True continues a fitted one; pass one of them"
-        )
 
 
 def train_from_scratch(
@@ -69,9 +61,18 @@ def train_from_scratch(
 
 
 def train_further(
-    estimator: Any, data: TrainingData, config: TrainConfig, seed: int, tasks: Sequence[EpochTasks] = ()
+    estimator: Any,
+    data: TrainingData,
+    config: TrainConfig,
+    seed: int,
+    tasks: Sequence[EpochTasks] = (),
+    init_labels: Any = None,
 ) -> FitResult:
-    """More epochs of the fitted net, in a copy."""
+    """More epochs of the fitted net, in a copy; its components are there already, and take no initial labels."""
+    if init_labels is not None:
+        raise ValueError(
+            "init_labels initialize a mixture, and warm_start=True continues a fitted one; pass one of the two"
+        )
     check_same_structure(estimator._fitted_structure, estimator.get_params(deep=False))
     return continue_training(
         estimator.net_,
