@@ -69,10 +69,10 @@ class Model(Protocol):
         """E[x | z] at the posterior mean of z, in the units of the data, (N, D) for rows (N, D)."""
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log q(c|x), (N, K) for rows (N, D) and noise (S, *noise_shape); an exact posterior ignores the noise."""
+        """log q(c|x), (N, K) for rows (N, D) and noise ``(S, *noise_shape)``; an exact posterior ignores the noise."""
 
     def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """Importance-weighted estimate of log p(x), (N,) of rows (N, D), from each round's noise (S, *noise_shape)."""
+        """Importance-weighted log p(x), (N,) of rows (N, D), from each round's noise ``(S, *noise_shape)``."""
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

@@ -89,7 +89,7 @@ class VaDE(nn.Module):
 
     @property
     def mixture_options(self) -> dict[str, Any]:
-        """Of :func:`~skgmvae.initialization.moments.estimate_mixture`, for :meth:`initialize_as`."""
+        """Options of ``estimate_mixture`` in the initialization, for :meth:`initialize_as`."""
         return {"reg_covar": self.reg_covar, "is_tied": self.covariance_type == "tied"}
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
