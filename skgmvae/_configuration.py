@@ -102,7 +102,7 @@ def _make_architecture(
     if likelihood == "unit_gaussian":
         scale = np.ones_like(scale)
     linear_path = check_linear_path(
-        getattr(estimator, "linear_path", False),
+        estimator.linear_path,
         likelihood=likelihood,
         n_features=n_features,
         network=estimator.network,
