@@ -1,12 +1,14 @@
 """The file format of saved estimators: arrays as safetensors, everything else as JSON in its header.
 
 Nothing in a file is executed or unpickled. A digest in the header covers all arrays and metadata, so that damaged files
-are rejected. The loader validates the content in addition.
+are rejected. The loader validates the content in addition, and the sizes of the arrays before it reads any.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save
 
+from skgmvae._atomic_write import write_atomically
 from skgmvae.data.arrays import Array
 
 FORMAT_VERSION = 1
 KEY = "skgmvae"
-DTYPES = ("float32", "float64", "int64")
+DTYPES = ("F32", "F64", "I64")  # as safetensors names them
 # types that skops.io.load has to trust; its files contain the whole net, and thus pickled tensors
 SKOPS_TYPES = (
     "functools.partial",
@@ -60,23 +63,75 @@ def write_file(path: str | os.PathLike[str], arrays: dict[str, Array], descripti
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}; create it or name another file")
+    write_atomically(path, encode(arrays, description, KEY))
+
+
+def encode(arrays: dict[str, Array], description: dict[str, Any], key: str) -> bytes:
+    """The content of a file with these arrays and, under ``key``, their description."""
     text = json.dumps({"format_version": FORMAT_VERSION, **description}, sort_keys=True)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(save(arrays, metadata={KEY: text, "digest": compute_digest(arrays, text)}))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content: bytes = save(arrays, metadata={key: text, "digest": compute_digest(arrays, text)})
+    return content
 
 
-def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read a file written by :func:`write_file`.
+class SavedFile:
+    """A file of :func:`write_file` that is open: its description, and arrays that are not read yet.
 
-    Returns
-    -------
-    arrays : dict of str to ndarray
+    Attributes
+    ----------
     description : dict
+    shapes : dict of str to tuple of int
+        Of the arrays.
+    """
+
+    def __init__(self, path: Path, file: Any, key: str) -> None:
+        self.path, self._file = path, file
+        metadata = file.metadata() or {}
+        self._text, self._digest = metadata.get(key, ""), metadata.get("digest")
+        self.description = self._parse_description()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        for name in file.keys():  # noqa: SIM118
+            part = file.get_slice(name)
+            if part.get_dtype() not in DTYPES:
+                raise NotASavedEstimatorError(f"{path} is damaged: {name} has the type {part.get_dtype()}")
+            self.shapes[name] = tuple(part.get_shape())
+
+    def _parse_description(self) -> dict[str, Any]:
+        try:
+            description = json.loads(self._text)
+        except (ValueError, RecursionError) as error:
+            raise NotASavedEstimatorError(
+                f"{self.path} was not saved by skgmvae: it has no readable description"
+            ) from error
+        version = description.get("format_version") if isinstance(description, dict) else None
+        if not isinstance(version, int) or version < 1:
+            raise NotASavedEstimatorError(f"{self.path} was not saved by skgmvae: its format version is {version!r}")
+        if version > FORMAT_VERSION:
+            raise NotASavedEstimatorError(
+                f"{self.path} has format version {version} and this skgmvae reads up to {FORMAT_VERSION}; upgrade "
+                "skgmvae"
+            )
+        return dict(description)
+
+    def read(self) -> dict[str, Array]:
+        """The arrays, after the check that they are finite and those that were saved."""
+        try:
+            arrays = {name: self._file.get_tensor(name) for name in self.shapes}
+        except Exception as error:  # the library raises various errors
+            raise NotASavedEstimatorError(f"{self.path} is damaged: {error}") from error
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise NotASavedEstimatorError(f"{self.path} is damaged: {name} holds values that are not finite")
+        if self._digest != compute_digest(arrays, self._text):
+            raise NotASavedEstimatorError(
+                f"{self.path} is damaged, or was changed after it was saved; fetch or save it again"
+            )
+        return arrays
+
+
+@contextlib.contextmanager
+def open_file(path: str | os.PathLike[str], key: str = KEY) -> Iterator[SavedFile]:
+    """Open a file written by :func:`write_file`; its arrays are read on request.
 
     Raises
     ------
@@ -85,22 +140,21 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str,
     NotASavedEstimatorError
         If it is another kind of file, is damaged or modified, or has a newer version of the format.
     """
-    arrays, metadata = _read_safetensors(Path(path))
-    text = metadata.get(KEY, "")
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
     try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotASavedEstimatorError(f"{path} was not saved by skgmvae: it has no readable description") from error
-    version = description.get("format_version") if isinstance(description, dict) else None
-    if not isinstance(version, int) or version < 1:
-        raise NotASavedEstimatorError(f"{path} was not saved by skgmvae: its format version is {version!r}")
-    if version > FORMAT_VERSION:
-        raise NotASavedEstimatorError(
-            f"{path} has format version {version} and this skgmvae reads up to {FORMAT_VERSION}; upgrade skgmvae"
-        )
-    if metadata.get("digest") != compute_digest(arrays, text):
-        raise NotASavedEstimatorError(f"{path} is damaged, or was changed after it was saved; fetch or save it again")
-    return arrays, description
+        file = safetensors.safe_open(path, framework="numpy")
+    except Exception as error:  # the library raises various errors for damaged headers
+        raise NotASavedEstimatorError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+    with file:
+        yield SavedFile(path, file, key)
+
+
+def read_file(path: str | os.PathLike[str], key: str = KEY) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Arrays and description of a file, as :func:`open_file` opens it."""
+    with open_file(path, key) as file:
+        return file.read(), file.description
 
 
 def compute_digest(arrays: dict[str, Array], text: str) -> str:
@@ -109,20 +163,5 @@ def compute_digest(arrays: dict[str, Array], text: str) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except Exception as error:  # the library raises various errors for damaged headers
-        raise NotASavedEstimatorError(f"{path} is not a safetensors file, or is damaged: {error}") from error
-    for name, array in arrays.items():
-        if str(array.dtype) not in DTYPES or not np.isfinite(array).all():
-            raise NotASavedEstimatorError(f"{path} is damaged: {name} holds values that are not finite numbers")
-    return arrays, metadata

@@ -67,15 +67,16 @@ STRUCTURE = (
 
 def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that determine the architecture of the networks."""
-    return {name: parameters[name] for name in STRUCTURE if name in parameters}
+    values = {name: parameters[name] for name in STRUCTURE if name in parameters}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """Raise unless a net fitted with the structure ``fitted`` can be trained further with these parameters."""
+def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any], verb: str = "continued") -> None:
+    """Raise unless a net fitted with the structure ``fitted`` is one of these parameters."""
     for name, value in get_structure(parameters).items():
         if value != fitted[name]:
             raise ValueError(
-                f"The fitted model has {name}={fitted[name]!r} and cannot be continued with "
+                f"The fitted model has {name}={fitted[name]!r} and cannot be {verb} with "
                 f"{name}={value!r}; set it back, or fit anew with warm_start=False."
             )
 
@@ -179,14 +180,19 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
     """Validate the parameters and compute in isolation; if anything fails, restore the estimator."""
     before = vars(estimator).copy()
     try:
-        estimator._validate_params()
-        check_no_booleans(estimator.get_params(deep=False), estimator._parameter_constraints)
+        check_parameters(estimator)
         with isolated(), inference_precision(single=False):  # whatever precision the caller has set for inference
             yield
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise if a parameter does not meet its constraints."""
+    estimator._validate_params()
+    check_no_booleans(estimator.get_params(deep=False), estimator._parameter_constraints)
 
 
 def check_no_booleans(parameters: Mapping[str, Any], constraints: Mapping[str, Any]) -> None:

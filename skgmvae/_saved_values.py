@@ -1,19 +1,121 @@
-"""Checks of the values in a saved file: of the type and in the range that they must have."""
+"""Values in saved files: what JSON can hold of them, and checks of their types and ranges."""
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from skgmvae._file_format import NotASavedEstimatorError
+from skgmvae.data.arrays import Array
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.config import Architecture
 
-__all__ = ["check_architecture", "check_history", "check_integer"]
+__all__ = [
+    "ATTRIBUTES",
+    "check_architecture",
+    "check_arrays",
+    "check_attributes",
+    "check_integer",
+    "holds_object",
+    "shorten",
+    "to_plain",
+    "to_tuples",
+]
 
 MAX_LAYERS = 100
+MAX_INTEGER = 2**53  # beyond it, not every integer is a float
+OPTIONAL = ("reseeded_",)  # of some models
+RELATIVE_ERROR = 1e-5  # of the sum of float32 weights, and of the symmetry of covariances
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
+
+
+def is_list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_item, value))
+
+
+def is_history(value: Any) -> bool:
+    names = {"lower_bound", *ELBOTerms._fields}
+    is_complete = isinstance(value, dict) and set(value) == names and all(map(is_list_of(is_number), value.values()))
+    return is_complete and len(set(map(len, value.values()))) == 1
+
+
+def is_times(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+def is_pair(value: Any) -> bool:
+    return is_list_of(is_count)(value) and len(value) == 2
+
+
+# fitted attributes that are no arrays, and what they must be; undone epochs have bounds that are not finite
+ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
+    "lower_bound_": is_number,
+    "lower_bounds_": is_list_of(is_number),
+    "converged_": lambda value: isinstance(value, bool),
+    "n_iter_": is_count,
+    "n_features_in_": is_count,
+    "history_": is_history,
+    "pretrain_history_": is_list_of(is_number),
+    "phase_seconds_": is_times,
+    "init_params_": lambda value: isinstance(value, str),
+    "reseeded_": is_list_of(is_pair),
+}
+
+
+def check_attributes(values: dict[str, Any]) -> dict[str, Any]:
+    """The attributes in the file: all that are needed and no others, with the type of every value validated."""
+    unknown, missing = set(values) - set(ATTRIBUTES), set(ATTRIBUTES) - set(OPTIONAL) - set(values)
+    if unknown or missing:
+        raise NotASavedEstimatorError(f"the file has unknown attributes {unknown}, or lacks {missing}")
+    for name, value in values.items():
+        if not ATTRIBUTES[name](value):
+            raise NotASavedEstimatorError(f"the file's {name} is not what it must be: {str(value)[:80]}")
+    return values
+
+
+def check_arrays(estimator: Any, reference: Any, K: int, D: int) -> None:
+    """Raise unless the estimator's arrays are those of K components and D features, shaped like the reference's."""
+    shapes = {"weights_": (K,), "means_": (K, D)}
+    of_model = [name for name, value in vars(reference).items() if isinstance(value, np.ndarray) and "latent" in name]
+    shapes |= {name: getattr(reference, name).shape for name in of_model}
+    for name, shape in shapes.items():
+        array = getattr(estimator, name, None)
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind != "f":
+            raise NotASavedEstimatorError(f"the file's {name} are not numbers of shape {shape}")
+    if estimator.n_features_in_ != D:
+        raise NotASavedEstimatorError(f"the file's n_features_in_ is not {D}, as that of its networks")
+    labels, weights = getattr(estimator, "labels_", np.empty(0)), estimator.weights_
+    if labels.ndim != 1 or labels.dtype != np.int64 or not len(labels) or labels.min() < 0 or labels.max() >= K:
+        raise NotASavedEstimatorError(f"the file's labels_ are not components from 0 to {K - 1}")
+    if weights.min() < 0.0 or abs(weights.sum() - 1.0) > RELATIVE_ERROR * K:
+        raise NotASavedEstimatorError(f"the file's weights_ are not shares that sum to 1, but to {weights.sum()}")
+    _check_positive(getattr(estimator, "latent_covariances_", None), getattr(estimator, "covariance_type", None))
+
+
+def _check_positive(covariances: Array | None, covariance_type: str | None) -> None:
+    if covariances is None:
+        return
+    variances = covariances
+    if covariance_type in ("full", "tied"):
+        tolerance = RELATIVE_ERROR * np.abs(covariances).max()
+        if not np.allclose(covariances, np.swapaxes(covariances, -1, -2), rtol=0.0, atol=tolerance):
+            raise NotASavedEstimatorError("the file's latent_covariances_ are not symmetric")
+        variances = np.linalg.eigvalsh(covariances)
+        variances = (
+            variances + np.finfo(np.float64).eps * np.abs(variances).max(-1, keepdims=True) * variances.shape[-1]
+        )
+    if variances.min() <= 0.0:
+        raise NotASavedEstimatorError("the file's latent_covariances_ are not positive definite")
 
 
 def check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
@@ -34,9 +136,12 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
     if len(sizes) > MAX_LAYERS or (image_shape is not None and len(image_shape) != 3):
         raise NotASavedEstimatorError(f"the file describes networks of impossible shape: {sizes}, {image_shape}")
     D = check_integer(fields["n_features"], "n_features", 1)
-    constants = [tuple(map(float, fields[name])) for name in ("location", "scale")]
-    if any(len(values) not in (0, D) or not np.isfinite(values).all() for values in constants):
+    location, scale = (tuple(map(float, fields[name])) for name in ("location", "scale"))
+    sizes_of_constants = (0,) if fields["likelihood"] == "bernoulli" else (D,)
+    if any(len(values) not in sizes_of_constants or not np.isfinite(values).all() for values in (location, scale)):
         raise NotASavedEstimatorError(f"the file's location and scale are not {D} finite numbers each")
+    if min(scale, default=1.0) <= 0.0:
+        raise NotASavedEstimatorError(f"the file's scale is not positive, but as low as {min(scale)}")
     if fields["likelihood"] not in ("bernoulli", "gaussian", "unit_gaussian"):
         raise NotASavedEstimatorError(f"the file's likelihood is {fields['likelihood']!r}")
     return Architecture(
@@ -47,14 +152,47 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
         if image_shape is None
         else tuple(check_integer(side, "image_shape", 1) for side in image_shape),
         likelihood=fields["likelihood"],
-        location=constants[0],
-        scale=constants[1],
+        location=location,
+        scale=scale,
         linear_path=_check_boolean(fields["linear_path"], "linear_path"),
     )
 
 
-def check_history(history: Any) -> None:
-    names = ("lower_bound", *ELBOTerms._fields)
-    is_complete = isinstance(history, dict) and tuple(sorted(history)) == tuple(sorted(names))
-    if not is_complete or any(not isinstance(value, Real) for values in history.values() for value in values):
-        raise NotASavedEstimatorError("the file's history_ is not a list of numbers for each term of the bound")
+def holds_object(value: Any) -> bool:
+    """Whether the value is, or holds, something that JSON has no form of."""
+    if isinstance(value, (list, tuple)):
+        return any(holds_object(item) for item in value)
+    return value is not None and to_plain(value) is None
+
+
+def to_plain(value: Any) -> Any:
+    """The value in JSON types; None for other objects."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): to_plain(item) for name, item in value.items()}
+    return None
+
+
+def shorten(array: Array) -> Array:
+    """The array in float32 if it represents every value: weights are trained in float32 and stored in float64."""
+    if array.dtype != np.float64:
+        return array
+    with np.errstate(over="ignore", under="ignore"):
+        short = array.astype(np.float32)
+    return short if np.array_equal(short, array) else array
+
+
+def to_tuples(value: Any) -> Any:
+    """JSON lists as tuples."""
+    return tuple(to_tuples(item) for item in value) if isinstance(value, list) else value

@@ -147,6 +147,7 @@ HOSTILE = {
     "seed": lambda a, d: d.update(noise_seed=-1),
     "seed of another type": lambda a, d: d.update(noise_seed="0"),
     "feature names": lambda a, d: d.update(feature_names=["a", "b"]),
+    "feature names in one": lambda a, d: d.update(feature_names="abcd"),
     "structure": lambda a, d: d.update(structure={}),
     "history": lambda a, d: d["attributes"].update(history_={"lower_bound": [1.0]}),
     "history of text": lambda a, d: d["attributes"].update(
@@ -160,6 +161,25 @@ HOSTILE = {
     "weights of another size": lambda a, d: a.update({"module.means": np.zeros((3, 7), np.float32)}),
     "array of unknown meaning": lambda a, d: a.update({"elsewhere": np.zeros(3)}),
     "not finite": lambda a, d: a["module.means"].__setitem__(0, np.nan),
+    "huge weights": lambda a, d: a.update({"module.means": np.full((3, 2), 1e200)}),
+    "negative scale": lambda a, d: a.update({"module.autoencoder.likelihood.scale": np.full(4, -1.0)}),
+    "scale of zero": lambda a, d: d["architecture"].update(scale=[1.0, 1.0, 0.0, 1.0]),
+    "shares": lambda a, d: a.update({"attribute.weights_": np.full(3, 0.5)}),
+    "negative shares": lambda a, d: a.update({"attribute.weights_": np.array([1.5, -0.25, -0.25])}),
+    "covariances missing": lambda a, d: a.pop("attribute.latent_covariances_"),
+    "covariances of another shape": lambda a, d: a.update({"attribute.latent_covariances_": np.ones((3, 2))}),
+    "covariances not definite": lambda a, d: a.update(
+        {"attribute.latent_covariances_": np.tile(-np.eye(2), (3, 1, 1))}
+    ),
+    "covariances not symmetric": lambda a, d: a["attribute.latent_covariances_"].__setitem__((0, 0, 1), 9.0),
+    "no labels": lambda a, d: a.update({"attribute.labels_": np.empty(0, np.int64)}),
+    "parameter of another structure": lambda a, d: d["parameters"].update(learn_weights=False),
+    "boolean parameter": lambda a, d: d["parameters"].update(n_init=True),
+    "attribute missing": lambda a, d: d["attributes"].pop("converged_"),
+    "attribute of another type": lambda a, d: d["attributes"].update(n_iter_="3"),
+    "numbers of features": lambda a, d: d["attributes"].update(n_features_in_=4.0),
+    "histories of two lengths": lambda a, d: d["attributes"]["history_"]["lower_bound"].append(0.0),
+    "times": lambda a, d: d["attributes"].update(phase_seconds_=[1.0]),
 }
 
 
@@ -168,6 +188,85 @@ def test_hand_edited_files_are_refused(saved, tmp_path, change):
     edit(saved, tmp_path / "edited", change)
     with pytest.raises(NotASavedEstimatorError):
         VaDEClustering.load(tmp_path / "edited")
+
+
+def test_reseeded_components_are_pairs(blobs, quick, tmp_path):
+    VAEEMClustering(3, **{**quick, **TINY}).fit(blobs[0]).save(tmp_path / "saved")
+    for pairs in ([[0]], [[0, -1]], [0], "x"):
+        change = lambda arrays, description, pairs=pairs: description["attributes"].update(reseeded_=pairs)  # noqa: E731
+        edit(tmp_path / "saved", tmp_path / "edited", change)
+        with pytest.raises(NotASavedEstimatorError, match="reseeded_"):
+            VAEEMClustering.load(tmp_path / "edited")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"n_components": 5}, "has n_components=3 and cannot be saved with n_components=5"),
+        ({"covariance_type": "diag"}, "cannot be saved with covariance_type='diag'"),
+        ({"tol": -1.0}, "'tol' parameter"),
+        ({"learning_rate": 0.0}, "'learning_rate' parameter"),
+        ({"n_init": True}, "n_init must be a number"),
+    ],
+)
+def test_what_would_not_load_is_not_saved(saved, tmp_path, change, message):
+    model = VaDEClustering.load(saved).set_params(**change)
+    (tmp_path / "good").write_bytes(saved.read_bytes())
+    with pytest.raises(ValueError, match=message):
+        model.save(tmp_path / "good")
+    assert (tmp_path / "good").read_bytes() == saved.read_bytes()
+
+
+def test_models_whose_weights_or_attributes_were_damaged_are_not_saved(saved, tmp_path):
+    for damage in (
+        lambda model: model.net_.module_.means.data.fill_(np.nan),
+        lambda model: model.net_.module_.log_diagonal.data.fill_(1e4),
+        lambda model: setattr(model, "labels_", model.labels_ + 3),
+        lambda model: setattr(model, "history_", None),
+    ):
+        model = VaDEClustering.load(saved)
+        damage(model)
+        with pytest.raises(ValueError, match="nothing is written: the estimator has changed, and would not load again"):
+            model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_are_checked_before_anything_is_read(saved, tmp_path):
+    content = saved.read_bytes()
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header])
+    end = len(content) - 8 - n_header
+    n_bytes = 2**36  # a hole: the file takes no room on the disk
+    header["attribute.more"] = {"dtype": "F32", "shape": [n_bytes // 4], "data_offsets": [end, end + n_bytes]}
+    text = json.dumps(header).encode()
+    with (tmp_path / "sparse").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + content[8 + n_header :])
+        file.truncate(8 + len(text) + end + n_bytes)
+    with pytest.raises(NotASavedEstimatorError, match="array of unknown meaning, 'attribute.more'"):
+        VaDEClustering.load(tmp_path / "sparse")
+
+
+AMBIENT = {
+    "inference_mode": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "meta": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "errstate": lambda: np.errstate(all="raise"),
+}
+
+
+@pytest.mark.parametrize("context", AMBIENT.values(), ids=AMBIENT)
+def test_ambient_settings_change_neither_files_nor_models(saved, blobs, tmp_path, context):
+    X = blobs[0]
+    with context():
+        loaded = VaDEClustering.load(saved)
+        answers = loaded.predict_proba(X)
+        loaded.save(tmp_path / "again")
+    (arrays, description), (again, description_again) = read_file(saved), read_file(tmp_path / "again")
+    assert description == description_again and set(arrays) == set(again)
+    assert all(np.array_equal(again[name], array) for name, array in arrays.items())
+    np.testing.assert_array_equal(answers, VaDEClustering.load(saved).predict_proba(X))
+    loaded.set_params(warm_start=True).fit(X)
 
 
 def test_missing_fields_of_older_versions_take_their_defaults(saved, tmp_path):
