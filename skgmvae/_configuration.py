@@ -17,7 +17,8 @@ from skgmvae._parameters import (
     check_spread,
 )
 from skgmvae.data.training_data import FeatureSummary, TrainingData
-from skgmvae.initialization.given import MixtureInit, to_responsibilities
+from skgmvae.initialization.given import to_responsibilities
+from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig
 from skgmvae.training.config import Architecture, FitConfig, TrainConfig
 
@@ -87,6 +88,7 @@ def _make_init_config(
         estimator.precisions_init,
         getattr(estimator, "covariance_type", "full"),
     )
+    mixture.check(K, data.n_features)
     return InitConfig(estimator.init_params, image_shape, labels, mixture)
 
 

@@ -77,7 +77,8 @@ def check_linear_path(
 
 def choose_standardization(summary: FeatureSummary) -> tuple[Floats, Floats]:
     """Location and scale of each feature: mean and standard deviation; where a value is wild, median and spread."""
-    extent = np.maximum(summary.high - summary.center, summary.center - summary.low)
+    with np.errstate(over="ignore"):
+        extent = np.maximum(summary.high - summary.center, summary.center - summary.low)
     # beyond the upper limit the wild value itself could not be computed with in float32
     is_wild = (extent > WILD * summary.spread) & (extent < MOST_WILD * summary.spread)
     location = np.where(is_wild, summary.center, summary.mean)

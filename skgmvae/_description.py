@@ -45,15 +45,18 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
 
 
 def order_components(estimator: Any) -> None:
-    """Renumber the components by their training samples, largest first."""
-    net = estimator.net_
-    counts = np.bincount(estimator.labels_, minlength=net.module_.n_components)
-    order = np.argsort(-counts, kind="stable")
+    """Renumber the components by their training samples, largest first; of equal ones, by the first of these."""
+    net, labels = estimator.net_, estimator.labels_
+    counts = np.bincount(labels, minlength=net.module_.n_components)
+    # the initial numbers depend on the last digits of the samples
+    firsts = np.full(len(counts), len(labels))
+    firsts[labels[::-1]] = np.arange(len(labels))[::-1]
+    order = np.lexsort((firsts, -counts))
     if np.array_equal(order, np.arange(len(order))):
         return
     net.reorder(torch.from_numpy(order))
     # predicting again would take as long as the first time
-    estimator.labels_ = np.argsort(order)[estimator.labels_]
+    estimator.labels_ = np.argsort(order)[labels]
     estimator.weights_, estimator.means_ = estimator.weights_[order], estimator.means_[order]
     estimator._set_model_attributes(net.module_)
 

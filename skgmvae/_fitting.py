@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from skgmvae._configuration import make_fit_config
+from skgmvae._evaluation import count_weights
 from skgmvae._parameters import (
+    check_batch_size,
     check_callbacks,
     check_memory_folder,
     check_min_information,
@@ -19,11 +23,15 @@ from skgmvae._sklearn_callbacks import EpochTasks
 from skgmvae._validation import check_enough_samples, check_samples, explained
 from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.training_data import TrainingData
-from skgmvae.runtime import MAX_SEED, check_device
-from skgmvae.training.config import TrainConfig
+from skgmvae.runtime import MAX_SEED, check_device, total_memory
+from skgmvae.training.config import Architecture, TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
+from skgmvae.training.pretraining import make_autoencoder
 
 __all__ = ["check_data", "train_from_scratch", "train_further"]
+
+SURELY_FITS = 2**30
+BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient and the two moments of Adam
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
@@ -37,6 +45,7 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     check_device(estimator.device)
     check_callbacks(estimator.callbacks)
     check_memory_folder(estimator.memory)
+    check_batch_size(estimator, len(samples))
     with explained(samples):
         return TrainingData.from_rows(samples, type(estimator).__name__)
 
@@ -51,6 +60,7 @@ def train_from_scratch(
 ) -> FitResult:
     """Pretraining, initialization, training; sets the fitted attributes that a later training does not change."""
     fit_config = make_fit_config(estimator, data, config, [*(estimator.callbacks or []), *tasks], init_labels)
+    _check_size(estimator, fit_config.architecture)
     result = fit_from_scratch(data, estimator._make_model, fit_config, random_state)
     estimator._noise_seed = int(random_state.randint(MAX_SEED))
     estimator._fitted_structure = get_structure(estimator.get_params(deep=False))
@@ -83,3 +93,26 @@ def train_further(
         callbacks=[*(estimator.callbacks or []), *tasks],
         net_options=estimator._net_options(),
     )
+
+
+def _check_size(estimator: Any, architecture: Architecture) -> None:
+    """Raise if the networks do not fit into the memory of the machine, before any is asked for."""
+    sizes = (architecture.n_features, architecture.latent_dim, *architecture.hidden_layer_sizes)
+    K, largest = int(estimator.n_components), max(sizes)
+    if K * largest**2 * BYTES_PER_WEIGHT < SURELY_FITS:  # counting precisely takes torch a second the first time
+        return
+    try:
+        with torch.device("meta"):
+            model = estimator._make_model(make_autoencoder(architecture))
+        n_weights = float(count_weights(model))
+    except RuntimeError:  # more than torch can count
+        n_weights = math.inf
+    needed = n_weights * BYTES_PER_WEIGHT + 8.0 * K * architecture.latent_dim**2  # initial covariances, float64
+    available = total_memory()
+    if needed > available:
+        raise ValueError(
+            f"networks of {n_weights:.3g} weights, their training and {K} covariances in the latent space would take "
+            f"{needed / 2**30:.3g} GiB of memory; this machine has {available / 2**30:.3g} GiB. Lower "
+            f"hidden_layer_sizes (now {architecture.hidden_layer_sizes}), latent_dim (now {architecture.latent_dim}) "
+            f"or n_components (now {K})."
+        )

@@ -162,6 +162,16 @@ def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def check_batch_size(estimator: Any, n_samples: int) -> None:
+    """Raise if batches have a single sample where batch normalization needs several."""
+    size = min(int(estimator.batch_size), n_samples)
+    if estimator.network == "conv" and size < 2:
+        raise ValueError(
+            f"network='conv' normalizes batches, and needs at least 2 samples in each; got batch_size="
+            f"{estimator.batch_size} and {n_samples} samples"
+        )
+
+
 def check_callbacks(callbacks: Any) -> None:
     """Raise unless all are instances of skorch callbacks, or (name, callback) pairs."""
     for entry in callbacks or []:

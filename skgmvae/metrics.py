@@ -36,7 +36,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the labels are empty, of unequal length or not one-dimensional.
+        If the labels are empty, of unequal length, not one-dimensional or not finite.
 
     See Also
     --------
@@ -77,7 +77,7 @@ def purity_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the labels are empty, of unequal length or not one-dimensional.
+        If the labels are empty, of unequal length, not one-dimensional or not finite.
 
     Examples
     --------
@@ -206,6 +206,8 @@ def _check_labels(values: ArrayLike, name: str) -> Array:
     labels = column_or_1d(labels)
     if len(labels) == 0:
         raise ValueError(f"{name} is empty, got shape (0,); pass at least one label")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} holds NaN or infinity, which are no labels; drop these rows of both")
     return labels
 
 

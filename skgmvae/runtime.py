@@ -6,6 +6,7 @@ Settings of the thread are overridden in :func:`isolated`.
 """
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ __all__ = [
     "choose_autocast_dtype",
     "isolated",
     "limit_threads",
+    "total_memory",
 ]
 
 MAX_SEED = 2**31 - 1
@@ -74,6 +76,14 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
         supports = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(supported() for supported in supports if supported is not None)
     return False
+
+
+def total_memory() -> float:
+    """Bytes of memory of the machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
 
 
 class RandomStream:

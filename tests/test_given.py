@@ -17,12 +17,11 @@ from sklearn.preprocessing import StandardScaler
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.given import (
-    MixtureInit,
     complete_labels,
     fit_clusterer,
-    fit_mixture_init,
     to_responsibilities,
 )
+from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
 
 each_estimator = pytest.mark.parametrize("Estimator", [GMVAEClustering, VaDEClustering, VAEEMClustering])
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

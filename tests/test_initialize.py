@@ -7,7 +7,7 @@ from test_train import ARCHITECTURE, CPU, D, make_vade
 
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization import initialize, representations
-from skgmvae.initialization.given import MixtureInit
+from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig, initialize_model
 from skgmvae.initialization.representations import embedding, hog, inputs, principal_components, subsample
 from skgmvae.models import GMVAE

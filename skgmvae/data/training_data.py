@@ -22,6 +22,7 @@ CHUNK_ROWS = 4096
 MAX_DISTINCT = 20  # distinct values of a feature that are counted; more are "many"
 MAX_ORDERED_ROWS = 10_000  # evenly spaced samples, for medians and quartiles
 QUARTILE_RANGE = 1.3489795003921634  # of a standard normal
+MAX_EXPONENT = 300  # of two: squares of values beyond it, or below its inverse, would leave the range of float64
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ class _Summarizer:
 
     def __init__(self, n_samples: int, n_features: int) -> None:
         self.scaler = StandardScaler()
+        self.exponents = np.zeros(n_features, np.int64)  # powers of two that the scaler's values are divided by
         self.low, self.high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
         self.is_integral = np.ones(n_features, bool)
         self.distinct: list[Array] = [np.empty(0)] * n_features
@@ -171,8 +173,11 @@ class _Summarizer:
     def update(self, first: int, chunk: Array) -> None:
         """Take in the samples from index ``first`` on."""
         values = chunk.astype(np.float64, order="C")  # sums then round alike in every layout
-        self.scaler.partial_fit(values)
         low, high = values.min(0), values.max(0)
+        if not first:
+            exponents = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
+            self.exponents = np.where(np.abs(exponents) > MAX_EXPONENT, exponents, 0)
+        self.scaler.partial_fit(np.ldexp(values, -self.exponents) if self.exponents.any() else values)
         self._count_distinct(values, low, high)
         self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         integral = np.flatnonzero(self.is_integral)
@@ -196,13 +201,22 @@ class _Summarizer:
         """The summary of all samples taken in."""
         samples = np.concatenate(self.samples).astype(np.float64)
         quartiles = np.quantile(samples, (0.25, 0.5, 0.75), axis=0)
+        mean, scale = self._standardize()
         return FeatureSummary(
             low=self.low,
             high=self.high,
-            mean=self.scaler.mean_,
-            scale=self.scaler.scale_,
+            mean=mean,
+            scale=scale,
             center=quartiles[1],
             spread=(quartiles[2] - quartiles[0]) / QUARTILE_RANGE,
             is_integral=self.is_integral,
             n_distinct=np.array([len(known) for known in self.distinct]),
         )
+
+    def _standardize(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation; exactly the value, and 1, for constant features."""
+        is_flat = (self.scaler.scale_ == 1.0) & (self.scaler.var_ != 1.0)  # up to rounding, which may be large itself
+        scale = np.where(is_flat, np.fmax(1.0, self.high - self.low), np.ldexp(self.scaler.scale_, self.exponents))
+        is_constant = (self.low == self.high) | (scale < np.finfo(np.float64).tiny)
+        mean = np.ldexp(self.scaler.mean_, self.exponents)
+        return np.where(self.low == self.high, self.low, mean), np.where(is_constant, 1.0, scale)

@@ -1,9 +1,8 @@
-"""Initial responsibilities that the user gives: labels, a clusterer or function, or the parameters of a mixture."""
+"""Initial responsibilities that the user gives: labels, or a clusterer or function."""
 
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,40 +11,13 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import pairwise_distances_argmin
-from sklearn.mixture import GaussianMixture
 from sklearn.semi_supervised import LabelSpreading
 
-__all__ = ["MixtureInit", "complete_labels", "fit_clusterer", "fit_mixture_init", "to_responsibilities"]
+__all__ = ["complete_labels", "fit_clusterer", "to_responsibilities"]
 
 Floats: TypeAlias = NDArray[np.float64]
 N_NEIGHBORS = 10  # over which given labels spread …
 MAX_LINKS = 100  # … along no more links than this
-REG_COVAR = 1e-6
-
-
-@dataclass(frozen=True)
-class MixtureInit:
-    """Parameters of a Gaussian mixture of the inputs, as :class:`~sklearn.mixture.GaussianMixture` takes them.
-
-    Attributes
-    ----------
-    weights : array-like of shape (K,), optional
-    means : array-like of shape (K, D), optional
-    precisions : array-like, optional
-        Shaped by ``covariance_type``.
-    covariance_type : str
-    """
-
-    weights: Any = None
-    means: Any = None
-    precisions: Any = None
-    covariance_type: str = "full"
-
-    @property
-    def is_given(self) -> bool:
-        """Whether there is any of the three."""
-        return any(part is not None for part in (self.weights, self.means, self.precisions))
 
 
 def to_responsibilities(labels: Any, n_samples: int, n_components: int, name: str) -> Floats:
@@ -190,53 +162,3 @@ def complete_labels(responsibilities: Floats, points: NDArray[Any], cluster: Cal
     reached = np.isfinite(distributions).all(1) & (distributions.sum(1) > 0.0)
     distributions = np.where(reached[:, None], distributions, 1.0 / responsibilities.shape[1])
     return np.where(open_rows[:, None], distributions, responsibilities)
-
-
-def fit_mixture_init(
-    init: MixtureInit, X: Floats, n_components: int, random_state: np.random.RandomState
-) -> GaussianMixture:
-    """A mixture of the inputs with the given parameters; the others follow from the samples nearest to each mean.
-
-    Means that are not given are those of k-means and one step of EM.
-
-    Raises
-    ------
-    ValueError
-        As GaussianMixture does, if a shape or a value does not fit.
-    """
-    K = n_components
-    given = {"weights_init": init.weights, "means_init": init.means, "precisions_init": init.precisions}
-    options = {"covariance_type": init.covariance_type, "random_state": random_state}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a single step, which checks what is given
-        mixture = GaussianMixture(K, max_iter=1, **given, **options).fit(X)
-    if init.means is not None:
-        mixture.means_ = np.asarray(init.means, np.float64)
-    scale = np.maximum(X.std(0), np.finfo(np.float64).tiny)
-    nearest = pairwise_distances_argmin(X / scale, mixture.means_ / scale)
-    mixture.weights_ = np.asarray(init.weights) if init.weights is not None else _smoothed_shares(nearest, K)
-    residuals = X - mixture.means_[nearest]
-    covariance = residuals.T @ residuals / len(X) + REG_COVAR * np.diag(scale**2)
-    precisions = init.precisions
-    if precisions is None:
-        precisions = _shape_precisions(covariance, K, init.covariance_type)
-    is_matrix = init.covariance_type in ("full", "tied")
-    mixture.precisions_cholesky_ = np.linalg.cholesky(precisions) if is_matrix else np.sqrt(precisions)
-    return mixture
-
-
-def _smoothed_shares(labels: NDArray[np.int64], n_components: int) -> Floats:
-    """Shares of the labels, none of them zero."""
-    shares: Floats = (np.bincount(labels, minlength=n_components) + 1.0) / (len(labels) + n_components)
-    return shares
-
-
-def _shape_precisions(covariance: Floats, n_components: int, covariance_type: str) -> Floats:
-    """The precision of one covariance (D, D) for every component, as GaussianMixture shapes it."""
-    K, D = n_components, len(covariance)
-    if covariance_type == "spherical":
-        return np.full(K, 1.0 / covariance.diagonal().mean())
-    if covariance_type == "diag":
-        return np.tile(1.0 / covariance.diagonal(), (K, 1))
-    precision = np.asarray(np.linalg.inv(covariance), np.float64)
-    return precision if covariance_type == "tied" else np.broadcast_to(precision, (K, D, D)).copy()

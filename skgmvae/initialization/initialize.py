@@ -13,7 +13,8 @@ from skgmvae._evaluation import map_chunks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization.given import MixtureInit, complete_labels, fit_clusterer, fit_mixture_init
+from skgmvae.initialization.given import complete_labels, fit_clusterer
+from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.initialization.representations import (
     Representation,

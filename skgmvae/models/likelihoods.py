@@ -10,6 +10,8 @@ __all__ = ["Bernoulli", "Gaussian"]
 
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
+LARGEST = {torch.float64: 1e100}  # input of networks in queries, whose squares, and products with weights, stay finite
+LARGEST_SINGLE = 1e15
 LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight
 
 
@@ -28,7 +30,7 @@ class Bernoulli(nn.Module):
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input (N, D) for samples (N, D)."""
-        return x.to(dtype)
+        return _limit(x, dtype).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
@@ -122,7 +124,7 @@ class Gaussian(nn.Module):
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input (x − location) / scale, (N, D), for samples (N, D)."""
-        return ((x - self.location) / self.scale).to(dtype)
+        return _limit((x - self.location) / self.scale, dtype).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
@@ -137,3 +139,11 @@ class Gaussian(nn.Module):
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
         return self.mean(reparameterize(output, self.log_variance, noise))
+
+
+def _limit(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The values, in queries within limits; in training, one beyond them is a divergence."""
+    if torch.is_grad_enabled():
+        return x
+    largest = LARGEST.get(dtype, LARGEST_SINGLE)
+    return x.clamp(-largest, largest)

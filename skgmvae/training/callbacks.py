@@ -76,7 +76,7 @@ class FlushDenormals(Callback):
     @torch.no_grad()
     def _flush(self, states: Iterable[dict[str, Tensor]]) -> None:
         for state in states:
-            for name in ("exp_avg", "exp_avg_sq"):
+            for name in state.keys() & {"exp_avg", "exp_avg_sq"}:  # none before the first step
                 state[name].copy_(nn.functional.hardshrink(state[name], FAINT))
 
 

@@ -233,6 +233,6 @@ def copy_component(net: EMNet, donor: int, component: int) -> None:
             weights = blocks(parameter)
             noise = noise_like(weights[donor], 1, generator=net._stream().on(weights.device))
             weights[component] = weights[donor] * (1.0 + PERTURBATION * noise)
-            for value in net.optimizer_.state[parameter].values():
+            for value in net.optimizer_.state.get(parameter, {}).values():  # none after an undone epoch
                 if value.shape == parameter.shape:
                     blocks(value)[component] = 0.0

@@ -1,0 +1,114 @@
+"""Numbers at the edge of what floats can hold: a result that is finite, or an error that says what is wrong."""
+
+import numpy as np
+import pytest
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.data.training_data import summarize
+
+ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
+QUERIES = ("predict_proba", "score_samples", "transform", "reconstruct")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize("value", [1e20, 1e38, 1e300, -0.1, 1e-300])
+def test_a_constant_feature_is_its_value_with_scale_one(value):
+    summary = summarize(np.full((300, 1), value))
+    assert (summary.mean[0], summary.scale[0]) == (value, 1.0)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-160, 1e160, 1e300])
+def test_mean_and_scale_follow_the_unit(factor):
+    X = np.random.default_rng(0).normal(2.0, 3.0, (500, 2))
+    summary = summarize(X * [factor, 1.0])
+    np.testing.assert_allclose(summary.mean / [factor, 1.0], X.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(summary.scale / [factor, 1.0], X.std(0), rtol=1e-9)
+
+
+def test_a_feature_that_varies_by_rounding_is_not_blown_up():
+    X = np.full((300, 1), 1e20)
+    X[::2] = np.nextafter(1e20, 2e20)
+    summary = summarize(X)
+    assert np.abs((X - summary.mean) / summary.scale).max() <= 1.0
+    denormal = summarize(np.random.default_rng(0).integers(0, 2, (300, 1)) * 5e-324)
+    assert denormal.scale[0] == 1.0
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_clusters_do_not_depend_on_the_unit(Estimator, blobs, quick):
+    X, expected = blobs[0], Estimator(3, **quick).fit_predict(blobs[0])
+    for exponent in (-990, 530):  # powers of two, so that no digit changes
+        scaled = np.ldexp(X, exponent)
+        model = Estimator(3, **quick).fit(scaled)
+        np.testing.assert_array_equal(model.labels_, expected)
+        for query in QUERIES:
+            assert np.isfinite(getattr(model, query)(scaled)).all()
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_answers_are_finite_for_any_finite_sample(Estimator, likelihood, blobs, quick):
+    X = blobs[0]
+    X = (X - X.min(0)) / np.ptp(X, 0)
+    model = Estimator(3, **{**quick, "max_iter": 2}, likelihood=likelihood).fit(X)
+    far = np.array([sign * size * row for row in np.eye(4) for sign in (1, -1) for size in (1e15, 1e160, 1e308)])
+    for query in QUERIES:
+        assert np.isfinite(getattr(model, query)(far)).all(), query
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_components_of_equal_size_are_numbered_by_their_first_sample(Estimator, quick):
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    X = 8.0 * np.eye(3)[y] + rng.normal(size=(120, 3))
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(Estimator(3, **quick).fit_predict(X.astype(dtype)), y)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    "size", [{"latent_dim": 10**6}, {"latent_dim": 10**18}, {"hidden_layer_sizes": (10**7, 10**7)}]
+)
+def test_networks_larger_than_memory_say_what_they_would_take(Estimator, size, blobs, quick):
+    message = rf"would take .* GiB of memory; this machine has .*{next(iter(size))} \(now"
+    with pytest.raises(ValueError, match=message):
+        Estimator(3, **{**quick, **size}).fit(blobs[0])
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_batches_of_one_image_cannot_be_normalized(Estimator, unit_images, quick):
+    settings = {**quick, "network": "conv", "image_shape": (1, 6, 6)}
+    with pytest.raises(ValueError, match="at least 2 samples in each; got batch_size=1 and 80 samples"):
+        Estimator(2, **{**settings, "batch_size": 1}).fit(unit_images)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_step_sizes_that_undo_epochs_end_in_a_result_or_an_error(Estimator, blobs, quick):
+    for learning_rate in (100.0, 1e30):
+        try:
+            model = Estimator(3, **{**quick, "learning_rate": learning_rate, "max_iter": 12, "init_clamp": 0.0})
+            assert np.isfinite(model.fit(blobs[0]).lower_bound_)
+        except ValueError as error:
+            assert "Lower learning_rate" in str(error)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_initial_means_far_from_all_samples(covariance_type, blobs, quick):
+    means = 1e6 * np.eye(3, 4)
+    model = VaDEClustering(3, **quick, covariance_type=covariance_type, means_init=means).fit(blobs[0])
+    assert np.isfinite(model.score_samples(blobs[0])).all()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"means_init": np.zeros((2, 4))},
+        {"weights_init": [0.5, 0.5]},
+        {"precisions_init": np.eye(4)},
+        {"means_init": np.full((3, 4), np.nan)},
+    ],
+)
+def test_shapes_of_an_initial_mixture_are_checked_before_the_pretraining(given, blobs, quick, monkeypatch):
+    monkeypatch.setattr("skgmvae.training.fitting._pretrain", lambda *arguments: pytest.fail("it has begun"))
+    with pytest.raises(ValueError, match=rf"{next(iter(given))} (should have the shape of|must hold finite numbers)"):
+        VaDEClustering(3, **quick, **given).fit(blobs[0])
