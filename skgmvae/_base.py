@@ -14,12 +14,9 @@ from torch import nn
 from skgmvae._configuration import make_train_config
 from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
-from skgmvae._fitting import check_data, train_from_scratch, train_further
+from skgmvae._fitting import all_or_nothing, check_data, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
-from skgmvae._parameters import (
-    SHARED_CONSTRAINTS,
-    all_or_nothing,
-)
+from skgmvae._parameters import SHARED_CONSTRAINTS
 from skgmvae._presets import IMAGE_SETTINGS
 from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike

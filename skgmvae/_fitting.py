@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from skgmvae._configuration import make_fit_config
-from skgmvae._evaluation import count_weights
+from skgmvae._evaluation import count_weights, inference_precision
+from skgmvae._interrupts import Guard, check_interrupt, is_run_by_joblib, take_interrupt
 from skgmvae._parameters import (
     check_batch_size,
     check_callbacks,
     check_memory_folder,
     check_min_information,
+    check_parameters,
     check_same_structure,
     get_structure,
 )
@@ -23,15 +27,36 @@ from skgmvae._sklearn_callbacks import EpochTasks
 from skgmvae._validation import check_enough_samples, check_samples, explained
 from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.training_data import TrainingData
-from skgmvae.runtime import MAX_SEED, check_device, total_memory
+from skgmvae.runtime import MAX_SEED, check_device, isolated, total_memory
 from skgmvae.training.config import Architecture, TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
 from skgmvae.training.pretraining import make_autoencoder
 
-__all__ = ["check_data", "train_from_scratch", "train_further"]
+__all__ = ["all_or_nothing", "check_data", "train_from_scratch", "train_further"]
 
 SURELY_FITS = 2**30
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient and the two moments of Adam
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Validate the parameters and compute in isolation; if anything fails, restore the estimator.
+
+    The attributes are set as a whole, too, where Ctrl-C is concerned: it comes before that, or too late.
+    """
+    with Guard():
+        before = vars(estimator).copy()
+        try:
+            check_parameters(estimator)
+            with isolated(), inference_precision(single=False):  # whatever precision the caller has set for inference
+                yield
+                check_interrupt()
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise
+        if take_interrupt():
+            warnings.warn("The interrupt came when the fit was complete; it is kept.", UserWarning, stacklevel=4)
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
@@ -62,6 +87,7 @@ def train_from_scratch(
     fit_config = make_fit_config(estimator, data, config, [*(estimator.callbacks or []), *tasks], init_labels)
     _check_size(estimator, fit_config.architecture)
     result = fit_from_scratch(data, estimator._make_model, fit_config, random_state)
+    _check_whole(result)
     estimator._noise_seed = int(random_state.randint(MAX_SEED))
     estimator._fitted_structure = get_structure(estimator.get_params(deep=False))
     estimator._fitted_architecture = fit_config.architecture
@@ -84,7 +110,7 @@ def train_further(
             "init_labels initialize a mixture, and warm_start=True continues a fitted one; pass one of the two"
         )
     check_same_structure(estimator._fitted_structure, estimator.get_params(deep=False))
-    return continue_training(
+    result = continue_training(
         estimator.net_,
         data,
         config,
@@ -93,6 +119,14 @@ def train_further(
         callbacks=[*(estimator.callbacks or []), *tasks],
         net_options=estimator._net_options(),
     )
+    _check_whole(result)
+    return result
+
+
+def _check_whole(result: FitResult) -> None:
+    """Raise after Ctrl-C in a grid search or a cached function, which would take the state so far for a result."""
+    if result.outcome.interrupted and is_run_by_joblib():
+        raise KeyboardInterrupt
 
 
 def _check_size(estimator: Any, architecture: Architecture) -> None:

@@ -1,8 +1,7 @@
 """Validation of the parameters that the estimators share."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import Callback
 
-from skgmvae._evaluation import inference_precision
 from skgmvae.data.arrays import Floats
 from skgmvae.data.training_data import FeatureSummary
-from skgmvae.runtime import isolated
 
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -183,20 +180,6 @@ def check_callbacks(callbacks: Any) -> None:
                 f"callbacks must hold skorch callbacks, bare or as (name, callback); got {entry!r}. Derive yours from "
                 "skorch.callbacks.Callback; scikit-learn's go into set_callbacks."
             )
-
-
-@contextmanager
-def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Validate the parameters and compute in isolation; if anything fails, restore the estimator."""
-    before = vars(estimator).copy()
-    try:
-        check_parameters(estimator)
-        with isolated(), inference_precision(single=False):  # whatever precision the caller has set for inference
-            yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 def check_parameters(estimator: Any) -> None:

@@ -6,21 +6,26 @@ Settings of the thread are overridden in :func:`isolated`.
 """
 
 import contextlib
+import functools
 import math
 import os
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from skgmvae._interrupts import Guard
+
 __all__ = [
     "MAX_SEED",
     "RandomStream",
     "check_device",
     "choose_autocast_dtype",
+    "describe_environment",
     "isolated",
     "limit_threads",
     "total_memory",
@@ -78,6 +83,13 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
+@functools.cache
+def describe_environment() -> dict[str, str]:
+    """What else than its arguments the result of a training depends on, as a part of cache keys."""
+    versions = {name: version(name) for name in ("skgmvae", "torch", "numpy", "scikit-learn")}
+    return {**versions, "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
 def total_memory() -> float:
     """Bytes of memory of the machine; infinite where the system does not tell."""
     try:
@@ -111,9 +123,11 @@ def isolated() -> Iterator[None]:
     """Compute with default settings, whatever the calling thread has set for PyTorch and NumPy.
 
     Overrides ``inference_mode``, ``no_grad``, an outer ``autocast``, the default device and ``np.errstate``. A
-    forked process is limited to a single thread. Can also be used as a decorator, ``@isolated()``.
+    forked process is limited to a single thread. Ctrl-C waits while settings are changed. Can also be used as a
+    decorator, ``@isolated()``.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(Guard())
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in ("cpu", "cuda", "mps"):

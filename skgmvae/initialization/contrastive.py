@@ -58,7 +58,13 @@ def load_encoder(image_shape: Sequence[int], weights: dict[str, Array]) -> Image
 
 
 def fit_contrastive_weights(
-    data: TrainingData, image_shape: Sequence[int], device: str, precision: str, seed: int, verbose: int = 0
+    data: TrainingData,
+    image_shape: Sequence[int],
+    device: str,
+    precision: str,
+    seed: int,
+    environment: dict[str, str] | None = None,
+    verbose: int = 0,
 ) -> dict[str, Array]:
     """Weights of an :class:`~skgmvae.models.image_encoder.ImageEncoder` trained on positive pairs.
 
@@ -76,6 +82,8 @@ def fit_contrastive_weights(
     device, precision : str
         As the estimator's parameters.
     seed : int
+    environment : dict, optional
+        What else the result depends on, for the key of the cache.
     verbose : int, default=0
 
     Returns

@@ -1,10 +1,11 @@
 """Configuration of a fit: frozen values, created once by the estimator."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from skgmvae.initialization.initialize import InitConfig
+from skgmvae.runtime import check_device, choose_autocast_dtype
 
 if TYPE_CHECKING:
     from skgmvae.training.net import ELBONet
@@ -71,6 +72,12 @@ class TrainConfig:
     anneal: bool = True
     device: str = "auto"
     precision: str = "float32"
+
+    def resolved(self) -> "TrainConfig":
+        """The same with the device and the precision that 'auto' stands for on this machine."""
+        device = check_device(self.device)
+        dtype = choose_autocast_dtype(self.precision, device)
+        return replace(self, device=str(device), precision="float32" if dtype is None else "bfloat16")
 
     @property
     def n_clamped(self) -> int:

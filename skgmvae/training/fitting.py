@@ -21,7 +21,7 @@ from skgmvae.initialization.contrastive import fit_contrastive_encoder
 from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
-from skgmvae.runtime import MAX_SEED, RandomStream, check_device
+from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_environment
 from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
@@ -126,14 +126,15 @@ def fit_from_scratch(
 
 def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
     cached = check_memory(config.memory).cache(pretrain, ignore=["verbose"])
-    weights, reconstruction = cached(data, config.architecture, config.pretraining, seed, verbose=config.verbose)
+    settings, environment = config.pretraining.resolved(), describe_environment()
+    weights, reconstruction = cached(data, config.architecture, settings, seed, environment, verbose=config.verbose)
     encoder, image_shape = None, config.init.image_shape
     if (
         isinstance(config.init.init_params, str)
         and config.init.init_params == "contrastive"
         and image_shape is not None
     ):
-        options = {"device": config.training.device, "precision": config.training.precision, "seed": seed}
+        options = {"device": settings.device, "precision": settings.precision, "seed": seed, "environment": environment}
         encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
     return _Pretrained(weights, reconstruction, encoder)
 

@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from skgmvae._interrupts import check_interrupt
 from skgmvae.data.batches import Batches, ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
@@ -127,6 +128,7 @@ class ELBONet(NeuralNet):
         terms = TermSums(self.criterion_)
         try:
             for batch in iterator:
+                check_interrupt()
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
                 terms.add(step["y_pred"], len(_inputs(batch)[0]))

@@ -42,7 +42,12 @@ def make_autoencoder(architecture: Architecture, generator: torch.Generator | No
 
 
 def pretrain(
-    data: TrainingData, architecture: Architecture, config: TrainConfig, seed: int, verbose: int = 0
+    data: TrainingData,
+    architecture: Architecture,
+    config: TrainConfig,
+    seed: int,
+    environment: dict[str, str] | None = None,
+    verbose: int = 0,
 ) -> tuple[Weights, list[float]]:
     """Train an autoencoder; return its weights and its reconstruction term per epoch.
 
@@ -54,6 +59,8 @@ def pretrain(
     architecture : Architecture
     config : TrainConfig
     seed : int
+    environment : dict, optional
+        What else the result depends on, for the key of the cache.
     verbose : int, default=0
 
     Returns

@@ -10,6 +10,7 @@ from skorch.callbacks import LRScheduler
 from torch import Tensor, nn
 
 from skgmvae._evaluation import cast_networks, count_weights
+from skgmvae._interrupts import held, take_interrupt, was_forced
 from skgmvae.data.batches import ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, limit_threads
@@ -74,14 +75,19 @@ def train(
     _configure(net, config)
     net.begin_training(random, _move(clamped, data))
     net.set_callbacks(_make_callbacks(net, data, config, stop, callbacks, phase, verbose))
-    try:
-        with _networks_in(net.module_, choose_autocast_dtype(config.precision, device)), _few_threads(net, config):
-            net.partial_fit(data, epochs=config.n_epochs)
-    finally:
-        net.end_training()
-        net.set_callbacks(list(callbacks))
-    converged = stop is not None and stop.converged_
-    return TrainOutcome(converged, _was_interrupted(net, config.n_epochs + n_before, converged, callbacks))
+    dtype = choose_autocast_dtype(config.precision, device)
+    with held():  # Ctrl-C waits for the end of a step
+        try:
+            with _networks_in(net.module_, dtype), _few_threads(net, config):
+                net.partial_fit(data, epochs=config.n_epochs)
+        finally:
+            net.end_training()
+            net.set_callbacks(list(callbacks))
+        if was_forced():  # skorch has swallowed it
+            raise KeyboardInterrupt
+        converged = stop is not None and stop.converged_
+        interrupted = _was_interrupted(net, config.n_epochs + n_before, converged, callbacks)
+        return TrainOutcome(converged, take_interrupt() or interrupted)
 
 
 def _was_interrupted(net: ELBONet, n_epochs: int, converged: bool, callbacks: Sequence[Any]) -> bool:
