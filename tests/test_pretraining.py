@@ -8,8 +8,9 @@ import pytest
 import torch
 from test_train import ARCHITECTURE, D, N, make_config
 
+from skgmvae import VaDEClustering
 from skgmvae.data.training_data import TrainingData
-from skgmvae.runtime import RandomStream
+from skgmvae.runtime import RandomStream, describe_environment
 from skgmvae.training.pretraining import make_autoencoder, pretrain
 from skgmvae.training.train import TrainOutcome
 
@@ -54,6 +55,15 @@ def test_pretraining_is_computed_once_for_one_set_of_plain_values(tmp_path):
     assert not cached.check_call_in_cache(TrainingData.from_rows(X), ARCHITECTURE, make_config(2), 1, verbose=0)
     assert not cached.check_call_in_cache(TrainingData.from_rows(X), ARCHITECTURE, config, 2, verbose=0)
     assert not cached.check_call_in_cache(TrainingData.from_rows(X + 1), ARCHITECTURE, config, 1, verbose=0)
+
+
+def test_the_cache_of_another_version_or_machine_is_not_used(tmp_path, quick, monkeypatch):
+    X, settings = draw_plane(), {**quick, "memory": str(tmp_path), "pretrain_iter": 1, "max_iter": 0}
+    for environment, n_entries in ({"skgmvae": "1"}, 1), ({"skgmvae": "1"}, 1), ({"skgmvae": "2"}, 2):
+        monkeypatch.setattr("skgmvae.training.fitting.describe_environment", lambda known=environment: known)
+        VaDEClustering(2, **settings).fit(X)
+        assert len(list(tmp_path.rglob("output.pkl"))) == n_entries
+    assert {"skgmvae", "torch", "numpy", "scikit-learn", "instructions"} == set(describe_environment())
 
 
 def test_interrupted_pretraining_is_an_interruption(monkeypatch):
