@@ -17,11 +17,11 @@ from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
-from skgmvae.models.importance import count_draws, draw_noise
+from skgmvae.models.importance import FIRST, PointSets, estimate_log_posterior, make_point_sets
 from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
-N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) has no closed form
+N_POSTERIOR_DRAWS = 8  # of q(c|x), where it has no closed form
 
 
 class MixtureInference(
@@ -53,18 +53,27 @@ class MixtureInference(
     def _over_chunks(self, method: Method, X: Array | LazyRows, n_copies: int = 1) -> Array:
         return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
 
-    def _log_responsibilities(self, X: Array | LazyRows) -> Floats:
-        return self._over_chunks(self._assign(), X)
+    def _log_posterior(self, X: Array | LazyRows) -> Floats:
+        return self._over_chunks(self._assign(), X, n_copies=FIRST)
 
     def _most_probable(self, X: Array | LazyRows) -> Integers:
-        """Component of the largest responsibility, shape (N,)."""
+        """Component of the largest posterior probability, shape (N,)."""
         assign = self._assign()
-        return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X)
+        return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X, n_copies=FIRST)
 
     def _assign(self) -> Method:
-        """Function that maps a model and samples to log q(c|x)."""
-        noise = self._noise(N_POSTERIOR_DRAWS)
-        return lambda model, rows: model.log_responsibilities(rows, noise.to(next(model.parameters())))
+        """Function that maps a model and samples to log p(c|x)."""
+        points, noise = self._points(), self._noise(N_POSTERIOR_DRAWS)
+
+        def assign(model: Any, rows: torch.Tensor) -> torch.Tensor:
+            return estimate_log_posterior(model, rows, points, noise.to(next(model.parameters())))
+
+        return assign
+
+    def _points(self) -> PointSets:
+        """Points of the importance sampling, the same in all calls."""
+        (width,) = self.net_.module_.noise_shape
+        return make_point_sets(width, self.n_features_in_, self._noise_seed)
 
     def _noise(self, n_draws: int) -> torch.Tensor:
         """Standard normal noise, shared by all samples and calls."""
@@ -87,7 +96,9 @@ class MixtureInference(
 
     @isolated()
     def predict_proba(self, X: MatrixLike) -> Floats:
-        """Compute the responsibilities q(c|x): the posterior probability of each component.
+        """Posterior probability of each component, p(c|x), under the density of :meth:`score_samples`.
+
+        It is estimated from the same points.
 
         Parameters
         ----------
@@ -98,17 +109,19 @@ class MixtureInference(
         responsibilities : ndarray of shape (n_samples, n_components)
             Each row sums to one.
         """
-        return np.exp(self._log_responsibilities(self._check_samples(X)))
+        return np.exp(self._log_posterior(self._check_samples(X)))
 
     @isolated()
     def score_samples(self, X: MatrixLike) -> Floats:
         """Estimate log p(x) by importance sampling, in nats and in the units of the data.
 
-        The estimate is a stochastic lower bound on the log-likelihood: its expectation is below log p(x), and
-        approaches it as the adapted proposals approach the exact posterior. The noise is drawn at ``fit`` and is the
-        same for all samples and calls. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so
-        that models with different values are comparable. With a Bernoulli likelihood and values strictly between 0 and
-        1 it is not a normalized density.
+        Proposals are Laplace approximations of the posterior of the latent variables; where the model is linear, the
+        estimate is exact. Elsewhere its expectation is below log p(x), by about half its own variance; see
+        :func:`skgmvae.metrics.score_bias` to measure by how much. The points are determined at ``fit``, and differ
+        between samples by a hash of their values: a sample has the same score in every call, and errors average out
+        over samples. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so that models with
+        different values are comparable. With a Bernoulli likelihood and values strictly between 0 and 1 it is not a
+        normalized density.
 
         Parameters
         ----------
@@ -118,16 +131,12 @@ class MixtureInference(
         -------
         log_prob : ndarray of shape (n_samples,)
         """
-        samples = self._check_samples(X)
-        (width,), n_draws = self.net_.module_.noise_shape, count_draws(self.n_features_in_)
-        rounds = [draw_noise(S, width, self._noise_seed + number) for number, S in enumerate(n_draws)]
+        samples, points = self._check_samples(X), self._points()
 
         def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
-            parameter = next(model.parameters())
-            values: torch.Tensor = model.log_prob(rows, *(noise.to(parameter) for noise in rounds))
-            return values
+            return torch.logsumexp(model.log_joint(rows, points), -1)
 
-        return self._over_chunks(log_prob, samples, n_copies=max(n_draws))
+        return self._over_chunks(log_prob, samples, n_copies=FIRST)
 
     def score(self, X: MatrixLike, y: Any = None) -> float:
         """Mean of :meth:`score_samples` over the samples; higher is better.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from skgmvae.functional import noise_like, reparameterize
 from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.laplace import Expansion, differentiate, expand_likelihood
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import LatentMixture
 from skgmvae.models.networks import (
@@ -135,6 +136,13 @@ class Autoencoder(nn.Module):
     def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), shape (..., N), of samples (N, D) at latent points (..., N, L)."""
         return self.likelihood.log_prob(standardized, self.decode(z))
+
+    def expand(self, standardized: Tensor, z: Tensor) -> Expansion:
+        """log p(x|z) of samples (N, D) to second order around z (N, k, L): k expansions of each sample."""
+        output, jacobian = differentiate(self.decode, z)
+        rows = standardized.unsqueeze(1).expand_as(output)
+        log_likelihood = self.likelihood.log_prob(rows, output)
+        return expand_likelihood(log_likelihood, *self.likelihood.differentiate(rows, output), jacobian)
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding (N, L) of rows (N, D)."""

@@ -1,7 +1,7 @@
 """The interface of the models: the terms of the bound, and the protocol that every model implements."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -69,10 +69,10 @@ class Model(Protocol):
         """E[x | z] at the posterior mean of z, in the units of the data, (N, D) for rows (N, D)."""
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
-        """log q(c|x), (N, K) for rows (N, D) and noise ``(S, *noise_shape)``; an exact posterior ignores the noise."""
+        """log q(c|x) of the bound, (N, K), for rows (N, D) and noise ``(S, *noise_shape)``; ignored by an exact q."""
 
-    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """Importance-weighted log p(x), (N,) of rows (N, D), from each round's noise ``(S, *noise_shape)``."""
+    def log_joint(self, x: Tensor, points: Any) -> Tensor:
+        """log p(x, c), (N, K) of rows (N, D), by importance sampling with points of ``models.importance``."""
 
     def log_weights(self) -> Tensor:
         """log π, shape (K,)."""

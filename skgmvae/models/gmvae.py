@@ -1,10 +1,11 @@
 """Gaussian mixture variational autoencoder (Dilokthanakul et al. 2016)."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skgmvae.functional import (
     kl_categorical,
@@ -19,7 +20,8 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
-from skgmvae.models.importance import log_evidence
+from skgmvae.models.importance import PointSets, estimate_log_joint
+from skgmvae.models.laplace import Expansion, add_expansions, differentiate
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
@@ -151,21 +153,13 @@ class GMVAE(nn.Module):
             log_posteriors.append(torch.log_softmax(_log_joint(z, log_weights, *self.prior(w)), -1))
         return log_mean_exp(torch.stack(log_posteriors), 0)
 
-    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(x|z_s) Σ_c π_c p(z_s|w_s,c) p(w_s) / r(z_s,w_s|x), shape (N,).
-
-        For rows (N, D), from noise (S, L + W) of each round; proposals adapt to earlier draws (``models.importance``).
-        """
+    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
+        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
         standardized = self.autoencoder.standardize(x)
-
-        def log_joint(latents: Tensor) -> Tensor:  # (S, N) from (S, N, L + W)
-            z, w = latents.split([self.latent_dim, self.style_dim], -1)
-            log_prior = torch.logsumexp(_log_joint(z, self.log_weights(), *self.prior(w)), -1)
-            return self.autoencoder.log_likelihood(standardized, z) + log_prior + log_standard_normal(w)
-
         (z_mean, z_log_variance), (w_mean, w_log_variance) = self.encode(standardized)
         mean, log_variance = torch.cat([z_mean, w_mean], -1), torch.cat([z_log_variance, w_log_variance], -1)
-        return log_evidence(log_joint, mean, log_variance, rounds)
+        posterior = _Posterior(self, standardized, mean.unsqueeze(1), torch.exp(0.5 * log_variance).unsqueeze(1))
+        return estimate_log_joint(posterior, x, points)
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None
@@ -222,6 +216,63 @@ class GMVAE(nn.Module):
         """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         take_components(self.weight_logits, order)
         self.prior.reorder(order)
+
+
+class _Posterior(NamedTuple):
+    """p(z, w, c | x) of standardized samples (n, D); see ``importance.LatentPosterior``."""
+
+    model: GMVAE
+    standardized: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def has_own_latents(self) -> bool:
+        return False
+
+    def take(self, rows: Tensor) -> "_Posterior":
+        """The posterior of some of the samples, by a mask (n,)."""
+        return _Posterior(self.model, self.standardized[rows], self.mean[rows], self.deviation[rows])
+
+    def expand(self, u: Tensor) -> Expansion:
+        """log p(x, z, w, c), (n, K), to second order around (z, w) (n, 1 or K, L + W)."""
+        z, w = u.split([self.model.latent_dim, self.model.style_dim], -1)
+        value, gradient, precision = self.model.autoencoder.expand(self.standardized, z)
+        W = self.model.style_dim
+        padded = Expansion(value, F.pad(gradient, (0, W)), F.pad(precision, (0, W, 0, W)))
+        return add_expansions(self._expand_prior(z, w), padded)
+
+    def _expand_prior(self, z: Tensor, w: Tensor) -> Expansion:
+        """log π_c p(z|w, c) p(w), (n, K), around z (n, 1 or K, L) and w (n, 1 or K, W)."""
+        model = self.model
+        moments, slopes = differentiate(lambda w: torch.cat(model.prior(w), -1), w)  # (n, 1 or K, K, 2L)
+        if w.shape[1] == 1:
+            moments, slopes = moments.squeeze(1), slopes.squeeze(1).transpose(1, 2)
+        else:  # of each component at its own w
+            moments = moments.diagonal(dim1=1, dim2=2).mT
+            slopes = slopes.diagonal(dim1=1, dim2=3).movedim(-1, 1)
+        (mean, log_variance), (mean_slope, log_slope) = (each.chunk(2, -1) for each in (moments, slopes))
+        scale = torch.exp(-0.5 * log_variance)  # (n, K, L); the slopes are (n, K, W, L)
+        residual = (z - mean) * scale
+        # of the residual with respect to (z, w), (n, K, L + W, L); σ² enters by its Fisher information
+        of_residual = torch.cat([scale.diag_embed(), -mean_slope * scale.unsqueeze(-2)], -2)
+        of_log = F.pad(log_slope, (0, 0, model.latent_dim, 0))
+        pull = 0.5 * (of_log @ (residual.square() - 1.0).unsqueeze(-1)) - of_residual @ residual.unsqueeze(-1)
+        of_w = F.pad(w.expand(-1, mean.shape[1], -1), (model.latent_dim, 0))
+        ones = F.pad(torch.ones_like(w[0, 0]), (model.latent_dim, 0)).diag_embed()
+        return Expansion(
+            model.log_weights() + log_normal(z, mean, log_variance) + log_standard_normal(w),
+            pull.squeeze(-1) - of_w,
+            of_residual @ of_residual.mT + 0.5 * of_log @ of_log.mT + ones,
+        )
+
+    def log_joint(self, u: Tensor) -> Tensor:
+        """log p(x, z, w, c), (n, S, K), at (z, w) (n, S, L + W)."""
+        model = self.model
+        z, w = u.split([model.latent_dim, model.style_dim], -1)
+        log_likelihood = model.autoencoder.log_likelihood(self.standardized.unsqueeze(1).expand(-1, u.shape[1], -1), z)
+        log_prior = _log_joint(z, model.log_weights(), *model.prior(w))
+        return (log_likelihood + log_standard_normal(w)).unsqueeze(-1) + log_prior
 
 
 def _log_joint(z: Tensor, log_weights: Tensor, *prior: Tensor) -> Tensor:

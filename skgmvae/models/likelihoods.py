@@ -40,9 +40,19 @@ class Bernoulli(nn.Module):
         # the same value with half as many passes over memory; its gradient would need more of them
         return (x * output).sum(-1) - F.softplus(output, threshold=SOFTPLUS_THRESHOLD).sum(-1)
 
+    def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
+        probability = torch.sigmoid(output)
+        return x - probability, probability * (1.0 - probability)
+
     def mean(self, output: Tensor) -> Tensor:
         """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
         return torch.sigmoid(output)
+
+    def variance(self, output: Tensor) -> Tensor:
+        """Var[x | z], (..., D) for outputs (..., D)."""
+        probability = torch.sigmoid(output)
+        return probability * (1.0 - probability)
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
@@ -130,6 +140,15 @@ class Gaussian(nn.Module):
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
         # the density in the units of the data: the Jacobian of the standardization is 1 / Π scale
         return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
+
+    def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
+        precision = torch.exp(-self.log_variance)
+        return (x - output) * precision, precision.expand_as(output)
+
+    def variance(self, output: Tensor) -> Tensor:
+        """Var[x | z] in the units of the data, (..., D) for outputs (..., D)."""
+        return (self.scale.square() * self.log_variance.exp()).expand_as(output)
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""

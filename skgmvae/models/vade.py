@@ -1,7 +1,7 @@
 """Variational Deep Embedding (Jiang et al. 2017): a Gaussian mixture as the prior of a VAE."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
-from skgmvae.models.importance import log_evidence
+from skgmvae.models.importance import PointSets, estimate_log_joint
+from skgmvae.models.laplace import Expansion, add_expansions, expand_normal
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
@@ -162,19 +163,12 @@ class VaDE(nn.Module):
         g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardize(x)))
         return torch.log_softmax(self.log_weights() + g, -1)
 
-    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """log (1/S) Σ_s p(x|z_s) p(z_s) / r(z_s|x), shape (N,).
-
-        For rows (N, D), from noise (S, L) of each round; proposals adapt to earlier draws (``models.importance``).
-        """
+    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
+        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
         standardized = self.autoencoder.standardize(x)
-
-        def log_joint(z: Tensor) -> Tensor:  # (S, N) from (S, N, L)
-            log_normals = log_normal_full(z, self.means, self.precision_factor())
-            log_prior = torch.logsumexp(self.log_weights() + log_normals, -1)
-            return self.autoencoder.log_likelihood(standardized, z) + log_prior
-
-        return log_evidence(log_joint, *self.autoencoder.encode(standardized), rounds)
+        mean, log_variance = (moment.unsqueeze(1) for moment in self.autoencoder.encode(standardized))
+        posterior = _Posterior(self, standardized, mean, torch.exp(0.5 * log_variance))
+        return estimate_log_joint(posterior, x, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,)."""
@@ -231,6 +225,39 @@ class VaDE(nn.Module):
         for parameter in (self.weight_logits, self.means, self.log_diagonal, self.below_diagonal):
             if parameter is not None:
                 take_components(parameter, order)
+
+
+class _Posterior(NamedTuple):
+    """p(z, c | x) of standardized samples (n, D); see ``importance.LatentPosterior``."""
+
+    model: VaDE
+    standardized: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def has_own_latents(self) -> bool:
+        return False
+
+    def take(self, rows: Tensor) -> "_Posterior":
+        """The posterior of some of the samples, by a mask (n,)."""
+        return _Posterior(self.model, self.standardized[rows], self.mean[rows], self.deviation[rows])
+
+    def expand(self, u: Tensor) -> Expansion:
+        """log p(x, z, c), (n, K), to second order around z (n, 1 or K, L)."""
+        model = self.model
+        factor = model.precision_factor()
+        residual = (factor @ (u - model.means).unsqueeze(-1)).squeeze(-1)
+        prior = expand_normal(residual, factor)
+        prior = prior._replace(value=prior.value + model.log_weights())
+        return add_expansions(prior, model.autoencoder.expand(self.standardized, u))
+
+    def log_joint(self, u: Tensor) -> Tensor:
+        """log p(x, z, c), (n, S, K), at z (n, S, L)."""
+        model = self.model
+        log_normals = log_normal_full(u, model.means, model.precision_factor())
+        log_likelihood = model.autoencoder.log_likelihood(self.standardized.unsqueeze(1).expand(-1, u.shape[1], -1), u)
+        return log_likelihood.unsqueeze(-1) + model.log_weights() + log_normals
 
 
 def _lay_out_factor(latent_dim: int) -> Tensor:

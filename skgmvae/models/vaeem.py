@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from skgmvae.functional import (
 )
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.models.importance import log_evidence
+from skgmvae.models.importance import PointSets, estimate_log_joint
+from skgmvae.models.laplace import Expansion, add_expansions, differentiate, expand_likelihood
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
@@ -263,19 +264,11 @@ class VAEEM(nn.Module):
         elbo = self.likelihood.log_prob(standardized, output) - kl_standard_normal(mean, log_variance)
         return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
 
-    def log_prob(self, x: Tensor, *rounds: Tensor) -> Tensor:
-        """log Σ_c π_c (1/S) Σ_s p_c(x|z_cs) p(z_cs) / r_c(z_cs|x), (N,) for rows (N, D).
-
-        The noise (S, L) of each round is shared by samples and components; the proposals are adapted to earlier draws
-        (``models.importance``).
-        """
+    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
+        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
         standardized = self._stack(x)
-
-        def log_joint(z: Tensor) -> Tensor:  # (S, N, K) from (S, N, K, L)
-            return self.likelihood.log_prob(standardized, self.decode(z)) + log_standard_normal(z)
-
-        by_component = log_evidence(log_joint, *self.encode(standardized), rounds)
-        return torch.logsumexp(self.log_weights() + by_component, -1)
+        mean, log_variance = self.encode(standardized)
+        return estimate_log_joint(_Posterior(self, standardized, mean, torch.exp(0.5 * log_variance)), x, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).
@@ -374,6 +367,38 @@ class VAEEM(nn.Module):
         """View (K, n, ...) of a parameter (K·n, ...), or of a tensor of its shape."""
         blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, -1))
         return blocks
+
+
+class _Posterior(NamedTuple):
+    """p(z, c | x) of standardized samples (n, K, D); see ``importance.LatentPosterior``."""
+
+    model: VAEEM
+    standardized: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def has_own_latents(self) -> bool:
+        return True
+
+    def take(self, rows: Tensor) -> "_Posterior":
+        """The posterior of some of the samples, by a mask (n,)."""
+        return _Posterior(self.model, self.standardized[rows], self.mean[rows], self.deviation[rows])
+
+    def expand(self, u: Tensor) -> Expansion:
+        """log p(x, z, c), (n, K), to second order around z_c (n, K, L)."""
+        model = self.model
+        output, jacobian = differentiate(model.decode, u)
+        slopes = model.likelihood.differentiate(self.standardized, output)
+        log_likelihood = model.likelihood.log_prob(self.standardized, output)
+        identity = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+        prior = Expansion(model.log_weights() + log_standard_normal(u), -u, identity)
+        return add_expansions(prior, expand_likelihood(log_likelihood, *slopes, jacobian))
+
+    def log_joint(self, u: Tensor) -> Tensor:
+        """log p(x, z, c), (n, S, K), at z_c (n, S, K, L)."""
+        log_likelihood = self.model.likelihood.log_prob(self.standardized.unsqueeze(1), self.model.decode(u))
+        return log_likelihood + self.model.log_weights() + log_standard_normal(u)
 
 
 def _elbo(terms: tuple[Tensor, Tensor]) -> Tensor:
