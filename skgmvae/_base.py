@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ class DeepMixture(MixtureInference):
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _own_image_settings: ClassVar[dict[str, Any]] = {}
     _latent_dims: ClassVar[tuple[int, int]] = LATENT_DIMS  # limits of the default
+    _n_epochs: ClassVar[int] = 50  # of the default, the least
 
     n_components: int
     min_information: float
@@ -241,6 +243,10 @@ class DeepMixture(MixtureInference):
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the pretrained autoencoder."""
         return self.hidden_layer_sizes
+
+    def _steps_per_epoch(self, n_samples: int) -> int:
+        """Optimizer steps of an epoch."""
+        return math.ceil(n_samples / int(self.batch_size))
 
     def _net_options(self) -> dict[str, Any]:
         """Options of the net of the training beyond those of a plain one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skgmvae._defaults import check_linear_path, choose_latent_dim, choose_standardization
+from skgmvae._defaults import check_early_stopping, check_linear_path, choose_latent_dim, choose_standardization
 from skgmvae._parameters import (
     check_contrastive,
     check_hidden_layer_sizes,
@@ -40,6 +40,7 @@ def make_train_config(
         anneal=anneal,
         device=estimator.device,
         precision=estimator.precision,
+        n_iter_no_change=int(estimator.n_iter_no_change),
     )
 
 
@@ -54,12 +55,21 @@ def make_fit_config(
         If a parameter is not valid for the data.
     """
     # K, M and λ are not part of the configuration of the pretraining, so that a grid over them shares it
-    plain: dict[str, Any] = {"tol": None, "min_information": 0.0, "n_mc_samples": 1, "init_clamp": 0.0, "anneal": True}
+    plain: dict[str, Any] = {
+        "tol": None,
+        "min_information": 0.0,
+        "n_mc_samples": 1,
+        "init_clamp": 0.0,
+        "anneal": True,
+        "validation_fraction": 0.0,
+    }
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)
     check_is_instance(estimator.init_params)
     init = _make_init_config(estimator, data, image_shape, init_labels)
     architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
+    fraction = check_early_stopping(estimator, data, has_linear_path=architecture.linear_path)
+    training = replace(training, validation_fraction=fraction)
     n_epochs = 0 if architecture.linear_path else int(estimator.pretrain_iter)
     return FitConfig(
         architecture=architecture,

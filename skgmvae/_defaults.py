@@ -6,16 +6,25 @@ from typing import Any
 import numpy as np
 
 from skgmvae.data.arrays import Floats
-from skgmvae.data.training_data import FeatureSummary
+from skgmvae.data.lazy import LazyRows
+from skgmvae.data.training_data import FeatureSummary, TrainingData
 
-__all__ = ["LATENT_DIMS", "check_linear_path", "choose_latent_dim", "choose_max_iter", "choose_standardization"]
+__all__ = [
+    "LATENT_DIMS",
+    "check_early_stopping",
+    "check_linear_path",
+    "choose_latent_dim",
+    "choose_max_iter",
+    "choose_standardization",
+]
 
 # of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
 # the clusters of two features must be ellipses already
 LATENT_DIMS = (4, 10)
 MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
+LEAST_STOPPED = 50  # samples, for early stopping by default
 MOST_WILD = 1e6
-N_EPOCHS, LEAST_STEPS = 50, 1500  # of the default
+LEAST_STEPS = 1500  # of the default
 WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
 
 
@@ -38,15 +47,15 @@ def choose_latent_dim(
 
 
 def choose_max_iter(estimator: Any, n_samples: int, n_features: int) -> int:
-    """The number of epochs of a fit to data of this size; for 'auto', ``N_EPOCHS``, or more for small tables.
+    """The number of epochs of a fit to data of this size; for 'auto', the usual one, or more for small tables.
 
     As many as take ``LEAST_STEPS`` optimizer steps, but no more than twice the samples per feature: the networks would
     overfit a table of many features.
     """
     if not isinstance(estimator.max_iter, str):
         return int(estimator.max_iter)
-    n_batches = math.ceil(n_samples / int(estimator.batch_size))
-    return max(N_EPOCHS, min(math.ceil(LEAST_STEPS / n_batches), 2 * n_samples // n_features))
+    of_steps = math.ceil(LEAST_STEPS / int(estimator._steps_per_epoch(n_samples)))
+    return max(int(estimator._n_epochs), min(of_steps, 2 * n_samples // n_features))
 
 
 def check_linear_path(
@@ -73,6 +82,24 @@ def check_linear_path(
             f"{' and '.join(found)}. Use linear_path='auto' or change these."
         )
     return bool(linear_path)
+
+
+def check_early_stopping(estimator: Any, data: TrainingData, *, has_linear_path: bool) -> float:
+    """The share of the samples that is held out for early stopping, 0 for none.
+
+    'auto' holds samples out where there is a linear path and there are enough of them, in memory.
+
+    Raises
+    ------
+    ValueError
+        If early stopping is asked for where samples cannot be held out.
+    """
+    fraction, is_lazy = float(estimator.validation_fraction), isinstance(data.X, LazyRows)
+    if isinstance(estimator.early_stopping, str):
+        return fraction if has_linear_path and not is_lazy and len(data) >= LEAST_STOPPED else 0.0
+    if estimator.early_stopping and is_lazy:
+        raise ValueError("early_stopping=True needs samples in memory; use early_stopping=False for samples in a file")
+    return fraction if estimator.early_stopping else 0.0
 
 
 def choose_standardization(summary: FeatureSummary) -> tuple[Floats, Floats]:

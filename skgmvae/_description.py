@@ -35,6 +35,9 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
     estimator.lower_bounds_ = estimator.history_["lower_bound"][len(history) - result.n_epochs :]
     estimator.lower_bound_ = result.lower_bound
     estimator.converged_ = result.outcome.converged
+    estimator.validation_scores_ = result.outcome.validation_scores
+    best = result.outcome.best_epoch
+    estimator.best_iter_ = result.n_epochs if best is None else best
     model, device = result.net.module_, check_device(estimator.device)
     with torch.inference_mode():
         estimator.weights_ = model.log_weights().exp().numpy(force=True).copy()

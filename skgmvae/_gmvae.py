@@ -91,6 +91,16 @@ class GMVAEClustering(DeepMixture):
         Maximum number of epochs on the lower bound; 0 keeps the initialization.
     n_init : int, default=1
         Number of initializations after the one pretraining; the one with the best lower bound is kept.
+    early_stopping : {'auto'} or bool, default='auto'
+        Whether some samples are held out from the training, and the state of the model is kept that is best for them.
+        'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
+        mixture of its initialization unless training has a clear gain for the samples held out.
+    validation_fraction : float, default=0.1
+        Share of the samples that early stopping holds out of each initial cluster, but at least 30 samples, or a fifth
+        of less than 150, and at most 2,000.
+    n_iter_no_change : int, default=10
+        Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
+        every epoch or, for small tables, after several.
     tol : float, default=0.1
         Training stops when the best lower bound of the last ten epochs, or of fewer if less than twenty epochs are not
         clamped, is within this of the best before them, in nats per sample. (The default of GaussianMixture is smaller,
@@ -179,7 +189,7 @@ class GMVAEClustering(DeepMixture):
         hidden_layer_sizes: Sequence[int] = (128, 128),
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
-        linear_path: bool | str = False,
+        linear_path: bool | str = "auto",
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -187,11 +197,14 @@ class GMVAEClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int = 50,
+        max_iter: int | str = "auto",
         n_init: int = 1,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
         tol: float = 0.1,
         warm_start: bool = False,
-        learn_weights: bool = False,
+        learn_weights: bool = True,
         batch_size: int = 64,
         learning_rate: float = 3e-3,
         device: str = "auto",
@@ -219,6 +232,9 @@ class GMVAEClustering(DeepMixture):
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
         self.n_init = n_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
         self.learn_weights = learn_weights

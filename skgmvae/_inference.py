@@ -17,7 +17,7 @@ from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
-from skgmvae.models.importance import FIRST, PointSets, estimate_log_posterior, make_point_sets
+from skgmvae.models.importance import FIRST, PointSets, estimate_log_density, estimate_log_posterior, make_point_sets
 from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
@@ -134,7 +134,7 @@ class MixtureInference(
         samples, points = self._check_samples(X), self._points()
 
         def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
-            return torch.logsumexp(model.log_joint(rows, points), -1)
+            return estimate_log_density(model, rows, points)
 
         return self._over_chunks(log_prob, samples, n_copies=FIRST)
 

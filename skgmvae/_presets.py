@@ -20,6 +20,7 @@ _PAPER = {
     "pretrain_iter": 0,
     "init_params": "random",
     "linear_path": False,
+    "early_stopping": False,
     "init_clamp": 0.0,
     "learn_weights": False,
     "learning_rate": 1e-4,
@@ -32,7 +33,6 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
         "style_dim": 2,
         "hidden_layer_sizes": (120, 120),
         "likelihood": "gaussian",
-        "learning_rate": 1e-3,  # not stated for these data; found by experiment
     },
     "mnist": {**_PAPER_IMAGES, "image_shape": (1, 28, 28)},
     "svhn": {**_PAPER_IMAGES, "image_shape": (3, 32, 32)},

@@ -1,7 +1,7 @@
 """Variational Deep Embedding as a scikit-learn estimator."""
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
@@ -83,6 +83,16 @@ class VaDEClustering(DeepMixture):
         as take 1,500 optimizer steps, but no more than twice the number of samples per feature.
     n_init : int, default=1
         Number of initializations after the one pretraining; the one with the best lower bound is kept.
+    early_stopping : {'auto'} or bool, default='auto'
+        Whether some samples are held out from the training, and the state of the model is kept that is best for them.
+        'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
+        mixture of its initialization unless training has a clear gain for the samples held out.
+    validation_fraction : float, default=0.1
+        Share of the samples that early stopping holds out of each initial cluster, but at least 30 samples, or a fifth
+        of less than 150, and at most 2,000.
+    n_iter_no_change : int, default=10
+        Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
+        every epoch or, for small tables, after several.
     tol : float, default=0.1
         Training stops when the best lower bound of the last ten epochs, or of fewer if less than twenty epochs are not
         clamped, is within this of the best before them, in nats per sample. (The default of GaussianMixture is smaller,
@@ -162,7 +172,6 @@ class VaDEClustering(DeepMixture):
         **DeepMixture._parameter_constraints,
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
     }
 
     latent_means_: Floats
@@ -190,6 +199,9 @@ class VaDEClustering(DeepMixture):
         pretrain_iter: int = 50,
         max_iter: int | str = "auto",
         n_init: int = 1,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
         tol: float = 0.1,
         warm_start: bool = False,
         learn_weights: bool = True,
@@ -221,6 +233,9 @@ class VaDEClustering(DeepMixture):
         self.pretrain_iter = pretrain_iter
         self.max_iter = max_iter
         self.n_init = n_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
         self.learn_weights = learn_weights

@@ -12,7 +12,7 @@ from skgmvae._parameters import check_hidden_layer_sizes
 from skgmvae.data.arrays import Seed
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.vaeem import VAEEM
-from skgmvae.training.em import EMConfig, EMNet
+from skgmvae.training.em import EMConfig, EMNet, count_steps
 
 __all__ = ["VAEEMClustering"]
 
@@ -89,6 +89,16 @@ class VAEEMClustering(DeepMixture):
         together and weights them, which costs K times as much per sample. Both have the same gradient in expectation.
     n_init : int, default=1
         Number of initializations after the one pretraining; the one with the best lower bound is kept.
+    early_stopping : {'auto'} or bool, default='auto'
+        Whether some samples are held out from the training, and the state of the model is kept that is best for them.
+        'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
+        mixture of its initialization unless training has a clear gain for the samples held out.
+    validation_fraction : float, default=0.1
+        Share of the samples that early stopping holds out of each initial cluster, but at least 30 samples, or a fifth
+        of less than 150, and at most 2,000.
+    n_iter_no_change : int, default=10
+        Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
+        every epoch or, for small tables, after several.
     tol : float, default=0.1
         Training stops when the best lower bound of the last ten iterations, or of fewer if less than twenty iterations
         are not clamped, is within this of the best before them, in nats per sample.
@@ -174,6 +184,7 @@ class VAEEMClustering(DeepMixture):
     }
 
     _latent_dims = (5, 5)
+    _n_epochs = 25
     reseeded_: list[tuple[int, int]]
 
     _own_image_settings: ClassVar[dict[str, Any]] = {
@@ -194,7 +205,7 @@ class VAEEMClustering(DeepMixture):
         pretrain_hidden_layer_sizes: Sequence[int] | None = None,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
-        linear_path: bool | str = False,
+        linear_path: bool | str = "auto",
         likelihood: str = "auto",
         init_params: Any = "auto",
         weights_init: Any = None,
@@ -202,13 +213,16 @@ class VAEEMClustering(DeepMixture):
         precisions_init: Any = None,
         init_clamp: float = 0.75,
         pretrain_iter: int = 50,
-        max_iter: int = 25,
+        max_iter: int | str = "auto",
         steps_per_iter: int | None = None,
         m_step: str = "sampled",
         n_init: int = 1,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
         tol: float = 0.1,
         warm_start: bool = False,
-        learn_weights: bool = False,
+        learn_weights: bool = True,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
         device: str = "auto",
@@ -238,6 +252,9 @@ class VAEEMClustering(DeepMixture):
         self.steps_per_iter = steps_per_iter
         self.m_step = m_step
         self.n_init = n_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
         self.learn_weights = learn_weights
@@ -256,6 +273,9 @@ class VAEEMClustering(DeepMixture):
 
     def _net_options(self) -> dict[str, Any]:
         return {"em": EMConfig(None if self.steps_per_iter is None else int(self.steps_per_iter), self.m_step)}
+
+    def _steps_per_epoch(self, n_samples: int) -> int:
+        return count_steps(self._net_options()["em"], n_samples, int(self.batch_size), int(self.n_components))
 
     def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VAEEM:
         has_own_sizes = self.pretrain_hidden_layer_sizes is not None

@@ -106,6 +106,11 @@ class TrainingData:
         """Selected samples, gathered on access; ``indices`` are in ascending order."""
         return PickedRows(self.X, indices)
 
+    def part(self, indices: Integers) -> "TrainingData":
+        """A copy of selected samples, with the summary of all; ``indices`` are in ascending order."""
+        X = np.array(self.subset(indices)[: len(indices)])
+        return TrainingData(X, self.summary, _view(X))
+
     def on(self, device: torch.device) -> "TrainingData":
         """The samples on ``device`` if they fit into half of its free memory; otherwise unchanged."""
         rows = self.rows

@@ -30,7 +30,7 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import RandomStream
 
-__all__ = ["InitConfig", "Initialization", "initialize_model"]
+__all__ = ["InitConfig", "Initialization", "initialize_linear", "initialize_model"]
 
 MAX_INPUT_FEATURES = 100  # up to so many features, the inputs themselves are clustered
 RESIDUAL_ROWS = 4096  # samples for the initial estimate of the likelihood's variance
@@ -124,9 +124,7 @@ def initialize_model(
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     if is_linear:
-        model.initialize_as(estimate_mixture(points, responsibilities, random_state, **model.mixture_options))
-        if hasattr(model, "initial_responsibilities"):  # for its first M-steps
-            model.initial_responsibilities = responsibilities
+        initialize_linear(model, points, responsibilities, random_state)
     else:
         model.initialize_from(points, responsibilities)
         _initialize_variance(model, data, config.device, random)
@@ -138,6 +136,16 @@ def initialize_model(
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = of_all
     return Initialization(name, of_all, config.is_random)
+
+
+def initialize_linear(
+    model: Any, points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState
+) -> None:
+    """Let the model be the mixture of standardized samples (N, D) with these responsibilities (N, K)."""
+    model.background.fit(points.double())
+    model.initialize_as(estimate_mixture(points, responsibilities, random_state, **model.mixture_options))
+    if hasattr(model, "initial_responsibilities"):  # for its first M-steps
+        model.initial_responsibilities = responsibilities
 
 
 def _find_responsibilities(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skgmvae.functional import LOG_2PI
+from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 
 __all__ = ["estimate_mixture"]
@@ -70,15 +71,38 @@ def estimate_mixture(
     if int(near.sum()) > N_FOLDS:
         points, responsibilities = points[near], responsibilities[near]
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
+    background = Background(points.shape[1]).fit(points)
+    added = sorted({max(reg_covar, value) for value in ADDED_VARIANCES})
+    settings = [_Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
+    mixture = _choose(points, responsibilities, fold, settings, background, is_tied=is_tied)
+    # samples that the background explains better should not widen a component
+    shares = (_log_prob(points, mixture) - background.mix(_log_prob(points, mixture), points)).exp().clamp_max(1.0)
+    return _choose(points, responsibilities * shares.unsqueeze(-1), fold, settings, background, is_tied=is_tied)
+
+
+def _choose(
+    points: Tensor,
+    responsibilities: Tensor,
+    fold: Tensor,
+    settings: list[_Regularization],
+    background: Background,
+    *,
+    is_tied: bool,
+) -> MixtureMoments:
+    """The moments with the regularization of the highest likelihood of samples left out."""
     sums = [_sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
     stacked = _Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
     total = _Sums(*(part.sum(0) for part in stacked))
     rest = _Sums(*(whole - part for whole, part in zip(total, stacked, strict=True)))
     folds = [points[fold == k][:MAX_SCORED] for k in range(N_FOLDS)]
-    added = sorted({max(reg_covar, value) for value in ADDED_VARIANCES})
-    settings = [_Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
-    best = max(settings, key=lambda setting: _score(folds, rest, setting, is_tied))
-    return _moments(total, best, is_tied)
+    of_folds = [background(part) for part in folds]
+
+    def score(setting: _Regularization) -> float:
+        mixtures = _moments(rest, setting, is_tied)
+        parts = zip(folds, of_folds, *mixtures, strict=True)
+        return float(torch.cat([background.mix(_log_prob(x, MixtureMoments(*m)), x, b) for x, b, *m in parts]).mean())
+
+    return _moments(total, max(settings, key=score), is_tied)
 
 
 def _sum_up(points: Tensor, responsibilities: Tensor) -> _Sums:
@@ -102,13 +126,6 @@ def _moments(sums: _Sums, setting: _Regularization, is_tied: bool) -> MixtureMom
         covariances = pooled.expand_as(scatter)
     identity = torch.eye(D, dtype=counts.dtype, device=counts.device)
     return MixtureMoments((counts + 1.0) / (n_samples + K), means, covariances + setting.added_variance * identity)
-
-
-def _score(folds: list[Tensor], rest: _Sums, setting: _Regularization, is_tied: bool) -> float:
-    """Mean log-likelihood of the samples of each fold under the moments of the others."""
-    mixtures = _moments(rest, setting, is_tied)
-    values = [_log_prob(points, MixtureMoments(*parts)) for points, *parts in zip(folds, *mixtures, strict=True)]
-    return float(torch.cat(values).mean())
 
 
 def _log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skgmvae.functional import noise_like, reparameterize
+from skgmvae.models.background import Background
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.laplace import Expansion, differentiate, expand_likelihood
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
@@ -90,6 +91,10 @@ class Autoencoder(nn.Module):
         self.head = GaussianHead(width, latent_dim)
         self.linear = LinearPath(n_features, latent_dim) if has_linear_path else None
         draw_weights(self, generator, for_relu=True)
+
+    def make_background(self) -> Background | None:
+        """The background of a model with a linear path; others have none."""
+        return None if self.linear is None else Background(self.n_features)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["ELBOTerms", "Model", "join_terms", "take_components"]
 
@@ -47,7 +47,8 @@ class Model(Protocol):
     """
 
     n_components: int
-    likelihood: nn.Module
+    likelihood: Any
+    background: Any  # beside the components; None: nothing
     embedding_dim: int
     noise_shape: tuple[int, ...]
     random_init_is_weights: bool  # init_params='random' means random weights instead of random responsibilities

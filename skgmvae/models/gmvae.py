@@ -1,11 +1,10 @@
 """Gaussian mixture variational autoencoder (Dilokthanakul et al. 2016)."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from skgmvae.functional import (
     kl_categorical,
@@ -13,7 +12,6 @@ from skgmvae.functional import (
     kl_standard_normal,
     log_mean_exp,
     log_normal,
-    log_standard_normal,
     mean_over_draws,
     noise_like,
     reparameterize,
@@ -21,11 +19,11 @@ from skgmvae.functional import (
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import PointSets, estimate_log_joint
-from skgmvae.models.laplace import Expansion, add_expansions, differentiate
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead, draw_weights
+from skgmvae.models.posteriors import GMVAEPosterior
 from skgmvae.models.prior_network import PriorNetwork
 
 __all__ = ["GMVAE"]
@@ -79,6 +77,7 @@ class GMVAE(nn.Module):
         self.n_components, self.latent_dim, self.embedding_dim, self.style_dim = K, L, L, W
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
+        self.background = autoencoder.make_background()
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.style_head = GaussianHead(autoencoder.body_width, W)
         self.prior = PriorNetwork(W, prior_width, K, L)
@@ -158,7 +157,7 @@ class GMVAE(nn.Module):
         standardized = self.autoencoder.standardize(x)
         (z_mean, z_log_variance), (w_mean, w_log_variance) = self.encode(standardized)
         mean, log_variance = torch.cat([z_mean, w_mean], -1), torch.cat([z_log_variance, w_log_variance], -1)
-        posterior = _Posterior(self, standardized, mean.unsqueeze(1), torch.exp(0.5 * log_variance).unsqueeze(1))
+        posterior = GMVAEPosterior(self, standardized, mean.unsqueeze(1), torch.exp(0.5 * log_variance).unsqueeze(1))
         return estimate_log_joint(posterior, x, points)
 
     def generate(
@@ -216,63 +215,6 @@ class GMVAE(nn.Module):
         """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         take_components(self.weight_logits, order)
         self.prior.reorder(order)
-
-
-class _Posterior(NamedTuple):
-    """p(z, w, c | x) of standardized samples (n, D); see ``importance.LatentPosterior``."""
-
-    model: GMVAE
-    standardized: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    @property
-    def has_own_latents(self) -> bool:
-        return False
-
-    def take(self, rows: Tensor) -> "_Posterior":
-        """The posterior of some of the samples, by a mask (n,)."""
-        return _Posterior(self.model, self.standardized[rows], self.mean[rows], self.deviation[rows])
-
-    def expand(self, u: Tensor) -> Expansion:
-        """log p(x, z, w, c), (n, K), to second order around (z, w) (n, 1 or K, L + W)."""
-        z, w = u.split([self.model.latent_dim, self.model.style_dim], -1)
-        value, gradient, precision = self.model.autoencoder.expand(self.standardized, z)
-        W = self.model.style_dim
-        padded = Expansion(value, F.pad(gradient, (0, W)), F.pad(precision, (0, W, 0, W)))
-        return add_expansions(self._expand_prior(z, w), padded)
-
-    def _expand_prior(self, z: Tensor, w: Tensor) -> Expansion:
-        """log π_c p(z|w, c) p(w), (n, K), around z (n, 1 or K, L) and w (n, 1 or K, W)."""
-        model = self.model
-        moments, slopes = differentiate(lambda w: torch.cat(model.prior(w), -1), w)  # (n, 1 or K, K, 2L)
-        if w.shape[1] == 1:
-            moments, slopes = moments.squeeze(1), slopes.squeeze(1).transpose(1, 2)
-        else:  # of each component at its own w
-            moments = moments.diagonal(dim1=1, dim2=2).mT
-            slopes = slopes.diagonal(dim1=1, dim2=3).movedim(-1, 1)
-        (mean, log_variance), (mean_slope, log_slope) = (each.chunk(2, -1) for each in (moments, slopes))
-        scale = torch.exp(-0.5 * log_variance)  # (n, K, L); the slopes are (n, K, W, L)
-        residual = (z - mean) * scale
-        # of the residual with respect to (z, w), (n, K, L + W, L); σ² enters by its Fisher information
-        of_residual = torch.cat([scale.diag_embed(), -mean_slope * scale.unsqueeze(-2)], -2)
-        of_log = F.pad(log_slope, (0, 0, model.latent_dim, 0))
-        pull = 0.5 * (of_log @ (residual.square() - 1.0).unsqueeze(-1)) - of_residual @ residual.unsqueeze(-1)
-        of_w = F.pad(w.expand(-1, mean.shape[1], -1), (model.latent_dim, 0))
-        ones = F.pad(torch.ones_like(w[0, 0]), (model.latent_dim, 0)).diag_embed()
-        return Expansion(
-            model.log_weights() + log_normal(z, mean, log_variance) + log_standard_normal(w),
-            pull.squeeze(-1) - of_w,
-            of_residual @ of_residual.mT + 0.5 * of_log @ of_log.mT + ones,
-        )
-
-    def log_joint(self, u: Tensor) -> Tensor:
-        """log p(x, z, w, c), (n, S, K), at (z, w) (n, S, L + W)."""
-        model = self.model
-        z, w = u.split([model.latent_dim, model.style_dim], -1)
-        log_likelihood = model.autoencoder.log_likelihood(self.standardized.unsqueeze(1).expand(-1, u.shape[1], -1), z)
-        log_prior = _log_joint(z, model.log_weights(), *model.prior(w))
-        return (log_likelihood + log_standard_normal(w)).unsqueeze(-1) + log_prior
 
 
 def _log_joint(z: Tensor, log_weights: Tensor, *prior: Tensor) -> Tensor:

@@ -13,7 +13,15 @@ from skgmvae.functional import log_mean_exp
 from skgmvae.models.contract import Model
 from skgmvae.models.laplace import Expansion, NewtonStep, Proposal, take_newton_step
 
-__all__ = ["LatentPosterior", "PointSets", "estimate_log_joint", "estimate_log_posterior", "make_point_sets"]
+__all__ = [
+    "LatentPosterior",
+    "PointSets",
+    "add_background",
+    "estimate_log_density",
+    "estimate_log_joint",
+    "estimate_log_posterior",
+    "make_point_sets",
+]
 
 FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the first are not enough
 MANY_FEATURES = 100  # above it, one round and no refinement, since the networks are usually large
@@ -36,11 +44,17 @@ class LatentPosterior(Protocol):
     The latent variables u are shared by all components, or each component has its own.
     """
 
-    has_own_latents: bool
-    mean: Tensor
-    """Of q(u|x), (n, 1, U), or (n, K, U) if components have their own."""
-    deviation: Tensor
-    """Standard deviations of q(u|x), of the same shape."""
+    @property
+    def has_own_latents(self) -> bool:
+        """Whether each component has latent variables of its own."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Of q(u|x), (n, 1, U), or (n, K, U) if components have their own."""
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviations of q(u|x), of the same shape."""
 
     def take(self, rows: Tensor) -> Self:
         """The posterior of some of the samples, by a mask (n,)."""
@@ -123,6 +137,22 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
         still_open = torch.cat([~part.is_enough for part in parts])
         open_rows = torch.zeros_like(open_rows).index_fill_(0, at[still_open], True)
     return log_joint
+
+
+def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
+    """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one."""
+    return add_background(model, x, torch.logsumexp(model.log_joint(x, points), -1))
+
+
+def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
+    """The log-density (N,) of samples (N, D) from that of the components (N,)."""
+    if model.background is None:
+        return log_density
+    likelihood = model.likelihood
+    log_jacobian = likelihood.log_scale_sum.to(log_density)
+    points = likelihood.standardize(x, torch.float64)
+    mixed: Tensor = model.background.mix(log_density + log_jacobian, points) - log_jacobian
+    return mixed
 
 
 def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Tensor) -> Tensor:

@@ -2,14 +2,23 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from skgmvae.functional import LOG_2PI
 
-__all__ = ["Expansion", "NewtonStep", "Proposal", "add_expansions", "differentiate", "expand_likelihood", "expand_normal", "take_newton_step"]
+__all__ = [
+    "Expansion",
+    "NewtonStep",
+    "Proposal",
+    "add_expansions",
+    "differentiate",
+    "expand_likelihood",
+    "expand_normal",
+    "take_newton_step",
+]
 
 
 class Expansion(NamedTuple):
@@ -51,11 +60,13 @@ class Proposal(NamedTuple):
         steps = torch.linalg.solve_triangular(self.factors.mT, noise.expand(*self._batch, -1, -1), upper=True)
         points = (self.means.unsqueeze(-1) + steps).movedim(-1, -3)  # (..., S, J, U)
         if points.shape[-2] == 1:
-            return points.squeeze(-2)
+            only: Tensor = points.squeeze(-2)
+            return only
         bounds = self.log_shares.exp().cumsum(-1)[..., None, :-1]
         chosen = (uniform[..., :1] > bounds).sum(-1)
         index = chosen[..., None, None].expand(*chosen.shape, 1, points.shape[-1])
-        return points.gather(-2, index).squeeze(-2)
+        drawn: Tensor = points.gather(-2, index).squeeze(-2)
+        return drawn
 
     def log_joint(self, points: Tensor) -> Tensor:
         """log ρ_j N(u; m_j, ·), (..., S, J) at points (..., S, U)."""
@@ -110,13 +121,12 @@ def take_newton_step(expansion: Expansion, start: Tensor) -> NewtonStep:
 def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
     """Output (..., D) at points (..., L), and its Jacobian (..., L, D); every point has an output of its own."""
 
-    def push(direction: Tensor) -> tuple[Tensor, Tensor]:
-        pushed: tuple[Tensor, Tensor] = torch.func.jvp(function, (z,), (direction.expand_as(z),))
-        return pushed
+    def push(direction: Tensor) -> Any:
+        return torch.func.jvp(function, (z,), (direction.expand_as(z),))[1]
 
     directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    output, slopes = torch.func.vmap(push, out_dims=(None, 0))(directions)
-    return output, slopes.movedim(0, -2)
+    slopes: Tensor = torch.func.vmap(push)(directions)
+    return function(z), slopes.movedim(0, -2)
 
 
 def expand_likelihood(log_likelihood: Tensor, slope: Tensor, curvature: Tensor, jacobian: Tensor) -> Expansion:
@@ -152,8 +162,10 @@ def _factorize(precision: Tensor) -> Tensor:
     if bool(failures.any()):
         heavier = precision + precision.abs().sum(-1).clamp_min(torch.finfo(precision.dtype).tiny).diag_embed()
         factor = torch.where((failures > 0)[..., None, None], torch.linalg.cholesky_ex(heavier)[0], factor)
-    return factor
+    positive_definite: Tensor = factor
+    return positive_definite
 
 
 def _log_determinant(factor: Tensor) -> Tensor:
-    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_determinant: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return log_determinant

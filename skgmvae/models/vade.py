@@ -1,7 +1,7 @@
 """Variational Deep Embedding (Jiang et al. 2017): a Gaussian mixture as the prior of a VAE."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,6 @@ from skgmvae.functional import (
     entropy_normal,
     expected_log_normal,
     kl_categorical,
-    log_normal_full,
     mean_over_draws,
     noise_like,
     reparameterize,
@@ -20,10 +19,10 @@ from skgmvae.functional import (
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import PointSets, estimate_log_joint
-from skgmvae.models.laplace import Expansion, add_expansions, expand_normal
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
+from skgmvae.models.posteriors import VaDEPosterior
 
 __all__ = ["VaDE"]
 
@@ -72,6 +71,7 @@ class VaDE(nn.Module):
         self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, L, (L,)
         self.covariance_type = covariance_type
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
+        self.background = autoencoder.make_background()
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.means = nn.Parameter(torch.randn(K, L, generator=generator, dtype=torch.float32))
         # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, the entries below
@@ -167,7 +167,7 @@ class VaDE(nn.Module):
         """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
         standardized = self.autoencoder.standardize(x)
         mean, log_variance = (moment.unsqueeze(1) for moment in self.autoencoder.encode(standardized))
-        posterior = _Posterior(self, standardized, mean, torch.exp(0.5 * log_variance))
+        posterior = VaDEPosterior(self, standardized, mean, torch.exp(0.5 * log_variance))
         return estimate_log_joint(posterior, x, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -225,39 +225,6 @@ class VaDE(nn.Module):
         for parameter in (self.weight_logits, self.means, self.log_diagonal, self.below_diagonal):
             if parameter is not None:
                 take_components(parameter, order)
-
-
-class _Posterior(NamedTuple):
-    """p(z, c | x) of standardized samples (n, D); see ``importance.LatentPosterior``."""
-
-    model: VaDE
-    standardized: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    @property
-    def has_own_latents(self) -> bool:
-        return False
-
-    def take(self, rows: Tensor) -> "_Posterior":
-        """The posterior of some of the samples, by a mask (n,)."""
-        return _Posterior(self.model, self.standardized[rows], self.mean[rows], self.deviation[rows])
-
-    def expand(self, u: Tensor) -> Expansion:
-        """log p(x, z, c), (n, K), to second order around z (n, 1 or K, L)."""
-        model = self.model
-        factor = model.precision_factor()
-        residual = (factor @ (u - model.means).unsqueeze(-1)).squeeze(-1)
-        prior = expand_normal(residual, factor)
-        prior = prior._replace(value=prior.value + model.log_weights())
-        return add_expansions(prior, model.autoencoder.expand(self.standardized, u))
-
-    def log_joint(self, u: Tensor) -> Tensor:
-        """log p(x, z, c), (n, S, K), at z (n, S, L)."""
-        model = self.model
-        log_normals = log_normal_full(u, model.means, model.precision_factor())
-        log_likelihood = model.autoencoder.log_likelihood(self.standardized.unsqueeze(1).expand(-1, u.shape[1], -1), u)
-        return log_likelihood.unsqueeze(-1) + model.log_weights() + log_normals
 
 
 def _lay_out_factor(latent_dim: int) -> Tensor:

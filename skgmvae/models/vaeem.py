@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from skgmvae.functional import (
     kl_categorical,
     kl_standard_normal,
-    log_standard_normal,
     mean_over_draws,
     noise_like,
     reparameterize,
@@ -21,10 +20,10 @@ from skgmvae.functional import (
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.importance import PointSets, estimate_log_joint
-from skgmvae.models.laplace import Expansion, add_expansions, differentiate, expand_likelihood
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
+from skgmvae.models.posteriors import VAEEMPosterior
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     StackedLinearPath,
@@ -97,6 +96,7 @@ class VAEEM(nn.Module):
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
         self.initial_responsibilities: Tensor | None = None  # (N, K), for the first M-steps
         self.reseeded: list[tuple[int, int]] = []  # (EM iteration, component)
+        self.background = autoencoder.make_background()
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.likelihood = autoencoder.likelihood.repeat(K)
         self.copies_autoencoder = hidden_layer_sizes is None and image_shape is None
@@ -268,7 +268,7 @@ class VAEEM(nn.Module):
         """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
-        return estimate_log_joint(_Posterior(self, standardized, mean, torch.exp(0.5 * log_variance)), x, points)
+        return estimate_log_joint(VAEEMPosterior(self, standardized, mean, torch.exp(0.5 * log_variance)), x, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).
@@ -367,38 +367,6 @@ class VAEEM(nn.Module):
         """View (K, n, ...) of a parameter (K·n, ...), or of a tensor of its shape."""
         blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, -1))
         return blocks
-
-
-class _Posterior(NamedTuple):
-    """p(z, c | x) of standardized samples (n, K, D); see ``importance.LatentPosterior``."""
-
-    model: VAEEM
-    standardized: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    @property
-    def has_own_latents(self) -> bool:
-        return True
-
-    def take(self, rows: Tensor) -> "_Posterior":
-        """The posterior of some of the samples, by a mask (n,)."""
-        return _Posterior(self.model, self.standardized[rows], self.mean[rows], self.deviation[rows])
-
-    def expand(self, u: Tensor) -> Expansion:
-        """log p(x, z, c), (n, K), to second order around z_c (n, K, L)."""
-        model = self.model
-        output, jacobian = differentiate(model.decode, u)
-        slopes = model.likelihood.differentiate(self.standardized, output)
-        log_likelihood = model.likelihood.log_prob(self.standardized, output)
-        identity = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
-        prior = Expansion(model.log_weights() + log_standard_normal(u), -u, identity)
-        return add_expansions(prior, expand_likelihood(log_likelihood, *slopes, jacobian))
-
-    def log_joint(self, u: Tensor) -> Tensor:
-        """log p(x, z, c), (n, S, K), at z_c (n, S, K, L)."""
-        log_likelihood = self.model.likelihood.log_prob(self.standardized.unsqueeze(1), self.model.decode(u))
-        return log_likelihood + self.model.log_weights() + log_standard_normal(u)
 
 
 def _elbo(terms: tuple[Tensor, Tensor]) -> Tensor:

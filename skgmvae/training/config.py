@@ -60,6 +60,10 @@ class TrainConfig:
         Decay the step size to zero over the phase; otherwise it is constant.
     device, precision : str
         As the estimator's parameters.
+    validation_fraction : float
+        Share of the samples that is held out for early stopping; 0: none.
+    n_iter_no_change : int
+        As the estimator's parameter.
     """
 
     n_epochs: int
@@ -72,6 +76,8 @@ class TrainConfig:
     anneal: bool = True
     device: str = "auto"
     precision: str = "float32"
+    validation_fraction: float = 0.0
+    n_iter_no_change: int = 10
 
     def resolved(self) -> "TrainConfig":
         """The same with the device and the precision that 'auto' stands for on this machine."""

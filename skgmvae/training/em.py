@@ -19,7 +19,7 @@ from skgmvae.runtime import RandomStream
 from skgmvae.training.e_step import EStep
 from skgmvae.training.net import ELBONet
 
-__all__ = ["EMConfig", "EMNet", "MStepBatches", "copy_component", "reseed_empty_components"]
+__all__ = ["EMConfig", "EMNet", "MStepBatches", "copy_component", "count_steps", "reseed_empty_components"]
 
 MIN_CLAMPED_STEPS = 200  # optimizer steps before the first update of the responsibilities if weights are random
 PERTURBATION = 0.01  # relative, of the weights that a reseeded component copies from another
@@ -51,6 +51,15 @@ class EMConfig:
     max_reseeds: int = 2
 
 
+def count_steps(em: EMConfig, n_rows: int, batch_size: int, n_components: int) -> int:
+    """Optimizer steps of an M-step."""
+    if em.steps_per_iter is not None:
+        return em.steps_per_iter
+    # a component has about N / K samples: the total number of draws does not depend on K
+    n_draws = batch_size * n_components if em.m_step == "sampled" else min(batch_size, n_rows)
+    return max(MIN_STEPS, round(PASSES * n_rows / n_draws))
+
+
 class MStepBatches:
     """The batches of an M-step: pairs of rows and weights of their terms.
 
@@ -65,11 +74,8 @@ class MStepBatches:
     def __init__(self, net: "EMNet", n_rows: int, random: RandomStream) -> None:
         self.net, self.n_rows, self.random = net, n_rows, random
         self.is_sampled = net.em.m_step == "sampled"
-        # a component has about N / K samples: the total number of draws does not depend on K
-        n_networks = net.module_.n_components if self.is_sampled else 1
         self.batch_size = net.batch_size if self.is_sampled else min(net.batch_size, n_rows)
-        n_steps = round(PASSES * n_rows / (self.batch_size * n_networks))
-        self.n_steps = net.em.steps_per_iter or max(MIN_STEPS, n_steps)
+        self.n_steps = count_steps(net.em, n_rows, net.batch_size, net.module_.n_components)
 
     def __len__(self) -> int:
         return self.n_steps

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from sklearn.utils.validation import check_memory
-from torch import nn
+from torch import Tensor, nn
 
 from skgmvae._evaluation import cast_networks
 from skgmvae._progress import show_phase
@@ -18,7 +18,7 @@ from skgmvae.data.batches import ClampedResponsibilities
 from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.contrastive import fit_contrastive_encoder
-from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
+from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_linear, initialize_model
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_environment
@@ -26,6 +26,7 @@ from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
 from skgmvae.training.train import TrainOutcome, make_net, train
+from skgmvae.training.validation import HeldOut, is_better, split_rows
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 
@@ -159,15 +160,50 @@ def _fit_once(
         init = initialize_model(model, autoencoder, data, _make_init_config(config, pretrained), random)
         show(init.name)
     clock.lap("initialization")
+    name, responsibilities = init.name, init.responsibilities
     net = make_net(model, config.training, config.net_type, **config.net_options)
-    clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
-    name = init.name
-    del init  # the responsibilities may be large
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
-    outcome = train(net, data, config.training, random, clamped=clamped, **options)
+    if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
+        outcome = _train_with_validation(net, data, config, responsibilities, random, **options)
+    else:
+        clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
+        del init, responsibilities  # they may be large
+        outcome = train(net, data, config.training, random, clamped=clamped, **options)
     bound = last_bound(net, data)
     clock.lap("training")
     return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
+
+
+def _train_with_validation(
+    net: ELBONet, data: TrainingData, config: FitConfig, responsibilities: Tensor, random: RandomStream, **options: Any
+) -> TrainOutcome:
+    """Train on some samples, and keep what is best for the others.
+
+    With a linear path the model begins as the mixture of the samples trained on. Unless training has a clear gain, it
+    is that of all samples in the end.
+    """
+    model, seed = net.module_, random.seed
+    rest, others = split_rows(responsibilities, config.training.validation_fraction, np.random.RandomState(seed))
+    training, held_out = data.part(rest), HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
+    is_linear = config.architecture.linear_path
+    if is_linear:
+        _begin_linear(model, training, responsibilities[rest], seed)
+        before = held_out.score(model)
+    init = Initialization("", responsibilities[rest])
+    clamped = clamp_responsibilities(init, config.training, has_own_table=config.net_type.has_own_table)
+    outcome = train(net, training, config.training, random, clamped=clamped, held_out=held_out, **options)
+    if not is_linear:
+        return outcome
+    if outcome.best_epoch and is_better(held_out.score(model), before):
+        return outcome
+    _begin_linear(model, data, responsibilities, seed)
+    return replace(outcome, best_epoch=0)
+
+
+def _begin_linear(model: Any, data: TrainingData, responsibilities: Tensor, seed: int) -> None:
+    rows = torch.from_numpy(np.array(data.X, np.float64, order="C"))
+    points = model.likelihood.standardize(rows, torch.float64)
+    initialize_linear(model, points, responsibilities, np.random.RandomState(seed))
 
 
 def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
@@ -177,7 +213,7 @@ def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
         device=check_device(config.training.device),
         encoder=pretrained.encoder,
         is_pretrained=config.pretraining.n_epochs > 0,
-        for_all_samples=config.net_type.has_own_table or clamps,
+        for_all_samples=config.net_type.has_own_table or clamps or config.training.validation_fraction > 0.0,
     )
 
 

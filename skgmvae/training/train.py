@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor, nn
 
 from skgmvae._evaluation import cast_networks, count_weights
@@ -18,6 +18,7 @@ from skgmvae.training.callbacks import ConvergenceStopping, DivergenceGuard, Flu
 from skgmvae.training.config import TrainConfig
 from skgmvae.training.net import ELBONet
 from skgmvae.training.progress import Progress
+from skgmvae.training.validation import HeldOut, ValidationStopping
 
 __all__ = ["TrainOutcome", "make_net", "train"]
 
@@ -27,10 +28,21 @@ PATIENCE = 10  # epochs over which the bound has to rise by tol
 
 @dataclass(frozen=True)
 class TrainOutcome:
-    """How a phase ended."""
+    """How a phase ended.
+
+    Attributes
+    ----------
+    converged, interrupted : bool
+    best_epoch : int or None
+        Epochs before the state that was kept; None: the last state.
+    validation_scores : list of float
+        Mean log p(x) of the held-out samples.
+    """
 
     converged: bool
     interrupted: bool
+    best_epoch: int | None = None
+    validation_scores: list[float] = field(default_factory=list)
 
 
 def make_net(module: nn.Module, config: TrainConfig, net_type: type[ELBONet] = ELBONet, **options: Any) -> ELBONet:
@@ -55,6 +67,7 @@ def train(
     random: RandomStream,
     *,
     clamped: ClampedResponsibilities | None = None,
+    held_out: HeldOut | None = None,
     phase: str = "training",
     verbose: int = 0,
     callbacks: Sequence[Any] = (),
@@ -62,7 +75,8 @@ def train(
     """Train ``net`` as configured, in place, and leave it on the CPU in evaluation mode.
 
     Clamped responsibilities replace those of the model in the first epochs: the initial clusters are not yet Gaussian
-    in the embedding, and would otherwise lose samples to each other before the networks have adapted.
+    in the embedding, and would otherwise lose samples to each other before the networks have adapted. With held-out
+    samples, the state is kept that is best for them.
 
     Raises
     ------
@@ -71,10 +85,13 @@ def train(
     """
     device, n_before = check_device(config.device), len(net.history)
     data = data.on(device)
-    stop = _make_stopping(config, clamped)
     _configure(net, config)
     net.begin_training(random, _move(clamped, data))
-    net.set_callbacks(_make_callbacks(net, data, config, stop, callbacks, phase, verbose))
+    # the iterator has one batch per step
+    steps_per_epoch = len(net.get_iterator(data, training=True))
+    stop = _make_stopping(config, clamped, held_out, steps_per_epoch)
+    n_steps = config.n_epochs * steps_per_epoch
+    net.set_callbacks(_make_callbacks(net, config, n_steps, stop, callbacks, phase, verbose))
     dtype = choose_autocast_dtype(config.precision, device)
     with held():  # Ctrl-C waits for the end of a step
         try:
@@ -87,7 +104,10 @@ def train(
             raise KeyboardInterrupt
         converged = stop is not None and stop.converged_
         interrupted = _was_interrupted(net, config.n_epochs + n_before, converged, callbacks)
-        return TrainOutcome(converged, take_interrupt() or interrupted)
+        outcome = TrainOutcome(converged, take_interrupt() or interrupted)
+    if isinstance(stop, ValidationStopping):
+        return replace(outcome, best_epoch=stop.best_epoch_, validation_scores=stop.scores_)
+    return outcome
 
 
 def _was_interrupted(net: ELBONet, n_epochs: int, converged: bool, callbacks: Sequence[Any]) -> bool:
@@ -102,10 +122,16 @@ def _was_interrupted(net: ELBONet, n_epochs: int, converged: bool, callbacks: Se
     return net.interrupted_ or is_incomplete or ended_early
 
 
-def _make_stopping(config: TrainConfig, clamped: ClampedResponsibilities | None) -> ConvergenceStopping | None:
-    """The callback that checks convergence on the epochs that are not clamped, or on all if all are clamped."""
+def _make_stopping(
+    config: TrainConfig, clamped: ClampedResponsibilities | None, held_out: HeldOut | None, steps_per_epoch: int
+) -> ConvergenceStopping | ValidationStopping | None:
+    """The callback that stops early: by the held-out samples, or by the bound of the epochs that are not clamped."""
+    if held_out is not None:
+        n_clamped = clamped.n_epochs if clamped is not None else 0
+        return ValidationStopping(held_out, config.n_epochs, n_clamped, steps_per_epoch, config.n_iter_no_change)
     if config.tol is None:
         return None
+    # if all epochs are clamped, by their bound
     n_ignored = clamped.n_epochs if clamped is not None and clamped.n_epochs < config.n_epochs else 0
     # a short training compares the halves of its free epochs
     return ConvergenceStopping(config.tol, min(PATIENCE, (config.n_epochs - n_ignored) // 2), n_ignored)
@@ -133,16 +159,14 @@ def _move(clamped: ClampedResponsibilities | None, data: TrainingData) -> Clampe
 
 def _make_callbacks(
     net: ELBONet,
-    data: TrainingData,
     config: TrainConfig,
-    stop: ConvergenceStopping | None,
+    n_steps: int,
+    stop: Callback | None,
     callbacks: Sequence[Any],
     phase: str,
     verbose: int,
 ) -> list[Any]:
     """The callbacks of the phase, including the user's."""
-    # the iterator has one batch per step
-    n_steps = config.n_epochs * len(net.get_iterator(data, training=True))
     own = [
         None if _has_schedule(callbacks) else StepSizeSchedule(n_steps, WARMUP_STEPS, anneal=config.anneal),
         FlushDenormals() if net.device == "cpu" else None,  # other devices are not slowed down by denormal numbers

@@ -1,0 +1,79 @@
+"""A broad, heavy-tailed density beside the components, for samples that none of them explains."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from skgmvae.functional import LOG_2PI
+
+__all__ = ["Background"]
+
+JOINT_FREEDOM, FEATURE_FREEDOM = 3.0, 2.0  # degrees of freedom of the t-distributions
+ADDED_VARIANCE = 0.01  # of the standardized features
+
+
+class Background(nn.Module):
+    """The mean of two densities of standardized samples, with the weight 1 / (N + 1) of a sample not seen.
+
+    One is a multivariate t-distribution around the mean of all samples, with their covariance as its scale; the other a
+    product of t-distributions of the features. Without it a single sample far from all components, whose log-density
+    falls with the square of its distance, can decide on a mean score.
+
+    Parameters
+    ----------
+    n_features : int
+    """
+
+    __call__: Callable[..., Tensor]  # forward
+    double_buffers = ("log_weight", "mean", "scale", "factor")  # not cast with the networks
+
+    log_weight: Tensor
+    mean: Tensor
+    scale: Tensor
+    factor: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        D = n_features
+        self.register_buffer("log_weight", torch.tensor(-math.inf, dtype=torch.float64, device="cpu"))
+        self.register_buffer("mean", torch.zeros(D, dtype=torch.float64, device="cpu"))
+        self.register_buffer("scale", torch.ones(D, dtype=torch.float64, device="cpu"))
+        self.register_buffer("factor", torch.eye(D, dtype=torch.float64, device="cpu"))
+
+    def fit(self, points: Tensor) -> "Background":
+        """Be that of standardized samples (N, D)."""
+        centered = points - points.mean(0)
+        covariance = centered.T @ centered / len(points)
+        covariance.diagonal().add_(ADDED_VARIANCE)
+        self.mean.copy_(points.mean(0))
+        self.scale.copy_(covariance.diagonal().sqrt())
+        self.factor.copy_(torch.linalg.cholesky(covariance))
+        self.log_weight.fill_(-math.log(len(points) + 1.0))
+        return self
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Log-density (N,) of standardized samples (N, D)."""
+        centered = points.to(self.mean) - self.mean
+        D, nu = len(self.mean), JOINT_FREEDOM
+        whitened = torch.linalg.solve_triangular(self.factor, centered.T, upper=False)
+        joint = _log_t(whitened.square().sum(0), nu, D) - self.factor.diagonal().log().sum()
+        of_features = _log_t((centered / self.scale).square(), FEATURE_FREEDOM, 1) - self.scale.log()
+        return torch.logaddexp(joint, of_features.sum(-1)) - math.log(2.0)
+
+    def mix(self, log_density: Tensor, points: Tensor, own: Tensor | None = None) -> Tensor:
+        """Log-density (N,) of the mixture with the components, whose log-density (N,) is given.
+
+        ``own`` (N,) is that of the background, where it is known.
+        """
+        own = self(points) if own is None else own
+        of_components = torch.log1p(-self.log_weight.exp()).to(log_density) + log_density
+        return torch.logaddexp(of_components, (self.log_weight + own).to(log_density))
+
+
+def _log_t(squares: Tensor, nu: float, n_dimensions: int) -> Tensor:
+    """Log-density of a t-distribution of unit scale at points of these squared norms (...)."""
+    D = n_dimensions
+    constant = math.lgamma(0.5 * (nu + D)) - math.lgamma(0.5 * nu) - 0.5 * D * (LOG_2PI - math.log(2.0) + math.log(nu))
+    return constant - 0.5 * (nu + D) * torch.log1p(squares / nu)
