@@ -106,7 +106,7 @@ def _make_architecture(
     estimator: Any, summary: FeatureSummary, image_shape: tuple[int, ...] | None, *, is_random: bool
 ) -> Architecture:
     n_features = len(summary.mean)
-    likelihood = check_likelihood(estimator.likelihood, summary)
+    likelihood = check_likelihood(estimator.likelihood, summary, is_image=image_shape is not None)
     location, scale = choose_standardization(summary)
     if likelihood == "bernoulli":
         location = scale = np.empty(0)

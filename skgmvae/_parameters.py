@@ -141,10 +141,11 @@ def check_contrastive(init_params: Any, image_shape: Sequence[int] | None) -> No
         )
 
 
-def check_likelihood(likelihood: str, summary: FeatureSummary) -> str:
-    """A likelihood that is valid for the data; for 'auto', Bernoulli if all values lie in [0, 1], else Gaussian."""
-    if likelihood in ("gaussian", "unit_gaussian"):
-        return likelihood
+def check_likelihood(likelihood: str, summary: FeatureSummary, *, is_image: bool) -> str:
+    """A likelihood that is valid for the data.
+
+    For 'auto', Bernoulli if all values are 0 or 1, or are intensities of images between them; else Gaussian.
+    """
     low, high = float(summary.low.min()), float(summary.high.max())
     inside = low >= 0.0 and high <= 1.0
     if likelihood == "bernoulli" and not inside:
@@ -152,7 +153,9 @@ def check_likelihood(likelihood: str, summary: FeatureSummary) -> str:
             f"likelihood='bernoulli' needs values in [0, 1]; X has values in [{low:.6g}, {high:.6g}]. Scale X, for "
             "instance with MinMaxScaler, or use likelihood='gaussian'."
         )
-    return "bernoulli" if inside else "gaussian"
+    if likelihood == "auto":
+        return "bernoulli" if summary.is_binary.all() or (is_image and inside) else "gaussian"
+    return likelihood
 
 
 def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

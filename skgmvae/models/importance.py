@@ -141,7 +141,8 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
 
 def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
     """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one."""
-    return add_background(model, x, torch.logsumexp(model.log_joint(x, points), -1))
+    log_density = add_background(model, x, torch.logsumexp(model.log_joint(x, points), -1))
+    return log_density.masked_fill(~model.likelihood.supports(x), -math.inf)
 
 
 def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:

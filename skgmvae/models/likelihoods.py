@@ -40,6 +40,10 @@ class Bernoulli(nn.Module):
         # the same value with half as many passes over memory; its gradient would need more of them
         return (x * output).sum(-1) - F.softplus(output, threshold=SOFTPLUS_THRESHOLD).sum(-1)
 
+    def supports(self, x: Tensor) -> Tensor:
+        """Whether all values of samples (N, D) can be observed, (N,)."""
+        return ((x >= 0.0) & (x <= 1.0)).all(-1)
+
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
         probability = torch.sigmoid(output)
@@ -140,6 +144,10 @@ class Gaussian(nn.Module):
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
         # the density in the units of the data: the Jacobian of the standardization is 1 / Π scale
         return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
+
+    def supports(self, x: Tensor) -> Tensor:
+        """Whether all values of samples (N, D) can be observed, (N,): any real number."""
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
