@@ -62,6 +62,7 @@ def make_fit_config(
         "init_clamp": 0.0,
         "anneal": True,
         "validation_fraction": 0.0,
+        "may_extend": False,
     }
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
     check_contrastive(estimator.init_params, image_shape)
@@ -69,7 +70,7 @@ def make_fit_config(
     init = _make_init_config(estimator, data, image_shape, init_labels)
     architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
     fraction = check_early_stopping(estimator, data, has_linear_path=architecture.linear_path)
-    training = replace(training, validation_fraction=fraction)
+    training = replace(training, validation_fraction=fraction, may_extend=isinstance(estimator.max_iter, str))
     n_epochs = 0 if architecture.linear_path else int(estimator.pretrain_iter)
     return FitConfig(
         architecture=architecture,

@@ -60,6 +60,8 @@ class TrainConfig:
         Decay the step size to zero over the phase; otherwise it is constant.
     device, precision : str
         As the estimator's parameters.
+    may_extend : bool
+        Whether ``n_epochs`` is a default that a fit may extend.
     validation_fraction : float
         Share of the samples that is held out for early stopping; 0: none.
     n_iter_no_change : int
@@ -76,6 +78,7 @@ class TrainConfig:
     anneal: bool = True
     device: str = "auto"
     precision: str = "float32"
+    may_extend: bool = False
     validation_fraction: float = 0.0
     n_iter_no_change: int = 10
 

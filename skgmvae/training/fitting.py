@@ -10,30 +10,24 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from sklearn.utils.validation import check_memory
-from torch import Tensor, nn
+from torch import nn
 
 from skgmvae._evaluation import cast_networks
 from skgmvae._progress import show_phase
-from skgmvae.data.batches import ClampedResponsibilities
-from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.contrastive import fit_contrastive_encoder
-from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_linear, initialize_model
+from skgmvae.initialization.initialize import InitConfig, initialize_model
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_environment
+from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import FitConfig, TrainConfig
+from skgmvae.training.early_stopping import train_with_held_out
 from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
 from skgmvae.training.train import TrainOutcome, make_net, train
-from skgmvae.training.validation import HeldOut, is_better, split_rows
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
-
-CLAMP_ROWS = 2**17  # at a time
-# shares below e^-30 are set to e^-200, which is 0: tiny shares cause denormal gradients, which slow down all products
-LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
-
 
 MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator], nn.Module]
 
@@ -164,7 +158,7 @@ def _fit_once(
     net = make_net(model, config.training, config.net_type, **config.net_options)
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
     if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
-        outcome = _train_with_validation(net, data, config, responsibilities, random, **options)
+        outcome = train_with_held_out(net, data, config, responsibilities, random, **options)
     else:
         clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
         del init, responsibilities  # they may be large
@@ -172,38 +166,6 @@ def _fit_once(
     bound = last_bound(net, data)
     clock.lap("training")
     return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
-
-
-def _train_with_validation(
-    net: ELBONet, data: TrainingData, config: FitConfig, responsibilities: Tensor, random: RandomStream, **options: Any
-) -> TrainOutcome:
-    """Train on some samples, and keep what is best for the others.
-
-    With a linear path the model begins as the mixture of the samples trained on. Unless training has a clear gain, it
-    is that of all samples in the end.
-    """
-    model, seed = net.module_, random.seed
-    rest, others = split_rows(responsibilities, config.training.validation_fraction, np.random.RandomState(seed))
-    training, held_out = data.part(rest), HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
-    is_linear = config.architecture.linear_path
-    if is_linear:
-        _begin_linear(model, training, responsibilities[rest], seed)
-        before = held_out.score(model)
-    init = Initialization("", responsibilities[rest])
-    clamped = clamp_responsibilities(init, config.training, has_own_table=config.net_type.has_own_table)
-    outcome = train(net, training, config.training, random, clamped=clamped, held_out=held_out, **options)
-    if not is_linear:
-        return outcome
-    if outcome.best_epoch and is_better(held_out.score(model), before):
-        return outcome
-    _begin_linear(model, data, responsibilities, seed)
-    return replace(outcome, best_epoch=0)
-
-
-def _begin_linear(model: Any, data: TrainingData, responsibilities: Tensor, seed: int) -> None:
-    rows = torch.from_numpy(np.array(data.X, np.float64, order="C"))
-    points = model.likelihood.standardize(rows, torch.float64)
-    initialize_linear(model, points, responsibilities, np.random.RandomState(seed))
 
 
 def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
@@ -221,21 +183,6 @@ def last_bound(net: ELBONet, data: TrainingData) -> float:
     """Bound of the last epoch that was not undone, or of the present net if there was none."""
     bounds = [record["lower_bound"] for record in net.history if math.isfinite(record["lower_bound"])]
     return bounds[-1] if bounds else net.evaluate(data)
-
-
-def clamp_responsibilities(
-    init: Initialization, config: TrainConfig, *, has_own_table: bool = False
-) -> ClampedResponsibilities | None:
-    """The initial responsibilities for the first epochs; none where they are random."""
-    if init.is_random or init.responsibilities is None or config.n_clamped == 0:
-        return None
-    if has_own_table:
-        return ClampedResponsibilities(None, config.n_clamped)
-    logs = torch.from_numpy(empty_or_memmap(tuple(init.responsibilities.shape)))
-    for log_part, part in zip(logs.split(CLAMP_ROWS), init.responsibilities.split(CLAMP_ROWS), strict=True):
-        torch.log(part.float(), out=log_part)
-        log_part.masked_fill_(log_part < LEAST_LOG, LOG_OF_NONE)
-    return ClampedResponsibilities(logs, config.n_clamped)
 
 
 def continue_training(

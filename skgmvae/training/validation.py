@@ -51,10 +51,23 @@ def split_rows(
 
 @dataclass(frozen=True)
 class Scores:
-    """Of held-out samples, (n,) each, in nats: log p(x), and log p(x, c) at their initial clusters c."""
+    """Of held-out samples, (n,) each, in nats.
+
+    Attributes
+    ----------
+    marginal : ndarray
+        log p(x).
+    divergence : ndarray
+        KL(r ‖ p(c|x)) of their initial responsibilities r.
+    """
 
     marginal: NDArray[np.float64]
-    joint: NDArray[np.float64]
+    divergence: NDArray[np.float64]
+
+    @property
+    def joint(self) -> NDArray[np.float64]:
+        """Expectation of log p(x, c) over r, plus the entropy of r."""
+        return self.marginal - self.divergence
 
 
 class HeldOut:
@@ -82,8 +95,9 @@ class HeldOut:
         log_joint = model.log_joint(self.x, self.few_points if roughly else self.points)
         marginal = add_background(model, self.x, torch.logsumexp(log_joint, -1))
         log_posterior = torch.log_softmax(log_joint, -1).clamp_min(LEAST_LOG_POSTERIOR)
-        joint = marginal + (self.responsibilities * log_posterior).sum(-1)
-        return Scores(marginal.numpy(), joint.numpy())
+        r = self.responsibilities
+        divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
+        return Scores(marginal.numpy(), divergence.numpy())
 
 
 def is_clear(gains: NDArray[np.float64]) -> bool:
