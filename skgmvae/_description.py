@@ -42,7 +42,7 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
     with torch.inference_mode():
         estimator.weights_ = model.log_weights().exp().numpy(force=True).copy()
     estimator.labels_ = estimator._most_probable(data.X)
-    estimator.means_ = component_means(model, data.n_features, estimator._noise_seed, device)
+    estimator.means_ = component_means(model, data.n_features, device)
     estimator._set_model_attributes(model)
     estimator.phase_seconds_ = {**result.seconds, "assignment": time.perf_counter() - began}
 

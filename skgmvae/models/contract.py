@@ -84,6 +84,9 @@ class Model(Protocol):
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples drawn from the given components (N,), and their means E[x|z]; both of shape (N, D)."""
 
+    def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x|z] and Var[x|z], (S, K, D), at latent variables of each component from noise ``(S, *noise_shape)``."""
+
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """Initialize the mixture from responsibilities (N, K) of the samples at ``embedding`` (N, L)."""
 

@@ -172,6 +172,13 @@ class GMVAE(nn.Module):
         likelihood = self.autoencoder.likelihood
         return likelihood.draw(output, generator), likelihood.mean(output)
 
+    def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x|z] and Var[x|z], (S, K, D), at z of each component from standard normal noise (S, L + W)."""
+        noise_z, w = noise.split([self.latent_dim, self.style_dim], -1)
+        z = reparameterize(*self.prior(w), noise_z.unsqueeze(-2))
+        output = self.autoencoder.decode(z)
+        return self.likelihood.mean(output), self.likelihood.variance(output)
+
     def traverse(self, components: Tensor, w: Tensor) -> Tensor:
         """E[x | z = μ_c(w)] in the units of the data, shape (N, D), for components (N,) and w (N, W)."""
         return self.autoencoder.likelihood.mean(self.autoencoder.decode(self._prior_of(components, w)[0]))

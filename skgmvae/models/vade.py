@@ -181,6 +181,15 @@ class VaDE(nn.Module):
         likelihood = self.autoencoder.likelihood
         return likelihood.draw(output, generator), likelihood.mean(output)
 
+    def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x|z] and Var[x|z], (S, K, D), at z of each component from standard normal noise (S, L)."""
+        factors = self.precision_factor().expand(self.n_components, -1, -1)
+        z = self.means + torch.linalg.solve_triangular(
+            factors, noise.T.expand(self.n_components, -1, -1), upper=False
+        ).movedim(-1, 0)
+        output = self.autoencoder.decode(z)
+        return self.likelihood.mean(output), self.likelihood.variance(output)
+
     @torch.no_grad()
     def initialize_from(self, embedding: Tensor, responsibilities: Tensor) -> None:
         """Initialize the mixture from an embedding (N, L) and responsibilities (N, K), and a narrow q(z|x)."""

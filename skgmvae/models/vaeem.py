@@ -291,6 +291,11 @@ class VAEEM(nn.Module):
         back = torch.cat([rows for _, rows in tables]).argsort()
         return torch.cat(all_draws)[back], torch.cat(all_means)[back]
 
+    def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x|z, c] and Var[x|z, c], (S, K, D), at z given as standard normal noise (S, L)."""
+        output = self.decode(noise.unsqueeze(1).expand(-1, self.n_components, -1))
+        return self.likelihood.mean(output), self.likelihood.variance(output)
+
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals (N, D) of standardized samples (N, D) at one draw of z of the most probable component."""
