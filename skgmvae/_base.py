@@ -166,7 +166,8 @@ class DeepMixture(MixtureInference):
         with all_or_nothing(self):
             first = not hasattr(self, "net_")
             data = check_data(self, X, reset=first)
-            config = make_train_config(self, 1, tol=None, init_clamp=self.init_clamp, anneal=False)
+            # an E-step on the block, then a pass over it
+            config = make_train_config(self, 1, tol=None, init_clamp=float(self.init_clamp > 0.0), anneal=False)
             if first:
                 result = train_from_scratch(self, data, config, check_random_state(self.random_state))
             else:

@@ -75,6 +75,6 @@ def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     n_epochs = choose_max_iter(estimator, len(estimator.labels_), estimator.n_features_in_)
     if outcome.converged or outcome.interrupted or n_epochs == 0:
         return
-    if estimator.n_iter_ == n_epochs:
+    if estimator.n_iter_ >= n_epochs:
         text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate)
         warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)

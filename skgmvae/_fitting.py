@@ -6,12 +6,14 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from skgmvae._configuration import make_fit_config
+from skgmvae._defaults import check_early_stopping
 from skgmvae._evaluation import count_weights, inference_precision
 from skgmvae._interrupts import Guard, check_interrupt, is_run_by_joblib, take_interrupt
 from skgmvae._parameters import (
@@ -110,17 +112,28 @@ def train_further(
             "init_labels initialize a mixture, and warm_start=True continues a fitted one; pass one of the two"
         )
     check_same_structure(estimator._fitted_structure, estimator.get_params(deep=False))
+    fraction = check_early_stopping(estimator, data, has_linear_path=estimator._fitted_architecture.linear_path)
+    if config.anneal:  # blocks of a stream are too few samples to hold some out
+        config = replace(config, validation_fraction=fraction)
     result = continue_training(
         estimator.net_,
         data,
         config,
         int(seed),
+        responsibilities=_present_responsibilities(estimator, data) if config.init_clamp > 0.0 else None,
         verbose=estimator.verbose,
         callbacks=[*(estimator.callbacks or []), *tasks],
         net_options=estimator._net_options(),
     )
     _check_whole(result)
     return result
+
+
+def _present_responsibilities(estimator: Any, data: TrainingData) -> torch.Tensor | None:
+    """p(c|x) of the samples, (N, K); None after a random initialization, where the papers clamp nothing."""
+    if estimator.init_params_ == "random":
+        return None
+    return torch.from_numpy(np.exp(estimator._log_posterior(data.X)))
 
 
 def _check_whole(result: FitResult) -> None:

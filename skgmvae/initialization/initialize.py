@@ -188,7 +188,7 @@ def _spread(
     random_state: np.random.RandomState,
 ) -> NDArray[np.float32]:
     """Responsibilities (N, K) of all samples from those of some."""
-    assign = propagate(seen.points, found, random_state, is_random=config.is_random)
+    assign = propagate(seen.points, found, random_state)
     assigned = seen.representation.compose(lambda points: torch.from_numpy(assign(points.numpy(force=True))))
     responsibilities = empty_or_memmap((len(data), found.shape[1]))
     assigned.transform(data.X, config.device, out=responsibilities)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.cluster import kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import pairwise_distances_argmin
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
 
@@ -135,9 +137,14 @@ def gmm_responsibilities(points: Array, n_components: int, random_state: np.rand
 
 
 def random_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
-    """Uniform random numbers, normalized per sample."""
-    draws = random_state.uniform(size=(len(points), n_components))
-    return np.asarray(draws / draws.sum(1, keepdims=True))
+    """Labels of the nearest of K random points, drawn far from each other (k-means++, Arthur and Vassilvitskii 2007).
+
+    Random responsibilities, as in the VAE-EM paper, make all components alike, and they then seldom part.
+    """
+    points = np.ascontiguousarray(points)
+    centers, _ = kmeans_plusplus(points, n_components, random_state=random_state)
+    responsibilities: Floats = np.eye(n_components)[pairwise_distances_argmin(points, centers)]
+    return responsibilities
 
 
 def _count_inits(n_components: int) -> int:
@@ -154,16 +161,13 @@ STRATEGIES: dict[str, Callable[[Array, int, np.random.RandomState], Floats]] = {
 
 
 def propagate(
-    points: Array, responsibilities: Floats, random_state: np.random.RandomState, *, is_random: bool = False
+    points: Array, responsibilities: Floats, random_state: np.random.RandomState
 ) -> Callable[[Array], Floats]:
     """A function that gives further points (n, L) their responsibilities (n, K).
 
     The mean over the nearest among ``N_LANDMARKS`` of the points: neighbors rather than Gaussians, since clusters need
-    not be ellipses. With ``is_random``, random ones like those of the points.
+    not be ellipses.
     """
-    K = responsibilities.shape[1]
-    if is_random:
-        return lambda further: random_responsibilities(further, K, random_state)
     few = random_state.choice(len(points), min(N_LANDMARKS, len(points)), replace=False)
     nearest = KNeighborsRegressor(min(N_NEAREST, len(few)), algorithm="brute")
     predict: Callable[[Array], Floats] = nearest.fit(points[few], responsibilities[few]).predict

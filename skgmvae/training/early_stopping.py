@@ -1,62 +1,95 @@
 """Training with early stopping: some samples are held out, and decide what is kept."""
 
-from dataclasses import replace
+import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skgmvae._evaluation import cast_networks
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.initialize import Initialization, initialize_linear
 from skgmvae.runtime import RandomStream
 from skgmvae.training.clamping import clamp_responsibilities
-from skgmvae.training.config import FitConfig
+from skgmvae.training.config import TrainConfig
 from skgmvae.training.net import ELBONet
 from skgmvae.training.train import TrainOutcome, train
 from skgmvae.training.validation import HeldOut, is_better, split_rows
 
-__all__ = ["train_with_held_out"]
+__all__ = ["Setting", "train_with_held_out"]
 
 MOST_DIVERGENCE = 0.05  # nats, of the initial responsibilities from p(c|x), that need no longer training
-LONGER = 2  # times as many epochs
+LONGER = 3  # times as many epochs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the trainings with held-out samples of one fit share.
+
+    Attributes
+    ----------
+    training : TrainConfig
+    has_linear_path : bool
+    has_own_table : bool
+        Of the net.
+    split_seed : int
+        The same for all initializations of a fit, and for later continuations.
+    """
+
+    training: TrainConfig
+    has_linear_path: bool
+    has_own_table: bool
+    split_seed: int
 
 
 def train_with_held_out(
-    net: ELBONet, data: TrainingData, config: FitConfig, responsibilities: Tensor, random: RandomStream, **options: Any
+    net: ELBONet,
+    data: TrainingData,
+    setting: Setting,
+    responsibilities: Tensor,
+    random: RandomStream,
+    *,
+    is_new: bool,
+    **options: Any,
 ) -> TrainOutcome:
     """Train on some samples, and keep what is best for the others.
 
-    With a linear path the model begins as the mixture of the samples trained on. If its components are not the initial
+    A new model with a linear path begins as the mixture of the samples trained on. If its components are not the
     clusters (N, K) after the training, as where these are not ellipses, it is trained once more, for longer; unless
-    there is a clear gain in the end, it is the mixture of all samples.
+    there is a clear gain in the end, it is the mixture of all samples. A model that is trained further is left as it
+    was unless there is a clear gain.
     """
-    model, seed = net.module_, random.seed
-    rest, others = split_rows(responsibilities, config.training.validation_fraction, np.random.RandomState(seed))
+    model, config = net.module_, setting.training
+    rest, others = split_rows(responsibilities, config.validation_fraction, np.random.RandomState(setting.split_seed))
     training, held_out = data.part(rest), HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
     init = Initialization("", responsibilities[rest])
 
     def run(n_epochs: int) -> TrainOutcome:
-        config_now = replace(config.training, n_epochs=n_epochs)
-        clamped = clamp_responsibilities(init, config_now, has_own_table=config.net_type.has_own_table)
+        if hasattr(model, "initial_responsibilities"):
+            model.initial_responsibilities = init.responsibilities
+        config_now = replace(config, n_epochs=n_epochs)
+        clamped = clamp_responsibilities(init, config_now, has_own_table=setting.has_own_table)
         return train(net, training, config_now, random, clamped=clamped, held_out=held_out, **options)
 
-    n_epochs = config.training.n_epochs
-    if not config.architecture.linear_path:
-        return run(n_epochs)
-    _be_mixture(model, training, responsibilities[rest], seed)
-    before = held_out.score(model)
-    outcome = run(n_epochs)
+    is_mixture = is_new and setting.has_linear_path
+    if is_mixture:
+        _be_mixture(model, training, responsibilities[rest], setting.split_seed)
+    before, state = held_out.score(model), copy.deepcopy(model.state_dict())
+    outcome = run(config.n_epochs)
     after = held_out.score(model)
-    if config.training.may_extend and after.divergence.mean() > MOST_DIVERGENCE and not outcome.interrupted:
-        if hasattr(model, "initial_responsibilities"):
-            model.initial_responsibilities = responsibilities[rest]
-        outcome = join_outcomes(outcome, run(LONGER * n_epochs), n_epochs)
+    if is_mixture and config.may_extend and after.divergence.mean() > MOST_DIVERGENCE and not outcome.interrupted:
+        outcome = join_outcomes(outcome, run(LONGER * config.n_epochs), config.n_epochs)
         after = held_out.score(model)
-    if outcome.best_epoch and is_better(after, before):
-        return outcome
-    _be_mixture(model, data, responsibilities, seed)
-    return replace(outcome, best_epoch=0)
+    if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
+        return replace(outcome, held_out_score=float(after.marginal.mean()))
+    cast_networks(model, torch.float64)
+    if is_mixture:
+        _be_mixture(model, data, responsibilities, setting.split_seed)
+    else:
+        model.load_state_dict(state)
+    return replace(outcome, best_epoch=0, held_out_score=float(before.marginal.mean()))
 
 
 def join_outcomes(first: TrainOutcome, second: TrainOutcome, n_epochs: int) -> TrainOutcome:

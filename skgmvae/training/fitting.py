@@ -10,19 +10,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from sklearn.utils.validation import check_memory
-from torch import nn
+from torch import Tensor, nn
 
 from skgmvae._evaluation import cast_networks
 from skgmvae._progress import show_phase
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.contrastive import fit_contrastive_encoder
-from skgmvae.initialization.initialize import InitConfig, initialize_model
+from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_environment
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import FitConfig, TrainConfig
-from skgmvae.training.early_stopping import train_with_held_out
+from skgmvae.training.early_stopping import Setting, train_with_held_out
 from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
 from skgmvae.training.train import TrainOutcome, make_net, train
@@ -73,6 +73,12 @@ class FitResult:
     reconstruction: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def value(self) -> float:
+        """What the initializations of a fit are compared by: score of held-out samples, else the lower bound."""
+        held_out = self.outcome.held_out_score
+        return self.lower_bound if held_out is None else held_out
+
 
 @dataclass(frozen=True)
 class _Pretrained:
@@ -81,6 +87,7 @@ class _Pretrained:
     weights: Weights
     reconstruction: list[float]
     encoder: ImageEncoder | None
+    seed: int
 
 
 def fit_from_scratch(
@@ -89,7 +96,9 @@ def fit_from_scratch(
     config: FitConfig,
     random_state: np.random.RandomState,
 ) -> FitResult:
-    """One pretraining, then ``n_init`` initializations and trainings; returns that with the best lower bound.
+    """One pretraining, then ``n_init`` initializations and trainings, of which the best is returned.
+
+    The best by the score of held-out samples if there are any, else by the lower bound.
 
     Parameters
     ----------
@@ -113,7 +122,7 @@ def fit_from_scratch(
             break
         result = _fit_once(data, make_model, config, pretrained, random_state, clock, trial)
         interrupted = result.outcome.interrupted
-        best = max(best, result, key=lambda result: result.lower_bound)
+        best = max(best, result, key=lambda result: result.value)
         best = replace(best, outcome=replace(best.outcome, interrupted=interrupted))
     cast_networks(best.net.module_, torch.float64)
     return best
@@ -131,7 +140,7 @@ def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
     ):
         options = {"device": settings.device, "precision": settings.precision, "seed": seed, "environment": environment}
         encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
-    return _Pretrained(weights, reconstruction, encoder)
+    return _Pretrained(weights, reconstruction, encoder, seed)
 
 
 def _fit_once(
@@ -158,7 +167,8 @@ def _fit_once(
     net = make_net(model, config.training, config.net_type, **config.net_options)
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
     if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
-        outcome = train_with_held_out(net, data, config, responsibilities, random, **options)
+        setting = Setting(config.training, config.architecture.linear_path, has_own_table, pretrained.seed)
+        outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=True, **options)
     else:
         clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
         del init, responsibilities  # they may be large
@@ -191,17 +201,33 @@ def continue_training(
     config: TrainConfig,
     seed: int,
     *,
+    responsibilities: Tensor | None = None,
     verbose: int = 0,
     callbacks: Sequence[Any] = (),
     net_options: dict[str, Any] | None = None,
 ) -> FitResult:
-    """Train a copy of ``net`` further; its history is continued, and ``net_options`` may differ from its own."""
+    """Train a copy of ``net`` further; its history is continued, and ``net_options`` may differ from its own.
+
+    ``responsibilities`` (N, K), those of the fitted model, are clamped as the initial ones are: the clusters would not
+    survive a warm-up without them.
+    """
     clock = Stopwatch()
     n_before = len(net.history)
     net = copy.deepcopy(net)
     for name, value in (net_options or {}).items():
         setattr(net, name, value)
-    outcome = train(net, data, config, RandomStream(seed), verbose=verbose, callbacks=callbacks)
+    random, options = RandomStream(seed), dict[str, Any](verbose=verbose, callbacks=callbacks)
+    has_own_table = type(net).has_own_table
+    if responsibilities is not None and config.validation_fraction > 0.0:
+        setting = Setting(config, has_linear_path=True, has_own_table=has_own_table, split_seed=seed)
+        outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=False, **options)
+    else:
+        clamped = None
+        if responsibilities is not None:
+            if has_own_table:
+                net.module_.initial_responsibilities = responsibilities
+            clamped = clamp_responsibilities(Initialization("", responsibilities), config, has_own_table=has_own_table)
+        outcome = train(net, data, config, random, clamped=clamped, **options)
     bound = last_bound(net, data)
     cast_networks(net.module_, torch.float64)
     clock.lap("training")

@@ -37,12 +37,15 @@ class TrainOutcome:
         Epochs before the state that was kept; None: the last state.
     validation_scores : list of float
         Mean log p(x) of the held-out samples.
+    held_out_score : float or None
+        Mean log p(x) of the held-out samples under the model that was kept, fitted without them.
     """
 
     converged: bool
     interrupted: bool
     best_epoch: int | None = None
     validation_scores: list[float] = field(default_factory=list)
+    held_out_score: float | None = None
 
 
 def make_net(module: nn.Module, config: TrainConfig, net_type: type[ELBONet] = ELBONet, **options: Any) -> ELBONet:
@@ -128,7 +131,8 @@ def _make_stopping(
     """The callback that stops early: by the held-out samples, or by the bound of the epochs that are not clamped."""
     if held_out is not None:
         n_clamped = clamped.n_epochs if clamped is not None else 0
-        return ValidationStopping(held_out, config.n_epochs, n_clamped, steps_per_epoch, config.n_iter_no_change)
+        tol = 0.0 if config.tol is None else config.tol
+        return ValidationStopping(held_out, config.n_epochs, n_clamped, steps_per_epoch, config.n_iter_no_change, tol)
     if config.tol is None:
         return None
     # if all epochs are clamped, by their bound

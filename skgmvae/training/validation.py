@@ -126,16 +126,20 @@ class ValidationStopping(Callback):
         Epochs before the state that is kept.
     best_ : Scores
     converged_ : bool
-        Whether the last checks have brought no gain.
+        Whether the last checks of a phase have brought no gain, or less than ``tol``.
     """
 
-    def __init__(self, held_out: HeldOut, n_epochs: int, n_clamped: int, steps_per_epoch: int, patience: int) -> None:
+    def __init__(
+        self, held_out: HeldOut, n_epochs: int, n_clamped: int, steps_per_epoch: int, patience: int, tol: float
+    ) -> None:
         self.held_out, self.n_epochs, self.n_clamped, self.patience = held_out, n_epochs, n_clamped, patience
+        self.tol = tol
         self.every = math.ceil(STEPS_PER_CHECK / steps_per_epoch)
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """The first check."""
         self.n_epochs_, self.best_epoch_, self.n_checks_since_ = 0, 0, 0
+        self.values_: list[float] = []  # of the checks of the present phase
         self.converged_, self.is_free_ = False, self.n_clamped == 0
         self.best_ = self.held_out.score(net.module_, roughly=True)
         self.clamped_: tuple[Scores, int, dict[str, Tensor]] | None = None  # best, of the clamped epochs
@@ -158,14 +162,23 @@ class ValidationStopping(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Restore the best state."""
+        self._judge()
         if self.clamped_ is not None and not is_clear(self.best_.marginal - self.clamped_[0].marginal):
             self.best_, self.best_epoch_, self.state_ = self.clamped_
         self._restore(net)
         self.state_, self.clamped_ = {}, None
 
+    def _judge(self) -> None:
+        """Whether the last checks of a phase, if it had more, have brought less than ``tol``."""
+        recent, earlier = self.values_[-self.patience :], self.values_[: -self.patience]
+        if earlier and max(recent) - max(earlier) < self.tol:
+            self.converged_ = True
+
     def _begin_free(self, net: Any) -> None:
         self._restore(net)
         self.is_free_, self.n_checks_since_ = True, 0
+        self._judge()
+        self.values_ = []
         self.clamped_ = self.best_, self.best_epoch_, self.state_
 
     def _check(self, net: Any) -> None:
@@ -174,7 +187,8 @@ class ValidationStopping(Callback):
         scores = self.held_out.score(net.module_, roughly=True)
         self.scores_.append(float(scores.marginal.mean()))
         self.n_checks_since_ += 1
-        if self._value(scores) > self._value(self.best_):
+        self.values_.append(self._value(scores))
+        if self.values_[-1] > self._value(self.best_):
             self.best_, self.best_epoch_, self.n_checks_since_ = scores, self.n_epochs_, 0
             self.state_ = self._snapshot(net)
 
