@@ -1,5 +1,6 @@
 """Importance sampling of log p(x, c) with proposals from Laplace approximations of the posterior."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
@@ -134,7 +135,8 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
         log_joint = log_joint.index_copy(0, at, torch.cat([part.log_joint for part in parts]))
         still_open = torch.cat([~part.is_enough for part in parts])
         open_rows = torch.zeros_like(open_rows).index_fill_(0, at[still_open], True)
-    return log_joint
+    # squares of values beyond 1e150 overflow
+    return log_joint.masked_fill(~log_joint.isfinite(), -math.inf)
 
 
 def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
@@ -161,13 +163,19 @@ def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Te
     most probable component is ``SURE`` nats ahead. ``noise`` (S, ...) is that of ``log_responsibilities``.
     """
     if points.refines or model.n_components == 1:
-        return torch.log_softmax(model.log_joint(x, points), -1)
+        return _normalize(model.log_joint(x, points), model.log_weights())
     log_posterior = model.log_responsibilities(x, noise)
     best = log_posterior.topk(2, -1).values
-    unsure = best[:, 0] - best[:, 1] < SURE
+    unsure = ~(best[:, 0] - best[:, 1] >= SURE)  # or not a number
     if bool(unsure.any()):
-        log_posterior[unsure] = torch.log_softmax(model.log_joint(x[unsure], points), -1)
+        log_posterior[unsure] = _normalize(model.log_joint(x[unsure], points), model.log_weights())
     return log_posterior
+
+
+def _normalize(log_joint: Tensor, log_weights: Tensor) -> Tensor:
+    """log p(c|x) from log p(x, c), both (n, K); that of samples too far for a density are the weights (K,)."""
+    has_density = log_joint.amax(-1, keepdim=True) > -math.inf
+    return torch.where(has_density, torch.log_softmax(log_joint, -1), log_weights)
 
 
 def _propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Tensor | None]:
