@@ -1,112 +1,166 @@
-"""log p(x) by importance sampling whose proposals follow the draws."""
+"""log p(x, c) by importance sampling, against exact cases and quadrature."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
-from torch.distributions import MultivariateNormal, Normal
+from test_posteriors import MODELS, K, D, draw_x, make_model, make_posterior
+from torch.distributions import MultivariateNormal
 
-from skgmvae.models.importance import ROUNDS, count_draws, draw_noise, log_evidence
-
-
-@pytest.mark.parametrize("width", [1, 5, 100])
-def test_noise_is_standard_normal_and_even(width):
-    state = torch.get_rng_state()
-    noise = draw_noise(64, width, seed=3)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert noise.shape == (64, width) and noise.dtype == torch.float64
-    assert torch.equal(noise, draw_noise(64, width, seed=3))
-    assert not torch.equal(noise, draw_noise(64, width, seed=4))
-    # one in each sixty-fourth of the law, where independent draws leave a third empty
-    cells = (64 * Normal(0.0, 1.0).cdf(noise)).long()
-    assert torch.equal(cells.sort(0).values, torch.arange(64).unsqueeze(1).expand(-1, width))
-    # over seeds each draw has the whole law: unbiased estimates need no more
-    first = torch.stack([draw_noise(4, width, seed)[0] for seed in range(200)])
-    assert (first.mean(0).abs() < 5.0 / 200**0.5).all()
-    assert (first.square().mean(0) - 1.0).abs().max() < 5.0 * (2.0 / 200) ** 0.5
+from skgmvae.models import importance
+from skgmvae.models.importance import estimate_log_density, estimate_log_posterior, make_point_sets
 
 
-def test_rows_of_many_features_have_half_the_draws():
-    assert count_draws(100) == ROUNDS == (16, 16, 32, 64)
-    assert count_draws(101) == (8, 8, 16, 32)
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
 
 
-@pytest.fixture
-def correlated():
-    """log p(x, z) in z for one x with log p(x) = 3, and exact moments of p(z|x)."""
-    posterior = MultivariateNormal(
-        torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([[1.0, 0.5], [0.5, 2.0]]).double()
-    )
-    return posterior, lambda z: posterior.log_prob(z) + 3.0
+def make_points(model, seed=0, n_features=D):
+    return make_point_sets(*model.noise_shape, n_features, seed)
 
 
-def make_rounds(n_draws, width, seed):
-    return [draw_noise(S, width, 10 * seed + number) for number, S in enumerate(n_draws)]
+def compute_exact_joint(model, x):
+    """log π_c p(x|c), (N, K), of a model with a linear decoder and a prior that is constant in w."""
+    likelihood = model.likelihood
+    if not hasattr(model, "autoencoder"):  # a decoder for each component
+        weight, bias = model.decoder[0].weight.mT, model.decoder[0].bias
+        mean, latent = torch.zeros(model.n_components, model.latent_dim), torch.eye(model.latent_dim)
+    else:
+        weight, bias = model.autoencoder.decoder[0].weight, model.autoencoder.decoder[0].bias
+        if hasattr(model, "prior"):
+            mean, log_variance = model.prior(torch.zeros(model.style_dim).double())
+            latent = log_variance.exp().diag_embed()
+        else:
+            mean, latent = model.means, model.covariances()
+    mean, latent = mean.double(), latent.double()
+    mean = (weight @ mean.unsqueeze(-1)).squeeze(-1) + bias
+    covariance = weight @ latent @ weight.mT + likelihood.log_variance.exp().diag_embed()
+    scale = likelihood.scale
+    normal = MultivariateNormal(likelihood.location + scale * mean, covariance * scale * scale.unsqueeze(-1))
+    return model.log_weights() + normal.log_prob(x.unsqueeze(1))
 
 
-def test_estimates_are_unbiased_whatever_the_proposal(correlated):
-    _, log_joint = correlated
-    mean, log_variance = torch.zeros(2, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64)
-    for n_draws in ((8,), (8, 8), (8, 8, 8)):
-        estimates = torch.stack(
-            [log_evidence(log_joint, mean, log_variance, make_rounds(n_draws, 2, seed)) for seed in range(400)]
-        )
-        ratios = (estimates - 3.0).exp()
-        assert (ratios.mean() - 1.0).abs() < 4.5 * ratios.std() / 400**0.5
-        assert estimates.mean() < 3.0
+def integrate(model, x, n_nodes=40, width=5.0):
+    """log p(x, c), (N, K), by a grid over u that is wide enough for the prior."""
+    posterior, n_latent = make_posterior(model, x)
+    axis = torch.linspace(-width, width, n_nodes).double()
+    grid = torch.cartesian_prod(*[axis] * n_latent).reshape(-1, n_latent)
+    points = grid.expand(len(x), -1, -1)
+    if posterior.has_own_latents:
+        points = points.unsqueeze(2).expand(-1, -1, model.n_components, -1)
+    return posterior.log_joint(points).logsumexp(1) + n_latent * torch.log(axis[1] - axis[0])
 
 
-def test_proposals_find_a_posterior_that_the_encoder_has_missed(correlated):
-    posterior, log_joint = correlated
-    mean = posterior.mean + torch.tensor([2.0, -2.0])
-    log_variance = (posterior.variance / 4.0).log()  # and far too sure
-    plain, followed = (
-        torch.stack([log_evidence(log_joint, mean, log_variance, make_rounds(S, 2, seed)) for seed in range(50)])
-        for S in ((128,), ROUNDS)
-    )
-    assert plain.mean() < 2.0
-    assert (followed.mean() - 3.0).abs() < 0.05 and followed.std() < 0.15
+@pytest.mark.parametrize("n_components", [1, K])
+def test_linear_models_have_exact_densities_and_posteriors(name, n_components):
+    model = make_model(name, is_linear=True, n_components=n_components, slope=0.0)
+    x = draw_x(model, 200)
+    exact = compute_exact_joint(model, x)
+    for seed, n_features in ((0, D), (1, importance.MANY_FEATURES + 1)):
+        log_joint = model.log_joint(x, make_points(model, seed, n_features))
+        torch.testing.assert_close(log_joint.logsumexp(-1), exact.logsumexp(-1), atol=1e-9, rtol=0.0)
+        torch.testing.assert_close(log_joint.softmax(-1), exact.softmax(-1), atol=1e-9, rtol=0.0)
 
 
-def test_a_proposal_that_is_right_stays_nearly_so(correlated):
-    independent = Normal(torch.tensor([1.0, -2.0]).double(), torch.tensor([0.5, 2.0]).double())
-    log_variance = 2.0 * independent.stddev.log()
-    for seed in range(5):
-        rounds = make_rounds(ROUNDS, 2, seed)
-        estimate = log_evidence(lambda z: independent.log_prob(z).sum(-1), independent.mean, log_variance, rounds)
-        assert estimate.abs() < 0.1
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_nonlinear_models_are_near_quadrature(name, likelihood):
+    """And p(x) is right on average over seeds, whatever the number of points."""
+    model = make_model(name, likelihood=likelihood, style_dim=1)
+    x = draw_x(model, 5 if name == "GMVAE" else 20)
+    exact = integrate(model, x, **({"n_nodes": 48, "width": 5.0} if name == "GMVAE" else {"n_nodes": 150}))
+    estimates = torch.stack([model.log_joint(x, make_points(model, seed)) for seed in range(8)])
+    errors = estimates.logsumexp(-1) - exact.logsumexp(-1)
+    assert errors.mean().abs() < 0.02 and errors.square().mean().sqrt() < 0.1, (errors.mean(), errors.std())
+    ratios = errors.exp()
+    assert (ratios.mean() - 1.0).abs() < 4.5 * ratios.std() / len(ratios.flatten()) ** 0.5 + 0.002
+    posterior_errors = estimates.softmax(-1) - exact.softmax(-1)
+    assert posterior_errors.square().mean().sqrt() < 0.02 and posterior_errors.abs().max() < 0.15
 
 
-def test_axes_between_draws_and_dimensions_have_proposals_of_their_own():
-    means = torch.randn(4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    log_variances, rounds = means.flip(0) / 2.0, make_rounds((8, 8), 2, seed=0)
+def test_a_row_has_its_score_in_whatever_batch(name):
+    model = make_model(name)
+    x, points = draw_x(model, 40).float().double(), make_points(model)
+    whole = model.log_joint(x, points)
+    torch.testing.assert_close(model.log_joint(x[10:13], points), whole[10:13], atol=1e-9, rtol=0.0)
+    torch.testing.assert_close(model.log_joint(x.flip(0), points), whole.flip(0), atol=1e-9, rtol=0.0)
+    torch.testing.assert_close(model.log_joint(x[[3, 3]], points), whole[[3, 3]], atol=1e-9, rtol=0.0)
+    torch.testing.assert_close(model.log_joint(x.float(), points), whole, atol=1e-4, rtol=0.0)
+    x[0, :] = 0.0
+    assert torch.equal(model.log_joint(x[:1], points), model.log_joint(-x[:1], points))
+    others = model.log_joint(x[1:], make_points(model, 1))
+    assert ((others - whole[1:]).abs().amax(-1) > 1e-9).double().mean() > 0.5
 
-    def make_log_joint(center):
-        return lambda z: -(z - center).square().sum(-1)
 
-    together = log_evidence(make_log_joint(means + 1.0), means, log_variances, rounds)
-    assert together.shape == (4, 3)
-    for n in range(4):
-        for c in range(3):
-            alone = log_evidence(make_log_joint(means[n, c] + 1.0), means[n, c], log_variances[n, c], rounds)
-            torch.testing.assert_close(together[n, c], alone)
+def test_errors_of_a_mean_score_average_out_over_rows():
+    """As those of independent points, not of common ones."""
+    model = make_model("VaDE")
+    x = draw_x(model, 512)
+    scores = torch.stack([model.log_joint(x, make_points(model, seed)).logsumexp(-1) for seed in range(10)])
+    of_row, of_mean = scores.std(0).square().mean().sqrt(), scores.mean(1).std()
+    assert of_row > 0.01
+    assert of_mean < 2.0 * of_row / 512**0.5
 
 
-def test_an_adapted_proposal_has_the_moments_of_draws_weighted_by_the_root_of_their_weights(correlated):
-    posterior, log_joint = correlated
-    mean = posterior.mean - torch.tensor([1.0, 0.0])
-    for log_variance in (posterior.variance.log(), torch.full((2,), 3.0).double()):  # the second is wider than needed
-        rounds, drawn = make_rounds((8, 8), 2, seed=1), []
+def test_more_points_where_weights_spread(monkeypatch):
+    """Counted at the model; q(z|x) is in the proposal of further points, so that a missed mode is found."""
+    counts = []
 
-        def watch(z, drawn=drawn):
-            drawn.append(z)
-            return log_joint(z)
+    def count(model, x):
+        posterior, width = make_posterior(model, x)
+        inner, rows = type(posterior).log_joint, []
 
-        log_evidence(watch, mean, log_variance, rounds)
-        first, second = drawn
-        proposal = Normal(mean, log_variance.exp().sqrt())
-        torch.testing.assert_close(first, mean + proposal.stddev * rounds[0])
-        weights = (log_joint(first) - proposal.log_prob(first).sum(-1)).exp().sqrt().unsqueeze(-1)
-        weights = weights / weights.sum(0)
-        center = (weights * first).sum(0)
-        variance = (weights * (first - center) ** 2).sum(0)
-        width = 1.25 * torch.maximum(variance, log_variance.exp()).sqrt()  # nowhere narrower than q
-        torch.testing.assert_close(second, center + width * rounds[1])
+        def log_joint(self, u):
+            rows.append(u.shape[:2])
+            return inner(self, u)
+
+        monkeypatch.setattr(type(posterior), "log_joint", log_joint)
+        model.log_joint(x, make_points(model))
+        monkeypatch.setattr(type(posterior), "log_joint", inner)
+        return rows
+
+    linear, curved = make_model("VaDE", is_linear=True), make_model("VaDE")
+    assert count(linear, draw_x(linear, 50)) == [(50, 16)]
+    for layer in (curved.autoencoder.decoder[0], curved.autoencoder.decoder[-1]):
+        layer.weight *= 3.0
+    calls = count(curved, draw_x(curved, 50))
+    of_size = {S: sum(rows for rows, size in calls if size == S) for S in (16, 64, 256)}
+    assert of_size[16] == 50 > of_size[64] >= of_size[256] > 0
+    assert all(rows * S <= 50 * 16 for rows, S in calls)
+
+
+def test_large_networks_keep_what_leaves_no_doubt(name):
+    model = make_model(name)
+    x, noise = draw_x(model, 100), torch.zeros(1, *model.noise_shape).double()
+    fine, coarse = make_points(model), make_points(model, n_features=importance.MANY_FEATURES + 1)
+    assert fine.refines and not coarse.refines and [len(each) for each in coarse.sets] == [16]
+    of_density = torch.log_softmax(model.log_joint(x, fine), -1)
+    torch.testing.assert_close(estimate_log_posterior(model, x, fine, noise), of_density)
+    of_bound = model.log_responsibilities(x, noise)
+    best = of_bound.topk(2, -1).values
+    is_sure = best[:, 0] - best[:, 1] > importance.SURE
+    short = estimate_log_posterior(model, x, coarse, noise)
+    torch.testing.assert_close(short[is_sure], of_bound[is_sure])
+    torch.testing.assert_close(short[~is_sure], torch.log_softmax(model.log_joint(x[~is_sure], coarse), -1))
+    assert (~is_sure).any()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("is_linear", [False, True])
+def test_rows_far_from_all_others(name, is_linear, likelihood):
+    model = make_model(name, is_linear=is_linear, likelihood=likelihood)
+    x = draw_x(model, 8)
+    with torch.no_grad():
+        for size in (1e6, 1e160, -1e300):
+            far = x.clone()
+            far[::2, 1] = size
+            far[1::4] = size
+            points = make_points(model)
+            scores = estimate_log_density(model, far, points)
+            assert not scores.isnan().any() and (scores < math.inf).all(), (size, scores)
+            assert likelihood == "bernoulli" or (scores[::2] < -1e8).all()
+            posterior = estimate_log_posterior(model, far, points, torch.zeros(1, *model.noise_shape).double()).exp()
+            assert np.allclose(posterior.sum(-1), 1.0), (size, posterior)
+            near = estimate_log_density(model, x, points)
+            torch.testing.assert_close(scores[3::4], near[3::4], atol=1e-9, rtol=0.0)

@@ -17,7 +17,7 @@ from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
-from skgmvae.models.importance import ROUNDS, draw_noise
+from skgmvae.models.importance import make_point_sets
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent
 from skgmvae.models.vade import VaDE

@@ -12,6 +12,7 @@ from torch.quasirandom import SobolEngine
 from skgmvae.functional import log_mean_exp
 from skgmvae.models.contract import Model
 from skgmvae.models.laplace import Expansion, NewtonStep, Proposal, take_newton_step
+from skgmvae.models.row_shifts import hash_rows, shift_points
 
 __all__ = [
     "LatentPosterior",
@@ -27,7 +28,6 @@ FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the fir
 MANY_FEATURES = 100  # above it, one round and no refinement, since the networks are usually large
 # of the estimates of log p(x) and of any p(c|x), by their own spread, that need no further points
 MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.005, 0.001
-MOST_CORRECTION = math.log(2.0)  # of a component's density by its control
 MOST_MISFIT = 0.02  # nats between an expansion and the density at its maximum that need no further expansion
 MAX_REFINEMENTS = 4
 FAR_BEHIND = 30.0  # nats below the best component, which it cannot make up
@@ -35,7 +35,6 @@ LEAST_SHARE = 0.02  # of the proposal for all components together, whatever thei
 ENCODER_SHARE = 0.5  # of q(z|x) in the proposal of further points
 WIDEN = 1.5  # factor of its standard deviations there
 SURE = 12.0  # nats
-BITS = 2**31
 
 
 class LatentPosterior(Protocol):
@@ -54,7 +53,7 @@ class LatentPosterior(Protocol):
 
     @property
     def deviation(self) -> Tensor:
-        """Standard deviations of q(u|x), of the same shape."""
+        """Standard deviations of q(u|x), (n, 1, U) or (n, K, U)."""
 
     def take(self, rows: Tensor) -> Self:
         """The posterior of some of the samples, by a mask (n,)."""
@@ -116,8 +115,8 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     low by about half the relative variance.
     """
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed)
-    proposal = _propose(posterior, refines=points.refines)
-    estimate = _sample(posterior, proposal, points.sets[0], shifts, controls=not posterior.has_own_latents)
+    proposal, log_controls = _propose(posterior, refines=points.refines)
+    estimate = _sample(posterior, proposal, points.sets[0], shifts, log_controls)
     log_joint = estimate.log_joint
     open_rows = ~estimate.is_enough
     for further in points.sets[1:]:
@@ -132,11 +131,12 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
         for rows in torch.arange(len(at), device=x.device).split(size):
             part = torch.zeros(len(at), dtype=torch.bool, device=x.device).index_fill_(0, rows, True)
             mixture = Proposal(*(tensor[rows] for tensor in wide))
-            parts.append(_sample(some.take(part), mixture, further, shifts[at[rows]], controls=False))
+            parts.append(_sample(some.take(part), mixture, further, shifts[at[rows]]))
         log_joint = log_joint.index_copy(0, at, torch.cat([part.log_joint for part in parts]))
         still_open = torch.cat([~part.is_enough for part in parts])
         open_rows = torch.zeros_like(open_rows).index_fill_(0, at[still_open], True)
-    return log_joint
+    # squares of values beyond 1e150 overflow
+    return log_joint.masked_fill(~log_joint.isfinite(), -math.inf)
 
 
 def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
@@ -163,17 +163,26 @@ def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Te
     most probable component is ``SURE`` nats ahead. ``noise`` (S, ...) is that of ``log_responsibilities``.
     """
     if points.refines or model.n_components == 1:
-        return torch.log_softmax(model.log_joint(x, points), -1)
+        return _normalize(model.log_joint(x, points), model.log_weights())
     log_posterior = model.log_responsibilities(x, noise)
     best = log_posterior.topk(2, -1).values
-    unsure = best[:, 0] - best[:, 1] < SURE
+    unsure = ~(best[:, 0] - best[:, 1] >= SURE)  # or not a number
     if bool(unsure.any()):
-        log_posterior[unsure] = torch.log_softmax(model.log_joint(x[unsure], points), -1)
+        log_posterior[unsure] = _normalize(model.log_joint(x[unsure], points), model.log_weights())
     return log_posterior
 
 
-def _propose(posterior: LatentPosterior, *, refines: bool) -> Proposal:
-    """Normals at the maxima of log p(x, u, c): (n, K) of them, or (n, K, 1) if components have their own u."""
+def _normalize(log_joint: Tensor, log_weights: Tensor) -> Tensor:
+    """log p(c|x) from log p(x, c), both (n, K); that of samples too far for a density are the weights (K,)."""
+    has_density = log_joint.amax(-1, keepdim=True) > -math.inf
+    return torch.where(has_density, torch.log_softmax(log_joint, -1), log_weights)
+
+
+def _propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Tensor | None]:
+    """Normals at the maxima of log p(x, u, c): (n, K) of them, or (n, K, 1) if components have their own u.
+
+    Components that share u have a Laplace approximation of log p(c|x), (n, K), too.
+    """
     step = take_newton_step(posterior.expand(posterior.mean), posterior.mean)
     open_rows = torch.arange(len(posterior.mean), device=posterior.mean.device)
     some = posterior
@@ -188,9 +197,11 @@ def _propose(posterior: LatentPosterior, *, refines: bool) -> Proposal:
         step = NewtonStep(*(old.index_copy(0, open_rows, new) for old, new in zip(step, again, strict=True)))
     maximum, factor, log_integral = step.maximum, step.factor, step.log_integral
     if posterior.has_own_latents:
-        return Proposal(torch.zeros_like(log_integral).unsqueeze(-1), maximum.unsqueeze(-2), factor.unsqueeze(-3))
-    shares = (1.0 - LEAST_SHARE) * torch.softmax(log_integral, -1) + LEAST_SHARE / log_integral.shape[-1]
-    return Proposal(shares.log(), maximum, factor)
+        zero = torch.zeros_like(log_integral)
+        return Proposal(zero.unsqueeze(-1), maximum.unsqueeze(-2), factor.unsqueeze(-3)), None
+    log_posterior = torch.log_softmax(log_integral, -1)
+    shares = (1.0 - LEAST_SHARE) * log_posterior.exp() + LEAST_SHARE / log_integral.shape[-1]
+    return Proposal(shares.log(), maximum, factor), log_posterior
 
 
 def _misfits(values: Tensor, step: NewtonStep) -> Tensor:
@@ -201,14 +212,18 @@ def _misfits(values: Tensor, step: NewtonStep) -> Tensor:
 
 
 def _sample(
-    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, *, controls: bool
+    posterior: LatentPosterior,
+    proposal: Proposal,
+    points: Tensor,
+    shifts: Tensor,
+    log_laplace: Tensor | None = None,
 ) -> _Estimate:
     """Estimate from the points (S, 1 + U), shifted by (n, 1 + U) for each sample.
 
-    With ``controls`` the shares ρ_c of the proposal's normals, one per component, are control variates of p(c|x): where
-    the normals are the posterior, p(c|x) is exact too.
+    With an approximation of log p(c|x), (n, K), whose components have the proposal's normals as posteriors of u, its
+    integral is a control variate: where it is right, the estimates of p(x) and of p(c|x) are exact.
     """
-    uniform = _shift(points, shifts)
+    uniform = shift_points(points, shifts)
     if posterior.has_own_latents:
         uniform = uniform.unsqueeze(1)  # the same for all components
     u = proposal.draw(uniform)
@@ -219,55 +234,42 @@ def _sample(
     else:
         log_proposal = log_proposal.unsqueeze(-1)
     log_weights = posterior.log_joint(u) - log_proposal  # (n, S, K)
-    log_controls = log_normals - log_proposal if controls else None
-    return _average(log_weights, log_controls, proposal.log_shares)
+    if log_laplace is None:
+        return _average(log_weights)
+    log_controls = log_normals + (log_laplace - proposal.log_shares).unsqueeze(1) - log_proposal
+    return _average_with_controls(log_weights, log_controls, log_laplace)
 
 
-def _average(log_weights: Tensor, log_controls: Tensor | None, log_shares: Tensor) -> _Estimate:
-    """Estimate of log p(x, c) from log-weights (n, S, K) of points and shares (n, K) of the proposal's normals.
-
-    Controls are the logarithms, of the same shape, of the probability that a point is of the normal of c.
-    """
-    S = log_weights.shape[1]
+def _average(log_weights: Tensor) -> _Estimate:
+    """Estimate of log p(x, c) from log-weights (n, S, K) of points."""
     log_joint = log_mean_exp(log_weights, 1)
-    log_totals = torch.logsumexp(log_weights, -1)
-    totals = torch.softmax(log_totals, 1)  # (n, S), of each point's weight in the sum
-    variance = totals.square().sum(1) - 1.0 / S
-    posteriors = torch.softmax(log_weights, -1)
-    means = torch.softmax(log_joint, -1)
-    residuals = totals.unsqueeze(-1) * (posteriors - means.unsqueeze(1))
-    if log_controls is not None:
-        # where the normals are not the posterior, the control of a component without a point means nothing
-        correction = (log_shares - log_mean_exp(log_controls, 1)).clamp(-MOST_CORRECTION, MOST_CORRECTION)
-        log_joint = torch.log_softmax(log_joint + correction, -1) + torch.logsumexp(log_joint, -1, keepdim=True)
-        residuals = residuals - (log_controls.exp() - log_shares.exp().unsqueeze(1)) / S
-    of_posterior = residuals.square().sum(1).amax(-1)
-    return _Estimate(log_joint, (variance <= MOST_VARIANCE) & (of_posterior <= MOST_POSTERIOR_VARIANCE))
+    totals = torch.softmax(torch.logsumexp(log_weights, -1), 1).unsqueeze(-1)  # of each point's weight in the sum
+    residuals = totals * (torch.softmax(log_weights, -1) - torch.softmax(log_joint, -1).unsqueeze(1))
+    return _Estimate(log_joint, _is_enough(totals.squeeze(-1) - 1.0 / log_weights.shape[1], residuals))
 
 
-def _shift(points: Tensor, shifts: Tensor) -> Tensor:
-    """Points (n, S, W) in the open unit cube from points (S, W), shifted modulo one by (n, W)."""
-    shifted = (points.to(shifts) + shifts.unsqueeze(1)).frac()
-    least = torch.finfo(shifted.dtype).eps
-    return shifted.clamp(least, 1.0 - least)
+def _average_with_controls(log_weights: Tensor, log_controls: Tensor, log_laplace: Tensor) -> _Estimate:
+    """The same with log-weights (n, S, K) for a density whose integrals over u, log p(c|x) (n, K), are known.
+
+    p(x) is estimated by a ratio of averages; p(c|x) too, or by a difference if c has fewer points than its share.
+    """
+    log_joint, log_control = log_mean_exp(log_weights, 1), log_mean_exp(log_controls, 1)
+    log_means, log_controls_mean = torch.log_softmax(log_joint, -1), torch.log_softmax(log_control, -1)
+    lack = log_laplace.exp() - log_controls_mean.exp()  # of points, negative for too many
+    log_ratio = log_means + log_laplace - log_controls_mean
+    log_sum = torch.logaddexp(log_means, lack.clamp_min(0.0).log())
+    log_posterior = torch.log_softmax(torch.where(lack < 0.0, log_ratio, log_sum), -1)
+    log_density = torch.logsumexp(log_joint, -1, keepdim=True) - torch.logsumexp(log_control, -1, keepdim=True)
+    totals, of_controls = (
+        torch.softmax(torch.logsumexp(each, -1), 1).unsqueeze(-1) for each in (log_weights, log_controls)
+    )
+    residuals = totals * (torch.softmax(log_weights, -1) - log_means.exp().unsqueeze(1))
+    expected = torch.softmax(log_controls, -1) - log_controls_mean.exp().unsqueeze(1)
+    residuals = residuals - of_controls * expected
+    return _Estimate(log_posterior + log_density, _is_enough((totals - of_controls).squeeze(-1), residuals))
 
 
-def hash_rows(x: Tensor, width: int, seed: int) -> Tensor:
-    """Numbers (N, width), uniform in [0, 1), that depend on the values of a row (N, D) and the seed alone."""
-    bits = (x.double() + 0.0).view(torch.int64)  # no negative zero
-    odd = torch.arange(1, 2 * x.shape[1], 2, device=x.device) * _GOLDEN
-    of_row = _scramble((_scramble(bits) * odd).sum(1) + seed)
-    of_column = torch.arange(1, width + 1, device=x.device) * _GOLDEN
-    numbers = _scramble(of_row.unsqueeze(1) + of_column) & (BITS - 1)
-    return (numbers.to(torch.float64) / BITS).to(x.dtype)
-
-
-_GOLDEN = -7046029254386353131  # 2⁶⁴ divided by the golden ratio, as a signed number
-_FACTORS = (-4658895280553007687, -7723592293110705685)
-
-
-def _scramble(numbers: Tensor) -> Tensor:
-    """Integers (...) whose every bit depends on all bits of the number (the finalizer of SplitMix64)."""
-    for shift, factor in zip((30, 27), _FACTORS, strict=True):
-        numbers = (numbers ^ ((numbers >> shift) & (2 ** (64 - shift) - 1))) * factor
-    return numbers ^ ((numbers >> 31) & (2**33 - 1))
+def _is_enough(of_density: Tensor, of_posterior: Tensor) -> Tensor:
+    """Whether relative errors of p(x), (n, S), and errors of p(c|x), (n, S, K), by point, are small in all, (n,)."""
+    variance, of_worst = of_density.square().sum(1), of_posterior.square().sum(1).amax(-1)
+    return (variance <= MOST_VARIANCE) & (of_worst <= MOST_POSTERIOR_VARIANCE)

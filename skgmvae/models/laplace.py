@@ -1,7 +1,10 @@
 """Laplace approximations of the posterior p(u, c | x) of a model's latent variables u, and proposals made of them."""
 
+import importlib
 import math
+import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -120,6 +123,7 @@ def take_newton_step(expansion: Expansion, start: Tensor) -> NewtonStep:
 
 def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
     """Output (..., D) at points (..., L), and its Jacobian (..., L, D); every point has an output of its own."""
+    _load_forward_mode()
 
     def push(direction: Tensor) -> Any:
         return torch.func.jvp(function, (z,), (direction.expand_as(z),))[1]
@@ -127,6 +131,14 @@ def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tens
     directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
     slopes: Tensor = torch.func.vmap(push)(directions)
     return function(z), slopes.movedim(0, -2)
+
+
+@cache
+def _load_forward_mode() -> None:
+    """What torch loads at the first derivative in forward mode, without its DeprecationWarning of its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 
 def expand_likelihood(log_likelihood: Tensor, slope: Tensor, curvature: Tensor, jacobian: Tensor) -> Expansion:
@@ -167,5 +179,6 @@ def _factorize(precision: Tensor) -> Tensor:
 
 
 def _log_determinant(factor: Tensor) -> Tensor:
+    """log of the product of the diagonal, (...), of triangular matrices (..., U, U)."""
     log_determinant: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return log_determinant
