@@ -13,6 +13,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.overrides import TorchFunctionMode
 
 from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE, vaeem
+from skgmvae.models.importance import make_point_sets
 from skgmvae.models.networks import make_conv_body, make_conv_decoder, make_mlp, make_mlp_body
 
 K, L, N = 3, 2, 6
@@ -68,6 +69,14 @@ def draw_noise(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def make_points(model, n_features=5, seed=0):
+    return make_point_sets(*model.noise_shape, n_features, seed)
+
+
+def log_density(model, x, seed=0):
+    return model.log_joint(x, make_points(model, x.shape[1], seed)).logsumexp(-1)
+
+
 def total(terms):
     return terms.log_likelihood - terms.kl_latent - terms.kl_style - terms.kl_component
 
@@ -111,7 +120,7 @@ def test_inference_is_deterministic_normalized_and_row_by_row(make_model, likeli
             ("embed", (), (N, model.embedding_dim)),
             ("reconstruct", (), (N, 64)),
             ("log_responsibilities", (noise,), (N, K)),
-            ("log_prob", (noise,), (N,)),
+            ("log_joint", (make_points(model, 64),), (N, K)),
         ):
             whole = getattr(model, method)(x, *arguments)
             assert whole.shape == shape and whole.dtype == torch.float64 and whole.isfinite().all(), method
@@ -126,11 +135,12 @@ def test_reorder_renumbers_components_and_keeps_the_density(make_model):
     model, x = make_model(), draw_rows(N, 5)
     noise, order = draw_noise(5, *model.noise_shape), torch.tensor([2, 0, 1])
     with torch.no_grad():
-        before = model.log_responsibilities(x, noise), model.log_weights(), model.log_prob(x, noise)
+        own = model.generate(torch.arange(N) % K, torch.Generator().manual_seed(0))[0]
+        before = model.log_responsibilities(x, noise), model.log_weights(), log_density(model, own)
         model.reorder(order)
         torch.testing.assert_close(model.log_responsibilities(x, noise), before[0][:, order])
         torch.testing.assert_close(model.log_weights(), before[1][order])
-        torch.testing.assert_close(model.log_prob(x, noise), before[2])
+        torch.testing.assert_close(log_density(model, own), before[2], atol=0.3, rtol=0.0)
 
 
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES.values(), ids=IMAGE_SHAPES)
@@ -199,7 +209,7 @@ def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, l
         noise = torch.empty(5, *model.noise_shape, device="cuda")
         components = torch.empty(4, dtype=torch.long, device="cuda")
         outputs = [*model(x), model.embed(x), model.reconstruct(x), model.log_responsibilities(x, noise)]
-        outputs += [model.log_prob(x, noise), model.log_weights(), *model.generate(components, None)]
+        outputs += [model.log_weights(), *model.generate(components, None)]
     assert {output.device.type for output in outputs} == {"cuda"}
 
 
@@ -217,12 +227,12 @@ def test_cuda_gives_the_same_densities_as_the_cpu(make_model):
         with torch.no_grad():
             there.reorder(renumbered)
             there.generate(renumbered, torch.Generator(device))
-            density = there.log_prob(rows, noise.to(device)).cpu()
+            density = log_density(there, rows).cpu()
             results.append([there.log_responsibilities(rows, noise.to(device)).cpu(), density])
         total(there(rows)).sum().backward()
         with torch.no_grad():
             there.initialize_from(embedding.to(device), responsibilities.to(device))
-        assert there.log_prob(rows, noise.to(device)).isfinite().all()
+        assert log_density(there, rows).isfinite().all()
     torch.testing.assert_close(results[0], results[1])
 
 
@@ -505,19 +515,14 @@ def set_posterior(model, prior_mean, prior_variance):
     head.mean.bias.copy_(variance * prior_mean / prior_variance - head.mean.weight @ decoder.bias)
 
 
-def test_vade_bounds_rise_to_the_exact_log_likelihood():
+def test_vade_bound_is_below_the_exact_log_likelihood():
     model = make_linear_vade(2)
     set_posterior(model, model.means.mean(0), torch.ones(L))
-    model.autoencoder.head.log_variance.bias.add_(1.0)  # too wide: a gap to close, and weights without heavy tails
+    model.autoencoder.head.log_variance.bias.add_(1.0)  # too wide: a gap
     x = compute_exact_components(model).mean.repeat(5, 1) + draw_rows(10, 4) / 4.0
     torch.manual_seed(1)
-    repeats = [torch.stack([total(model(x)).mean() for _ in range(400)])]
-    for n_samples in (1, 3, 10):
-        noise = draw_noise(4000, n_samples, L, seed=n_samples)
-        repeats.append(torch.vmap(lambda each: model.log_prob(x, each).mean())(noise))
-    means = torch.stack([*(each.mean() for each in repeats), compute_exact_log_prob(model, x).mean()])
-    errors = torch.stack([*(each.std() / len(each) ** 0.5 for each in repeats), torch.zeros(())])
-    assert (means.diff() > 4.5 * errors[1:].hypot(errors[:-1])).all(), (means, errors)
+    bounds = torch.stack([total(model(x)).mean() for _ in range(400)])
+    assert bounds.mean() < compute_exact_log_prob(model, x).mean() - 4.5 * bounds.std() / 20.0
 
 
 @pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
@@ -526,8 +531,7 @@ def test_vade_bounds_are_exact_at_the_exact_posterior(covariance_type):
     model, x = make_linear_vade(1, covariance_type=covariance_type), draw_rows(N, 4)
     set_posterior(model, model.means[0], model.covariances()[0].diagonal())
     exact = compute_exact_log_prob(model, x)
-    for n_samples in (1, 7):
-        torch.testing.assert_close(model.log_prob(x, draw_noise(n_samples, L)), exact)
+    torch.testing.assert_close(log_density(model, x), exact)
     torch.manual_seed(1)
     bounds = torch.stack([total(model(x)) for _ in range(n_repeats)])
     assert ((bounds.mean(0) - exact).abs() < 4.5 * bounds.std(0) / n_repeats**0.5).all()

@@ -6,7 +6,7 @@ from test_models import shake
 from torch import nn
 
 from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE
-from skgmvae.models.posteriors import GMVAEPosterior, VAEEMPosterior, VaDEPosterior
+from skgmvae.models.posteriors import GMVAEPosterior, VaDEPosterior, VAEEMPosterior
 
 MODELS = {"VaDE": VaDE, "GMVAE": GMVAE, "VAEEM": VAEEM}
 n, K, L, W, D = 6, 5, 2, 3, 4

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from test_models import K, L, N, draw_noise, draw_rows, make_autoencoder, make_vaeem, shake, total
+from test_models import K, L, N, draw_noise, draw_rows, log_density, make_autoencoder, make_vaeem, shake, total
 from torch.distributions import Bernoulli, Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 from skgmvae.models import VAEEM, Gaussian, VaDE
@@ -181,8 +181,7 @@ def compute_exact_log_prob(model, x):
 def test_density_and_bound_are_exact_at_the_exact_posterior():
     model, x = make_linear(), draw_rows(N, 4)
     exact = compute_exact_log_prob(model, x)
-    for n_samples in (1, 7):
-        torch.testing.assert_close(model.log_prob(x, draw_noise(n_samples, L)), exact)
+    torch.testing.assert_close(log_density(model, x), exact)
     torch.manual_seed(1)
     bounds = torch.stack([total(model(x)) for _ in range(400)])
     assert ((bounds.mean(0) - exact) < 4.5 * bounds.std(0) / 20.0).all()
@@ -192,19 +191,12 @@ def test_density_and_bound_are_exact_at_the_exact_posterior():
     torch.testing.assert_close(model.embed(x), joint + excess)
 
 
-def test_bounds_rise_to_the_exact_log_likelihood():
+def test_the_bound_is_below_the_exact_log_likelihood():
     model = make_linear(widen=1.0)
     x = compute_exact_law(model).mean.repeat(5, 1) + draw_rows(10, 4) / 4.0
     torch.manual_seed(1)
-    repeats = [torch.stack([total(model(x)).mean() for _ in range(400)])]
-    for n_samples in (1, 3, 10):
-        noise = draw_noise(4000, n_samples, L, seed=n_samples)
-        repeats.append(torch.vmap(lambda each: model.log_prob(x, each).mean())(noise))
-    means = torch.stack([*(each.mean() for each in repeats), compute_exact_log_prob(model, x).mean()])
-    errors = torch.stack([*(each.std() / len(each) ** 0.5 for each in repeats), torch.zeros(())])
-    # the mixture of single-sample estimates is no looser than the sampled bound
-    assert means[1] > means[0] - 4.5 * errors[:2].norm()
-    assert (means[1:].diff() > 4.5 * errors[2:].hypot(errors[1:-1])).all(), (means, errors)
+    bounds = torch.stack([total(model(x)).mean() for _ in range(400)])
+    assert bounds.mean() < compute_exact_log_prob(model, x).mean() - 4.5 * bounds.std() / 20.0
 
 
 def test_generates_from_the_exact_law_of_each_component():

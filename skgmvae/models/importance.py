@@ -115,8 +115,8 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     low by about half the relative variance.
     """
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed)
-    proposal, log_controls = _propose(posterior, refines=points.refines)
-    estimate = _sample(posterior, proposal, points.sets[0], shifts, log_controls)
+    proposal, log_laplace = _propose(posterior, refines=points.refines)
+    estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
     log_joint = estimate.log_joint
     open_rows = ~estimate.is_enough
     for further in points.sets[1:]:

@@ -1,0 +1,48 @@
+"""The background: a density, mixed with that of the components."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_t, t
+
+from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
+
+
+def draw(n, D):
+    rows = torch.randn(n, D, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows[:, -1] += 0.8 * rows[:, 0]
+    return rows
+
+
+def test_density_is_that_of_scipy():
+    points, x = draw(50, 3), 3.0 * draw(20, 3).numpy() + 1.0
+    background = Background(3).fit(points)
+    mean = points.mean(0).numpy()
+    scale = np.cov(points.numpy().T, ddof=0) + ADDED_VARIANCE * np.eye(3)
+    joint = multivariate_t(mean, scale, df=JOINT_FREEDOM).pdf(x)
+    each = t(FEATURE_FREEDOM, mean, np.sqrt(scale.diagonal())).pdf(x).prod(1)
+    np.testing.assert_allclose(background(torch.from_numpy(x)).exp(), 0.5 * (joint + each))
+
+
+@pytest.mark.parametrize("D", [1, 2])
+def test_integral_is_one(D):
+    axis = np.sinh(np.linspace(-12.0, 12.0, 1201))  # nodes far out
+    weights = np.gradient(axis)
+    grid = np.stack(np.meshgrid(*[axis] * D), -1).reshape(-1, D)
+    area = weights if D == 1 else np.outer(weights, weights).ravel()
+    density = Background(D).fit(draw(50, D))(torch.from_numpy(grid)).exp().numpy()
+    np.testing.assert_allclose((density * area).sum(), 1.0, rtol=1e-3)
+
+
+def test_its_weight_is_that_of_one_sample_not_seen():
+    points, x = draw(50, 2), draw(5, 2)
+    background = Background(2).fit(points)
+    log_density = torch.linspace(-3.0, -900.0, 5).double()
+    mixed = background.mix(log_density, x)
+    torch.testing.assert_close(mixed.exp(), 50 / 51 * log_density.exp() + background(x).exp() / 51)
+    torch.testing.assert_close(background.mix(log_density, x, background(x)), mixed)
+    without = Background(2)
+    torch.testing.assert_close(without.mix(log_density, x), log_density)
+    restored = Background(2)
+    restored.load_state_dict(background.state_dict())
+    torch.testing.assert_close(restored.mix(log_density, x), mixed)
