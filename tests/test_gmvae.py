@@ -132,7 +132,8 @@ def test_prior_that_does_not_look_at_w_is_that_of_vade():
         vade.log_diagonal.copy_(-0.5 * model.prior.head.log_variance.bias.view(K, L))
         vade.weight_logits.copy_(model.weight_logits)
         x = model.generate(torch.arange(N) % K, torch.Generator().manual_seed(0))[0]
-        torch.testing.assert_close(log_density(model, x), log_density(vade, x), rtol=0.0, atol=0.3)
+        one, other = (torch.stack([log_density(m, x, seed) for seed in range(20)]) for m in (model, vade))
+    torch.testing.assert_close(one.exp().mean(0).log(), other.exp().mean(0).log(), rtol=0.0, atol=0.1)
 
 
 def compute_gradient(model, x, min_information, weigh_component=1.0):

@@ -111,7 +111,7 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
 
     Every sample has points of its own: a fixed set, shifted modulo one by a hash of its values (Cranley and Patterson
     1976). The error of a mean over many samples then is that of independent points, while a sample has the same score
-    in whatever batch. The estimate of p(x) is unbiased but for the choice of the number of points; that of log p(x) is
+    in whatever batch. The estimate of p(x) is nearly unbiased; that of log p(x) is
     low by about half the relative variance.
     """
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed)
