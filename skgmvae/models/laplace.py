@@ -126,6 +126,7 @@ def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tens
     _load_forward_mode()
 
     def push(direction: Tensor) -> Any:
+        """Derivatives (..., D) along a direction (L,)."""
         return torch.func.jvp(function, (z,), (direction.expand_as(z),))[1]
 
     directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
