@@ -57,10 +57,6 @@ class DeepMixture(MixtureInference):
     weights_: Floats
     means_: Floats
     lower_bound_: float
-    lower_bounds_: list[float]
-    history_: dict[str, list[float]]
-    pretrain_history_: list[float]
-    phase_seconds_: dict[str, float]
     init_params_: str
     converged_: bool
     n_iter_: int

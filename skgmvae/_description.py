@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from skgmvae._component_moments import component_means
 from skgmvae._defaults import choose_max_iter
-from skgmvae._evaluation import component_means
 from skgmvae._parameters import explain_no_convergence
 from skgmvae._sklearn_callbacks import N_WRAPPERS
 from skgmvae.data.training_data import TrainingData

@@ -18,8 +18,6 @@ from skgmvae.runtime import limit_threads
 __all__ = [
     "cast_networks",
     "chunk_rows",
-    "component_covariances",
-    "component_means",
     "count_weights",
     "generate_chunks",
     "inference_precision",
@@ -33,7 +31,6 @@ CHUNK_VALUES_OFF_CPU = 2**24  # other devices benefit from larger products: 128 
 
 # samples of a typical step: the number of threads, and with it the last digits, depends on the network alone
 SAMPLES_AT_ONCE = 256
-N_MEAN_PAIRS = 512  # of draws per component behind means_ and covariances_
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -203,51 +200,3 @@ def generate_chunks(
             with torch.inference_mode():
                 drawn = model.generate(torch.from_numpy(labels[part]).to(there), generator, **fixed)
             yield part, drawn
-
-
-@torch.inference_mode()
-def component_means(module: Any, n_features: int, device: torch.device) -> Floats:
-    """E[x | c] in the units of the data, shape (K, D); exact for a linear decoder."""
-    means: Floats = sum_over_noise(module, n_features, device, lambda mean, _: mean.sum(0)).numpy(force=True)
-    return means
-
-
-@torch.inference_mode()
-def component_covariances(module: Any, n_features: int, device: torch.device) -> Floats:
-    """Cov[x | c] in the units of the data, shape (K, D, D), by the law of total covariance; exact as the means."""
-    means = torch.from_numpy(component_means(module, n_features, device))
-
-    def scatter(mean: Tensor, variance: Tensor) -> Tensor:
-        centered = (mean - means.to(mean)).movedim(0, 1)  # (K, S, D)
-        return centered.mT @ centered + variance.sum(0).diag_embed()
-
-    covariances: Floats = sum_over_noise(module, n_features, device, scatter).numpy(force=True)
-    return covariances
-
-
-def sum_over_noise(
-    module: Any, n_features: int, device: torch.device, summarize: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """Average over latent variables of a sum (K, ...) of the moments (S, K, D) of x given them.
-
-    The latent variables are quasi-random, with exactly the moments of a standard normal.
-    """
-    with inference_precision(single=False):
-        model = model_for_queries(module, device)
-    parameter = next(model.parameters())
-    noise = _draw_balanced(*model.noise_shape).to(parameter)
-    size = max(1, CHUNK_VALUES // (model.n_components * n_features))
-    with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
-        parts = [summarize(*model.component_moments(part)) for part in noise.split(size)]
-    return torch.stack(parts).sum(0) / len(noise)
-
-
-def _draw_balanced(width: int) -> Tensor:
-    """Normal numbers (S, width) of mean zero and covariance identity, exactly: pairs of opposite sign, whitened."""
-    n_pairs = max(N_MEAN_PAIRS, 2 ** math.ceil(math.log2(width + 1)))
-    engine = torch.quasirandom.SobolEngine(width, scramble=True, seed=0)
-    uniform = engine.draw(2 * n_pairs, dtype=torch.float64)[n_pairs:]
-    noise = torch.special.ndtri(uniform.clamp(1e-12, 1.0 - 1e-12))
-    factor = torch.linalg.cholesky(noise.T @ noise / n_pairs)
-    noise = torch.linalg.solve_triangular(factor, noise.T, upper=False).T
-    return torch.cat([noise, -noise])

@@ -56,15 +56,18 @@ class GMVAEClustering(DeepMixture):
         Shape of the images, if the samples are images; its product must be the number of features.
         ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
         ``network='conv'``.
-    linear_path : {'auto'} or bool, default=False
+    linear_path : {'auto'} or bool, default='auto'
         Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
         The last layers of the networks are initially zero, so that the model is initially the Gaussian mixture of the
         initial clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; the strategies
-        of ``init_params`` then look for clusters in these samples too. 'auto': for a Gaussian likelihood and
-        ``network='mlp'``, up to 100 features, if the samples are not images and ``init_params`` is not 'random'.
+        of ``init_params`` then look for clusters in these samples too. A heavy-tailed background of weight 1 /
+        (n_samples + 1) is part of the density, but not a component: ``sample`` and ``predict_proba`` leave it out.
+        'auto': for a Gaussian likelihood and ``network='mlp'``, up to 100 features, if the samples are not images and
+        ``init_params`` is not 'random'.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
-        p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
-        per feature and standardizes the features internally; densities are in the units of the data.
+        p(x|z). 'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in [0,
+        1]; else Gaussian. The Gaussian has a learned variance per feature and standardizes the features internally;
+        densities are in the units of the data.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
         Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
@@ -87,10 +90,13 @@ class GMVAEClustering(DeepMixture):
         with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
-    max_iter : int, default=50
-        Maximum number of epochs on the lower bound; 0 keeps the initialization.
+    max_iter : int or 'auto', default='auto'
+        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50, or for small tables as many
+        as take 1,500 optimizer steps, but no more than twice the number of samples per feature; with early stopping,
+        four times as many where the components are not yet the initial clusters.
     n_init : int, default=1
-        Number of initializations after the one pretraining; the one with the best lower bound is kept.
+        Number of initializations after the one pretraining. The best is kept: by the score of the samples that early
+        stopping holds out, else by the lower bound.
     early_stopping : {'auto'} or bool, default='auto'
         Whether some samples are held out from the training, and the state of the model is kept that is best for them.
         'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
@@ -102,13 +108,14 @@ class GMVAEClustering(DeepMixture):
         Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
         every epoch or, for small tables, after several.
     tol : float, default=0.1
-        Training stops when the best lower bound of the last ten epochs, or of fewer if less than twenty epochs are not
-        clamped, is within this of the best before them, in nats per sample. (The default of GaussianMixture is smaller,
-        since its bound has no Monte Carlo noise.)
+        Without early stopping, training stops when the best lower bound of the last ten epochs, or of fewer if less
+        than twenty epochs are not clamped, is within this of the best before them, in nats per sample. (The default of
+        GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With it, the last checks must bring less
+        than this for ``converged_``.
     warm_start : bool, default=False
         If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
         ignored.
-    learn_weights : bool, default=False
+    learn_weights : bool, default=True
         Learn the mixing weights π; otherwise they stay uniform, as in the paper.
     batch_size : int, default=64
     learning_rate : float, default=3e-3
@@ -134,6 +141,12 @@ class GMVAEClustering(DeepMixture):
         π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
+    covariances_ : ndarray of shape (n_components, n_features, n_features)
+        Cov[x | c] in the units of the data, by the law of total covariance.
+    precisions_ : ndarray of shape (n_components, n_features, n_features)
+        Their inverses.
+    precisions_cholesky_ : ndarray of shape (n_components, n_features, n_features)
+        Their upper-triangular factors, as in :class:`~sklearn.mixture.GaussianMixture`.
     lower_bound_ : float
         Evidence lower bound of the last epoch, in nats per sample.
     lower_bounds_ : list of float
@@ -149,6 +162,11 @@ class GMVAEClustering(DeepMixture):
     converged_ : bool
     n_iter_ : int
         Number of epochs of the last training.
+    validation_scores_ : list of float
+        Mean log-density of the held-out samples at each check of the last training, in nats; empty without early
+        stopping.
+    best_iter_ : int
+        Number of epochs before the state that was kept; 0 if it is that before the training.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.GMVAE`.
     n_features_in_ : int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -11,13 +10,15 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, DensityMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skgmvae._criteria import DensityCriteria
 from skgmvae._evaluation import generate_chunks, map_chunks
 from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
-from skgmvae.models.importance import FIRST, PointSets, estimate_log_density, estimate_log_posterior, make_point_sets
+from skgmvae.models.density import estimate_log_density, estimate_log_posterior
+from skgmvae.models.importance import FIRST, PointSets, make_point_sets
 from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
@@ -25,6 +26,7 @@ N_POSTERIOR_DRAWS = 8  # of q(c|x), where it has no closed form
 
 
 class MixtureInference(
+    DensityCriteria,
     CallbackSupport,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -137,56 +139,6 @@ class MixtureInference(
             return estimate_log_density(model, rows, points)
 
         return self._over_chunks(log_prob, samples, n_copies=FIRST)
-
-    def score(self, X: MatrixLike, y: Any = None) -> float:
-        """Mean of :meth:`score_samples` over the samples; higher is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : Ignored
-
-        Returns
-        -------
-        log_likelihood : float
-            In nats per sample.
-        """
-        return float(self.score_samples(X).mean())
-
-    def _n_parameters(self) -> int:
-        """Number of trained parameters; the K mixing weights count as K − 1."""
-        model = self.net_.module_
-        trained: int = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        return trained - int(model.weight_logits.requires_grad)
-
-    def bic(self, X: MatrixLike) -> float:
-        """Bayesian information criterion, −2 log-likelihood + p log n; lower is better.
-
-        A heuristic, since not all parameters of networks are effective. Prefer the held-out :meth:`score`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        bic : float
-        """
-        scores = self.score_samples(X)
-        return float(-2.0 * scores.sum() + self._n_parameters() * math.log(len(scores)))
-
-    def aic(self, X: MatrixLike) -> float:
-        """Akaike information criterion, −2 log-likelihood + 2 p; lower is better. See :meth:`bic`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        aic : float
-        """
-        return float(-2.0 * self.score_samples(X).sum() + 2.0 * self._n_parameters())
 
     @isolated()
     def sample(

@@ -52,20 +52,24 @@ class VaDEClustering(DeepMixture):
         Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
         The last layers of the networks are initially zero, so that the model is initially the Gaussian mixture of the
         initial clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; the strategies
-        of ``init_params`` then look for clusters in these samples too. 'auto': for a Gaussian likelihood and
-        ``network='mlp'``, up to 100 features, if the samples are not images and ``init_params`` is not 'random'.
+        of ``init_params`` then look for clusters in these samples too. A heavy-tailed background of weight 1 /
+        (n_samples + 1) is part of the density, but not a component: ``sample`` and ``predict_proba`` leave it out.
+        'auto': for a Gaussian likelihood and ``network='mlp'``, up to 100 features, if the samples are not images and
+        ``init_params`` is not 'random'.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
-        p(x|z). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned variance
-        per feature and standardizes the features internally; densities are in the units of the data.
+        p(x|z). 'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in [0,
+        1]; else Gaussian. The Gaussian has a learned variance per feature and standardizes the features internally;
+        densities are in the units of the data.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
         Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
         of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a nearest-neighbor
         graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the embedding.
         'contrastive', for images of ``image_shape``: the graph of features that are learned with augmentation
-        (NT-Xent), which is more accurate and takes minutes longer. 'random': random responsibilities. A clusterer: the
-        labels of its ``fit_predict``. A callable: labels or responsibilities ``init_params(X, n_components=...,
-        random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
+        (NT-Xent), which is more accurate and takes minutes longer. 'random': each component is the neighborhood of a
+        random sample (k-means++). A clusterer: the labels of its ``fit_predict``. A callable: labels or
+        responsibilities ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mean no
+        opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
@@ -80,9 +84,11 @@ class VaDEClustering(DeepMixture):
         Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
     max_iter : int or 'auto', default='auto'
         Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50, or for small tables as many
-        as take 1,500 optimizer steps, but no more than twice the number of samples per feature.
+        as take 1,500 optimizer steps, but no more than twice the number of samples per feature; with early stopping,
+        four times as many where the components are not yet the initial clusters.
     n_init : int, default=1
-        Number of initializations after the one pretraining; the one with the best lower bound is kept.
+        Number of initializations after the one pretraining. The best is kept: by the score of the samples that early
+        stopping holds out, else by the lower bound.
     early_stopping : {'auto'} or bool, default='auto'
         Whether some samples are held out from the training, and the state of the model is kept that is best for them.
         'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
@@ -94,9 +100,10 @@ class VaDEClustering(DeepMixture):
         Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
         every epoch or, for small tables, after several.
     tol : float, default=0.1
-        Training stops when the best lower bound of the last ten epochs, or of fewer if less than twenty epochs are not
-        clamped, is within this of the best before them, in nats per sample. (The default of GaussianMixture is smaller,
-        since its bound has no Monte Carlo noise.)
+        Without early stopping, training stops when the best lower bound of the last ten epochs, or of fewer if less
+        than twenty epochs are not clamped, is within this of the best before them, in nats per sample. (The default of
+        GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With it, the last checks must bring less
+        than this for ``converged_``.
     warm_start : bool, default=False
         If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
         ignored.
@@ -126,6 +133,12 @@ class VaDEClustering(DeepMixture):
         π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
+    covariances_ : ndarray of shape (n_components, n_features, n_features)
+        Cov[x | c] in the units of the data, by the law of total covariance.
+    precisions_ : ndarray of shape (n_components, n_features, n_features)
+        Their inverses.
+    precisions_cholesky_ : ndarray of shape (n_components, n_features, n_features)
+        Their upper-triangular factors, as in :class:`~sklearn.mixture.GaussianMixture`.
     latent_means_ : ndarray of shape (n_components, latent_dim)
         m_c.
     latent_covariances_ : ndarray
@@ -145,6 +158,11 @@ class VaDEClustering(DeepMixture):
     converged_ : bool
     n_iter_ : int
         Number of epochs of the last training.
+    validation_scores_ : list of float
+        Mean log-density of the held-out samples at each check of the last training, in nats; empty without early
+        stopping.
+    best_iter_ : int
+        Number of epochs before the state that was kept; 0 if it is that before the training.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VaDE`.
     n_features_in_ : int

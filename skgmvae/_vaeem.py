@@ -48,25 +48,29 @@ class VAEEMClustering(DeepMixture):
         Shape of the images, if the samples are images; its product must be the number of features.
         ``init_params='auto'`` then compares images by histograms of oriented gradients (HOG). Required by
         ``network='conv'``.
-    linear_path : {'auto'} or bool, default=False
+    linear_path : {'auto'} or bool, default='auto'
         Whether linear maps are added to the networks: x = b + W z + decoder(z) + noise, E_q[z] = v + V x + encoder(x).
         The last layers of the networks are initially zero, so that the model is initially the Gaussian mixture of the
         initial clusters in the standardized samples, as far as its covariances and ``latent_dim`` allow; the strategies
-        of ``init_params`` then look for clusters in these samples too. 'auto': for a Gaussian likelihood and
-        ``network='mlp'``, up to 100 features, if the samples are not images and ``init_params`` is not 'random'.
+        of ``init_params`` then look for clusters in these samples too. A heavy-tailed background of weight 1 /
+        (n_samples + 1) is part of the density, but not a component: ``sample`` and ``predict_proba`` leave it out.
+        'auto': for a Gaussian likelihood and ``network='mlp'``, up to 100 features, if the samples are not images and
+        ``init_params`` is not 'random'.
     likelihood : {'auto', 'bernoulli', 'gaussian', 'unit_gaussian'}, default='auto'
-        p(x|z, c). 'auto' selects Bernoulli if all values lie in [0, 1], else Gaussian. The Gaussian has a learned
-        variance per component and feature and standardizes the features internally; densities are in the units of the
-        data. 'unit_gaussian' has variance 1 in the units of the data, as in the paper.
+        p(x|z, c). 'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in
+        [0, 1]; else Gaussian. The Gaussian has a learned variance per component and feature and standardizes the
+        features internally; densities are in the units of the data. 'unit_gaussian' has variance 1 in the units of the
+        data, as in the paper.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         Responsibilities of the first M-steps. 'auto': a choice among several clusterings (spanning trees, neighbor
         graph, Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise
         the graph of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a
         nearest-neighbor graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the
         embedding. 'contrastive', for images of ``image_shape``: the graph of features that are learned with
-        augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random responsibilities, as
-        in the paper. A clusterer: the labels of its ``fit_predict``. A callable: labels or responsibilities
-        ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
+        augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': each component is the
+        neighborhood of a random sample (k-means++). A clusterer: the labels of its ``fit_predict``. A callable: labels
+        or responsibilities ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mean
+        no opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
@@ -79,8 +83,10 @@ class VAEEMClustering(DeepMixture):
         with ``init_params='random'``.
     pretrain_iter : int, default=50
         Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
-    max_iter : int, default=25
-        Maximum number of EM iterations; 0 keeps the initialization.
+    max_iter : int or 'auto', default='auto'
+        Maximum number of EM iterations; 0 keeps the initialization. 'auto': 25, or for small tables as many as take
+        1,500 optimizer steps, but no more than twice the number of samples per feature; with early stopping, four times
+        as many where the components are not yet the initial clusters.
     steps_per_iter : int, optional
         Optimizer steps per M-step. None: as many as draw every sample twice on average, and at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
@@ -88,7 +94,8 @@ class VAEEMClustering(DeepMixture):
         responsibilities. 'weighted', as in the paper: each step takes ``batch_size`` samples for all components
         together and weights them, which costs K times as much per sample. Both have the same gradient in expectation.
     n_init : int, default=1
-        Number of initializations after the one pretraining; the one with the best lower bound is kept.
+        Number of initializations after the one pretraining. The best is kept: by the score of the samples that early
+        stopping holds out, else by the lower bound.
     early_stopping : {'auto'} or bool, default='auto'
         Whether some samples are held out from the training, and the state of the model is kept that is best for them.
         'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
@@ -100,12 +107,13 @@ class VAEEMClustering(DeepMixture):
         Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
         every epoch or, for small tables, after several.
     tol : float, default=0.1
-        Training stops when the best lower bound of the last ten iterations, or of fewer if less than twenty iterations
-        are not clamped, is within this of the best before them, in nats per sample.
+        Without early stopping, training stops when the best lower bound of the last ten iterations, or of fewer if less
+        than twenty iterations are not clamped, is within this of the best before them, in nats per sample. With it, the
+        last checks must bring less than this for ``converged_``.
     warm_start : bool, default=False
         If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
         ignored.
-    learn_weights : bool, default=False
+    learn_weights : bool, default=True
         Learn the mixing weights π, as the mean responsibilities in each M-step; otherwise they stay uniform, as in the
         paper.
     batch_size : int, default=64
@@ -133,6 +141,12 @@ class VAEEMClustering(DeepMixture):
         π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
+    covariances_ : ndarray of shape (n_components, n_features, n_features)
+        Cov[x | c] in the units of the data, by the law of total covariance.
+    precisions_ : ndarray of shape (n_components, n_features, n_features)
+        Their inverses.
+    precisions_cholesky_ : ndarray of shape (n_components, n_features, n_features)
+        Their upper-triangular factors, as in :class:`~sklearn.mixture.GaussianMixture`.
     lower_bound_ : float
         J = Σ_c u_c ELBO_c − KL(u ‖ π) of the last E-step, in nats per sample. E-steps evaluate z at the mean of
         q_c(z|x), without noise, so J exceeds a bound by about half a nat per active latent dimension.
@@ -152,6 +166,11 @@ class VAEEMClustering(DeepMixture):
     converged_ : bool
     n_iter_ : int
         Number of EM iterations of the last training.
+    validation_scores_ : list of float
+        Mean log-density of the held-out samples at each check of the last training, in nats; empty without early
+        stopping.
+    best_iter_ : int
+        Number of epochs before the state that was kept; 0 if it is that before the training.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VAEEM`.
     n_features_in_ : int

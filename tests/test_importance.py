@@ -9,7 +9,8 @@ from test_posteriors import MODELS, D, K, draw_x, make_model, make_posterior
 from torch.distributions import MultivariateNormal
 
 from skgmvae.models import importance
-from skgmvae.models.importance import estimate_log_density, estimate_log_posterior, make_point_sets
+from skgmvae.models.density import estimate_log_density, estimate_log_posterior
+from skgmvae.models.importance import make_point_sets
 
 
 @pytest.fixture(params=MODELS)

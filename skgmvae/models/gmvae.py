@@ -66,7 +66,7 @@ class GMVAE(nn.Module):
         style_dim: int,
         prior_width: int,
         *,
-        learn_weights: bool = False,
+        learn_weights: bool = True,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
         generator: torch.Generator | None = None,

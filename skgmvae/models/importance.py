@@ -10,17 +10,13 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from skgmvae.functional import log_mean_exp
-from skgmvae.models.contract import Model
 from skgmvae.models.laplace import Expansion, NewtonStep, Proposal, take_newton_step
 from skgmvae.models.row_shifts import hash_rows, shift_points
 
 __all__ = [
     "LatentPosterior",
     "PointSets",
-    "add_background",
-    "estimate_log_density",
     "estimate_log_joint",
-    "estimate_log_posterior",
     "make_point_sets",
 ]
 
@@ -34,7 +30,6 @@ FAR_BEHIND = 30.0  # nats below the best component, which it cannot make up
 LEAST_SHARE = 0.02  # of the proposal for all components together, whatever their evidence
 ENCODER_SHARE = 0.5  # of q(z|x) in the proposal of further points
 WIDEN = 1.5  # factor of its standard deviations there
-SURE = 12.0  # nats
 
 
 class LatentPosterior(Protocol):
@@ -137,45 +132,6 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
         open_rows = torch.zeros_like(open_rows).index_fill_(0, at[still_open], True)
     # squares of values beyond 1e150 overflow
     return log_joint.masked_fill(~log_joint.isfinite(), -math.inf)
-
-
-def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
-    """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one."""
-    log_density = add_background(model, x, torch.logsumexp(model.log_joint(x, points), -1))
-    return log_density.masked_fill(~model.likelihood.supports(x), -math.inf)
-
-
-def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
-    """The log-density (N,) of samples (N, D) from that of the components (N,)."""
-    if model.background is None:
-        return log_density
-    likelihood = model.likelihood
-    log_jacobian = likelihood.log_scale_sum.to(log_density)
-    points = likelihood.standardize(x, torch.float64)
-    mixed: Tensor = model.background.mix(log_density + log_jacobian, points) - log_jacobian
-    return mixed
-
-
-def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Tensor) -> Tensor:
-    """log p(c|x) = log p(x, c) − log p(x), (N, K), of samples (N, D).
-
-    For many features, where the networks are usually large, samples for which q(c|x) leaves no doubt keep it: their
-    most probable component is ``SURE`` nats ahead. ``noise`` (S, ...) is that of ``log_responsibilities``.
-    """
-    if points.refines or model.n_components == 1:
-        return _normalize(model.log_joint(x, points), model.log_weights())
-    log_posterior = model.log_responsibilities(x, noise)
-    best = log_posterior.topk(2, -1).values
-    unsure = ~(best[:, 0] - best[:, 1] >= SURE)  # or not a number
-    if bool(unsure.any()):
-        log_posterior[unsure] = _normalize(model.log_joint(x[unsure], points), model.log_weights())
-    return log_posterior
-
-
-def _normalize(log_joint: Tensor, log_weights: Tensor) -> Tensor:
-    """log p(c|x) from log p(x, c), both (n, K); that of samples too far for a density are the weights (K,)."""
-    has_density = log_joint.amax(-1, keepdim=True) > -math.inf
-    return torch.where(has_density, torch.log_softmax(log_joint, -1), log_weights)
 
 
 def _propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Tensor | None]:

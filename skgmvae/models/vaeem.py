@@ -83,7 +83,7 @@ class VAEEM(nn.Module):
         *,
         hidden_layer_sizes: Sequence[int] | None = None,
         image_shape: Sequence[int] | None = None,
-        learn_weights: bool = False,
+        learn_weights: bool = True,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
         generator: torch.Generator | None = None,

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from skgmvae._evaluation import model_for_queries
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
-from skgmvae.models.importance import PointSets, add_background, make_point_sets
+from skgmvae.models.density import add_background
+from skgmvae.models.importance import PointSets, make_point_sets
 
 __all__ = ["HeldOut", "ValidationStopping", "is_better", "split_rows"]
 
 LEAST_HELD_OUT = 30  # samples, if they are at most a fifth of all
 MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it has to be
 STEPS_PER_CHECK = 75
+LEAST_CHECKS = 4  # to see that nothing changes any more
 LEAST_GAIN = 0.02  # nats per sample
 LEAST_LOG_POSTERIOR = -10.0  # of an initial cluster: one sample of another one should not decide
 
@@ -139,7 +141,8 @@ class ValidationStopping(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """The first check."""
         self.n_epochs_, self.best_epoch_, self.n_checks_since_ = 0, 0, 0
-        self.values_: list[float] = []  # of the checks of the present phase
+        self.values_: list[float] = []  # of the checks of the present phase …
+        self.bounds_: list[float] = []  # … and of its epochs
         self.converged_, self.is_free_ = False, self.n_clamped == 0
         self.best_ = self.held_out.score(net.module_, roughly=True)
         self.clamped_: tuple[Scores, int, dict[str, Tensor]] | None = None  # best, of the clamped epochs
@@ -149,6 +152,9 @@ class ValidationStopping(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Check every few epochs, and after the last."""
         self.n_epochs_ += 1
+        bound = net.history[-1]["lower_bound"]
+        if math.isfinite(bound):
+            self.bounds_.append(bound)
         if self.n_epochs_ == self.n_clamped < self.n_epochs:
             self._check(net)
             self._begin_free(net)
@@ -169,16 +175,17 @@ class ValidationStopping(Callback):
         self.state_, self.clamped_ = {}, None
 
     def _judge(self) -> None:
-        """Whether the last checks of a phase, if it had more, have brought less than ``tol``."""
-        recent, earlier = self.values_[-self.patience :], self.values_[: -self.patience]
-        if earlier and max(recent) - max(earlier) < self.tol:
+        """Whether the last checks of a phase, or epochs if it had few checks, have brought less than ``tol``."""
+        values = self.values_ if len(self.values_) >= LEAST_CHECKS else self.bounds_
+        n_recent = min(self.patience, len(values) // 2)
+        if n_recent and max(values[-n_recent:]) - max(values[:-n_recent]) < self.tol:
             self.converged_ = True
 
     def _begin_free(self, net: Any) -> None:
         self._restore(net)
         self.is_free_, self.n_checks_since_ = True, 0
         self._judge()
-        self.values_ = []
+        self.values_, self.bounds_ = [], []
         self.clamped_ = self.best_, self.best_epoch_, self.state_
 
     def _check(self, net: Any) -> None:

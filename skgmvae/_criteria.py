@@ -1,0 +1,130 @@
+"""Numbers that describe a fitted density as a whole: score, information criteria, moments of the components."""
+
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from skgmvae._component_moments import component_covariances
+from skgmvae.data.arrays import Floats, MatrixLike
+from skgmvae.runtime import check_device, isolated
+
+__all__ = ["DensityCriteria"]
+
+# parts of the models that only infer, and are no part of the density
+ENCODERS = ("body.", "head.", "linear.encoder.", "style_head.")
+TOO_MANY = (
+    "The density has {p} parameters and X only {n} values: {name} mostly counts parameters. Compare models by score on "
+    "samples held out instead."
+)
+
+
+class DensityCriteria:
+    """Methods that need nothing of an estimator but its scores and its net."""
+
+    net_: Any
+    score_samples: Any
+    n_features_in_: int
+    best_iter_: int
+    device: str
+
+    def score(self, X: MatrixLike, y: Any = None) -> float:
+        """Mean of :meth:`score_samples` over the samples; higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        log_likelihood : float
+            In nats per sample.
+        """
+        return float(self.score_samples(X).mean())
+
+    def bic(self, X: MatrixLike) -> float:
+        """Bayesian information criterion, −2 log-likelihood + p log n; lower is better.
+
+        p counts the parameters of the density, without those of the encoder; of a model that has remained the Gaussian
+        mixture it began as, those of the mixture. A heuristic, since not all parameters of networks are effective.
+        Prefer the held-out :meth:`score`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        bic : float
+
+        Warns
+        -----
+        UserWarning
+            If the density has more parameters than ``X`` has values.
+        """
+        scores = self.score_samples(X)
+        return float(-2.0 * scores.sum() + self._count_parameters(len(scores), "bic") * math.log(len(scores)))
+
+    def aic(self, X: MatrixLike) -> float:
+        """Akaike information criterion, −2 log-likelihood + 2 p; lower is better. See :meth:`bic`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        aic : float
+        """
+        scores = self.score_samples(X)
+        return float(-2.0 * scores.sum() + 2.0 * self._count_parameters(len(scores), "aic"))
+
+    def _count_parameters(self, n_samples: int, name: str) -> int:
+        """Number of parameters of the density; the K mixing weights count as K − 1."""
+        model, D = self.net_.module_, self.n_features_in_
+        has_weights = bool(model.weight_logits.requires_grad)
+        if model.background is not None and self.best_iter_ == 0:
+            K = int(model.n_components)
+            kind = str(getattr(model, "covariance_type", "full"))
+            return (K - 1) * has_weights + K * D + count_covariances(kind, K, D)
+        of_density = [
+            parameter.numel()
+            for part, parameter in model.named_parameters()
+            if parameter.requires_grad and not part.removeprefix("autoencoder.").startswith(ENCODERS)
+        ]
+        p = int(sum(of_density)) - has_weights
+        if p >= n_samples * D:
+            warnings.warn(TOO_MANY.format(p=p, n=n_samples * D, name=name), UserWarning, stacklevel=3)
+        return p
+
+    @property
+    @isolated()
+    def covariances_(self) -> Floats:
+        """Cov[x | c] in the units of the data, (n_components, n_features, n_features)."""
+        if "net_" not in vars(self):
+            raise AttributeError("covariances_ are those of a fitted estimator; call fit first")
+        return component_covariances(self.net_.module_, self.n_features_in_, check_device(self.device))
+
+    @property
+    def precisions_(self) -> Floats:
+        """Inverses of ``covariances_``."""
+        precisions: Floats = np.linalg.inv(self.covariances_).astype(np.float64)
+        return precisions
+
+    @property
+    def precisions_cholesky_(self) -> Floats:
+        """Upper-triangular factors U of the precisions U Uᵀ, as GaussianMixture's."""
+        factors = np.linalg.cholesky(self.covariances_)
+        inverses: Floats = np.linalg.inv(factors).astype(np.float64)
+        return inverses.transpose(0, 2, 1)
+
+
+def count_covariances(covariance_type: str, n_components: int, n_features: int) -> int:
+    """Parameters of the covariances of a Gaussian mixture."""
+    K, D = n_components, n_features
+    counts = {"full": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2, "diag": K * D, "spherical": K}
+    return counts[covariance_type]

@@ -1,0 +1,52 @@
+"""The density of a model of samples, and the posterior of its components, from estimates of log p(x, c)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from skgmvae.models.contract import Model
+from skgmvae.models.importance import PointSets
+
+__all__ = ["add_background", "estimate_log_density", "estimate_log_posterior"]
+
+SURE = 12.0  # nats
+
+
+def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
+    """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one."""
+    log_density = add_background(model, x, torch.logsumexp(model.log_joint(x, points), -1))
+    return log_density.masked_fill(~model.likelihood.supports(x), -math.inf)
+
+
+def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
+    """The log-density (N,) of samples (N, D) from that of the components (N,)."""
+    if model.background is None:
+        return log_density
+    likelihood = model.likelihood
+    log_jacobian = likelihood.log_scale_sum.to(log_density)
+    points = likelihood.standardize(x, torch.float64)
+    mixed: Tensor = model.background.mix(log_density + log_jacobian, points) - log_jacobian
+    return mixed
+
+
+def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Tensor) -> Tensor:
+    """log p(c|x) = log p(x, c) − log p(x), (N, K), of samples (N, D).
+
+    For many features, where the networks are usually large, samples for which q(c|x) leaves no doubt keep it: their
+    most probable component is ``SURE`` nats ahead. ``noise`` (S, ...) is that of ``log_responsibilities``.
+    """
+    if points.refines or model.n_components == 1:
+        return _normalize(model.log_joint(x, points), model.log_weights())
+    log_posterior = model.log_responsibilities(x, noise)
+    best = log_posterior.topk(2, -1).values
+    unsure = ~(best[:, 0] - best[:, 1] >= SURE)  # or not a number
+    if bool(unsure.any()):
+        log_posterior[unsure] = _normalize(model.log_joint(x[unsure], points), model.log_weights())
+    return log_posterior
+
+
+def _normalize(log_joint: Tensor, log_weights: Tensor) -> Tensor:
+    """log p(c|x) from log p(x, c), both (n, K); that of samples too far for a density are the weights (K,)."""
+    has_density = log_joint.amax(-1, keepdim=True) > -math.inf
+    return torch.where(has_density, torch.log_softmax(log_joint, -1), log_weights)
