@@ -109,10 +109,9 @@ class ComponentSearchCV(DelegatesToBest):
     >>> from sklearn.datasets import make_blobs
     >>> from skgmvae import VaDEClustering
     >>> from skgmvae.model_selection import ComponentSearchCV
-    >>> X, _ = make_blobs(200, centers=3, random_state=0, cluster_std=0.5)
-    >>> search = ComponentSearchCV(VaDEClustering(tol=10.0, random_state=0), n_components=5, cv=2, random_state=0).fit(
-    ...     X
-    ... )
+    >>> X, _ = make_blobs(120, centers=3, random_state=0, cluster_std=0.5)
+    >>> vade = VaDEClustering(tol=10.0, random_state=0)
+    >>> search = ComponentSearchCV(vade, range(1, 5), cv=2, criteria=["icl"], random_state=0).fit(X)
     >>> search.best_n_components_
     3
     >>> search.predict(X).shape
