@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skgmvae._progress import LOGGER
+from skgmvae.data.arrays import Array
 from skgmvae.data.batches import draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.data.training_data import TrainingData
 from skgmvae.functional import noise_like
@@ -16,6 +17,7 @@ from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.moments import initial_weight_logits
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.runtime import RandomStream
+from skgmvae.training.checkpoint import State
 from skgmvae.training.e_step import EStep
 from skgmvae.training.net import ELBONet
 
@@ -176,6 +178,24 @@ class EMNet(ELBONet):
             self._record(self._e_step())
         # a tensor outside the module would be pickled together with its device
         del self.e_step_
+
+    def get_state(self) -> State:
+        """As for an :class:`ELBONet`, with the tables of the E-step while there are some."""
+        arrays, values = super().get_state()
+        values["reseeded"] = [list(pair) for pair in self.module_.reseeded]
+        if hasattr(self, "e_step_"):
+            tables, counts = self.e_step_.get_state()
+            arrays |= tables
+            values["e_step"] = [counts, self.n_reseeds_, self.is_first_iteration_, self.n_clamped_]
+        return arrays, values
+
+    def set_state(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
+        """Set what :meth:`get_state` has given."""
+        super().set_state(arrays, values)
+        self.module_.reseeded = [tuple(pair) for pair in values["reseeded"]]
+        if "e_step" in values:
+            counts, self.n_reseeds_, self.is_first_iteration_, self.n_clamped_ = values["e_step"]
+            self.e_step_.set_state(arrays, counts)
 
     def _count_clamped_iterations(self, n_steps: int) -> int:
         """Iterations of ``n_steps`` whose M-steps use the initial responsibilities; the first always does."""
