@@ -197,8 +197,8 @@ class DeepMixture(MixtureInference):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle.
 
-        ``memory``, parameters that are objects (callbacks, a clusterer or callable as ``init_params``, a
-        ``RandomState``) and the state of the optimizer are not saved: the loaded estimator has the defaults of these
+        ``memory``, ``checkpoint``, parameters that are objects (callbacks, a clusterer or callable as ``init_params``,
+        a ``RandomState``) and the state of the optimizer are not saved: the loaded estimator has the defaults of these
         parameters, and further training starts with a new optimizer.
 
         Parameters

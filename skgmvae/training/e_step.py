@@ -59,13 +59,13 @@ class EStep:
         self.evaluated_share = 0.0
         self.may_be_partial = False
 
-    def get_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """The tables and what is known of them, for a checkpoint."""
-        arrays = {f"e_step.{name}": getattr(self, name).numpy(force=True) for name in TABLES}
-        return arrays, {name: getattr(self, name) for name in COUNTS}
+    def add_state(self, arrays: dict[str, Array]) -> dict[str, Any]:
+        """Add the tables to the arrays of a checkpoint; returns what is known of them."""
+        arrays.update({f"e_step.{name}": getattr(self, name).numpy(force=True) for name in TABLES})
+        return {name: getattr(self, name) for name in COUNTS}
 
     def set_state(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
-        """Set what :meth:`get_state` has given."""
+        """Set what :meth:`add_state` has given."""
         for name in TABLES:
             setattr(self, name, torch.from_numpy(arrays[f"e_step.{name}"].copy()).to(self.device))
         for name in COUNTS:

@@ -27,6 +27,7 @@ MIN_CLAMPED_STEPS = 200  # optimizer steps before the first update of the respon
 PERTURBATION = 0.01  # relative, of the weights that a reseeded component copies from another
 PASSES = 2.0  # average number of times that an M-step draws each sample, by default
 MIN_STEPS = 5  # minimum number of steps, by default
+RESEEDED = "Iteration %d: component %d lost its samples; reseeded with half of component %d"
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,12 @@ class EMNet(ELBONet):
         arrays, values = super().get_state()
         values["reseeded"] = [list(pair) for pair in self.module_.reseeded]
         if hasattr(self, "e_step_"):
-            tables, counts = self.e_step_.get_state()
-            arrays |= tables
-            values["e_step"] = [counts, self.n_reseeds_, self.is_first_iteration_, self.n_clamped_]
+            values["e_step"] = [
+                self.e_step_.add_state(arrays),
+                self.n_reseeds_,
+                self.is_first_iteration_,
+                self.n_clamped_,
+            ]
         return arrays, values
 
     def set_state(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
@@ -221,8 +225,7 @@ class EMNet(ELBONet):
     @torch.no_grad()
     def evaluate(self, data: TrainingData) -> float:
         """Mean bound of the samples in nats, at the means of q_c(z|x)."""
-        self.module_.eval()
-        terms = EStep(data.rows, torch.device(self.device), self._stream()).update(self.module_)
+        terms = EStep(data.rows, torch.device(self.device), self._stream()).update(self.module_.eval())
         return float(self.criterion_.per_row(terms).double().mean())
 
 
@@ -230,19 +233,13 @@ class EMNet(ELBONet):
 def reseed_empty_components(net: EMNet) -> None:
     """Reseed each component that has lost its samples with half of the largest component."""
     model, e_step = net.module_, net.e_step_
-    counts = e_step.responsibilities.sum(0)
-    for component in (counts < net.em.min_rows).nonzero().flatten().tolist():
+    for component in (e_step.responsibilities.sum(0) < net.em.min_rows).nonzero().flatten().tolist():
         donor = int(e_step.responsibilities.sum(0).argmax())
         if net.n_reseeds_[component] < net.em.max_reseeds and e_step.give_worst_half(donor, component):
             copy_component(net, donor, component)
             net.n_reseeds_[component] += 1
             model.reseeded.append((len(net.history), component))
-            LOGGER.info(
-                "Iteration %d: component %d lost its samples; reseeded with half of component %d",
-                len(net.history),
-                component,
-                donor,
-            )
+            LOGGER.info(RESEEDED, len(net.history), component, donor)
 
 
 def copy_component(net: EMNet, donor: int, component: int) -> None:
