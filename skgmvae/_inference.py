@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._evaluation import generate_chunks, map_chunks
+from skgmvae._pickling import PickleSupport
 from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
@@ -25,6 +26,7 @@ N_POSTERIOR_DRAWS = 8  # S of predict_proba, where q(c|x) has no closed form
 
 
 class MixtureInference(
+    PickleSupport,
     CallbackSupport,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

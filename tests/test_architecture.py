@@ -29,6 +29,7 @@ FLOORS = (
         "skgmvae._presets",
         "skgmvae._sklearn_callbacks",
         "skgmvae._sampling",
+        "skgmvae._pickling",
     ),
     ("skgmvae._configuration",),
     ("skgmvae._description", "skgmvae._fitting", "skgmvae._saved_values"),
