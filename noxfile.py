@@ -77,7 +77,7 @@ def reliability(session):
     session.install(".[test]")
     runs = {
         "edited_files": ["--trials", "10000"],
-        "interrupts": ["--trials", "2000"],
+        "interrupts": ["--all"],
         "kills": ["--kills", "200"],
         "contexts": ["--trials", "1000"],
         "long_lives": ["--fits", "1000", "--queries", "100000"],
