@@ -43,7 +43,7 @@ PROMISES = (
         "no code is run; sizes, types, ranges and answers are validated (SECURITY.md)",
     ),
 )
-PROMISES_NOTE = "The rows of other packages are read from their documentation, not measured."
+PROMISES_NOTE = "The rows of other packages are read from their documentation and source, not measured."
 
 
 def main(argv: list[str] | None = None) -> int:
