@@ -68,6 +68,28 @@ def mutation(session):
 
 
 @nox.session
+def reliability(session):
+    """Interrupts, kills, edited files, contexts and long lives, in full: some hours on two cores.
+
+    The results are appended to `benchmarks/results/reliability.jsonl`, and the page is written. Names of scripts in
+    `benchmarks/reliability` may be given after ``--``.
+    """
+    session.install(".[test]")
+    runs = {
+        "edited_files": ["--trials", "10000"],
+        "interrupts": ["--all"],
+        "kills": ["--kills", "200"],
+        "contexts": ["--trials", "1000"],
+        "long_lives": ["--fits", "1000", "--queries", "100000"],
+    }
+    for name in session.posargs or runs:
+        script = f"benchmarks/reliability/{name}.py"
+        with Path("benchmarks/results/reliability.jsonl").open("a", encoding="utf-8") as out:
+            session.run("python", script, *runs[name], stdout=out)
+    session.run("python", "benchmarks/reliability/report.py")
+
+
+@nox.session
 def docs(session):
     """Build the documentation in docs/_build, with the gallery; a warning is an error."""
     session.install(".[docs]")

@@ -11,7 +11,7 @@ from skgmvae._vaeem import VAEEMClustering
 __all__ = ["GMVAEClustering", "VAEEMClustering", "VaDEClustering", "single_precision"]
 __version__ = "0.1.0"
 
-_SUBMODULES = ("datasets", "functional", "metrics", "models", "plotting")
+_SUBMODULES = ("datasets", "functional", "metrics", "model_selection", "models", "plotting")
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from torch import nn
 from skgmvae._configuration import make_train_config
 from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
-from skgmvae._fitting import all_or_nothing, check_data, train_from_scratch, train_further
+from skgmvae._fitting import all_or_nothing, check_data, end_checkpoint, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import SHARED_CONSTRAINTS
 from skgmvae._presets import IMAGE_SETTINGS
@@ -52,6 +52,7 @@ class DeepMixture(MixtureInference):
     warm_start: bool
     callbacks: Sequence[Any] | None
     memory: Any
+    checkpoint: Any
     verbose: int
     labels_: Integers
     weights_: Floats
@@ -135,10 +136,11 @@ class DeepMixture(MixtureInference):
             if continues:
                 result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks, init_labels)
             else:
-                result = train_from_scratch(self, data, config, random_state, tasks, init_labels)
+                result = train_from_scratch(self, data, config, random_state, tasks, init_labels, stores=True)
             describe_fit(self, result, data)
             if not self._is_numbered(init_labels):
                 order_components(self)
+        end_checkpoint(result)
         warn_if_interrupted(result.outcome)
         warn_unless_converged(self, result.outcome)
         return self
@@ -194,8 +196,8 @@ class DeepMixture(MixtureInference):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle.
 
-        ``memory``, parameters that are objects (callbacks, a clusterer or callable as ``init_params``, a
-        ``RandomState``) and the state of the optimizer are not saved: the loaded estimator has the defaults of these
+        ``memory``, ``checkpoint``, parameters that are objects (callbacks, a clusterer or callable as ``init_params``,
+        a ``RandomState``) and the state of the optimizer are not saved: the loaded estimator has the defaults of these
         parameters, and further training starts with a new optimizer.
 
         Parameters

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,14 @@ class SavedFile:
             )
         return dict(description)
 
-    def read(self) -> dict[str, Array]:
-        """The arrays, after the check that they are finite and those that were saved."""
+    def read(self, *, all_finite: bool = True) -> dict[str, Array]:
+        """The arrays, after the check that they are those that were saved, and finite."""
         try:
             arrays = {name: self._file.get_tensor(name) for name in self.shapes}
         except Exception as error:  # the library raises various errors
             raise NotASavedEstimatorError(f"{self.path} is damaged: {error}") from error
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if all_finite and not np.isfinite(array).all():
                 raise NotASavedEstimatorError(f"{self.path} is damaged: {name} holds values that are not finite")
         if self._digest != compute_digest(arrays, self._text):
             raise NotASavedEstimatorError(
@@ -151,10 +152,12 @@ def open_file(path: str | os.PathLike[str], key: str = KEY) -> Iterator[SavedFil
         yield SavedFile(path, file, key)
 
 
-def read_file(path: str | os.PathLike[str], key: str = KEY) -> tuple[dict[str, Array], dict[str, Any]]:
+def read_file(
+    path: str | os.PathLike[str], key: str = KEY, *, all_finite: bool = True
+) -> tuple[dict[str, Array], dict[str, Any]]:
     """Arrays and description of a file, as :func:`open_file` opens it."""
     with open_file(path, key) as file:
-        return file.read(), file.description
+        return file.read(all_finite=all_finite), file.description
 
 
 def compute_digest(arrays: dict[str, Array], text: str) -> str:
@@ -165,3 +168,22 @@ def compute_digest(arrays: dict[str, Array], text: str) -> str:
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def to_plain(value: Any) -> Any:
+    """The value in JSON types; None for other objects."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): to_plain(item) for name, item in value.items()}
+    return None

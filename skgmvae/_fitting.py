@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 
@@ -19,7 +21,7 @@ from skgmvae._interrupts import Guard, check_interrupt, is_run_by_joblib, take_i
 from skgmvae._parameters import (
     check_batch_size,
     check_callbacks,
-    check_memory_folder,
+    check_folders,
     check_min_information,
     check_parameters,
     check_same_structure,
@@ -29,12 +31,13 @@ from skgmvae._sklearn_callbacks import EpochTasks
 from skgmvae._validation import check_enough_samples, check_samples, explained
 from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.training_data import TrainingData
-from skgmvae.runtime import MAX_SEED, check_device, isolated, total_memory
+from skgmvae.runtime import MAX_SEED, check_device, describe_environment, isolated, total_memory
+from skgmvae.training.checkpoint import Checkpoint
 from skgmvae.training.config import Architecture, TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
 from skgmvae.training.pretraining import make_autoencoder
 
-__all__ = ["all_or_nothing", "check_data", "train_from_scratch", "train_further"]
+__all__ = ["all_or_nothing", "check_data", "end_checkpoint", "train_from_scratch", "train_further"]
 
 SURELY_FITS = 2**30
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient and the two moments of Adam
@@ -71,7 +74,7 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     check_min_information(estimator.min_information, estimator.n_components)
     check_device(estimator.device)
     check_callbacks(estimator.callbacks)
-    check_memory_folder(estimator.memory)
+    check_folders(estimator)
     check_batch_size(estimator, len(samples))
     with explained(samples):
         return TrainingData.from_rows(samples, type(estimator).__name__)
@@ -84,10 +87,14 @@ def train_from_scratch(
     random_state: np.random.RandomState,
     tasks: Sequence[EpochTasks] = (),
     init_labels: Any = None,
+    *,
+    stores: bool = False,
 ) -> FitResult:
     """Pretraining, initialization, training; sets the fitted attributes that a later training does not change."""
     fit_config = make_fit_config(estimator, data, config, [*(estimator.callbacks or []), *tasks], init_labels)
     _check_size(estimator, fit_config.architecture)
+    if stores and estimator.checkpoint is not None:
+        fit_config = replace(fit_config, checkpoint=_open_checkpoint(estimator, data, init_labels))
     result = fit_from_scratch(data, estimator._make_model, fit_config, random_state)
     _check_whole(result)
     estimator._noise_seed = int(random_state.randint(MAX_SEED))
@@ -134,6 +141,30 @@ def _present_responsibilities(estimator: Any, data: TrainingData) -> torch.Tenso
     if estimator.init_params_ == "random":
         return None
     return torch.from_numpy(np.exp(estimator._log_posterior(data.X)))
+
+
+def _open_checkpoint(estimator: Any, data: TrainingData, init_labels: Any) -> Checkpoint:
+    """The checkpoint of the fit, in a folder of its own if it is one of many; raises if it is of another fit."""
+    ignored = ("memory", "checkpoint", "callbacks", "verbose", "warm_start", "device")
+    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in ignored}
+    identity = {
+        **describe_environment(),
+        "class": type(estimator).__name__,
+        "device": str(check_device(estimator.device)),
+        "X": data.digest(),
+        "init_labels": joblib.hash(init_labels),
+        **{name: joblib.hash(value) for name, value in parameters.items()},
+    }
+    folder = Path(estimator.checkpoint)
+    checkpoint = Checkpoint(folder / joblib.hash(identity) if is_run_by_joblib() else folder, identity)
+    checkpoint.check()
+    return checkpoint
+
+
+def end_checkpoint(result: FitResult) -> None:
+    """Delete the stored state of a fit that has ended, unless it was interrupted and may go on."""
+    if result.checkpoint is not None and not result.outcome.interrupted:
+        result.checkpoint.clear()
 
 
 def _check_whole(result: FitResult) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._criteria import DensityCriteria
 from skgmvae._evaluation import generate_chunks, map_chunks
+from skgmvae._pickling import PickleSupport
 from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
@@ -27,6 +28,7 @@ N_POSTERIOR_DRAWS = 8  # of q(c|x), where it has no closed form
 
 class MixtureInference(
     DensityCriteria,
+    PickleSupport,
     CallbackSupport,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

@@ -1,6 +1,7 @@
 """Validation of the parameters that the estimators share."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -46,6 +47,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "device": [str],
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],
     "memory": [None, str, HasMethods("cache")],
+    "checkpoint": [None, str, os.PathLike],
     "callbacks": [list, tuple, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
@@ -202,10 +204,17 @@ def check_no_booleans(parameters: Mapping[str, Any], constraints: Mapping[str, A
             raise ValueError(f"{name} must be a number; got {value!r}")
 
 
-def check_memory_folder(memory: Any) -> None:
-    """Raise if ``memory`` names a file."""
-    if isinstance(memory, str) and Path(memory).is_file():
-        raise ValueError(f"memory={memory!r} is a file; name a folder, which need not exist yet")
+def check_folders(estimator: Any) -> None:
+    """Raise if ``memory`` or ``checkpoint`` names a file, or if a fit could not be begun again from a checkpoint."""
+    for name in ("memory", "checkpoint"):
+        folder = getattr(estimator, name)
+        if isinstance(folder, (str, os.PathLike)) and Path(folder).is_file():
+            raise ValueError(f"{name}={folder!r} is a file; name a folder, which need not exist yet")
+    if estimator.checkpoint is not None and not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            "checkpoint needs an integer random_state, with which the same fit can be begun again; got "
+            f"{estimator.random_state!r}"
+        )
 
 
 def check_spread(location: Floats, scale: Floats) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from skgmvae._file_format import NotASavedEstimatorError
+from skgmvae._file_format import NotASavedEstimatorError, to_plain
 from skgmvae.data.arrays import Array
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.config import Architecture
@@ -21,7 +21,6 @@ __all__ = [
     "check_integer",
     "holds_object",
     "shorten",
-    "to_plain",
     "to_tuples",
 ]
 
@@ -163,25 +162,6 @@ def holds_object(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(holds_object(item) for item in value)
     return value is not None and to_plain(value) is None
-
-
-def to_plain(value: Any) -> Any:
-    """The value in JSON types; None for other objects."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name): to_plain(item) for name, item in value.items()}
-    return None
 
 
 def shorten(array: Array) -> Array:

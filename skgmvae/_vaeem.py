@@ -127,6 +127,10 @@ class VAEEMClustering(DeepMixture):
     memory : str or joblib.Memory, optional
         Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
         ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
+    checkpoint : str or path-like, optional
+        Folder in which ``fit`` stores its state every so often. The same fit to the same samples, after its process was
+        killed, goes on from there to an equal result; needs an integer ``random_state``. It is deleted when the fit
+        ends. In a grid search, every fit has a folder of its own in it. Ignored by ``partial_fit`` and ``warm_start``.
     callbacks : list of skorch callbacks, optional
         Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
@@ -247,6 +251,7 @@ class VAEEMClustering(DeepMixture):
         device: str = "auto",
         precision: str = "float32",
         memory: Any = None,
+        checkpoint: Any = None,
         callbacks: Sequence[Any] | None = None,
         random_state: Seed = None,
         verbose: int = 0,
@@ -282,6 +287,7 @@ class VAEEMClustering(DeepMixture):
         self.device = device
         self.precision = precision
         self.memory = memory
+        self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose

@@ -17,7 +17,7 @@ from torch import nn
 from skgmvae._configuration import make_train_config
 from skgmvae._defaults import choose_max_iter
 from skgmvae._evaluation import cast_networks, inference_precision
-from skgmvae._file_format import NotASavedEstimatorError, open_file, write_file
+from skgmvae._file_format import NotASavedEstimatorError, open_file, to_plain, write_file
 from skgmvae._parameters import check_parameters, check_same_structure, get_structure
 from skgmvae._saved_values import (
     ATTRIBUTES,
@@ -27,7 +27,6 @@ from skgmvae._saved_values import (
     check_integer,
     holds_object,
     shorten,
-    to_plain,
     to_tuples,
 )
 from skgmvae.data.arrays import Array
@@ -42,6 +41,7 @@ __all__ = ["load_estimator", "save_estimator"]
 MODULE, ATTRIBUTE = "module.", "attribute."
 ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_")
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
+FOLDERS = ("memory", "checkpoint")  # parameters that a file does not set: the next fit would read what lies there
 N_SPREADS = 10.0  # from the means: where else a model must have answers
 
 Estimator = TypeVar("Estimator", bound=Any)
@@ -71,12 +71,12 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def _describe_parameters(estimator: Any) -> dict[str, Any]:
-    """Parameters as JSON has them; the default in place of objects, and of ``memory``, a folder of pickles."""
+    """Parameters as JSON has them; the default in place of objects and of folders."""
     defaults = type(estimator)().get_params(deep=False)
     parameters = {}
     for name, value in estimator.get_params(deep=False).items():
         plain = to_plain(value)
-        is_lost = holds_object(value) or name == "memory"
+        is_lost = holds_object(value) or name in FOLDERS
         if is_lost and name == "init_params":
             text = f"init_params={value!r} is not kept in the file; a fit after loading uses {defaults[name]!r}"
             warnings.warn(text, UserWarning, stacklevel=4)
@@ -169,8 +169,7 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
     unknown = set(parameters) - set(cls._get_param_names())
     if unknown:
         raise NotASavedEstimatorError(f"the file has parameters that {cls.__name__} does not know: {unknown}")
-    # the next fit would unpickle what lies in a folder that a file names
-    plain = {name: to_tuples(value) for name, value in parameters.items() if name != "memory"}
+    plain = {name: to_tuples(value) for name, value in parameters.items() if name not in FOLDERS}
     estimator: Estimator = cls(**plain)
     check_parameters(estimator)
     try:

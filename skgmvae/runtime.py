@@ -117,6 +117,16 @@ class RandomStream:
             self._generators[name] = torch.Generator(name).manual_seed(self.seed)
         return self._generators[name]
 
+    def get_states(self) -> dict[str, torch.Tensor]:
+        """State of each generator by the name of its device, uint8."""
+        return {name: generator.get_state() for name, generator in self._generators.items()}
+
+    def set_states(self, states: dict[str, torch.Tensor]) -> None:
+        """Set the state of each generator."""
+        self._generators.clear()
+        for name, state in states.items():
+            self.on(name).set_state(state)
+
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:

@@ -25,6 +25,7 @@ from benchmarks.figures import runs as run_figures
 from benchmarks.initialization import clamping, compare, restarts
 from benchmarks.memory import larger_than_memory, shuffling
 from benchmarks.model_selection import n_components
+from benchmarks.reliability import report as reliability_report
 from benchmarks.speed import curves, gpu, overhead, profile_training
 from benchmarks.speed import report as speed_report
 from skgmvae import VaDEClustering
@@ -531,3 +532,11 @@ def test_estimate_with_the_default_rounds_and_the_noise_of_the_fit_is_the_score(
     module = copy.deepcopy(vade.net_.module_).double().eval()
     estimate = estimates.estimate(module, X, estimates.ROUNDS, vade._noise_seed)
     assert estimate == pytest.approx(vade.score(X), rel=1e-9)
+
+
+def test_reliability_page_has_the_last_line_of_every_script():
+    lines = read_lines(BENCHMARKS / "results" / "reliability.jsonl")
+    assert reliability_report.make_page(lines) == (PAGES / "reliability.md").read_text(encoding="utf-8")
+    worse = {**next(line for line in lines if line["script"] == "contexts"), "fell_short": [{"outcome": "other bits"}]}
+    page = reliability_report.make_page([*lines, worse])
+    assert "- `outcome: other bits`" in page and f"| {worse['trials']} | 1 |" in page

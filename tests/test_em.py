@@ -17,9 +17,9 @@ from skgmvae.data.lazy import LazyRows
 from skgmvae.models import VAEEM
 from skgmvae.models.stacked import StackedLinear
 from skgmvae.runtime import RandomStream
-from skgmvae.training import em
+from skgmvae.training import em, reseeding
 from skgmvae.training.e_step import EStep
-from skgmvae.training.em import EMConfig, EMNet, MStepBatches, copy_component
+from skgmvae.training.em import EMConfig, EMNet, MStepBatches
 from skgmvae.training.pretraining import make_autoencoder
 from skgmvae.training.train import make_net, train
 
@@ -395,7 +395,7 @@ def test_the_worst_explained_half_of_the_donor_goes_to_the_new_seed():
 def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
     net, _ = train_em(make_model(), make_config(2, 10))
     others = {name: p.detach().clone() for name, p in net.module_.named_parameters()}
-    copy_component(net, donor=0, component=2)
+    reseeding.copy_component(net, donor=0, component=2)
     for name, parameter in net.module_.named_parameters():
         torch.testing.assert_close(parameter[:2], others[name][:2], rtol=0, atol=0)
         torch.testing.assert_close(parameter[2], parameter[0], rtol=0.06, atol=0)
@@ -406,7 +406,7 @@ def test_a_new_seed_is_a_near_copy_without_memory_in_the_optimizer():
 
 def test_a_new_seed_differs_from_its_donor_by_a_hundredth():
     net, _ = train_em(make_model(), make_config(2, 10))
-    copy_component(net, donor=0, component=2)
+    reseeding.copy_component(net, donor=0, component=2)
     ratios = []
     for parameter in net.module_.parameters():
         if len(parameter) == K:
@@ -443,7 +443,7 @@ def test_the_table_of_lazy_rows_is_made_part_by_part(monkeypatch, clamp):
 @pytest.mark.parametrize(("n_before", "is_reseeded"), [(0, True), (1, True), (2, False), (3, False)])
 def test_empty_components_are_reseeded_at_most_so_many_times(monkeypatch, n_before, is_reseeded):
     copied, u = [], torch.eye(4)[[0, 0, 1, 1, 1, 1, 2]]
-    monkeypatch.setattr(em, "copy_component", lambda net, donor, component: copied.append((donor, component)))
+    monkeypatch.setattr(reseeding, "copy_component", lambda net, donor, component: copied.append((donor, component)))
     e_step = EStep(torch.zeros(7, D), CPU, RandomStream(0), u)
     e_step.log_likelihood, e_step.kl_latent = torch.zeros(7, 4), torch.zeros(7, 4)
     net = SimpleNamespace(
@@ -453,7 +453,7 @@ def test_empty_components_are_reseeded_at_most_so_many_times(monkeypatch, n_befo
         n_reseeds_=[0, 0, 0, n_before],
         history=[{}] * 5,
     )
-    em.reseed_empty_components(net)  # component 2 has a row, as many as it needs
+    reseeding.reseed_empty_components(net)  # component 2 has a row, as many as it needs
     assert copied == ([(1, 3)] if is_reseeded else [])
     assert net.module_.reseeded == ([(5, 3)] if is_reseeded else [])
     assert net.n_reseeds_ == [0, 0, 0, n_before + is_reseeded]

@@ -1,7 +1,9 @@
 """Saving and loading: equal after a round trip; damaged, foreign and hand-edited files are refused."""
 
 import json
+import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,11 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from sklearn.base import clone
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are not installed
+
+from benchmarks.reliability.kills import run
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae._file_format import KEY, NotASavedEstimatorError, compute_digest, read_file, write_file
 from skgmvae.persistence import load_estimator
@@ -285,6 +291,27 @@ def test_files_of_earlier_releases_keep_loading():
         model = VaDEClustering.load(DATA / "format_1.safetensors")
         np.testing.assert_allclose(model.predict_proba(expected["X"]), expected["responsibilities"], atol=1e-9)
         np.testing.assert_allclose(model.score_samples(expected["X"]), expected["scores"], rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pickles_of_earlier_versions_answer_and_go_on():
+    """Written before there was a parameter ``checkpoint``."""
+    models = pickle.loads((DATA / "pickle_1.pkl").read_bytes())
+    with np.load(DATA / "pickle_1_expected.npz") as expected:
+        X = expected["X"]
+        for name, model in models.items():
+            np.testing.assert_allclose(model.score_samples(X), expected[name], rtol=1e-6)
+            assert model.get_params()["checkpoint"] is None
+            model.set_params(warm_start=True).fit(X).partial_fit(X)
+            pickle.loads(pickle.dumps(model)).predict(X)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_after_a_fit_answers_and_fits(fitted):
+    model, X = fitted
+    answers = (model.score_samples(X).tobytes(), model.labels_.tobytes())
+    assert run(lambda: (model.score_samples(X).tobytes(), clone(model).fit(X).labels_.tobytes())) == answers
 
 
 def test_foreign_files(saved, tmp_path):

@@ -12,8 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.model_selection import ComponentSearchCV
 from skgmvae.plotting import (
+    ComponentHierarchyDisplay,
     ComponentSamplesDisplay,
+    ComponentSearchDisplay,
     ComponentSizesDisplay,
     ConfidenceDisplay,
     HistoryDisplay,
@@ -321,3 +324,37 @@ def test_history_without_a_noise_variable_and_on_two_given_axes():
     display = HistoryDisplay(history).plot(axes)
     assert display.axes_.tolist() == axes.tolist()
     assert [line.get_label() for line in axes[1].get_lines()] == ["kl_latent", "kl_component"]
+
+
+@pytest.fixture(scope="module")
+def search(blobs, quick):
+    options = {"cv": 2, "criteria": ("log_likelihood",), "random_state": 0}
+    return ComponentSearchCV(VaDEClustering(**{**quick, "latent_dim": 3}), 4, **options).fit(blobs[0])
+
+
+def test_search_display_shows_each_criterion_and_the_neighboring_numbers_of_clusters(search, blobs):
+    display = ComponentSearchDisplay.from_search(search, blobs[0])
+    labels = [ax.get_ylabel().replace("\n", " ") for ax in display.axes_[:3]]
+    assert labels == ["separation (nats)", "information lost (share)", "log-likelihood (nats / sample)"]
+    assert [ax.get_title() for ax in display.axes_[3:]] == ["2 clusters", "3 clusters (chosen)", "4 clusters"]
+    n_points = [sum(len(dots.get_offsets()) for dots in ax.collections) for ax in display.axes_[3:]]
+    assert n_points == [120] * 3 and [len(ax.collections) for ax in display.axes_[3:]] == [2, 3, 4]
+    line = display.axes_[0].lines[0]
+    assert np.allclose(line.get_ydata(), search.cv_results_["separation"])
+    ring = display.axes_[2].collections[-1].get_offsets()[0]
+    assert ring[0] == search.best_by_criterion_["log_likelihood"]
+    assert len(ComponentSearchDisplay.from_search(search).axes_) == 3
+    display.figure_.canvas.draw()
+
+
+def test_search_display_refuses_other_samples(search, blobs):
+    with pytest.raises(ValueError, match="the 120 samples of the search; got 60"):
+        ComponentSearchDisplay.from_search(search, blobs[0][::2])
+
+
+def test_hierarchy_display_is_a_dendrogram_on_given_axes(search, blobs):
+    ax = plt.subplots()[1]
+    display = ComponentHierarchyDisplay.from_estimator(search.best_estimator_, blobs[0], ax=ax)
+    assert display.ax_ is ax and sorted(text.get_text() for text in ax.get_xticklabels()) == ["0", "1", "2"]
+    with pytest.raises(ValueError, match="single component"):
+        ComponentHierarchyDisplay(np.empty((0, 4))).plot()

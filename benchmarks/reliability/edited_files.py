@@ -97,7 +97,7 @@ def edit_description(description: dict[str, Any], rng: np.random.Generator) -> s
         container.append(value)
         return f"{path} twice"
     if kind == 2 and isinstance(value, (int, float)) and not isinstance(value, bool):
-        container[key] = type(value)(value * (2 if value else 1) + rng.integers(-2, 3))
+        container[key] = type(value)(value * (2 if value else 1) + int(rng.integers(-2, 3)))
     elif kind == 3 and isinstance(container, dict):
         other, _, path_of_other = places[rng.integers(len(places))]
         container[key] = copy.deepcopy(other)

@@ -1,5 +1,6 @@
 """The training data: validated samples, and a summary of their features from a single pass."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -101,6 +102,13 @@ class TrainingData:
     def iter_chunks(self, size: int) -> Iterator[tuple[int, Array]]:
         """Consecutive chunks of ``size`` samples, each with the index of its first sample."""
         return iter_chunks(self.X, size)
+
+    def digest(self) -> str:
+        """A digest of shape, type and values, from one pass."""
+        content = hashlib.blake2b(f"{self.X.shape} {self.X.dtype}".encode(), digest_size=16)
+        for _, chunk in self.iter_chunks(getattr(self.X, "block_rows", CHUNK_ROWS)):
+            content.update(np.ascontiguousarray(chunk).data)
+        return content.hexdigest()
 
     def subset(self, indices: Integers) -> PickedRows:
         """Selected samples, gathered on access; ``indices`` are in ascending order."""

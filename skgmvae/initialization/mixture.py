@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from skgmvae.initialization.partitions import members
 
-__all__ = ["COVARIANCE_TYPES", "REGULARIZATION", "Mixture", "fit_mixture", "information_criterion", "n_parameters"]
+__all__ = [
+    "COVARIANCE_TYPES",
+    "REGULARIZATION",
+    "Mixture",
+    "fit_mixture",
+    "information_criterion",
+    "log_joint",
+    "n_parameters",
+]
 
 COVARIANCE_TYPES = ("full", "tied", "diag")
 REGULARIZATION = 1e-5  # of covariances, for points of unit variance
@@ -162,6 +170,31 @@ def fit_mixture(
         if bound - before < TOLERANCE:
             break
     return Mixture(kind, responsibilities, bound)
+
+
+def log_joint(
+    mixture: Mixture, points: NDArray[np.float64], at: NDArray[np.float64], *, floor: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """log π_c + log N(x | c) of other points, under the mixture that one more M-step makes of the responsibilities.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    points : ndarray of shape (N, D)
+        It was fitted to.
+    at : ndarray of shape (n, D)
+    floor : ndarray of shape (D,), optional
+        As in :func:`fit_mixture`.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+    """
+    floor = np.full(points.shape[1], REGULARIZATION) if floor is None else floor
+    total = points.T @ points / len(points)
+    features = _features(points, mixture.kind)
+    coefficients, precision = _maximize(features, mixture.responsibilities, floor, mixture.kind, total)
+    return np.asarray(_features(at, mixture.kind) @ coefficients - 0.5 * ((at @ precision) * at).sum(1)[:, None])
 
 
 def _expect(log_joint: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

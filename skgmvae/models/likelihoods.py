@@ -169,7 +169,7 @@ class Gaussian(nn.Module):
 
 
 def _limit(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """The values (...), in queries within limits; in training, one beyond them is a divergence."""
+    """The values (N, D), in queries within limits; in training, one beyond them is a divergence."""
     if torch.is_grad_enabled():
         return x
     largest = LARGEST.get(dtype, LARGEST_SINGLE)

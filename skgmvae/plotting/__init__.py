@@ -1,15 +1,20 @@
 """Plots of fitted estimators, as display classes that follow scikit-learn's conventions.
 
-Each has ``from_estimator`` and ``plot(ax=)``, which set ``figure_`` and ``ax_``. matplotlib is imported on use.
+Each has ``from_estimator`` (that of a search, ``from_search``) and ``plot``, which sets ``figure_`` and ``ax_``.
+matplotlib is imported on use.
 """
 
 from skgmvae.plotting._components import ComponentSizesDisplay, ConfidenceDisplay
 from skgmvae.plotting._grids import ComponentSamplesDisplay, StyleTraversalDisplay
+from skgmvae.plotting._hierarchy import ComponentHierarchyDisplay
 from skgmvae.plotting._history import HistoryDisplay
 from skgmvae.plotting._latent import LatentSpaceDisplay
+from skgmvae.plotting._search import ComponentSearchDisplay
 
 __all__ = [
+    "ComponentHierarchyDisplay",
     "ComponentSamplesDisplay",
+    "ComponentSearchDisplay",
     "ComponentSizesDisplay",
     "ConfidenceDisplay",
     "HistoryDisplay",

@@ -47,6 +47,14 @@ class StepSizeSchedule(Callback):
         """Reset the step to 0."""
         self.step_ = 0
 
+    def get_state(self) -> int:
+        """The step, for a checkpoint."""
+        return self.step_
+
+    def set_state(self, state: int) -> None:
+        """Set the step."""
+        self.step_ = state
+
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
         """Set the step size of the next step."""
         for group in net.optimizer_.param_groups:
@@ -66,6 +74,14 @@ class FlushDenormals(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Reset the step to 0."""
         self.step_ = 0
+
+    def get_state(self) -> int:
+        """The step, for a checkpoint."""
+        return self.step_
+
+    def set_state(self, state: int) -> None:
+        """Set the step."""
+        self.step_ = state
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
         """Flush all moments every ``STEPS_PER_FLUSH`` steps."""
@@ -97,6 +113,14 @@ class ConvergenceStopping(Callback):
         self.converged_ = False
         self.bounds_: list[float] = []
         self.n_epochs_ = 0
+
+    def get_state(self) -> list[Any]:
+        """Bounds and number of epochs, for a checkpoint."""
+        return [self.bounds_, self.n_epochs_]
+
+    def set_state(self, state: list[Any]) -> None:
+        """Set bounds and number of epochs."""
+        self.bounds_, self.n_epochs_ = state
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the last epochs with those before them."""
@@ -130,6 +154,15 @@ class DivergenceGuard(Callback):
         parameters = [parameter.detach() for parameter in net.module_.parameters()]
         dtype = parameters[0].dtype
         self.tensors_ = parameters + [buffer for buffer in net.module_.buffers() if buffer.dtype == dtype]
+        self.snapshot_ = self._flatten()
+
+    def get_state(self) -> int:
+        """The number of failures, for a checkpoint."""
+        return self.failures_
+
+    def set_state(self, state: int) -> None:
+        """Set the number of failures, and take a snapshot."""
+        self.failures_ = state
         self.snapshot_ = self._flatten()
 
     def _flatten(self) -> Tensor:

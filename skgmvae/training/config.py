@@ -8,6 +8,7 @@ from skgmvae.initialization.initialize import InitConfig
 from skgmvae.runtime import check_device, choose_autocast_dtype
 
 if TYPE_CHECKING:
+    from skgmvae.training.checkpoint import Checkpoint
     from skgmvae.training.net import ELBONet
 
 __all__ = ["Architecture", "FitConfig", "TrainConfig"]
@@ -118,6 +119,8 @@ class FitConfig:
         Net of the training.
     net_options : dict
         Options of ``net_type`` beyond those of an ELBONet.
+    checkpoint : Checkpoint, optional
+        From which the fit goes on, and where it stores its state.
     """
 
     architecture: Architecture
@@ -130,3 +133,4 @@ class FitConfig:
     verbose: int = 0
     callbacks: Sequence[Any] = ()
     net_options: dict[str, Any] = field(default_factory=dict)
+    checkpoint: "Checkpoint | None" = None

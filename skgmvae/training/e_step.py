@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from skgmvae._evaluation import chunk_rows
+from skgmvae.data.arrays import Array
 from skgmvae.data.batches import Rows, send, take_rows
 from skgmvae.data.lazy import LazyRows, PickedRows, empty_or_memmap, iter_chunks
 from skgmvae.models.contract import ELBOTerms, join_terms
@@ -17,6 +19,8 @@ __all__ = ["EStep"]
 
 SETTLED = 0.99  # a sample is settled if its largest responsibility is above this
 PART_VALUES = 2**22  # entries of a table that are processed at a time if the rows are lazy
+TABLES = ("log_likelihood", "kl_latent", "responsibilities", "seen")  # that a checkpoint stores …
+COUNTS = ("n_steps", "evaluated_share", "may_be_partial")  # … with these values
 MOVED_SHARE = 0.01  # E-steps may be partial while at most this share of the settled samples evaluated has moved
 
 
@@ -54,6 +58,18 @@ class EStep:
         self.n_steps = 0
         self.evaluated_share = 0.0
         self.may_be_partial = False
+
+    def add_state(self, arrays: dict[str, Array]) -> dict[str, Any]:
+        """Add the tables to the arrays of a checkpoint; returns what is known of them."""
+        arrays.update({f"e_step.{name}": getattr(self, name).numpy(force=True) for name in TABLES})
+        return {name: getattr(self, name) for name in COUNTS}
+
+    def set_state(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
+        """Set what :meth:`add_state` has given."""
+        for name in TABLES:
+            setattr(self, name, torch.from_numpy(arrays[f"e_step.{name}"].copy()).to(self.device))
+        for name in COUNTS:
+            setattr(self, name, values[name])
 
     def update(self, model: VAEEM, pairs_per_row: float = math.inf, *, clamp: bool = False) -> ELBOTerms:
         """Run an E-step and return the terms of the bound, each (N,); u does not change if they are not finite.

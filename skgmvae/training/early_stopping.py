@@ -12,6 +12,7 @@ from skgmvae._evaluation import cast_networks
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.initialize import Initialization, initialize_linear
 from skgmvae.runtime import RandomStream
+from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import TrainConfig
 from skgmvae.training.net import ELBONet
@@ -52,6 +53,7 @@ def train_with_held_out(
     random: RandomStream,
     *,
     is_new: bool,
+    checkpoint: PhaseCheckpoint | None = None,
     **options: Any,
 ) -> TrainOutcome:
     """Train on some samples, and keep what is best for the others.
@@ -66,21 +68,22 @@ def train_with_held_out(
     training, held_out = data.part(rest), HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
     init = Initialization("", responsibilities[rest])
 
-    def run(n_epochs: int) -> TrainOutcome:
+    def run(n_epochs: int, name: str) -> TrainOutcome:
         if hasattr(model, "initial_responsibilities"):
             model.initial_responsibilities = init.responsibilities
         config_now = replace(config, n_epochs=n_epochs)
         clamped = clamp_responsibilities(init, config_now, has_own_table=setting.has_own_table)
-        return train(net, training, config_now, random, clamped=clamped, held_out=held_out, **options)
+        phase = None if checkpoint is None else checkpoint.beside(name)
+        return train(net, training, config_now, random, clamped=clamped, held_out=held_out, checkpoint=phase, **options)
 
     is_mixture = is_new and setting.has_linear_path
     if is_mixture:
         _be_mixture(model, training, responsibilities[rest], setting.split_seed)
     before, state = held_out.score(model), copy.deepcopy(model.state_dict())
-    outcome = run(config.n_epochs)
+    outcome = run(config.n_epochs, "first")
     after = held_out.score(model)
     if is_mixture and config.may_extend and after.divergence.mean() > MOST_DIVERGENCE and not outcome.interrupted:
-        outcome = join_outcomes(outcome, run(LONGER * config.n_epochs), config.n_epochs)
+        outcome = join_outcomes(outcome, run(LONGER * config.n_epochs, "longer"), config.n_epochs)
         after = held_out.score(model)
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
         return replace(outcome, held_out_score=float(after.marginal.mean()))

@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skgmvae._progress import LOGGER
+from skgmvae.data.arrays import Array
 from skgmvae.data.batches import draw_by_weight, make_buffer_memory, plan_buffers, take_rows
 from skgmvae.data.training_data import TrainingData
-from skgmvae.functional import noise_like
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.moments import initial_weight_logits
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.runtime import RandomStream
+from skgmvae.training.checkpoint import State
 from skgmvae.training.e_step import EStep
 from skgmvae.training.net import ELBONet
+from skgmvae.training.reseeding import reseed_empty_components
 
-__all__ = ["EMConfig", "EMNet", "MStepBatches", "copy_component", "count_steps", "reseed_empty_components"]
+__all__ = ["EMConfig", "EMNet", "MStepBatches", "count_steps"]
 
 MIN_CLAMPED_STEPS = 200  # optimizer steps before the first update of the responsibilities if weights are random
-PERTURBATION = 0.01  # relative, of the weights that a reseeded component copies from another
 PASSES = 2.0  # average number of times that an M-step draws each sample, by default
 MIN_STEPS = 5  # minimum number of steps, by default
 
@@ -183,6 +183,23 @@ class EMNet(ELBONet):
         # a tensor outside the module would be pickled together with its device
         del self.e_step_
 
+    def get_state(self) -> State:
+        """As for an :class:`ELBONet`, with the tables of the E-step while there are some."""
+        arrays, values = super().get_state()
+        values["reseeded"] = [list(pair) for pair in self.module_.reseeded]
+        if hasattr(self, "e_step_"):
+            counts = self.e_step_.add_state(arrays)
+            values["e_step"] = [counts, self.n_reseeds_, self.is_first_iteration_, self.n_clamped_]
+        return arrays, values
+
+    def set_state(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
+        """Set what :meth:`get_state` has given."""
+        super().set_state(arrays, values)
+        self.module_.reseeded = [tuple(pair) for pair in values["reseeded"]]
+        if "e_step" in values:
+            counts, self.n_reseeds_, self.is_first_iteration_, self.n_clamped_ = values["e_step"]
+            self.e_step_.set_state(arrays, counts)
+
     def _count_clamped_iterations(self, n_steps: int) -> int:
         """Iterations of ``n_steps`` whose M-steps use the initial responsibilities; the first always does."""
         n_clamped = max(1, self.clamped_.n_epochs if self.clamped_ is not None else 0)
@@ -207,38 +224,5 @@ class EMNet(ELBONet):
     @torch.no_grad()
     def evaluate(self, data: TrainingData) -> float:
         """Mean bound of the samples in nats, at the means of q_c(z|x)."""
-        self.module_.eval()
-        terms = EStep(data.rows, torch.device(self.device), self._stream()).update(self.module_)
+        terms = EStep(data.rows, torch.device(self.device), self._stream()).update(self.module_.eval())
         return float(self.criterion_.per_row(terms).double().mean())
-
-
-@torch.no_grad()
-def reseed_empty_components(net: EMNet) -> None:
-    """Reseed each component that has lost its samples with half of the largest component."""
-    model, e_step = net.module_, net.e_step_
-    counts = e_step.responsibilities.sum(0)
-    for component in (counts < net.em.min_rows).nonzero().flatten().tolist():
-        donor = int(e_step.responsibilities.sum(0).argmax())
-        if net.n_reseeds_[component] < net.em.max_reseeds and e_step.give_worst_half(donor, component):
-            copy_component(net, donor, component)
-            net.n_reseeds_[component] += 1
-            model.reseeded.append((len(net.history), component))
-            LOGGER.info(
-                "Iteration %d: component %d lost its samples; reseeded with half of component %d",
-                len(net.history),
-                component,
-                donor,
-            )
-
-
-def copy_component(net: EMNet, donor: int, component: int) -> None:
-    """Copy the weights of ``donor`` to ``component``, with a small perturbation; reset its state in the optimizer."""
-    blocks = net.module_.blocks
-    for group in net.optimizer_.param_groups:
-        for parameter in group["params"]:
-            weights = blocks(parameter)
-            noise = noise_like(weights[donor], 1, generator=net._stream().on(weights.device))
-            weights[component] = weights[donor] * (1.0 + PERTURBATION * noise)
-            for value in net.optimizer_.state.get(parameter, {}).values():  # none after an undone epoch
-                if value.shape == parameter.shape:
-                    blocks(value)[component] = 0.0

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from skgmvae._evaluation import cast_networks
 from skgmvae._progress import show_phase
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization.contrastive import fit_contrastive_encoder
+from skgmvae.initialization.contrastive import fit_contrastive_encoder, load_encoder
 from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_environment
+from skgmvae.training.checkpoint import Checkpoint, PhaseCheckpoint, get_initialization, set_initialization
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.early_stopping import Setting, train_with_held_out
@@ -63,6 +64,8 @@ class FitResult:
     reconstruction : list of float
         Mean reconstruction term per epoch of the pretraining.
     seconds : dict of str to float
+    checkpoint : Checkpoint or None
+        The state of the fit, to be deleted when it has ended.
     """
 
     net: ELBONet
@@ -72,6 +75,7 @@ class FitResult:
     init_params: str = ""
     reconstruction: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
 
     @property
     def value(self) -> float:
@@ -125,21 +129,28 @@ def fit_from_scratch(
         best = max(best, result, key=lambda result: result.value)
         best = replace(best, outcome=replace(best.outcome, interrupted=interrupted))
     cast_networks(best.net.module_, torch.float64)
-    return best
+    return replace(best, checkpoint=config.checkpoint)
 
 
 def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
-    cached = check_memory(config.memory).cache(pretrain, ignore=["verbose"])
+    cached = check_memory(config.memory).cache(pretrain, ignore=["verbose", "checkpoint"])
     settings, environment = config.pretraining.resolved(), describe_environment()
-    weights, reconstruction = cached(data, config.architecture, settings, seed, environment, verbose=config.verbose)
+    options: dict[str, Any] = {"verbose": config.verbose, "checkpoint": _name_phase(config, "pretraining")}
+    weights, reconstruction = cached(data, config.architecture, settings, seed, environment, **options)
     encoder, image_shape = None, config.init.image_shape
     if (
         isinstance(config.init.init_params, str)
         and config.init.init_params == "contrastive"
         and image_shape is not None
     ):
+        phase = _name_phase(config, "contrastive")
+        stored = None if phase is None else phase.read()
+        if stored is not None:
+            return _Pretrained(weights, reconstruction, load_encoder(image_shape, stored[0]), seed)
         options = {"device": settings.device, "precision": settings.precision, "seed": seed, "environment": environment}
         encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
+        if phase is not None:
+            phase.write({name: tensor.numpy(force=True) for name, tensor in encoder.state_dict().items()}, {})
     return _Pretrained(weights, reconstruction, encoder, seed)
 
 
@@ -160,12 +171,20 @@ def _fit_once(
     model = make_model(autoencoder, random.on("cpu"))
     has_own_table = config.net_type.has_own_table
     with show_phase(f"initialization{which}", config.verbose) as show:
-        init = initialize_model(model, autoencoder, data, _make_init_config(config, pretrained), random)
+        phase = _name_phase(config, f"initialization-{trial}")
+        stored = None if phase is None else phase.read()
+        if stored is None:
+            init = initialize_model(model, autoencoder, data, _make_init_config(config, pretrained), random)
+            if phase is not None:
+                phase.write(*get_initialization(model, init, random))
+        else:
+            init = set_initialization(model, *stored, random)
         show(init.name)
     clock.lap("initialization")
     name, responsibilities = init.name, init.responsibilities
     net = make_net(model, config.training, config.net_type, **config.net_options)
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
+    options["checkpoint"] = _name_phase(config, f"training-{trial}")
     if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
         setting = Setting(config.training, config.architecture.linear_path, has_own_table, pretrained.seed)
         outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=True, **options)
@@ -176,6 +195,10 @@ def _fit_once(
     bound = last_bound(net, data)
     clock.lap("training")
     return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
+
+
+def _name_phase(config: FitConfig, name: str) -> PhaseCheckpoint | None:
+    return None if config.checkpoint is None else config.checkpoint.phase(name)
 
 
 def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:

@@ -11,11 +11,14 @@ from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from skgmvae._file_format import to_plain
 from skgmvae._interrupts import check_interrupt
+from skgmvae.data.arrays import Array
 from skgmvae.data.batches import Batches, ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import RandomStream
+from skgmvae.training.checkpoint import State, read_state, write_state
 from skgmvae.training.objective import NegativeELBO
 from skgmvae.training.terms import TermSums
 
@@ -66,6 +69,7 @@ class ELBONet(NeuralNet):
         self.clamped_: ClampedResponsibilities | None = None  # in its first epochs
         self.awaited_: tuple[str, ...] = BATCH_HOOKS  # those that some callback implements
         self.interrupted_ = False
+        self.n_restored_ = 0  # epochs of the current training that are those of a checkpoint
         self.diverged_: list[str] = []  # terms of the epoch's first sample that is not finite
 
     @property
@@ -74,7 +78,7 @@ class ELBONet(NeuralNet):
 
     def begin_training(self, random: RandomStream, clamped: ClampedResponsibilities | None) -> None:
         """Set the random numbers and the clamped responsibilities of the next training."""
-        self.random_, self.clamped_, self.interrupted_ = random, clamped, False
+        self.random_, self.clamped_, self.interrupted_, self.n_restored_ = random, clamped, False, 0
 
     def end_training(self) -> None:
         """Delete the state of a training except the parameters; move them to the CPU, in evaluation mode."""
@@ -94,7 +98,9 @@ class ELBONet(NeuralNet):
     def get_iterator(self, dataset: TrainingData, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
         clamped = self.clamped_ if training else None
-        return dataset.batches(self.batch_size, self._stream(), torch.device(self.device), clamped)
+        batches = dataset.batches(self.batch_size, self._stream(), torch.device(self.device), clamped)
+        batches.n_epochs_begun = self.n_restored_ if training else 0
+        return batches
 
     def _stream(self) -> RandomStream:
         """Random numbers of the current training; outside of a training, always the same."""
@@ -191,6 +197,21 @@ class ELBONet(NeuralNet):
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     state[key] = value.to(device)
+
+    def get_state(self) -> State:
+        """What a training changes, for a checkpoint: weights, moments, generators, history."""
+        rates = [group["lr"] for group in self.optimizer_.param_groups]
+        values = {"history": [to_plain(record) for record in self.history], "lr": self.lr, "rates": rates}
+        return write_state(self.module_, self.optimizer_, self.random_), values
+
+    def set_state(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
+        """Set what :meth:`get_state` has given."""
+        read_state(arrays, self.module_, self.optimizer_, self.random_)
+        self.lr, self.n_restored_ = values["lr"], len(values["history"])
+        for group, rate in zip(self.optimizer_.param_groups, values["rates"], strict=True):
+            group["lr"] = rate
+        self.history.clear()
+        self.history.extend(values["history"])
 
     def __getstate__(self) -> dict[str, Any]:
         # the instance given as `module` is `module_`: pickle it once

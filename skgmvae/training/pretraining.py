@@ -1,6 +1,6 @@
 """Pretraining: the encoder and decoder of the model as a plain autoencoder."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -9,6 +9,7 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.runtime import RandomStream
+from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.config import Architecture, TrainConfig
 from skgmvae.training.train import make_net, train
 
@@ -48,6 +49,7 @@ def pretrain(
     seed: int,
     environment: dict[str, str] | None = None,
     verbose: int = 0,
+    checkpoint: PhaseCheckpoint | None = None,
 ) -> tuple[Weights, list[float]]:
     """Train an autoencoder; return its weights and its reconstruction term per epoch.
 
@@ -62,6 +64,7 @@ def pretrain(
     environment : dict, optional
         What else the result depends on, for the key of the cache.
     verbose : int, default=0
+    checkpoint : PhaseCheckpoint, optional
 
     Returns
     -------
@@ -76,7 +79,9 @@ def pretrain(
     """
     random = RandomStream(seed)
     net = make_net(make_autoencoder(architecture, random.on("cpu")), config)
-    if config.n_epochs > 0 and train(net, data, config, random, phase="pretraining", verbose=verbose).interrupted:
-        raise KeyboardInterrupt
+    if config.n_epochs > 0:
+        options: dict[str, Any] = {"phase": "pretraining", "verbose": verbose, "checkpoint": checkpoint}
+        if train(net, data, config, random, **options).interrupted:
+            raise KeyboardInterrupt
     weights = {name: tensor.numpy(force=True) for name, tensor in net.module_.state_dict().items()}
     return weights, [record["log_likelihood"] for record in net.history]

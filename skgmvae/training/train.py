@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from skgmvae.data.batches import ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, limit_threads
 from skgmvae.training.callbacks import ConvergenceStopping, DivergenceGuard, FlushDenormals, StepSizeSchedule
+from skgmvae.training.checkpoint import PhaseCheckpoint, TrainingCheckpoint
 from skgmvae.training.config import TrainConfig
 from skgmvae.training.net import ELBONet
 from skgmvae.training.progress import Progress
@@ -74,12 +75,14 @@ def train(
     phase: str = "training",
     verbose: int = 0,
     callbacks: Sequence[Any] = (),
+    checkpoint: PhaseCheckpoint | None = None,
 ) -> TrainOutcome:
     """Train ``net`` as configured, in place, and leave it on the CPU in evaluation mode.
 
     Clamped responsibilities replace those of the model in the first epochs: the initial clusters are not yet Gaussian
     in the embedding, and would otherwise lose samples to each other before the networks have adapted. With held-out
-    samples, the state is kept that is best for them.
+    samples, the state is kept that is best for them. With a ``checkpoint``, the training goes on from the state that it
+    holds.
 
     Raises
     ------
@@ -93,13 +96,17 @@ def train(
     # the iterator has one batch per step
     steps_per_epoch = len(net.get_iterator(data, training=True))
     stop = _make_stopping(config, clamped, held_out, steps_per_epoch)
-    n_steps = config.n_epochs * steps_per_epoch
-    net.set_callbacks(_make_callbacks(net, config, n_steps, stop, callbacks, phase, verbose))
+    own = _make_callbacks(net, config, config.n_epochs * steps_per_epoch, stop, callbacks, phase, verbose)
+    stored = None if checkpoint is None else TrainingCheckpoint(checkpoint, [c for c in own if c not in callbacks])
+    net.set_callbacks(own if stored is None else [*own, stored])
     dtype = choose_autocast_dtype(config.precision, device)
     with held():  # Ctrl-C waits for the end of a step
+        if stored is not None and stored.outcome is not None:
+            return _take_over(net, stored, callbacks)
+        n_done = 0 if stored is None else max(0, stored.n_epochs - n_before)
         try:
             with _networks_in(net.module_, dtype), _few_threads(net, config):
-                net.partial_fit(data, epochs=config.n_epochs)
+                net.partial_fit(data, epochs=config.n_epochs - n_done)
         finally:
             net.end_training()
             net.set_callbacks(list(callbacks))
@@ -108,8 +115,20 @@ def train(
         converged = stop is not None and stop.converged_
         interrupted = _was_interrupted(net, config.n_epochs + n_before, converged, callbacks)
         outcome = TrainOutcome(converged, take_interrupt() or interrupted)
-    if isinstance(stop, ValidationStopping):
-        return replace(outcome, best_epoch=stop.best_epoch_, validation_scores=stop.scores_)
+        if isinstance(stop, ValidationStopping):
+            outcome = replace(outcome, best_epoch=stop.best_epoch_, validation_scores=stop.scores_)
+        if stored is not None and not outcome.interrupted:
+            stored.store(net, asdict(outcome))
+        return outcome
+
+
+def _take_over(net: ELBONet, stored: TrainingCheckpoint, callbacks: Sequence[Any]) -> TrainOutcome:
+    """The outcome and the net of a training that was over when its state was stored."""
+    outcome = TrainOutcome(**(stored.outcome or {}))
+    cast_networks(net.module_, torch.float32)
+    stored.restore(net, with_callbacks=False)
+    net.end_training()
+    net.set_callbacks(list(callbacks))
     return outcome
 
 

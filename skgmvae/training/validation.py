@@ -12,7 +12,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from skgmvae._evaluation import model_for_queries
-from skgmvae.data.arrays import Integers
+from skgmvae.data.arrays import Array, Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
 from skgmvae.models.importance import PointSets, make_point_sets
@@ -23,6 +23,7 @@ LEAST_HELD_OUT = 30  # samples, if they are at most a fifth of all
 MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it has to be
 STEPS_PER_CHECK = 75
 LEAST_CHECKS = 4  # to see that nothing changes any more
+STATE = ("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "scores_", "values_", "bounds_")
 LEAST_GAIN = 0.02  # nats per sample
 LEAST_LOG_POSTERIOR = -10.0  # of an initial cluster: one sample of another one should not decide
 
@@ -173,6 +174,53 @@ class ValidationStopping(Callback):
             self.best_, self.best_epoch_, self.state_ = self.clamped_
         self._restore(net)
         self.state_, self.clamped_ = {}, None
+
+    def get_state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside :meth:`get_arrays`."""
+        names = (
+            "n_epochs_",
+            "best_epoch_",
+            "n_checks_since_",
+            "converged_",
+            "is_free_",
+            "scores_",
+            "values_",
+            "bounds_",
+        )
+        values = {name: getattr(self, name) for name in names}
+        return {**values, "clamped_epoch": None if self.clamped_ is None else self.clamped_[1]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set what :meth:`get_state` has given."""
+        state = dict(state)
+        self.clamped_epoch = state.pop("clamped_epoch")
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def get_arrays(self) -> dict[str, Array]:
+        """Scores and weights of the best states."""
+        states = {"best": (self.best_, self.state_)}
+        if self.clamped_ is not None:
+            states["clamped"] = self.clamped_[0], self.clamped_[2]
+        arrays: dict[str, Array] = {}
+        for which, (scores, state) in states.items():
+            arrays |= {f"{which}.marginal": scores.marginal, f"{which}.divergence": scores.divergence}
+            arrays |= {f"{which}.state.{name}": tensor.numpy(force=True) for name, tensor in state.items()}
+        return arrays
+
+    def set_arrays(self, arrays: dict[str, Array]) -> None:
+        """Set what :meth:`get_arrays` has given."""
+
+        def read(which: str) -> tuple[Scores, dict[str, Tensor]]:
+            prefix = f"{which}.state."
+            state = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+            tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+            return Scores(arrays[f"{which}.marginal"], arrays[f"{which}.divergence"]), tensors
+
+        self.best_, self.state_ = read("best")
+        if self.clamped_epoch is not None:
+            scores, state = read("clamped")
+            self.clamped_ = scores, self.clamped_epoch, state
 
     def _judge(self) -> None:
         """Whether the last checks of a phase, or epochs if it had few checks, have brought less than ``tol``."""

@@ -1,0 +1,42 @@
+"""
+How many clusters
+=================
+
+:class:`~skgmvae.model_selection.ComponentSearchCV` chooses the number of components with evidence: how deep the density
+dips between neighboring clusters, and how well the labels of neighbors tell a label. Components that only describe a
+part of a cluster better do not count.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import make_blobs, make_moons
+
+from skgmvae import VaDEClustering
+from skgmvae.model_selection import ComponentSearchCV
+from skgmvae.plotting import ComponentHierarchyDisplay, ComponentSearchDisplay
+
+moons, _ = make_moons(300, noise=0.06, random_state=0)
+blobs, _ = make_blobs([150, 100], centers=[[-0.5, 2.5], [1.5, 2.7]], cluster_std=0.25, random_state=0)
+X = np.vstack([moons, blobs])
+
+# %%
+# Two moons and two round clusters. The estimator is fitted once, for the number that is chosen.
+
+search = ComponentSearchCV(VaDEClustering(random_state=0), range(1, 9), cv=3, random_state=0).fit(X)
+print(search.best_n_components_, search.best_by_criterion_)
+
+# %%
+# The dotted line is the number that is chosen; a ring is the choice of a single criterion. The held-out log-likelihood
+# asks for more components, since moons are no Gaussians. Below are the clusters for one fewer, for the chosen number,
+# and for one more.
+
+ComponentSearchDisplay.from_search(search, X)
+plt.show()
+
+# %%
+# A mixture that has been fitted with too many components can be merged without another fit. Components that merge near
+# zero share a mode of the density.
+
+vade = VaDEClustering(7, random_state=0).fit(X)
+ComponentHierarchyDisplay.from_estimator(vade, X)
+plt.show()

@@ -1,0 +1,132 @@
+"""The density by which clusters are told apart: the mixture of the best BIC, of any number of components."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from skgmvae.data.arrays import Floats
+from skgmvae.initialization.mixture import Mixture, fit_mixture, information_criterion, log_joint
+from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.views import rounding_variance
+from skgmvae.model_selection._partitions import Partitions
+
+__all__ = ["Density", "find_density", "mixture_kinds"]
+
+FLOOR = 1e-3  # added to the variances of standardized samples: a smooth density shows clusters better than a close one
+MORE_COMPONENTS = (16, 20, 24, 30, 36, 48, 60, 72)  # beyond the numbers of clusters, …
+MORE_ITERATIONS = 60  # … from k-means, with so many iterations of EM
+SAMPLES_PER_COMPONENT = 2  # times D + 1, at least
+MANY_FEATURES = 64  # above, no full covariances
+N_STEPS = 21  # along a line between two components
+
+
+class Density(NamedTuple):
+    """A smooth density of n samples, its components, and its height between them.
+
+    Attributes
+    ----------
+    responsibilities : ndarray of shape (n, M)
+    of_samples : ndarray of shape (n,)
+        Log-densities.
+    of_middles : ndarray of shape (E,)
+        In the middles of edges between samples.
+    of_means : ndarray of shape (M,)
+        At the means of the components.
+    of_ridges : ndarray of shape (M, M)
+        Lowest log-density on the line between two components.
+    """
+
+    responsibilities: Floats
+    of_samples: Floats
+    of_middles: Floats
+    of_means: Floats
+    of_ridges: Floats
+
+
+def find_density(partitions: Partitions, random_state: np.random.RandomState) -> Density:
+    """The density of the mixture of the best information criterion.
+
+    The density of few Gaussians is smooth, where that of nearest neighbors has many small peaks. The mixtures begin
+    with the partitions and with k-means; they may have more components than there are clusters.
+
+    Parameters
+    ----------
+    partitions : Partitions
+    random_state : RandomState
+
+    Returns
+    -------
+    Density
+    """
+    points = partitions.exact
+    floor = FLOOR + rounding_variance(points)
+    mixtures = _fit_mixtures(partitions, floor, random_state)
+    best = max(mixtures, key=lambda mixture: information_criterion(mixture, points.shape[1]))
+
+    def log_density(at: Floats) -> Floats:
+        return np.asarray(logsumexp(log_joint(best, points, at, floor=floor), axis=1))
+
+    means, covariances = _moments(points, best, floor)
+    M = len(means)
+    of_ridges = np.full((M, M), -np.inf)
+    for i in range(1, M):
+        heights = [log_density(_ridge(means[[i, j]], covariances[[i, j]])).min() for j in range(i)]
+        of_ridges[i, :i] = of_ridges[:i, i] = heights
+    of_middles = log_density(points[partitions.edges].mean(1))
+    return Density(best.responsibilities, log_density(points), of_middles, log_density(means), of_ridges)
+
+
+def mixture_kinds(n_samples: int, n_features: int, n_components: int) -> tuple[str, ...]:
+    """Kinds of covariance that so many samples and features allow."""
+    if n_features == 1:
+        return ("diag",)
+    if n_features > MANY_FEATURES or n_samples / n_components < n_features + 2:
+        return ("tied", "diag")
+    return ("full", "tied", "diag")
+
+
+def _fit_mixtures(partitions: Partitions, floor: Floats, random_state: np.random.RandomState) -> Iterator[Mixture]:
+    points = partitions.exact
+    N, D = points.shape
+    for K, partition in partitions.by_number.items():
+        starts: list[NDArray[np.intp] | Floats] = [partition.labels]
+        if partition.mixture is not None:
+            has_empty = np.bincount(partition.labels, minlength=K).min() == 0
+            starts = [partition.mixture.responsibilities, *([] if has_empty else starts)]
+        for kind in mixture_kinds(N, D, K):
+            yield from (fit_mixture(points, start, K, kind, floor=floor) for start in starts)
+    numbers = [K for K in partitions.by_number if K > 1]
+    for m in (*numbers, *(m for m in MORE_COMPONENTS if m > max(numbers, default=1))):
+        if SAMPLES_PER_COMPONENT * m * (D + 1) < N:
+            labels = fit_kmeans(points, m, random_state)[0]
+            for kind in mixture_kinds(N, D, m):
+                yield fit_mixture(points, labels, m, kind, floor=floor, max_iter=MORE_ITERATIONS)
+
+
+def _moments(points: Floats, mixture: Mixture, floor: Floats) -> tuple[Floats, Floats]:
+    """Means (M, D) and covariances (M, D, D) of the components."""
+    weights = mixture.responsibilities / (mixture.responsibilities.sum(0) + np.finfo(np.float64).tiny)
+    means = weights.T @ points
+    covariances = np.stack(
+        [(w[:, None] * (points - m)).T @ (points - m) for w, m in zip(weights.T, means, strict=True)]
+    )
+    if mixture.kind == "diag":
+        covariances *= np.eye(points.shape[1])
+    if mixture.kind == "tied":
+        covariances[:] = np.tensordot(mixture.responsibilities.mean(0), covariances, 1)
+    return means, covariances + np.diag(floor)
+
+
+def _ridge(means: Floats, covariances: Floats) -> Floats:
+    """Points (n, D) of the ridgeline of two Gaussians (2, D), on which all modes and saddles of their mixture lie.
+
+    x(α) = ((1 − α) S₀⁻¹ + α S₁⁻¹)⁻¹ ((1 − α) S₀⁻¹ m₀ + α S₁⁻¹ m₁) (Ray & Lindsay 2005).
+    """
+    shares = np.stack([1.0 - np.linspace(0.0, 1.0, N_STEPS), np.linspace(0.0, 1.0, N_STEPS)], axis=1)
+    precisions = np.linalg.inv(covariances)
+    linear = np.einsum("kij,kj->ki", precisions, means)
+    solved: Floats = np.linalg.solve(np.tensordot(shares, precisions, 1), (shares @ linear)[..., None])[..., 0]
+    return solved

@@ -1,0 +1,144 @@
+"""Evidence for each number of components: from all samples, from folds, and from halves."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.validation import _check_method_params
+
+from skgmvae.data.arrays import Floats
+from skgmvae.model_selection._density import find_density
+from skgmvae.model_selection._dip import least_dip
+from skgmvae.model_selection._folds import held_out
+from skgmvae.model_selection._partitions import Partitions, find_partitions
+from skgmvae.model_selection._separation import description_length, information_lost, separation
+
+__all__ = ["Evidence", "Search", "evaluate_fold", "examine", "preprocess"]
+
+Values = dict[str, dict[int, float]]  # by criterion and number of clusters
+N_NEAREST = 5  # samples that give one that was not partitioned its label
+
+
+class Search(NamedTuple):
+    """What is searched.
+
+    Attributes
+    ----------
+    estimator : estimator
+        A clusterer, or a pipeline that ends in one.
+    prefix : str
+        Of the names of the clusterer's parameters.
+    numbers : tuple of int
+        Ascending.
+    X, y : array-like
+        All samples.
+    fit_params : dict
+        Of ``fit``.
+    is_fitted_to_folds : bool
+        Whether scores are those of the estimator, rather than of the mixtures it is initialized with.
+    """
+
+    estimator: Any
+    prefix: str
+    numbers: tuple[int, ...]
+    X: Any
+    y: Any
+    fit_params: Mapping[str, Any]
+    is_fitted_to_folds: bool
+
+
+class Evidence(NamedTuple):
+    """Evidence from a set of samples.
+
+    Attributes
+    ----------
+    labels : dict of int to ndarray of shape (N,)
+        Clusters, by their number.
+    values : dict of str to dict of int to float
+    """
+
+    labels: dict[int, NDArray[np.intp]]
+    values: Values
+
+
+def preprocess(estimator: Any, X: Any, y: Any = None, further: Any = None) -> list[Floats]:
+    """X, and further samples, as the clusterer at the end of a pipeline gets them."""
+    parts = [X] if further is None else [X, further]
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        steps = clone(estimator[:-1]).fit(X, y)
+        parts = [steps.transform(part) for part in parts]
+    return [check_array(part, dtype=np.float64, ensure_min_samples=2 - i) for i, part in enumerate(parts)]
+
+
+def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
+    """Separation, lost information, dips and description length of the partitions of all samples."""
+    partitions = find_partitions(X, numbers, random_state)
+    labels = {K: _spread(partitions, X, K) for K in partitions.by_number}
+    return Evidence(labels, _compare(partitions, random_state))
+
+
+def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Values:
+    edges, links = partitions.edges, partitions.links
+    found = {K: partition.labels for K, partition in partitions.by_number.items()}
+    # a mixture may leave a component without samples: that is no partition into K
+    found = {K: labels for K, labels in found.items() if np.bincount(labels, minlength=K).min() > 0}
+    density = find_density(partitions, random_state)
+    return {
+        "separation": {K: separation(labels, edges, density) for K, labels in found.items()},
+        "information_lost": {K: information_lost(links, labels, K) for K, labels in found.items()},
+        "dip": {K: least_dip(partitions.points, labels, edges) for K, labels in found.items()},
+        "description_length": {K: description_length(links, labels, K) for K, labels in found.items()},
+    }
+
+
+def _spread(partitions: Partitions, X: Floats, n_clusters: int) -> NDArray[np.intp]:
+    """Labels of all samples, from those that were partitioned."""
+    rows, labels = partitions.rows, partitions.by_number[n_clusters].labels
+    if len(rows) == len(X):
+        return labels
+    scale = np.where(np.ptp(X, axis=0) > 0.0, X.std(0), 1.0)
+    spread: NDArray[np.intp] = KNeighborsClassifier(N_NEAREST).fit(X[rows] / scale, labels).predict(X / scale)
+    spread[rows] = labels
+    return spread
+
+
+def evaluate_fold(
+    search: Search, train: NDArray[np.intp], test: NDArray[np.intp], random_state: np.random.RandomState
+) -> Values:
+    """:func:`examine` for the training samples of a fold, and scores of the held-out ones."""
+    X_train, X_test = (_safe_indexing(search.X, rows) for rows in (train, test))
+    y_train = None if search.y is None else _safe_indexing(search.y, train)
+    points, further = preprocess(search.estimator, X_train, y_train, X_test)
+    partitions = find_partitions(points, search.numbers, random_state)
+    values = _compare(partitions, random_state)
+    scores = {}
+    for K, partition in partitions.by_number.items():
+        if search.is_fitted_to_folds:
+            given = _check_method_params(search.X, dict(search.fit_params), train)
+            scores[K] = _fit_and_score(search, K, X_train, y_train, X_test, given)
+        else:
+            scores[K] = held_out(partition, partitions.rows, points, further)
+    values["log_likelihood"] = {K: pair[0] for K, pair in scores.items()}
+    values["icl"] = {K: pair[1] for K, pair in scores.items()}
+    return values
+
+
+def _fit_and_score(
+    search: Search, n_components: int, X_train: Any, y_train: Any, X_test: Any, given: Mapping[str, Any]
+) -> tuple[float, float]:
+    """Held-out log-likelihood of the estimator, and the same less the entropy of its responsibilities."""
+    model = clone(search.estimator).set_params(**{f"{search.prefix}n_components": n_components})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X_train, y_train, **given)
+    log_likelihood = float(model.score_samples(X_test).mean())
+    responsibilities = model.predict_proba(X_test)
+    terms = responsibilities * np.log(np.maximum(responsibilities, np.finfo(np.float64).tiny))
+    return log_likelihood, log_likelihood + float(terms.sum(1).mean())

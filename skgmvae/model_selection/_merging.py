@@ -1,0 +1,133 @@
+"""The hierarchy of the components of a fitted mixture, by the density between them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from skgmvae.data.arrays import Floats, Integers, MatrixLike
+from skgmvae.model_selection._density import Density
+from skgmvae.model_selection._partitions import find_edges
+from skgmvae.model_selection._separation import modes_and_saddles
+
+__all__ = ["ComponentHierarchy", "merge_components"]
+
+
+class ComponentHierarchy(NamedTuple):
+    """Which components of a mixture merge, and at which separation.
+
+    Attributes
+    ----------
+    linkage : ndarray of shape (n_components - 1, 4)
+        As SciPy's: the two clusters that merge, the separation between them in nats, and the number of components of
+        the new cluster; components are numbered from 0, clusters from ``n_components``.
+
+    Examples
+    --------
+    >>> from skgmvae.model_selection import ComponentHierarchy
+    >>> hierarchy = ComponentHierarchy([[0, 2, 0.3, 2], [1, 3, 4.0, 3]])
+    >>> hierarchy.cut(2)
+    array([0, 1, 0])
+    """
+
+    linkage: Floats
+
+    def cut(self, n_clusters: int) -> Integers:
+        """The cluster of each component, if they are merged until there are ``n_clusters``.
+
+        ``hierarchy.cut(n)[model.predict(X)]`` are the labels of the samples.
+
+        Parameters
+        ----------
+        n_clusters : int
+            Between 1 and the number of components.
+
+        Returns
+        -------
+        ndarray of shape (n_components,)
+            Numbered in the order of the components.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer components.
+        """
+        K = len(self.linkage) + 1
+        if not 1 <= n_clusters <= K:
+            raise ValueError(f"n_clusters must be between 1 and {K}, the number of components; got {n_clusters!r}")
+        merged = np.arange(K)
+        for step, (a, b, *_) in enumerate(np.asarray(self.linkage)[: K - n_clusters]):
+            merged[(merged == a) | (merged == b)] = K + step
+        _, first, inverse = np.unique(merged, return_index=True, return_inverse=True)
+        return np.asarray(np.argsort(np.argsort(first))[inverse], dtype=np.int64)
+
+
+def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
+    """Merge the components of a fitted mixture step by step, always the two with the least dip of the density between.
+
+    Where K was too large, several components share a mode of the density. The separation of two clusters is the log
+    ratio of the density at the lower of their modes to that at the saddle between them: the highest path between
+    neighboring samples. No fit is needed: fewer clusters than components come from
+    :meth:`ComponentHierarchy.cut`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted, with ``predict`` and ``score_samples``; may be a Pipeline.
+    X : array-like of shape (n_samples, n_features)
+        Samples, such as those of the training, at least two.
+
+    Returns
+    -------
+    ComponentHierarchy
+        Components without a sample merge at a separation of zero, first.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skgmvae.model_selection import merge_components
+    >>> X, y = make_blobs(300, centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
+    >>> model = GaussianMixture(6, random_state=0).fit(X)
+    >>> labels = merge_components(model, X).cut(3)[model.predict(X)]
+    >>> len(set(zip(labels.tolist(), y.tolist())))
+    3
+    """
+    check_is_fitted(estimator)
+    rows = check_array(X, dtype=np.float64, ensure_min_samples=2)
+    labels = np.asarray(estimator.predict(rows))
+    K = int(estimator.predict_proba(rows[:1]).shape[1])
+    used, dense = np.unique(labels, return_inverse=True)
+    scale = rows.std(0)
+    edges = find_edges((rows - rows.mean(0)) / np.where(scale > 0.0, scale, 1.0))
+    edges = edges[dense[edges[:, 0]] != dense[edges[:, 1]]]  # scores are costly
+    middles = estimator.score_samples(rows[edges].mean(1)) if len(edges) else np.zeros(0)
+    none = np.zeros((len(rows), 0))
+    density = Density(none, estimator.score_samples(rows), middles, none[0], none[:0])
+    modes, saddles = modes_and_saddles(dense, edges, density)
+    return ComponentHierarchy(_link(modes, saddles, used, K))
+
+
+def _link(modes: Floats, saddles: Floats, used: Integers, n_components: int) -> Floats:
+    """Linkage matrix (K − 1, 4), the components without samples first."""
+    K = n_components
+    names, sizes = used.tolist(), [1] * len(used)
+    linkage: list[tuple[float, float, float, float]] = []
+    for unused in sorted(set(range(K)) - set(names)):
+        linkage.append((names[0], unused, 0.0, sizes[0] + 1))
+        names[0], sizes[0] = K + len(linkage) - 1, sizes[0] + 1
+    modes, saddles = modes.copy(), saddles.copy()
+    while len(names) > 1:
+        dips = np.minimum(modes[:, None], modes) - saddles
+        a, b = sorted(divmod(int(dips.argmin()), len(names)))
+        linkage.append((names[a], names[b], max(float(dips[a, b]), 0.0), sizes[a] + sizes[b]))
+        names[a], sizes[a], modes[a] = K + len(linkage) - 1, sizes[a] + sizes[b], max(modes[a], modes[b])
+        saddles[a] = saddles[:, a] = np.maximum(saddles[a], saddles[b])
+        saddles[a, a] = -np.inf
+        saddles = np.delete(np.delete(saddles, b, 0), b, 1)
+        modes = np.delete(modes, b)
+        del names[b], sizes[b]
+    return np.array(linkage, dtype=np.float64).reshape(K - 1, 4)

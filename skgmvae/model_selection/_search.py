@@ -1,0 +1,279 @@
+"""Search over the number of components, with evidence."""
+
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.model_selection import KFold, check_cv
+from sklearn.utils import Bunch, check_random_state, indexable
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.parallel import Parallel, delayed
+
+from skgmvae.data.arrays import Array, MatrixLike, Seed
+from skgmvae.model_selection._delegation import DelegatesToBest
+from skgmvae.model_selection._evidence import Search, Values, evaluate_fold, examine, preprocess
+from skgmvae.model_selection._folds import chance_stability, correct_stability, measure_stability
+from skgmvae.model_selection._results import CRITERIA, choose_each, make_results
+from skgmvae.runtime import MAX_SEED
+
+__all__ = ["ComponentSearchCV"]
+
+N_HALVINGS, N_NULL_HALVINGS = 2, 1  # of the samples, and of as many samples of the null, for the stability
+
+
+class ComponentSearchCV(DelegatesToBest):
+    """Search over the number of components, with evidence for each.
+
+    For every number K, the samples are divided into the K clusters that would initialize a mixture of K components. Two
+    numbers judge them. The separation is the least log-ratio, over pairs of neighboring clusters, of the density at the
+    lower of their modes to the density at the saddle between them. The lost information is the share of a cluster label
+    that the labels of nearest neighbors do not tell. If no K of two or more has a separation that a single cluster does
+    not reach, the rule ``'combined'`` chooses one cluster; otherwise the K after which the separation falls and the
+    lost information rises most. The choices of single criteria are in ``best_by_criterion_``.
+
+    The evidence comes from clusters and from mixtures of Gaussians, so that the whole search takes seconds. The
+    estimator itself is only fitted for the chosen K, unless ``fit_folds=True``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A mixture with the parameter ``n_components``, or a Pipeline that ends in one.
+    n_components : int or iterable of int, default=12
+        The numbers that are compared, such as ``range(1, 13)``; an integer is the largest, from 1. Gaps are allowed,
+        but the rule compares each number with the next.
+    cv : int, cross-validation generator or iterable, default=5
+        Folds of the held-out scores. An integer is the number of shuffled folds. Not used without 'log_likelihood' and
+        'icl' among the criteria.
+    criteria : sequence of str, default=('log_likelihood', 'icl', 'stability', 'description_length')
+        What is measured beside the separation. 'log_likelihood': held-out score. 'icl': the same less the entropy of
+        the responsibilities (integrated completed likelihood). 'stability': adjusted Rand index of the clusters of
+        disjoint halves, from 0 for that of halves of a single Gaussian with the same covariance to 1.
+        'description_length': of the neighbor graph under a block model, in nats per link; lower is better.
+    refit : bool, str or callable, default='combined'
+        The criterion that selects the number for ``best_estimator_``; True is 'combined'. A callable gets
+        ``cv_results_`` and returns an index into its columns. False fits no estimator.
+    fit_folds : bool, default=False
+        Whether 'log_likelihood' and 'icl' are those of the estimator, which is then fitted for each K and fold, rather
+        than those of the mixture of Gaussians that it is initialized with.
+    n_jobs : int, optional
+        Number of joblib's workers. Folds are evaluated in parallel; each is pretrained once for all numbers.
+    memory : str or joblib.Memory, optional
+        Given to the estimator, if its own ``memory`` is None, while it is fitted to the folds. None: a folder that is
+        deleted after the search.
+    random_state : int, RandomState or None, default=None
+        Of folds and clusters.
+
+    Attributes
+    ----------
+    best_n_components_ : int
+    best_index_ : int
+        Row of ``cv_results_``.
+    best_params_ : dict
+        ``best_n_components_`` by the name of the parameter.
+    best_estimator_ : estimator
+        Fitted to all samples with ``best_n_components_``. Its methods are methods of the search. Only with ``refit``.
+    best_by_criterion_ : dict of str to int
+        The number that each criterion chooses: of 'log_likelihood' and 'icl' the smallest within one standard error of
+        the best, of 'separation' the largest whose clusters are separate.
+    cv_results_ : dict of str to ndarray
+        A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
+        neighboring clusters), 'description_length' and 'combined' of all samples; 'mean_test_…', 'std_test_…',
+        'se_test_…' (standard error), 'rank_test_…' and 'split0_test_…' of folds and halves. NaN where a number is too
+        large for so few samples.
+    partitions_ : dict of int to ndarray of shape (n_samples,)
+        Clusters of the samples, by their number.
+    n_splits_ : int
+    refit_time_ : float
+        Seconds.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+    labels_ : ndarray of shape (n_samples,)
+        Of ``best_estimator_``.
+
+    See Also
+    --------
+    skgmvae.plotting.ComponentSearchDisplay : Plot the evidence.
+    merge_components : Fewer clusters of a fitted mixture, without another fit.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from skgmvae import VaDEClustering
+    >>> from skgmvae.model_selection import ComponentSearchCV
+    >>> X, _ = make_blobs(120, centers=3, random_state=0, cluster_std=0.5)
+    >>> vade = VaDEClustering(tol=10.0, random_state=0)
+    >>> search = ComponentSearchCV(vade, range(1, 5), cv=2, criteria=["icl"], random_state=0).fit(X)
+    >>> search.best_n_components_
+    3
+    >>> search.predict(X).shape
+    (120,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit"])],
+        "n_components": [Interval(Integral, 1, None, closed="left"), "array-like", set],
+        "cv": ["cv_object"],
+        "criteria": [tuple, list],
+        "refit": ["boolean", StrOptions(set(CRITERIA)), callable],
+        "fit_folds": ["boolean"],
+        "n_jobs": [Integral, None],
+        "memory": [None, str, HasMethods("cache")],
+        "random_state": ["random_state"],
+    }
+
+    cv_results_: dict[str, Array]
+    partitions_: dict[int, Array]
+    best_by_criterion_: dict[str, int]
+    best_index_: int
+    best_n_components_: int
+    best_params_: dict[str, int]
+    best_estimator_: Any
+    n_splits_: int
+    refit_time_: float
+
+    def __init__(
+        self,
+        estimator: Any,
+        n_components: int | Iterable[int] = 12,
+        *,
+        cv: Any = 5,
+        criteria: tuple[str, ...] = ("log_likelihood", "icl", "stability", "description_length"),
+        refit: bool | str | Callable[[dict[str, Array]], int] = "combined",
+        fit_folds: bool = False,
+        n_jobs: int | None = None,
+        memory: Any = None,
+        random_state: Seed = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_components = n_components
+        self.cv = cv
+        self.criteria = criteria
+        self.refit = refit
+        self.fit_folds = fit_folds
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.random_state = random_state
+
+    def fit(self, X: MatrixLike, y: Any = None, **params: Any) -> Self:
+        """Collect the evidence, choose the number of components, and fit the estimator with it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            In memory.
+        y : array-like of shape (n_samples,), optional
+            Only for the splitter ``cv`` and for steps of a pipeline.
+        **params : dict
+            Passed to ``fit`` of the estimator, such as ``init_labels``; of arrays with an entry per sample, a fold gets
+            its own. With metadata routing, what the estimator and the splitter request.
+
+        Returns
+        -------
+        self : object
+        """
+        self._validate_params()
+        prefix, numbers = _find_prefix(self.estimator), self._check_numbers()
+        routed = self._route(params)
+        random_state = check_random_state(self.random_state)
+        X, y = indexable(X, y)
+        splits = self._split(X, y, routed.splitter.split, random_state)
+        with self._remembering(prefix, random_state) as estimator:
+            search = Search(estimator, prefix, numbers, X, y, routed.estimator.fit, self.fit_folds)
+            of_all, of_splits = self._collect(search, splits, random_state)
+        self.n_splits_ = len(splits)
+        self.partitions_ = of_all.labels
+        self.cv_results_ = make_results(f"{prefix}n_components", numbers, self.criteria, of_all.values, of_splits)
+        choices = choose_each(self.cv_results_)
+        self.best_by_criterion_ = {criterion: numbers[index] for criterion, index in choices.items()}
+        self.best_index_ = self._select(choices)
+        self.best_n_components_ = numbers[self.best_index_]
+        self.best_params_ = {f"{prefix}n_components": self.best_n_components_}
+        if self.refit is not False:
+            began = time.perf_counter()
+            self.best_estimator_ = clone(self.estimator).set_params(**self.best_params_)
+            self.best_estimator_.fit(X, y, **routed.estimator.fit)
+            self.refit_time_ = time.perf_counter() - began
+        return self
+
+    def _check_numbers(self) -> tuple[int, ...]:
+        given: Any = self.n_components
+        numbers = list(range(1, int(given) + 1) if isinstance(given, Integral) else given)
+        bad = [K for K in numbers if not isinstance(K, Integral) or isinstance(K, bool) or K < 1]
+        if bad or not numbers:
+            raise ValueError(f"n_components must hold positive integers, at least one; got {self.n_components!r}")
+        unknown = [criterion for criterion in self.criteria if criterion not in CRITERIA[2:]]
+        if unknown:
+            raise ValueError(f"criteria may hold {', '.join(map(repr, CRITERIA[2:]))}; got {unknown[0]!r}")
+        if isinstance(self.refit, str) and self.refit not in (*CRITERIA[:2], *self.criteria):
+            raise ValueError(f"refit={self.refit!r} is not among the criteria, {tuple(self.criteria)!r}; add it")
+        return tuple(sorted({int(K) for K in numbers}))
+
+    def _route(self, params: dict[str, Any]) -> Any:
+        if get_config()["enable_metadata_routing"]:
+            return process_routing(self, "fit", **params)
+        return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split={}))
+
+    def _split(self, X: Any, y: Any, params: dict[str, Any], random_state: np.random.RandomState) -> list[Any]:
+        if not {"log_likelihood", "icl"} & set(self.criteria):
+            return []
+        seed = random_state.randint(MAX_SEED)
+        folds = KFold(self.cv, shuffle=True, random_state=seed) if isinstance(self.cv, Integral) else self.cv
+        return list(check_cv(folds, y).split(X, y, **params))
+
+    @contextmanager
+    def _remembering(self, prefix: str, random_state: np.random.RandomState) -> Iterator[Any]:
+        """A clone of the estimator that pretrains once per fold."""
+        estimator = clone(self.estimator)
+        parameters = estimator.get_params()
+        if not self.fit_folds or parameters.get(f"{prefix}memory", "none") is not None:
+            yield estimator
+            return
+        if parameters.get(f"{prefix}random_state", "none") is None:  # without a seed nothing is cached
+            estimator.set_params(**{f"{prefix}random_state": random_state.randint(MAX_SEED)})
+        with TemporaryDirectory() as folder:
+            yield estimator.set_params(**{f"{prefix}memory": folder if self.memory is None else self.memory})
+
+    def _collect(
+        self, search: Search, splits: list[Any], random_state: np.random.RandomState
+    ) -> tuple[Any, list[Values]]:
+        """Evidence from all samples, from folds and from halves; all in parallel."""
+        points, numbers = preprocess(search.estimator, search.X, search.y)[0], search.numbers
+        n_halvings = N_HALVINGS if "stability" in self.criteria else 0
+        halvings = [measure_stability] * n_halvings + [chance_stability] * min(n_halvings, N_NULL_HALVINGS)
+
+        def draw() -> np.random.RandomState:
+            return np.random.RandomState(random_state.randint(MAX_SEED))
+
+        tasks = [delayed(examine)(points, numbers, draw())]
+        tasks += [delayed(evaluate_fold)(search, *rows, draw()) for rows in splits]
+        tasks += [delayed(measure)(points, numbers, draw()) for measure in halvings]
+        of_all, *rest = Parallel(n_jobs=self.n_jobs)(tasks)
+        of_folds, halves = rest[: len(splits)], rest[len(splits) :]
+        stabilities = correct_stability(halves[:n_halvings], halves[n_halvings:])
+        return of_all, [*of_folds, *({"stability": values} for values in stabilities)]
+
+    def _select(self, choices: dict[str, int]) -> int:
+        if callable(self.refit):
+            return int(self.refit(self.cv_results_))
+        return choices[self.refit if isinstance(self.refit, str) else "combined"]
+
+
+def _find_prefix(estimator: Any) -> str:
+    """Of the parameters of the mixture, which may be the last step of a pipeline."""
+    steps = getattr(estimator, "steps", None)
+    prefix = f"{steps[-1][0]}__" if steps else ""
+    if f"{prefix}n_components" not in estimator.get_params():
+        raise ValueError(
+            f"the estimator must have the parameter n_components, itself or in the last step of its pipeline; got "
+            f"{estimator!r}"
+        )
+    return prefix
