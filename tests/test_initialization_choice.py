@@ -10,7 +10,9 @@ from sklearn.mixture import GaussianMixture
 import skgmvae.initialization.choice
 from skgmvae.initialization.bootstrap import draw_samples
 from skgmvae.initialization.choice import Evidence, choose_clusters, choose_name
+from skgmvae.initialization.comparison import lost_relative_to, shares_kept
 from skgmvae.initialization.mixture import fit_mixture, information_criterion
+from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.views import (
     compress_outliers,
     dequantize,
@@ -173,6 +175,12 @@ def test_outliers_do_not_hide_clusters(columns, n_wild, random_state):
     assert chosen_ari(X, labels, np.delete(np.arange(500), wild)) > 0.95
 
 
+def test_equal_outliers_are_no_cluster(random_state):
+    X, labels = make_blobs(500, 4, centers=3, random_state=7)
+    X[:5] = X.mean(0) + 10.0 * X.std(0)
+    assert chosen_ari(X, labels, np.arange(5, 500)) > 0.95
+
+
 def test_noise_columns_do_not_hide_clusters(random_state):
     X, labels = make_blobs(N, 3, centers=3, random_state=2)
     assert chosen_ari(np.hstack([X, random_state.normal(size=(N, 60))]), labels) > 0.95
@@ -238,6 +246,18 @@ def test_further_samples_follow_their_nearest_ones(blobs, monkeypatch):
     choice = choose_clusters(blobs[0], 4, np.random.RandomState(0))
     assert all(len(labels) == 200 for labels in choice.candidates.values())
     assert adjusted_rand_score(choice.labels, blobs[1]) > 0.95
+
+
+@pytest.mark.parametrize(("n_features", "counts"), [(2, True), (20, False)])
+def test_coordinates_in_which_clusters_are_spherical_count_with_enough_samples(n_features, counts, random_state):
+    """80 samples: clusters along the narrow direction of two, beside noise."""
+    labels, points = np.arange(80) % 2, random_state.normal(size=(80, n_features))
+    points[:, 1] = points[:, 0] + 0.01 * (labels - 0.5) + 0.001 * points[:, 1]
+    other, links = (points[:, 0] > 0.0).astype(np.intp), self_tuned_graph(find_neighbors(points, 5), 5)
+    lost = 1.0 - shares_kept(links, [labels, other], 2)
+    ratio = lost_relative_to(labels, [other], points, links, 2)
+    assert bool(ratio > 10.0 * lost[1] / lost[0]) is counts
+    assert counts or ratio == lost[1] / lost[0]
 
 
 class Found:

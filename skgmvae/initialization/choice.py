@@ -16,7 +16,7 @@ __all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose
 
 MAX_SAMPLES = 10_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
-LEAST_CLUSTER = 3  # samples; single linkage with smaller clusters is not certain
+LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
 
 
 class Thresholds(NamedTuple):
@@ -175,7 +175,8 @@ def weigh(
     Evidence
     """
     K, single = n_clusters, found.labels.get("single linkage")
-    is_tiny = single is None or np.bincount(single, minlength=K).min() < LEAST_CLUSTER
+    distinct = np.unique(views.continuous, axis=0, return_index=True)[1]
+    is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < LEAST_CLUSTER
     labels = [found.labels[name] for name in found.contenders]
     scores = shares_kept(found.links, labels, K) + mean_agreement(labels)
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]

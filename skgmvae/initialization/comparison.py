@@ -6,6 +6,7 @@ from scipy.sparse import csr_array
 from sklearn.metrics import adjusted_rand_score
 
 from skgmvae.initialization.information import information_kept
+from skgmvae.initialization.mixture import has_samples_for
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import members
 from skgmvae.initialization.views import whiten_within
@@ -44,7 +45,8 @@ def lost_relative_to(
     """Least information lost by another partition, relative to the mixture's, in the view that speaks more for it.
 
     Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
-    identity: among strongly correlated columns, partitions across the clusters lose little information otherwise.
+    identity: among strongly correlated columns, partitions across the clusters lose little information otherwise. In
+    few samples of many features, any clusters would be apart in such coordinates; the points alone count then.
 
     Parameters
     ----------
@@ -62,9 +64,11 @@ def lost_relative_to(
     float
         Infinite where the mixture loses none.
     """
-    K, ratios = n_clusters, []
-    within = whiten_within(points, mixture, K)
-    for graph in (links, self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED)):
+    (N, D), K, ratios, graphs = points.shape, n_clusters, [], [links]
+    if has_samples_for(K + 1, N, D):
+        within = whiten_within(points, mixture, K)
+        graphs.append(self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED))
+    for graph in graphs:
         lost = 1.0 - shares_kept(graph, [mixture, *others], K)
         ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
     return float(max(ratios))

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from skgmvae.initialization.partitions import members
 
 __all__ = [
+    "COVARIANCE_TYPES",
     "REGULARIZATION",
     "Mixture",
     "fit_mixture",
+    "has_samples_for",
     "information_criterion",
     "log_joint",
     "n_parameters",
 ]
 
+COVARIANCE_TYPES = ("full", "tied", "diag")
 REGULARIZATION = 1e-5  # of covariances, for points of unit variance
 MAX_ITER = 100
 TOLERANCE = 1e-3  # nats per sample; EM that goes on leaves clusters that overlap for a slightly higher bound
@@ -66,6 +69,11 @@ def n_parameters(kind: str, n_components: int, n_features: int) -> int:
     K, D = n_components, n_features
     of_covariances = {"full": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2, "diag": K * D}
     return K - 1 + K * D + of_covariances[kind]
+
+
+def has_samples_for(n_components: int, n_samples: int, n_features: int) -> bool:
+    """Whether there are more than two samples per feature, and two more, for each component."""
+    return 2 * n_components * (n_features + 1) < n_samples
 
 
 def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from skgmvae.initialization.directions import split_directions
 from skgmvae.initialization.information import merge_cheapest
-from skgmvae.initialization.mixture import REGULARIZATION, Mixture, fit_mixture, information_criterion
+from skgmvae.initialization.mixture import (
+    REGULARIZATION,
+    Mixture,
+    fit_mixture,
+    has_samples_for,
+    information_criterion,
+)
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import whiten
 
@@ -35,19 +41,18 @@ def is_wide(n_samples: int, n_features: int, n_clusters: int) -> bool:
 
 def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
     """Kinds of covariance that so many samples and features allow."""
-    if n_features == 1:
+    if n_features == 1 or n_samples / n_clusters < n_features + 2:
         return ("diag",)
-    if n_features > MANY_FEATURES or n_samples / n_clusters < n_features + 2:
-        return ("tied", "diag")
-    return ("full", "tied", "diag")
+    return ("tied", "diag") if n_features > MANY_FEATURES else ("full", "tied", "diag")
 
 
-def _degrees_of_freedom(kind: str, floor: NDArray[np.float64]) -> tuple[float, ...]:
+def _degrees_of_freedom(kind: str, floor: NDArray[np.float64], wide: bool) -> tuple[float, ...]:
     """Of a kind of covariances, infinite for Gaussians; columns of few values have no tails.
 
     The tails of t-distributions with tied covariances would take the place of a cluster that is wider than the others.
+    In wide tables, they would hide that K ellipses are too few.
     """
-    return (math.inf,) if kind == "tied" or bool((floor > REGULARIZATION).all()) else (math.inf, HEAVY)
+    return (math.inf,) if wide or kind == "tied" or bool((floor > REGULARIZATION).all()) else (math.inf, HEAVY)
 
 
 def fit_mixtures(
@@ -85,7 +90,7 @@ def fit_mixtures(
     for kind in _kinds(N, D, K):
         # with more parameters than samples per component, a bound that is higher by chance says nothing
         starts = given if given and kind == "full" and is_wide(N, D, K) else given + drawn
-        dofs = _degrees_of_freedom(kind, floor)
+        dofs = _degrees_of_freedom(kind, floor, is_wide(N, D, K))
         mixtures += [_best_mixture(points, starts, K, kind, dof, floor) for dof in dofs]
     return {mixture.name: mixture for mixture in mixtures}
 
@@ -120,7 +125,7 @@ def merge_components(
     """
     (N, D), K = points.shape, mixture.responsibilities.shape[1]
     numbers = sorted({K + 1} | {int(np.ceil(factor * K)) for factor in MORE_COMPONENTS})
-    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 1.5 * K) and 2 * m * (D + 1) < N]
+    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 1.5 * K) and has_samples_for(m, N, D)]
     if not numbers:
         return {}, -np.inf
     starts = [fit_kmeans(points, m, random_state)[0] for m in numbers]
