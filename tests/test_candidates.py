@@ -5,21 +5,23 @@ import pytest
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from skgmvae.initialization import candidates
-from skgmvae.initialization.candidates import (
-    _best_mixture,
-    _fit_mixtures,
-    _is_wide,
-    _kinds,
-    _merge_components,
-    find_candidates,
-)
+from skgmvae.initialization import mixture_search
+from skgmvae.initialization.candidates import find_candidates
+from skgmvae.initialization.directions import split_directions
 from skgmvae.initialization.mixture import Mixture, fit_mixture
-from skgmvae.initialization.views import make_views
+from skgmvae.initialization.mixture_search import (
+    _best_mixture,
+    _degrees_of_freedom,
+    _kinds,
+    fit_mixtures,
+    is_wide,
+    merge_components,
+)
+from skgmvae.initialization.views import make_views, whiten
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "n_features", "n_clusters", "is_wide"),
+    ("n_samples", "n_features", "n_clusters", "wide"),
     [
         # D + D (D + 1) / 2 parameters of a mean and a covariance: 2, 9, 20 and 65 of 1, 3, 5 and 10 features
         (6, 1, 3, False),
@@ -32,8 +34,8 @@ from skgmvae.initialization.views import make_views
         (259, 10, 4, True),
     ],
 )
-def test_tables_are_wide_where_a_component_has_more_parameters_than_samples(n_samples, n_features, n_clusters, is_wide):
-    assert _is_wide(n_samples, n_features, n_clusters) is is_wide
+def test_tables_are_wide_where_a_component_has_more_parameters_than_samples(n_samples, n_features, n_clusters, wide):
+    assert is_wide(n_samples, n_features, n_clusters) is wide
 
 
 @pytest.mark.parametrize(
@@ -41,39 +43,61 @@ def test_tables_are_wide_where_a_component_has_more_parameters_than_samples(n_sa
     [
         (10_000, 1, 2, ("diag",)),
         (8, 2, 2, ("full", "tied", "diag")),
-        (7, 2, 2, ("tied", "diag")),
+        (7, 2, 2, ("diag",)),
         (36, 10, 3, ("full", "tied", "diag")),
-        (35, 10, 3, ("tied", "diag")),
+        (35, 10, 3, ("diag",)),
         (10_000, 64, 2, ("full", "tied", "diag")),
         (10_000, 65, 2, ("tied", "diag")),
     ],
 )
-def test_full_covariances_need_two_samples_more_than_features(n_samples, n_features, n_clusters, kinds):
+def test_covariances_need_two_samples_more_than_features(n_samples, n_features, n_clusters, kinds):
     assert _kinds(n_samples, n_features, n_clusters) == kinds
 
 
-@pytest.mark.parametrize(("n", "is_wide"), [(18, False), (17, True)])
-def test_wide_tables_have_no_trees_and_no_drawn_initializations_of_full_covariances(n, is_wide, monkeypatch):
-    def fit(points, starts, n_clusters, kind, floor):
+def test_components_have_heavy_tails_unless_tied_wide_or_of_few_values():
+    floor = np.array([1e-5, 0.1])
+    assert _degrees_of_freedom("full", floor, wide=False) == (np.inf, 4.0)
+    assert _degrees_of_freedom("diag", floor, wide=False) == (np.inf, 4.0)
+    assert _degrees_of_freedom("full", floor, wide=True) == (np.inf,)
+    assert _degrees_of_freedom("tied", floor, wide=False) == (np.inf,)
+    assert _degrees_of_freedom("diag", floor[1:], wide=False) == (np.inf,)
+
+
+@pytest.mark.parametrize(("n", "wide"), [(18, False), (17, True)])
+def test_wide_tables_have_no_trees_and_no_drawn_initializations_of_full_covariances(n, wide, monkeypatch):
+    def fit(points, starts, n_clusters, kind, dof, floor):
         counts[kind] = len(starts)
-        return _best_mixture(points, starts, n_clusters, kind, floor)
+        return _best_mixture(points, starts, n_clusters, kind, dof, floor)
 
     counts, random_state = {}, np.random.RandomState(0)
-    monkeypatch.setattr(candidates, "_best_mixture", fit)
+    monkeypatch.setattr(mixture_search, "_best_mixture", fit)
     X = make_blobs([n - n // 2, n // 2], 3, centers=None, cluster_std=0.5, random_state=1)[0]
     found = find_candidates(make_views(X, random_state), 2, random_state)
-    assert found.is_wide is is_wide
-    assert ("genie" in found.labels) is ("single linkage" in found.labels) is not is_wide
-    drawn = candidates.N_KMEANS + candidates.N_WHITENED
-    assert counts["full"] == counts["tied"] - (drawn if is_wide else 0)
+    assert found.is_wide is wide
+    assert ("genie" in found.labels) is ("single linkage" in found.labels) is not wide
+    drawn = mixture_search.N_KMEANS + mixture_search.N_WHITENED
+    assert counts["full"] == counts["tied"] - (drawn if wide else 0)
     assert counts["tied"] == counts["diag"] > drawn
+
+
+def test_a_direction_splits_the_samples_whatever_its_variance():
+    """Twelve directions of unit variance, clusters in one of them."""
+    random_state = np.random.RandomState(0)
+    y = random_state.randint(3, size=400)
+    white = random_state.normal(size=(400, 12))
+    white[:, 0] = (y - y.mean()) / y.std() + 0.1 * white[:, 0]
+    splits = split_directions(whiten(white), 3, random_state)
+    assert adjusted_rand_score(y, splits[0]) > 0.9 and len(splits) == 3
+    assert split_directions(white[:119], 3, random_state) == []
+    assert len(split_directions(white[:120], 3, random_state)) == 3
+    assert split_directions(white[:, :1], 3, random_state) == []
 
 
 def test_labels_that_leave_a_cluster_empty_begin_no_mixture():
     X, labels = make_blobs([60, 60], 2, centers=[[-9.0, 0.0], [9.0, 0.0]], random_state=0)
     given = {"good": labels.astype(np.intp), "one cluster": np.zeros(120, dtype=np.intp)}
-    mixtures = _fit_mixtures(X / X.std(0), given, 2, np.full(2, 1e-5), np.random.RandomState(0))
-    assert set(mixtures) == {"full", "tied", "diag"}
+    mixtures = fit_mixtures(X / X.std(0), given, 2, np.full(2, 1e-5), np.random.RandomState(0))
+    assert set(mixtures) == {"full", "full t", "tied", "diag", "diag t"}
     for mixture in mixtures.values():
         np.testing.assert_array_equal(mixture.labels == mixture.labels[0], labels == labels[0])
 
@@ -82,14 +106,14 @@ def test_labels_that_leave_a_cluster_empty_begin_no_mixture():
 def fits(monkeypatch):
     """Calls of fit_mixture: counts per component, and max_iter; the bound falls with the smallest count."""
 
-    def fit(points, labels, n_components, kind, floor, max_iter=None):
+    def fit(points, labels, n_components, kind, dof, floor, max_iter=None):
         responsibilities = labels if labels.ndim == 2 else np.eye(n_components)[labels]
         counts = responsibilities.sum(0)
         calls.append((counts.tolist(), max_iter))
-        return Mixture(kind, responsibilities, -float(counts.min()))
+        return Mixture(kind, dof, responsibilities, -float(counts.min()), responsibilities)
 
     calls = []
-    monkeypatch.setattr(candidates, "fit_mixture", fit)
+    monkeypatch.setattr(mixture_search, "fit_mixture", fit)
     return calls
 
 
@@ -102,15 +126,15 @@ def test_mixtures_with_a_tiny_component_are_second_to_any_other(fits, kind, leas
     """The bound is highest where a component has fewest samples; four features."""
     points, floor = np.zeros((100, 4)), np.zeros(4)
     starts = [label(100, n) for n in (1, least - 1, least, least + 1, 50)]
-    best = _best_mixture(points, starts, 2, kind, floor)
+    best = _best_mixture(points, starts, 2, kind, np.inf, floor)
     assert best.responsibilities.sum(0).min() == least
     assert [min(counts) for counts, max_iter in fits if max_iter is None] == [least, least + 1, 50]
-    assert _best_mixture(points, starts[:2], 2, kind, floor).responsibilities.sum(0).min() == 1
+    assert _best_mixture(points, starts[:2], 2, kind, np.inf, floor).responsibilities.sum(0).min() == 1
 
 
 @pytest.mark.parametrize(("n_samples", "n_iter"), [(100, 50), (1000, 50), (2000, 25), (5000, 10), (9000, 10)])
 def test_large_tables_have_fewer_iterations_before_initializations_are_compared(fits, n_samples, n_iter):
-    _best_mixture(np.zeros((n_samples, 2)), [label(n_samples, 40)], 2, "full", np.zeros(2))
+    _best_mixture(np.zeros((n_samples, 2)), [label(n_samples, 40)], 2, "full", np.inf, np.zeros(2))
     assert [max_iter for _, max_iter in fits] == [n_iter, None]
 
 
@@ -121,16 +145,16 @@ def test_large_tables_have_fewer_iterations_before_initializations_are_compared(
 def test_larger_mixtures_have_up_to_four_times_k_components_and_enough_samples(monkeypatch, n_samples, most, numbers):
     """K = 4; of one feature, m components need more than 4 m samples."""
 
-    def fit(points, start, n_components, kind, floor, max_iter):
+    def fit(points, start, n_components, kind, dof, floor, max_iter):
         fitted.append((n_components, max_iter))
-        return fit_mixture(points, start, n_components, kind, floor=floor, max_iter=max_iter)
+        return fit_mixture(points, start, n_components, kind, dof=dof, floor=floor, max_iter=max_iter)
 
     fitted, random_state = [], np.random.RandomState(0)
-    monkeypatch.setattr(candidates, "fit_mixture", fit)
-    monkeypatch.setattr(candidates, "MAX_COMPONENTS", most)
+    monkeypatch.setattr(mixture_search, "fit_mixture", fit)
+    monkeypatch.setattr(mixture_search, "MAX_COMPONENTS", most)
     points = random_state.normal(size=(n_samples, 1))
     mixture = fit_mixture(points, np.arange(n_samples) % 4, 4, "diag")
-    labels, gain = _merge_components(points, mixture, np.full(1, 1e-5), random_state)
+    labels, gain = merge_components(points, mixture, np.full(1, 1e-5), random_state)
     assert fitted == [(m, 30) for m in numbers]
     assert set(labels) == {"merged mixture"} and labels["merged mixture"].max() < 4
     assert np.isfinite(gain)
@@ -139,7 +163,7 @@ def test_larger_mixtures_have_up_to_four_times_k_components_and_enough_samples(m
 def test_without_samples_for_more_components_nothing_is_merged():
     points = np.random.RandomState(0).normal(size=(20, 1))
     mixture = fit_mixture(points, np.arange(20) % 4, 4, "diag")
-    assert _merge_components(points, mixture, np.full(1, 1e-5), np.random.RandomState(0)) == ({}, -np.inf)
+    assert merge_components(points, mixture, np.full(1, 1e-5), np.random.RandomState(0)) == ({}, -np.inf)
 
 
 @pytest.mark.parametrize(("distance", "is_better"), [(0.0, False), (4.0, True)])
@@ -150,6 +174,6 @@ def test_components_that_overlap_are_merged_and_the_gain_is_that_of_the_criterio
     points[::3, 1] += distance
     points = (points - points.mean(0)) / points.std(0)
     mixture = fit_mixture(points, y, 2, "full")
-    labels, gain = _merge_components(points, mixture, np.full(2, 1e-5), random_state)
+    labels, gain = merge_components(points, mixture, np.full(2, 1e-5), random_state)
     assert (gain > 0.05) is is_better
     assert adjusted_rand_score(y, labels["merged mixture"]) == 1.0

@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from skgmvae.initialization import mixture, strategies
-from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, n_parameters
+from skgmvae.initialization.mixture import fit_mixture, n_parameters
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_em_ends_where_the_bound_hardly_rises(overlapping, monkeypatch):
     assert found.bound == bounds[len(counted) - 1]
 
 
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize("kind", ("full", "tied", "diag"))
 @pytest.mark.parametrize(("K", "D"), [(1, 1), (3, 2), (4, 7)])
 def test_free_parameters_are_those_that_scikit_learn_counts(kind, K, D):
     points = np.random.RandomState(0).normal(size=(50, D))

@@ -81,7 +81,8 @@ def indices_on_grid(X: np.ndarray, labels: np.ndarray, seed: int) -> dict[Thresh
     random_state, K = np.random.RandomState(seed), len(np.unique(labels))
     views = make_views(np.asarray(X, dtype=np.float64), random_state)
     found = find_candidates(views, K, random_state)
-    evidence = weigh(views.continuous, found, K)
+    loosest = Thresholds(**{name: max(values) for name, values in GRID.items()})
+    evidence = weigh(views, found, K, random_state, loosest)
     index = {name: adjusted_rand_score(labels, of_name) for name, of_name in found.labels.items()}
     grid = (Thresholds(**dict(zip(GRID, values, strict=True))) for values in itertools.product(*GRID.values()))
     return {thresholds: index[choose_name(found, evidence, thresholds)] for thresholds in grid}

@@ -4,21 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import KNeighborsRegressor
 
-from skgmvae.initialization.candidates import N_LINKED, Candidates, find_candidates
-from skgmvae.initialization.information import information_kept
-from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
-from skgmvae.initialization.partitions import fit_kmeans, members
-from skgmvae.initialization.views import Views, make_views, whiten_within
+from skgmvae.initialization.bootstrap import crosses_as_expected
+from skgmvae.initialization.candidates import Candidates, find_candidates
+from skgmvae.initialization.comparison import lost_relative_to, mean_agreement, shares_kept
+from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.views import Views, make_views
 
 __all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
 
 MAX_SAMPLES = 10_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
-LEAST_CLUSTER = 3  # samples; single linkage with smaller clusters is not certain
+LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
 
 
 class Thresholds(NamedTuple):
@@ -53,6 +51,8 @@ class Evidence(NamedTuple):
         Of more components.
     ratio : float
         Information lost by the best other partition, relative to that lost by the mixture.
+    is_expected : bool
+        Whether the ratio is small, but not for samples drawn from the mixture.
     best : str
         Candidate of the highest sum of information kept and agreement.
     """
@@ -60,6 +60,7 @@ class Evidence(NamedTuple):
     gap: float
     gain: float
     ratio: float
+    is_expected: bool
     best: str
 
 
@@ -129,7 +130,7 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
 
 def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
     found = find_candidates(views, n_clusters, random_state)
-    name = choose_name(found, weigh(views.continuous, found, n_clusters))
+    name = choose_name(found, weigh(views, found, n_clusters, random_state))
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]
@@ -138,61 +139,54 @@ def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) 
 
 def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = DEFAULT) -> str:
     """The name of the candidate by the four rules of :func:`choose_clusters`."""
-    clearly_less = thresholds.clearly_less_wide if found.is_wide else thresholds.clearly_less
     if evidence.gap >= thresholds.clear_gap:
         return "single linkage"
-    if evidence.gain <= thresholds.hardly_better and evidence.ratio >= clearly_less:
+    is_expected = evidence.ratio >= _clearly_less(found, thresholds) or evidence.is_expected
+    if evidence.gain <= thresholds.hardly_better and is_expected:
         return found.mixture_name
     return found.graph_name if found.is_wide else evidence.best
 
 
-def weigh(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> Evidence:
-    """The evidence for each kind of candidate."""
-    K, single = n_clusters, found.labels.get("single linkage")
-    is_tiny = single is None or np.bincount(single, minlength=K).min() < LEAST_CLUSTER
-    labels = [found.labels[name] for name in found.contenders]
-    scores = _kept(found.links, labels, K) + _agreement(labels)
-    return Evidence(
-        gap=1.0 if is_tiny else found.gap,
-        gain=found.gain,
-        ratio=_lost_relative_to_mixture(points, found, K),
-        best=found.contenders[int(scores.argmax())],
-    )
+def _clearly_less(found: Candidates, thresholds: Thresholds) -> float:
+    return thresholds.clearly_less_wide if found.is_wide else thresholds.clearly_less
 
 
-def _lost_relative_to_mixture(points: NDArray[np.float64], found: Candidates, n_clusters: int) -> float:
-    """Least information lost by another partition, relative to the mixture's, in the view that speaks more for it.
+def weigh(
+    views: Views,
+    found: Candidates,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    thresholds: Thresholds = DEFAULT,
+) -> Evidence:
+    """The evidence for each kind of candidate.
 
-    Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
-    identity: among strongly correlated columns, partitions across the clusters lose little information otherwise.
+    Parameters
+    ----------
+    views : Views
+        Of N samples.
+    found : Candidates
+    n_clusters : int
+        K.
+    random_state : RandomState
+    thresholds : Thresholds
+
+    Returns
+    -------
+    Evidence
     """
-    K, mixture = n_clusters, found.labels[found.mixture_name]
+    K, single = n_clusters, found.labels.get("single linkage")
+    distinct = np.unique(views.continuous, axis=0, return_index=True)[1]
+    is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < LEAST_CLUSTER
+    labels = [found.labels[name] for name in found.contenders]
+    scores = shares_kept(found.links, labels, K) + mean_agreement(labels)
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
-    within = whiten_within(points, mixture, K)
-    ratios = []
-    for links in (found.links, self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED)):
-        lost = 1.0 - _kept(links, [mixture, *others], K)
-        ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
-    return float(max(ratios))
-
-
-def _kept(links: csr_array, labels: list[NDArray[np.intp]], n_clusters: int) -> NDArray[np.float64]:
-    """Share of the entropy of each labeling that the label at the other end of a link tells."""
-    total, kept = links.sum(), np.empty(len(labels))
-    for i, one in enumerate(labels):
-        one_hot = members(one, n_clusters)
-        kept[i] = information_kept((one_hot.T @ (links @ one_hot)).toarray() / total)
-    return kept
-
-
-def _agreement(labels: list[NDArray[np.intp]]) -> NDArray[np.float64]:
-    """Mean adjusted Rand index of each labeling with all, itself included."""
-    n = len(labels)
-    index = np.eye(n)
-    for i in range(n):
-        for j in range(i):
-            index[i, j] = index[j, i] = adjusted_rand_score(labels[i], labels[j])
-    return np.asarray(index.mean(1))
+    ratio = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
+    gap = 1.0 if is_tiny else found.gap
+    is_open = gap < thresholds.clear_gap and found.gain <= thresholds.hardly_better and not found.is_wide
+    is_expected = (
+        is_open and ratio < thresholds.clearly_less and crosses_as_expected(views, found.mixture, K, random_state)
+    )
+    return Evidence(gap, found.gain, ratio, is_expected, found.contenders[int(scores.argmax())])
 
 
 def _spread(choice: ClusterChoice, some: NDArray[np.float64], points: NDArray[np.float64]) -> ClusterChoice:

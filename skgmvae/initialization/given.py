@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.semi_supervised import LabelSpreading
+
+from skgmvae.initialization.neighbor_graph import find_neighbors
 
 __all__ = ["complete_labels", "fit_clusterer", "to_responsibilities"]
 
@@ -152,9 +155,8 @@ def complete_labels(responsibilities: Floats, points: NDArray[Any], cluster: Cal
         matched = linear_sum_assignment(responsibilities.T @ found, maximize=True)[1]
         return np.where(open_rows[:, None], found[:, matched], responsibilities)
     labels = np.where(open_rows, -1, responsibilities.argmax(1))
-    n_neighbors = min(N_NEIGHBORS, len(points) - 1)
     # a label's share falls with each link on the way: any tolerance would leave out the samples behind many links
-    spread = LabelSpreading(kernel="knn", n_neighbors=n_neighbors, alpha=0.2, max_iter=MAX_LINKS, tol=0.0)
+    spread = LabelSpreading(kernel=_link_neighbors, alpha=0.2, max_iter=MAX_LINKS, tol=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         distributions = spread.fit(points, labels).label_distributions_
@@ -162,3 +164,12 @@ def complete_labels(responsibilities: Floats, points: NDArray[Any], cluster: Cal
     reached = np.isfinite(distributions).all(1) & (distributions.sum(1) > 0.0)
     distributions = np.where(reached[:, None], distributions, 1.0 / responsibilities.shape[1])
     return np.where(open_rows[:, None], distributions, responsibilities)
+
+
+def _link_neighbors(points: NDArray[Any], others: NDArray[Any]) -> csr_array:
+    """Links (N, N) of each point to itself and to its nearest ones: the kernel 'knn', but of a quicker search."""
+    N = len(points)
+    nearest = find_neighbors(points, N_NEIGHBORS - 1).indices
+    indices = np.hstack([np.arange(N)[:, None], nearest])
+    indptr = np.arange(0, indices.size + 1, indices.shape[1])
+    return csr_array((np.ones(indices.size), indices.ravel(), indptr), shape=(N, N))

@@ -1,8 +1,8 @@
-"""Gaussian mixtures fitted from given clusters, quick enough to be begun from many.
+"""Mixtures of Gaussians or t-distributions fitted from given clusters, quick enough to be begun from many.
 
-EM on sufficient statistics: with features φ(x) = (1, x, x xᵀ) the log joint is φ(x) times a matrix of one column per
-component, and the moments are the responsibilities times φ(x). Both are matrix products, much quicker than a loop over
-components.
+EM on sufficient statistics: with features φ(x) = (1, x, x xᵀ) the squared Mahalanobis distances are φ(x) times a matrix
+of one column per component, and the moments are weights of the samples times φ(x). Both are matrix products, much
+quicker than a loop over components.
 """
 
 import math
@@ -18,6 +18,7 @@ __all__ = [
     "REGULARIZATION",
     "Mixture",
     "fit_mixture",
+    "has_samples_for",
     "information_criterion",
     "log_joint",
     "n_parameters",
@@ -31,20 +32,31 @@ LEAST_COUNT = 10.0 * np.finfo(np.float64).eps
 
 
 class Mixture(NamedTuple):
-    """A fitted mixture of Gaussians.
+    """A fitted mixture.
 
     Attributes
     ----------
     kind : {'full', 'tied', 'diag'}
+    dof : float
+        Degrees of freedom of t-distributions; infinite of Gaussians.
     responsibilities : ndarray of shape (N, K)
         Of the samples it was fitted to.
     bound : float
         Mean log-likelihood of these samples, in nats.
+    weights : ndarray of shape (N, K)
+        Of the samples in means and covariances: the responsibilities, less in heavy tails.
     """
 
     kind: str
+    dof: float
     responsibilities: NDArray[np.float64]
     bound: float
+    weights: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """Its kind, and a t for heavy tails."""
+        return self.kind if math.isinf(self.dof) else f"{self.kind} t"
 
     @property
     def labels(self) -> NDArray[np.intp]:
@@ -59,10 +71,15 @@ def n_parameters(kind: str, n_components: int, n_features: int) -> int:
     return K - 1 + K * D + of_covariances[kind]
 
 
+def has_samples_for(n_components: int, n_samples: int, n_features: int) -> bool:
+    """Whether there are more than two samples per feature, and two more, for each component."""
+    return 2 * n_components * (n_features + 1) < n_samples
+
+
 def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     """(1, x, x_i x_j for i ≤ j) for full covariances, (1, x, x²) for diagonal ones, and (1, x) for tied ones.
 
-    The quadratic term of tied ones is the same for all components: it is added to the log-likelihood.
+    The quadratic term of tied ones is the same for all components: it is added to the log-likelihood of Gaussians.
     """
     ones = np.ones((len(points), 1))
     if kind == "tied":
@@ -91,12 +108,12 @@ def _moments(
 
 def _maximize(
     features: NDArray[np.float64],
-    responsibilities: NDArray[np.float64],
+    weights: NDArray[np.float64],
     floor: NDArray[np.float64],
     kind: str,
     total: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The matrix (F, K) of log π + log N as a linear function of the features, and the precision of tied ones.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Squared Mahalanobis distances as a linear function (F, K) of the features, log |Σ| (K,), and the tied precision.
 
     Parameters
     ----------
@@ -104,14 +121,14 @@ def _maximize(
         Mean of x xᵀ over all samples, of which the tied covariance is what lies within components.
     """
     D = len(floor)
-    counts, means, squares = _moments(features, responsibilities, D)
-    shares, precision = counts / counts.sum(), np.zeros((D, D))
+    counts, means, squares = _moments(features, weights, D)
+    precision = np.zeros((D, D))
     if kind == "diag":
         variances = np.maximum(squares - means**2, 0.0) + floor
-        linear, quadratic = means / variances, -0.5 / variances
+        linear, quadratic = means / variances, 1.0 / variances
         log_determinants = np.log(variances).sum(1)
     elif kind == "tied":
-        covariance = total - (means.T * shares) @ means + np.diag(floor)
+        covariance = total - (means.T * (counts / counts.sum())) @ means + np.diag(floor)
         precision = np.linalg.inv(covariance)
         linear, quadratic = means @ precision, np.empty((len(counts), 0))
         log_determinants = np.full(len(counts), np.linalg.slogdet(covariance)[1])
@@ -122,9 +139,18 @@ def _maximize(
         covariances += np.diag(floor)
         precisions, log_determinants = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
         linear = np.einsum("kij,kj->ki", precisions, means)
-        quadratic = np.where(i == j, -0.5, -1.0) * precisions[:, i, j]
-    constant = np.log(shares) - 0.5 * (log_determinants + D * np.log(2.0 * np.pi) + (means * linear).sum(1))
-    return np.hstack([constant[:, None], linear, quadratic]).T, precision
+        quadratic = np.where(i == j, 1.0, 2.0) * precisions[:, i, j]
+    constant = (means * linear).sum(1)
+    return np.hstack([constant[:, None], -2.0 * linear, quadratic]).T, log_determinants, precision
+
+
+def _log_density(squares: NDArray[np.float64], n_features: int, dof: float) -> NDArray[np.float64]:
+    """Of squared Mahalanobis distances; log |Σ| / 2 is to be subtracted."""
+    D = n_features
+    if math.isinf(dof):
+        return -0.5 * (squares + D * math.log(2.0 * math.pi))
+    constant = math.lgamma((dof + D) / 2.0) - math.lgamma(dof / 2.0) - 0.5 * D * math.log(dof * math.pi)
+    return np.asarray(constant - 0.5 * (dof + D) * np.log1p(squares / dof))
 
 
 def fit_mixture(
@@ -133,6 +159,7 @@ def fit_mixture(
     n_components: int,
     kind: str = "full",
     *,
+    dof: float = math.inf,
     floor: NDArray[np.float64] | None = None,
     max_iter: int = MAX_ITER,
 ) -> Mixture:
@@ -147,6 +174,8 @@ def fit_mixture(
         K.
     kind : {'full', 'tied', 'diag'}, default='full'
         Of covariances, as scikit-learn's ``covariance_type``.
+    dof : float, default=inf
+        Degrees of freedom of t-distributions (Peel & McLachlan 2000), not with tied covariances; infinite of Gaussians.
     floor : ndarray of shape (D,), optional
         Added to the variances; :data:`REGULARIZATION` by default.
     max_iter : int
@@ -156,20 +185,27 @@ def fit_mixture(
     -------
     Mixture
     """
-    floor = np.full(points.shape[1], REGULARIZATION) if floor is None else floor
+    (N, D), K = points.shape, n_components
+    floor = np.full(D, REGULARIZATION) if floor is None else floor
     features = _features(points, kind)
     if labels.ndim == 2:
         responsibilities = np.asarray(labels, dtype=np.float64)
     else:
-        responsibilities = members(labels.astype(np.intp), n_components).toarray()
-    bound, total = -np.inf, points.T @ points / len(points)
+        responsibilities = members(labels.astype(np.intp), K).toarray()
+    bound, weights, total = -np.inf, responsibilities, points.T @ points / N
     for _ in range(max_iter):
-        coefficients, precision = _maximize(features, responsibilities, floor, kind, total)
-        before, (bound, responsibilities) = bound, _expect(features @ coefficients)
+        coefficients, log_determinants, precision = _maximize(features, weights, floor, kind, total)
+        squares = features @ coefficients
+        counts = responsibilities.sum(0) + LEAST_COUNT
+        log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
+        if math.isfinite(dof):
+            np.maximum(squares, 0.0, out=squares)  # rounding
+        before, (bound, responsibilities) = bound, _expect(log_scale + _log_density(squares, D, dof))
         bound -= 0.5 * float((precision * total).sum())
+        weights = responsibilities if math.isinf(dof) else responsibilities * (dof + D) / (dof + squares)
         if bound - before < TOLERANCE:
             break
-    return Mixture(kind, responsibilities, bound)
+    return Mixture(kind, dof, responsibilities, bound, weights)
 
 
 def log_joint(
@@ -190,11 +226,14 @@ def log_joint(
     -------
     ndarray of shape (n, K)
     """
-    floor = np.full(points.shape[1], REGULARIZATION) if floor is None else floor
+    D, counts = points.shape[1], mixture.responsibilities.sum(0) + LEAST_COUNT
+    floor = np.full(D, REGULARIZATION) if floor is None else floor
     total = points.T @ points / len(points)
     features = _features(points, mixture.kind)
-    coefficients, precision = _maximize(features, mixture.responsibilities, floor, mixture.kind, total)
-    return np.asarray(_features(at, mixture.kind) @ coefficients - 0.5 * ((at @ precision) * at).sum(1)[:, None])
+    coefficients, log_determinants, precision = _maximize(features, mixture.weights, floor, mixture.kind, total)
+    squares = _features(at, mixture.kind) @ coefficients + ((at @ precision) * at).sum(1)[:, None]
+    log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
+    return np.asarray(log_scale + _log_density(np.maximum(squares, 0.0), D, mixture.dof))
 
 
 def _expect(log_joint: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["Neighbors", "connected_graph", "find_neighbors", "self_tuned_graph"]
+__all__ = ["N_NEIGHBORS", "Neighbors", "connected_graph", "find_neighbors", "self_tuned_graph"]
 
 N_NEIGHBORS = 10
 MAX_NEIGHBORS = 80  # connected components that hold more samples than this are clusters of their own

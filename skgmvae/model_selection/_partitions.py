@@ -112,7 +112,7 @@ def _partition(views: Views, n_clusters: int, random_state: np.random.RandomStat
     if K == 1:
         return Partition("all", np.zeros(N, dtype=np.intp), np.ones((N, 1)), None)
     found = find_candidates(views, K, random_state)
-    name = choose_name(found, weigh(views.continuous, found, K))
+    name = choose_name(found, weigh(views, found, K, random_state))
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     return Partition(name, labels, found.mixture.responsibilities if is_mixture else np.eye(K)[labels], found.mixture)

@@ -1,0 +1,74 @@
+"""What partitions are compared by: the information of their labels about those of neighbors, and their agreement."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.metrics import adjusted_rand_score
+
+from skgmvae.initialization.information import information_kept
+from skgmvae.initialization.mixture import has_samples_for
+from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
+from skgmvae.initialization.partitions import members
+from skgmvae.initialization.views import whiten_within
+
+__all__ = ["N_LINKED", "lost_relative_to", "mean_agreement", "shares_kept"]
+
+N_LINKED = 5  # neighbors in the graph by which partitions are compared
+
+
+def shares_kept(links: csr_array, labels: list[NDArray[np.intp]], n_clusters: int) -> NDArray[np.float64]:
+    """Share of the entropy of each labeling that the label at the other end of a link tells."""
+    total, kept = links.sum(), np.empty(len(labels))
+    for i, one in enumerate(labels):
+        one_hot = members(one, n_clusters)
+        kept[i] = information_kept((one_hot.T @ (links @ one_hot)).toarray() / total)
+    return kept
+
+
+def mean_agreement(labels: list[NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Mean adjusted Rand index of each labeling with all, itself included."""
+    n = len(labels)
+    index = np.eye(n)
+    for i in range(n):
+        for j in range(i):
+            index[i, j] = index[j, i] = adjusted_rand_score(labels[i], labels[j])
+    return np.asarray(index.mean(1))
+
+
+def lost_relative_to(
+    mixture: NDArray[np.intp],
+    others: list[NDArray[np.intp]],
+    points: NDArray[np.float64],
+    links: csr_array,
+    n_clusters: int,
+) -> float:
+    """Least information lost by another partition, relative to the mixture's, in the view that speaks more for it.
+
+    Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
+    identity: among strongly correlated columns, partitions across the clusters lose little information otherwise. In
+    few samples of many features, any clusters would be apart in such coordinates; the points alone count then.
+
+    Parameters
+    ----------
+    mixture : ndarray of shape (N,)
+        Labels.
+    others : list of ndarray of shape (N,)
+    points : ndarray of shape (N, D)
+    links : csr_array of shape (N, N)
+        Of the points.
+    n_clusters : int
+        K.
+
+    Returns
+    -------
+    float
+        Infinite where the mixture loses none.
+    """
+    (N, D), K, ratios, graphs = points.shape, n_clusters, [], [links]
+    if has_samples_for(K + 1, N, D):
+        within = whiten_within(points, mixture, K)
+        graphs.append(self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED))
+    for graph in graphs:
+        lost = 1.0 - shares_kept(graph, [mixture, *others], K)
+        ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
+    return float(max(ratios))

@@ -1,0 +1,139 @@
+"""Mixtures of several families, each the best from many initializations, and larger ones with components merged."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skgmvae.initialization.directions import split_directions
+from skgmvae.initialization.information import merge_cheapest
+from skgmvae.initialization.mixture import (
+    REGULARIZATION,
+    Mixture,
+    fit_mixture,
+    has_samples_for,
+    information_criterion,
+)
+from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.views import whiten
+
+__all__ = ["MORE_COMPONENTS", "fit_mixtures", "is_wide", "merge_components"]
+
+N_KMEANS = 5  # initializations from k-means, and …
+N_WHITENED = 5  # … from whitened k-means
+HEAVY = 4.0  # degrees of freedom of components with heavy tails
+SHORT, LONGER = 10, 50  # EM iterations after which the best initializations go on; in small tables the second, …
+SHORT_BUDGET = 100_000  # … the number of responsibilities computed in them being about this
+N_CONTINUED = 3  # initializations that go on
+MANY_FEATURES = 64  # above, covariances are tied or diagonal
+LEAST_SAMPLES = 5  # of a component with a tied or diagonal covariance
+MORE_COMPONENTS = (1.5, 2.0, 3.0, 4.0)  # times K, and K + 1
+MAX_COMPONENTS = 60  # but up to 1.5K in any case
+MORE_ITERATIONS = 30  # of EM with more components
+
+Labels = dict[str, NDArray[np.intp]]
+
+
+def is_wide(n_samples: int, n_features: int, n_clusters: int) -> bool:
+    """Whether a component with a full covariance has more parameters than samples."""
+    return n_samples / n_clusters < n_features * (n_features + 3) / 2
+
+
+def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
+    """Kinds of covariance that so many samples and features allow."""
+    if n_features == 1 or n_samples / n_clusters < n_features + 2:
+        return ("diag",)
+    return ("tied", "diag") if n_features > MANY_FEATURES else ("full", "tied", "diag")
+
+
+def _degrees_of_freedom(kind: str, floor: NDArray[np.float64], wide: bool) -> tuple[float, ...]:
+    """Of a kind of covariances, infinite for Gaussians; columns of few values have no tails.
+
+    The tails of t-distributions with tied covariances would take the place of a cluster that is wider than the others.
+    In wide tables, they would hide that K ellipses are too few.
+    """
+    return (math.inf,) if wide or kind == "tied" or bool((floor > REGULARIZATION).all()) else (math.inf, HEAVY)
+
+
+def fit_mixtures(
+    points: NDArray[np.float64],
+    labels: Labels,
+    n_clusters: int,
+    floor: NDArray[np.float64],
+    random_state: np.random.RandomState,
+) -> dict[str, Mixture]:
+    """The mixture of highest bound of each family, begun from given labels, from k-means and along split directions.
+
+    Parameters
+    ----------
+    points : ndarray of shape (N, D)
+    labels : dict of str to ndarray of shape (N,)
+        Those of fewer than K clusters begin no mixture.
+    n_clusters : int
+        K.
+    floor : ndarray of shape (D,)
+        Added to variances.
+    random_state : RandomState
+
+    Returns
+    -------
+    dict of str to Mixture
+        By name.
+    """
+    (N, D), K = points.shape, n_clusters
+    given = [found for found in labels.values() if np.bincount(found, minlength=K).min() > 0]
+    white = whiten(points)
+    drawn = [fit_kmeans(points, K, random_state)[0] for _ in range(N_KMEANS)]
+    drawn += [fit_kmeans(white, K, random_state)[0] for _ in range(N_WHITENED)]
+    drawn += split_directions(white, K, random_state)
+    mixtures = []
+    for kind in _kinds(N, D, K):
+        # with more parameters than samples per component, a bound that is higher by chance says nothing
+        starts = given if given and kind == "full" and is_wide(N, D, K) else given + drawn
+        dofs = _degrees_of_freedom(kind, floor, is_wide(N, D, K))
+        mixtures += [_best_mixture(points, starts, K, kind, dof, floor) for dof in dofs]
+    return {mixture.name: mixture for mixture in mixtures}
+
+
+def _best_mixture(
+    points: NDArray[np.float64],
+    starts: list[NDArray[np.intp]],
+    n_clusters: int,
+    kind: str,
+    dof: float,
+    floor: NDArray[np.float64],
+) -> Mixture:
+    """The mixture of highest bound, without components of fewer samples than a covariance needs where possible."""
+    least = points.shape[1] + 2 if kind == "full" else LEAST_SAMPLES
+
+    def rank(mixture: Mixture) -> tuple[bool, float]:
+        return bool(mixture.responsibilities.sum(0).min() >= least), mixture.bound
+
+    n_iter = min(max(SHORT, SHORT_BUDGET // (len(points) * n_clusters)), LONGER)
+    short = [fit_mixture(points, start, n_clusters, kind, dof=dof, floor=floor, max_iter=n_iter) for start in starts]
+    best = [mixture.responsibilities for mixture in sorted(short, key=rank, reverse=True)[:N_CONTINUED]]
+    return max((fit_mixture(points, start, n_clusters, kind, dof=dof, floor=floor) for start in best), key=rank)
+
+
+def merge_components(
+    points: NDArray[np.float64], mixture: Mixture, floor: NDArray[np.float64], random_state: np.random.RandomState
+) -> tuple[Labels, float]:
+    """Components of a larger mixture merged where they overlap, and by how much its criterion is better.
+
+    Of mixtures of more than K components, that of the best criterion is merged (as Baudry et al. 2010, but by the
+    information that two independent draws of a sample's component give about each other).
+    """
+    (N, D), K = points.shape, mixture.responsibilities.shape[1]
+    numbers = sorted({K + 1} | {int(np.ceil(factor * K)) for factor in MORE_COMPONENTS})
+    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 1.5 * K) and has_samples_for(m, N, D)]
+    if not numbers:
+        return {}, -np.inf
+    starts = [fit_kmeans(points, m, random_state)[0] for m in numbers]
+    larger = [
+        fit_mixture(points, start, m, mixture.kind, dof=mixture.dof, floor=floor, max_iter=MORE_ITERATIONS)
+        for m, start in zip(numbers, starts, strict=True)
+    ]
+    best = max(larger, key=lambda m: information_criterion(m, D))
+    overlap = best.responsibilities.T @ best.responsibilities / N
+    labels = merge_cheapest(overlap, K)[best.labels]
+    return {"merged mixture": labels}, information_criterion(best, D) - information_criterion(mixture, D)
