@@ -22,7 +22,7 @@ __all__ = ["HeldOut", "ValidationStopping", "is_better", "split_rows"]
 LEAST_HELD_OUT = 30  # samples, if they are at most a fifth of all
 MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it has to be
 STEPS_PER_CHECK = 75
-LEAST_CHECKS = 4  # to see that nothing changes any more
+LEAST_STEPS = 100  # until the checks show that nothing changes any more
 STATE = ("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "scores_", "values_", "bounds_")
 LEAST_GAIN = 0.02  # nats per sample
 LEAST_LOG_POSTERIOR = -10.0  # of an initial cluster: one sample of another one should not decide
@@ -136,18 +136,18 @@ class ValidationStopping(Callback):
         self, held_out: HeldOut, n_epochs: int, n_clamped: int, steps_per_epoch: int, patience: int, tol: float
     ) -> None:
         self.held_out, self.n_epochs, self.n_clamped, self.patience = held_out, n_epochs, n_clamped, patience
-        self.tol = tol
+        self.steps_per_epoch, self.tol = steps_per_epoch, tol
         self.every = math.ceil(STEPS_PER_CHECK / steps_per_epoch)
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """The first check."""
         self.n_epochs_, self.best_epoch_, self.n_checks_since_ = 0, 0, 0
-        self.values_: list[float] = []  # of the checks of the present phase …
-        self.bounds_: list[float] = []  # … and of its epochs
+        self.bounds_: list[float] = []  # of the epochs of the present phase
         self.converged_, self.is_free_ = False, self.n_clamped == 0
         self.best_ = self.held_out.score(net.module_, roughly=True)
         self.clamped_: tuple[Scores, int, dict[str, Tensor]] | None = None  # best, of the clamped epochs
         self.scores_ = [float(self.best_.marginal.mean())]
+        self.values_ = [self._value(self.best_)]
         self.state_ = self._snapshot(net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -223,8 +223,8 @@ class ValidationStopping(Callback):
             self.clamped_ = scores, self.clamped_epoch, state
 
     def _judge(self) -> None:
-        """Whether the last checks of a phase, or epochs if it had few checks, have brought less than ``tol``."""
-        values = self.values_ if len(self.values_) >= LEAST_CHECKS else self.bounds_
+        """Whether the last checks of a phase, or epochs of a short one, have brought less than ``tol``."""
+        values = self.values_ if self.n_epochs_ * self.steps_per_epoch >= LEAST_STEPS else self.bounds_
         n_recent = min(self.patience, len(values) // 2)
         if n_recent and max(values[-n_recent:]) - max(values[:-n_recent]) < self.tol:
             self.converged_ = True
@@ -233,7 +233,7 @@ class ValidationStopping(Callback):
         self._restore(net)
         self.is_free_, self.n_checks_since_ = True, 0
         self._judge()
-        self.values_, self.bounds_ = [], []
+        self.values_, self.bounds_ = [self._value(self.best_)], []
         self.clamped_ = self.best_, self.best_epoch_, self.state_
 
     def _check(self, net: Any) -> None:
