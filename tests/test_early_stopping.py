@@ -1,0 +1,173 @@
+"""Early stopping: who is held out, what is kept, and when a training has converged."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+from skorch.callbacks import Callback
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.initialization.moments import estimate_mixture
+from skgmvae.models.background import Background
+from skgmvae.training.validation import Scores, ValidationStopping, is_better, is_clear, split_rows
+
+ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "n_held_out"),
+    [((800, 150, 50), 0.1, 100), ((80, 60), 0.1, 28), ((300, 100), 0.01, 30), ((25_000, 5_000), 0.2, 2000)],
+)
+def test_every_cluster_gives_its_share(counts, fraction, n_held_out):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    responsibilities = torch.eye(len(counts))[labels]
+    rest, held_out = split_rows(responsibilities, fraction, np.random.RandomState(0))
+    assert_array_equal(np.sort(np.r_[rest, held_out]), np.arange(len(labels)))
+    assert len(held_out) == n_held_out
+    shares = np.bincount(labels[held_out], minlength=len(counts)) - n_held_out * np.array(counts) / len(labels)
+    assert np.abs(shares).max() <= 1.0
+    others = split_rows(responsibilities, fraction, np.random.RandomState(1))[1]
+    assert not np.array_equal(held_out, others)
+
+
+def make_scores(marginal, divergence=0.0):
+    spread = np.linspace(-0.1, 0.1, 50)
+    return Scores(marginal + spread, np.full(50, float(divergence)))
+
+
+def test_a_gain_counts_if_it_is_clear_and_costs_nothing_else():
+    noise = np.random.RandomState(0).normal(0.0, 1.0, 100)
+    assert is_clear(0.5 + noise) and not is_clear(0.05 + noise) and not is_clear(np.full(100, 0.01))
+    before = make_scores(0.0, 1.0)
+    assert is_better(make_scores(0.1, 1.0), before) and is_better(make_scores(0.0, 0.5), before)
+    assert not is_better(make_scores(-0.2, 0.5), before)  # clusters for density
+    assert not is_better(make_scores(0.2, 1.5), before)  # density for clusters
+    assert not is_better(before, before)
+
+
+class ScriptedRun:
+    """Epochs that are scored by a script; the epoch is the only weight."""
+
+    def __init__(self, scores, n_clamped, patience=3):
+        self.scores, self.module_ = list(scores), torch.nn.Linear(1, 1, bias=False)
+        self.optimizer_, self.history = SimpleNamespace(state={}), []
+        held_out = SimpleNamespace(score=lambda module, roughly: self.scores[len(self.history)])
+        n_epochs = len(self.scores) - 1
+        self.stop = ValidationStopping(held_out, n_epochs, n_clamped, 1000, patience, tol=0.0)
+
+    def run(self):
+        self.set_weight(0)
+        self.stop.on_train_begin(self)
+        try:
+            for epoch in range(1, len(self.scores)):
+                self.set_weight(epoch)
+                self.history.append({"lower_bound": 0.0})
+                self.stop.on_epoch_end(self)
+        except KeyboardInterrupt:
+            pass
+        self.stop.on_train_end(self)
+        return self
+
+    def set_weight(self, value):
+        with torch.no_grad():
+            self.module_.weight.fill_(value)
+
+
+def test_the_best_state_is_kept_and_checks_without_gain_end_the_training():
+    run = ScriptedRun([make_scores(value) for value in (0, 1, 3, 2, 2, 2, 9)], n_clamped=6).run()
+    assert (run.stop.best_epoch_, float(run.module_.weight.detach()), len(run.history)) == (2, 2.0, 5)
+    assert run.stop.converged_ and run.stop.scores_ == pytest.approx([0, 1, 3, 2, 2, 2])
+
+
+@pytest.mark.parametrize(("last", "best"), [(3.5, 4), (2.001, 2)])
+def test_free_epochs_begin_with_the_best_clamped_state_and_need_a_clear_gain(last, best):
+    run = ScriptedRun([make_scores(value) for value in (0, 1, 2, 1, last)], n_clamped=3).run()
+    assert (run.stop.best_epoch_, float(run.module_.weight.detach())) == (best, float(best))
+
+
+def test_clamped_states_are_compared_with_the_clusters():
+    scores = [make_scores(0.0, 2.0), make_scores(0.5, 2.2), make_scores(0.2, 0.1)]
+    assert ScriptedRun(scores, n_clamped=2).run().stop.best_epoch_ == 2
+
+
+def test_a_model_that_gains_nothing_is_the_mixture_of_all_samples():
+    X, _ = make_blobs(200, n_features=3, centers=3, random_state=0)
+    model = VaDEClustering(3, random_state=0).fit(X)
+    assert model.best_iter_ == 0 and model.n_iter_ > 0
+    points = torch.from_numpy((X - X.mean(0)) / X.std(0))
+    responsibilities = torch.eye(3, dtype=torch.float64)[model.labels_]
+    mixture = estimate_mixture(points, responsibilities, np.random.RandomState(0))
+    # of labels instead of the initial responsibilities, with other folds: nearly the same
+    log_joint = torch.stack(
+        [
+            torch.distributions.MultivariateNormal(m, C).log_prob(points) + w.log()
+            for w, m, C in zip(*mixture, strict=True)
+        ],
+        1,
+    )
+    expected = Background(3).fit(points).mix(torch.logsumexp(log_joint, 1), points) - np.log(X.std(0)).sum()
+    assert_allclose(model.score_samples(X).mean(), expected.mean(), atol=0.02)
+    assert_array_equal(model.predict(X), log_joint.argmax(1))
+
+
+class Watcher(Callback):
+    """Notes the samples of all batches."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen_ = set()
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        rows = batch[0] if isinstance(batch, tuple) else batch
+        self.seen_ |= set(rows.reshape(-1, rows.shape[-1])[:, 0].tolist())
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_held_out_samples_are_not_trained_on(Estimator):
+    X, _ = make_moons(150, noise=0.1, random_state=0)
+    watcher = Watcher()
+    Estimator(2, random_state=0, max_iter=40, callbacks=[watcher]).fit(X)
+    assert len(watcher.seen_) == 150 - 30
+    model = Estimator(2, random_state=0, max_iter=40, callbacks=[watcher], early_stopping=False).fit(X)
+    assert len(watcher.seen_) == 150
+    assert model.validation_scores_ == [] and model.best_iter_ == model.n_iter_
+
+
+def test_of_several_initializations_the_best_for_the_same_held_out_samples_is_kept():
+    X, _ = make_moons(150, noise=0.2, random_state=0)
+    options = {"init_params": "kmeans", "random_state": 3, "max_iter": 20}
+    one, several = (VaDEClustering(4, n_init=n, **options).fit(X) for n in (1, 4))
+    assert max(several.validation_scores_) >= max(one.validation_scores_) - 0.05
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_continued_fit_keeps_the_clusters_or_improves_them(Estimator):
+    X, y = make_moons(300, noise=0.1, random_state=0)
+    model = Estimator(2, random_state=0, warm_start=True, max_iter=30).fit(X)
+    before, score = adjusted_rand_score(y, model.labels_), model.score(X)
+    for _ in range(2):
+        model.fit(X)
+    assert adjusted_rand_score(y, model.labels_) > before - 0.05
+    assert model.score(X) > score - 0.05
+
+
+def test_samples_in_a_file_cannot_be_held_out(small_blocks):
+    h5py = pytest.importorskip("h5py")
+    X, _ = make_blobs(300, n_features=4, random_state=0)
+    with h5py.File("x.h5", "w", driver="core", backing_store=False) as file:
+        rows = file.create_dataset("X", data=X)
+        with pytest.raises(ValueError, match="needs samples in memory"):
+            VaDEClustering(3, early_stopping=True, max_iter=1).fit(rows)
+        assert VaDEClustering(3, max_iter=1, random_state=0).fit(rows).validation_scores_ == []
