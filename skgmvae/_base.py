@@ -17,7 +17,7 @@ from skgmvae._description import describe_fit, order_components, warn_if_interru
 from skgmvae._fitting import all_or_nothing, check_data, end_checkpoint, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import SHARED_CONSTRAINTS
-from skgmvae._presets import IMAGE_SETTINGS
+from skgmvae._presets import choose_image_settings
 from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
 from skgmvae.models.autoencoder import Autoencoder
@@ -96,7 +96,7 @@ class DeepMixture(MixtureInference):
             Unfitted.
         """
         make: Callable[..., Self] = cls
-        return make(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
+        return make(**choose_image_settings(cls._own_image_settings, {"n_components": n_components, **parameters}))
 
     @with_callbacks
     def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
