@@ -108,7 +108,7 @@ def test_states_of_another_fit_are_refused(blobs, quick, tmp_path, kill_at, monk
             other.fit(data)
     with monkeypatch.context() as patch:
         versions = {**checkpoint.read_file(next(folder.iterdir()), checkpoint.KEY)[1]["identity"], "torch": "1.0"}
-        patch.setattr("skgmvae._fitting.describe_environment", lambda: {"torch": versions["torch"]})
+        patch.setattr("skgmvae._fitting.describe_environment", lambda work: {"torch": versions["torch"]})
         with pytest.raises(ValueError, match="another .*torch"):
             clone(model).fit(X)
     clone(model).set_params(verbose=0, memory=None).fit(X)  # what does not matter may change

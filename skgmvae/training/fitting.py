@@ -25,7 +25,7 @@ from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_envir
 from skgmvae.training.checkpoint import Checkpoint, PhaseCheckpoint, get_initialization, set_initialization
 from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.net import ELBONet
-from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
+from skgmvae.training.pretraining import Weights, count_work, make_autoencoder, pretrain
 from skgmvae.training.train import TrainOutcome, make_net, train
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
@@ -33,7 +33,6 @@ __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 CLAMP_ROWS = 2**17  # at a time
 # shares below e^-30 are set to e^-200, which is 0: tiny shares cause denormal gradients, which slow down all products
 LEAST_LOG, LOG_OF_NONE = -30.0, -200.0
-
 
 MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator], nn.Module]
 
@@ -130,7 +129,10 @@ def fit_from_scratch(
 
 def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
     cached = check_memory(config.memory).cache(pretrain, ignore=["verbose", "checkpoint"])
-    settings, environment = config.pretraining.resolved(), describe_environment()
+    settings = config.pretraining.resolved()
+    environment = (
+        {} if config.memory is None else describe_environment(count_work(config.architecture, settings.batch_size))
+    )
     options: dict[str, Any] = {"verbose": config.verbose, "checkpoint": _name_phase(config, "pretraining")}
     weights, reconstruction = cached(data, config.architecture, settings, seed, environment, **options)
     encoder, image_shape = None, config.init.image_shape
