@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--mnist", action="store_true", help="kill a fit to MNIST")
+    parser.add_argument("--epochs", type=int, nargs=2, help="of the pretraining and of the training of MNIST")
     parser.add_argument("--data-dir", type=Path, help="parent of the folder mnist")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore")
@@ -117,7 +118,9 @@ def kill_saves(n_kills: int, X: Any, rng: np.random.Generator) -> dict[str, int]
 def kill_mnist(arguments: argparse.Namespace) -> dict[str, Any]:
     """Equality and cost for a fit to MNIST with the settings of the benchmarks."""
     X = data_sets.load("mnist", protocol="split", data_dir=arguments.data_dir).train
-    model = VaDEClustering.for_images(10, image_shape=(1, 28, 28), random_state=0)
+    epochs = dict(zip(("pretrain_iter", "max_iter"), arguments.epochs or (), strict=False))
+    model = VaDEClustering.for_images(10, image_shape=(1, 28, 28), random_state=0, **epochs)
+    epochs = {"pretrain_iter": model.pretrain_iter, "max_iter": model.max_iter}
     seconds: dict[str, Any] = {}
 
     def timed(fitted: Any) -> Any:
@@ -138,7 +141,7 @@ def kill_mnist(arguments: argparse.Namespace) -> dict[str, Any]:
             n_kills += result is None
     different = int(whole != expected) + int(result[-1] != expected)
     # wall time and processor time of each fit
-    return {"script": "kills", "data": "mnist", "kills": n_kills, "different": different, "seconds": seconds}
+    return {"script": "kills", "data": "mnist", "kills": n_kills, "different": different, "seconds": seconds, **epochs}
 
 
 def run(function: Callable[[], Any], kill_after: float | None = None) -> Any:

@@ -116,7 +116,8 @@ def of_mnist(line: Line) -> list[tuple[Any, ...]]:
     without, again, stored = (line["seconds"][name][1] for name in ("without", "without_again", "with"))
     cost = 100.0 * (2.0 * stored / (without + again) - 1.0)
     details = f"processor time {without:.1f} and {again:.1f} s without `checkpoint`, {stored:.1f} s with: {cost:+.1f} %"
-    return [("fit to MNIST killed, until it ends", line["kills"], line["different"], details)]
+    epochs = f"{line['pretrain_iter']} and {line['max_iter']} epochs"
+    return [(f"fit to MNIST, {epochs}, killed, until it ends", line["kills"], line["different"], details)]
 
 
 def of_contexts(line: Line) -> list[tuple[Any, ...]]:
