@@ -84,7 +84,8 @@ def test_a_fit_goes_on_from_any_of_its_states(Estimator, settings, blobs, quick,
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_process_that_is_killed_at_random_moments(blobs):
-    X, model = blobs[0], MODELS["vade"]
+    X = blobs[0]
+    model = clone(MODELS["vade"]).set_params(pretrain_iter=2, max_iter=3, init_params="kmeans")
     n_kills, result, _ = fit_and_kill(model, X, np.random.default_rng(0))
     assert n_kills > 0 and result == run(lambda: describe(clone(model).fit(X), X))
 

@@ -3,7 +3,7 @@
     python benchmarks/reliability/report.py
 
 writes docs/benchmarks/reliability.md from benchmarks/results/reliability.jsonl, of which the last line of each script
-counts.
+and seed counts.
 """
 
 import argparse
@@ -57,9 +57,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make_page(lines: list[Line]) -> str:
-    """The page of the last line of every script."""
-    last = {(line["script"], line.get("data", "")): line for line in lines}
-    rows = [row for key, line in last.items() for row in ROWS[key](line)]
+    """The page of the last line of every script and seed."""
+    last = {(line["script"], line.get("data", ""), line.get("seed", 0)): line for line in lines}
+    rows = [row for key, line in last.items() for row in ROWS[key[:2]](line)]
     machines = {environment.put_in_words(line["machine"], line["versions"]): None for line in last.values()}
     table = pages.format_table(("what was done", "how often", "fell short", "details"), rows)
     promises = pages.format_table(("package", "Ctrl-C", "killed process", "hostile file"), PROMISES)
