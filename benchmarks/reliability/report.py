@@ -22,6 +22,11 @@ INTRODUCTION = """\
 What happens when a fit is interrupted or killed, when a file was edited, and when a program has settings of its own.
 All scripts are in `benchmarks/reliability`, use small models and random moments with a fixed seed, and were written
 together with the code that they test: their inputs are not an independent sample of what can go wrong."""
+OUTCOMES = """\
+Of Ctrl-C: *as it was* is `KeyboardInterrupt` with every attribute of the estimator as before; *warned* is the state so
+far, with a warning; *complete* is `KeyboardInterrupt` that came when the fit was about to return, and is kept; *not
+reached* is a line that this fit did not have. Of files: *refused* is an error of `load`; *answers* is a model that
+answers every query with finite numbers, whatever the edit has made of it."""
 PROMISES = (
     (
         "scikit-learn 1.9",
