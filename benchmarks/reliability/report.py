@@ -26,7 +26,8 @@ OUTCOMES = """\
 Of Ctrl-C: *as it was* is `KeyboardInterrupt` with every attribute of the estimator as before; *warned* is the state so
 far, with a warning; *complete* is `KeyboardInterrupt` that came when the fit was about to return, and is kept; *not
 reached* is a line that this fit did not have. Of files: *refused* is an error of `load`; *answers* is a model that
-answers every query with finite numbers, whatever the edit has made of it."""
+answers every query with finite numbers, whatever the edit has made of it. Of kills: the last state that a killed fit
+had stored, *none* where it was killed before the first one."""
 PROMISES = (
     (
         "scikit-learn 1.9",
