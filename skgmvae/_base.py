@@ -14,11 +14,11 @@ from torch import nn
 
 from skgmvae._configuration import make_train_config
 from skgmvae._defaults import LATENT_DIMS, choose_max_iter
-from skgmvae._description import describe_fit, order_components, warn_if_interrupted, warn_unless_converged
+from skgmvae._description import describe_fit, is_numbered, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._fitting import all_or_nothing, check_data, end_checkpoint, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
 from skgmvae._parameters import SHARED_CONSTRAINTS
-from skgmvae._presets import IMAGE_SETTINGS
+from skgmvae._presets import choose_image_settings
 from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
 from skgmvae.models.autoencoder import Autoencoder
@@ -94,7 +94,7 @@ class DeepMixture(MixtureInference):
             Unfitted.
         """
         make: Callable[..., Self] = cls
-        return make(**{**IMAGE_SETTINGS, **cls._own_image_settings, "n_components": n_components, **parameters})
+        return make(**choose_image_settings(cls._own_image_settings, {"n_components": n_components, **parameters}))
 
     @with_callbacks
     def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
@@ -138,7 +138,7 @@ class DeepMixture(MixtureInference):
             else:
                 result = train_from_scratch(self, data, config, random_state, tasks, init_labels, stores=True)
             describe_fit(self, result, data)
-            if not self._is_numbered(init_labels):
+            if not is_numbered(self, init_labels):
                 order_components(self)
         end_checkpoint(result)
         warn_if_interrupted(result.outcome)
@@ -171,7 +171,7 @@ class DeepMixture(MixtureInference):
             else:
                 result = train_further(self, data, config, (self._noise_seed + len(self.net_.history)) % MAX_SEED)
             describe_fit(self, result, data)
-            if first and not self._is_numbered():
+            if first and not is_numbered(self):
                 order_components(self)
         warn_if_interrupted(result.outcome)
         return self
@@ -234,10 +234,6 @@ class DeepMixture(MixtureInference):
             If the file was not written by :meth:`save` of this class, is damaged, or is inconsistent.
         """
         return load_estimator(cls, path)
-
-    def _is_numbered(self, init_labels: Any = None) -> bool:
-        """Whether the user has said which component is which."""
-        return init_labels is not None or self.means_init is not None
 
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the pretrained autoencoder."""

@@ -18,7 +18,7 @@ from skgmvae.runtime import check_device
 from skgmvae.training.fitting import FitResult
 from skgmvae.training.train import TrainOutcome
 
-__all__ = ["describe_fit", "order_components", "warn_if_interrupted", "warn_unless_converged"]
+__all__ = ["describe_fit", "is_numbered", "order_components", "warn_if_interrupted", "warn_unless_converged"]
 
 INTERRUPTED = "Training was interrupted; the state reached so far is kept."
 CALLER = 3 + N_WRAPPERS  # frames from a warning to the caller of fit
@@ -45,6 +45,11 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
     estimator.means_ = component_means(model, data.n_features, device)
     estimator._set_model_attributes(model)
     estimator.phase_seconds_ = {**result.seconds, "assignment": time.perf_counter() - began}
+
+
+def is_numbered(estimator: Any, init_labels: Any = None) -> bool:
+    """Whether the user has said which component is which."""
+    return init_labels is not None or estimator.means_init is not None
 
 
 def order_components(estimator: Any) -> None:

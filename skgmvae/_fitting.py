@@ -33,9 +33,9 @@ from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import MAX_SEED, check_device, describe_environment, isolated, total_memory
 from skgmvae.training.checkpoint import Checkpoint
-from skgmvae.training.config import Architecture, TrainConfig
+from skgmvae.training.config import Architecture, FitConfig, TrainConfig
 from skgmvae.training.fitting import FitResult, continue_training, fit_from_scratch
-from skgmvae.training.pretraining import make_autoencoder
+from skgmvae.training.pretraining import count_work, make_autoencoder
 
 __all__ = ["all_or_nothing", "check_data", "end_checkpoint", "train_from_scratch", "train_further"]
 
@@ -94,7 +94,7 @@ def train_from_scratch(
     fit_config = make_fit_config(estimator, data, config, [*(estimator.callbacks or []), *tasks], init_labels)
     _check_size(estimator, fit_config.architecture)
     if stores and estimator.checkpoint is not None:
-        fit_config = replace(fit_config, checkpoint=_open_checkpoint(estimator, data, init_labels))
+        fit_config = replace(fit_config, checkpoint=_open_checkpoint(estimator, data, fit_config, init_labels))
     result = fit_from_scratch(data, estimator._make_model, fit_config, random_state)
     _check_whole(result)
     estimator._noise_seed = int(random_state.randint(MAX_SEED))
@@ -143,12 +143,14 @@ def _present_responsibilities(estimator: Any, data: TrainingData) -> torch.Tenso
     return torch.from_numpy(np.exp(estimator._log_posterior(data.X)))
 
 
-def _open_checkpoint(estimator: Any, data: TrainingData, init_labels: Any) -> Checkpoint:
+def _open_checkpoint(estimator: Any, data: TrainingData, config: FitConfig, init_labels: Any) -> Checkpoint:
     """The checkpoint of the fit, in a folder of its own if it is one of many; raises if it is of another fit."""
     ignored = ("memory", "checkpoint", "callbacks", "verbose", "warm_start", "device")
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in ignored}
     identity = {
-        **describe_environment(),
+        **describe_environment(
+            int(estimator.n_components) * count_work(config.architecture, config.training.batch_size)
+        ),
         "class": type(estimator).__name__,
         "device": str(check_device(estimator.device)),
         "X": data.digest(),

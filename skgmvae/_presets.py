@@ -1,8 +1,9 @@
 """Settings of experiments: those of the image benchmarks, and those stated in papers."""
 
+import warnings
 from typing import Any
 
-__all__ = ["IMAGE_SETTINGS", "PAPER_SETTINGS"]
+__all__ = ["IMAGE_SETTINGS", "PAPER_SETTINGS", "choose_image_settings"]
 
 # selected on MNIST, with labels
 IMAGE_SETTINGS: dict[str, Any] = {
@@ -14,6 +15,19 @@ IMAGE_SETTINGS: dict[str, Any] = {
     "precision": "auto",
     "max_iter": 8,
 }
+
+
+def choose_image_settings(own: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """The settings for images, with those of the class, overridden by the user's; warns if the shape is forgotten."""
+    if "image_shape" not in parameters:
+        warnings.warn(
+            "for_images without image_shape: the initialization will compare images like any other samples. Pass "
+            "image_shape=(channels, height, width), or image_shape=None if they have none.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return {**IMAGE_SETTINGS, **own, **parameters}
+
 
 # what Dilokthanakul et al. (2016) state in section 4 and tables A.1 to A.3
 _PAPER = {

@@ -83,11 +83,15 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def describe_environment(work: float = 0.0) -> dict[str, str]:
+    """What else than its arguments the result of a training of ``work`` per step depends on, for keys of caches."""
+    threads = torch.get_num_threads() if work >= PARALLEL_WORK else 1
+    return {**_find_versions(), "instructions": torch.backends.cpu.get_cpu_capability(), "threads": str(threads)}
+
+
 @functools.cache
-def describe_environment() -> dict[str, str]:
-    """What else than its arguments the result of a training depends on, as a part of cache keys."""
-    versions = {name: version(name) for name in ("skgmvae", "torch", "numpy", "scikit-learn")}
-    return {**versions, "instructions": torch.backends.cpu.get_cpu_capability()}
+def _find_versions() -> dict[str, str]:
+    return {name: version(name) for name in ("skgmvae", "torch", "numpy", "scikit-learn")}
 
 
 def total_memory() -> float:

@@ -84,7 +84,8 @@ def test_a_fit_goes_on_from_any_of_its_states(Estimator, settings, blobs, quick,
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_process_that_is_killed_at_random_moments(blobs):
-    X, model = blobs[0], MODELS["vade"]
+    X = blobs[0]
+    model = clone(MODELS["vade"]).set_params(pretrain_iter=2, max_iter=3, init_params="kmeans")
     n_kills, result, _ = fit_and_kill(model, X, np.random.default_rng(0))
     assert n_kills > 0 and result == run(lambda: describe(clone(model).fit(X), X))
 
@@ -108,7 +109,7 @@ def test_states_of_another_fit_are_refused(blobs, quick, tmp_path, kill_at, monk
             other.fit(data)
     with monkeypatch.context() as patch:
         versions = {**checkpoint.read_file(next(folder.iterdir()), checkpoint.KEY)[1]["identity"], "torch": "1.0"}
-        patch.setattr("skgmvae._fitting.describe_environment", lambda: {"torch": versions["torch"]})
+        patch.setattr("skgmvae._fitting.describe_environment", lambda work: {"torch": versions["torch"]})
         with pytest.raises(ValueError, match="another .*torch"):
             clone(model).fit(X)
     clone(model).set_params(verbose=0, memory=None).fit(X)  # what does not matter may change

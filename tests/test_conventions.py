@@ -89,13 +89,14 @@ def test_skops_round_trip_with_the_documented_types(fitted, frame, tmp_path):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_settings_for_images_are_ordinary_parameters(estimator):
-    made = estimator.for_images(7, max_iter=3, random_state=1)
+    made = estimator.for_images(7, max_iter=3, random_state=1, image_shape=(1, 8, 8))
     assert type(made) is estimator
     assert (made.n_components, made.max_iter, made.random_state, made.latent_dim) == (7, 3, 1, 10)
-    assert estimator.for_images().n_components == estimator().n_components
+    with pytest.warns(UserWarning, match="for_images without image_shape"):
+        assert estimator.for_images().n_components == estimator().n_components
     # a VAE for each component is smaller, around an autoencoder of the size of the others'
     sizes = {"VAEEMClustering": (500,)}.get(estimator.__name__, (500, 500, 2000))
     assert made.hidden_layer_sizes == sizes
     assert getattr(made, "pretrain_hidden_layer_sizes", None) in (None, (500, 500, 2000))
     with pytest.raises(TypeError, match="n_componets"):
-        estimator.for_images(n_componets=3)
+        estimator.for_images(n_componets=3, image_shape=None)

@@ -15,7 +15,8 @@ from skorch.callbacks import Callback
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.background import Background
-from skgmvae.training.validation import Scores, ValidationStopping, is_better, is_clear, split_rows
+from skgmvae.training.held_out import Scores, is_better, is_clear, split_rows
+from skgmvae.training.validation import ValidationStopping
 
 ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
 

@@ -137,7 +137,7 @@ def trace_fit(X: np.ndarray, seed: int, memory: str, form: str, n_iterations: in
         "tol": 0.0,
         "callbacks": [trace],
     }
-    fit(VAEEMClustering.for_images(10, random_state=seed, **options), X)
+    fit(VAEEMClustering.for_images(10, image_shape=None, random_state=seed, **options), X)
     return {"iterations": n_iterations, "seconds": trace.seconds, "bounds": trace.bounds}
 
 

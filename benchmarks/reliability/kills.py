@@ -34,6 +34,7 @@ from skgmvae.training import checkpoint
 
 QUICK = {"pretrain_iter": 8, "max_iter": 12, "hidden_layer_sizes": (8,), "latent_dim": 2, "batch_size": 20}
 QUICK |= {"tol": 0.0, "random_state": 0, "linear_path": False, "init_params": "gmm"}
+MAX_DELAY = 0.05  # seconds
 MODELS = {
     "vade": VaDEClustering(3, **QUICK),
     "vade, two initializations": VaDEClustering(3, **QUICK, n_init=2),
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--mnist", action="store_true", help="kill a fit to MNIST")
+    parser.add_argument("--epochs", type=int, nargs=2, help="of the pretraining and of the training of MNIST")
     parser.add_argument("--data-dir", type=Path, help="parent of the folder mnist")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore")
@@ -75,20 +77,47 @@ def kill_small(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**line, "stored_when_killed": phases, **saves, "seconds": seconds}
 
 
-def fit_and_kill(model: Any, X: Any, rng: np.random.Generator, scale: float = 0.25) -> tuple[int, Any, list[str]]:
-    """Number of kills, the result of the last process, and the phases that were stored at each kill."""
+def fit_and_kill(model: Any, X: Any, rng: np.random.Generator) -> tuple[int, Any, list[str]]:
+    """Number of kills, the result of the last process, and the last phase that was stored at each kill."""
     n_kills, phases = 0, []
     with tempfile.TemporaryDirectory() as folder:
-        model = clone(model).set_params(checkpoint=str(Path(folder) / "state"))
+        state = Path(folder) / "state"
+        model = clone(model).set_params(checkpoint=str(state))
         while True:
-            # later moments come as states are stored: without it, every process would be killed in the first phase
-            delay = float(rng.uniform(0.0, scale * (1 + n_kills / 4)))
-            result = run(lambda: describe(clone(model).fit(X), X), kill_after=delay)
+            # a random moment after some states more were stored, so that kills come in every phase on machines of any
+            # speed
+            n_stored, delay = int(rng.integers(0, 6)), float(rng.uniform(0.0, MAX_DELAY))
+            result = run(lambda: describe(clone(model).fit(X), X), kill_after=delay, watched=state, n_stored=n_stored)
             if result is not None:
                 return n_kills, result, phases
             n_kills += 1
-            stored = sorted(path.stem for path in Path(folder).rglob("*.checkpoint"))
+            stored = sorted(path.stem for path in state.glob("*.checkpoint"))
             phases.append(stored[-1] if stored else "none")
+
+
+def count_changes(child: int, folder: Path, n_changes: int) -> None:
+    """Wait until files in the folder were replaced so many times, or the fit has ended."""
+    seen, n_seen = list_states(folder), 0
+    while n_seen < n_changes and not has_ended(child):
+        now = list_states(folder)
+        if seen and not now:  # deleted at the end
+            return
+        n_seen += len(now - seen)
+        seen = now
+        time.sleep(0.0005)
+
+
+def list_states(folder: Path) -> set[tuple[str, int]]:
+    """Names and times of the states in the folder."""
+    try:
+        return {(path.name, path.stat().st_mtime_ns) for path in folder.glob("*.checkpoint")}
+    except FileNotFoundError:  # deleted meanwhile
+        return set()
+
+
+def has_ended(child: int) -> bool:
+    """Whether the process has ended; it stays to be waited for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def kill_saves(n_kills: int, X: Any, rng: np.random.Generator) -> dict[str, int]:
@@ -117,7 +146,9 @@ def kill_saves(n_kills: int, X: Any, rng: np.random.Generator) -> dict[str, int]
 def kill_mnist(arguments: argparse.Namespace) -> dict[str, Any]:
     """Equality and cost for a fit to MNIST with the settings of the benchmarks."""
     X = data_sets.load("mnist", protocol="split", data_dir=arguments.data_dir).train
-    model = VaDEClustering.for_images(10, image_shape=(1, 28, 28), random_state=0)
+    epochs = dict(zip(("pretrain_iter", "max_iter"), arguments.epochs or (), strict=False))
+    model = VaDEClustering.for_images(10, image_shape=(1, 28, 28), random_state=0, **epochs)
+    epochs = {"pretrain_iter": model.pretrain_iter, "max_iter": model.max_iter}
     seconds: dict[str, Any] = {}
 
     def timed(fitted: Any) -> Any:
@@ -138,11 +169,16 @@ def kill_mnist(arguments: argparse.Namespace) -> dict[str, Any]:
             n_kills += result is None
     different = int(whole != expected) + int(result[-1] != expected)
     # wall time and processor time of each fit
-    return {"script": "kills", "data": "mnist", "kills": n_kills, "different": different, "seconds": seconds}
+    return {"script": "kills", "data": "mnist", "kills": n_kills, "different": different, "seconds": seconds, **epochs}
 
 
-def run(function: Callable[[], Any], kill_after: float | None = None) -> Any:
-    """The result of ``function`` in a process of its own; None if it was killed before it ended."""
+def run(
+    function: Callable[[], Any], kill_after: float | None = None, watched: Path | None = None, n_stored: int = 0
+) -> Any:
+    """The result of ``function`` in a process of its own; None if it was killed before it ended.
+
+    It is killed ``kill_after`` seconds after ``n_stored`` files in the folder ``watched`` were written.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -157,6 +193,8 @@ def run(function: Callable[[], Any], kill_after: float | None = None) -> Any:
     os.close(write)
     with os.fdopen(read, "rb") as file:
         if kill_after is not None:
+            if watched is not None:
+                count_changes(child, watched, n_stored)
             time.sleep(kill_after)
             os.kill(child, signal.SIGKILL)
         content = file.read()

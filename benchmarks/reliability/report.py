@@ -3,7 +3,7 @@
     python benchmarks/reliability/report.py
 
 writes docs/benchmarks/reliability.md from benchmarks/results/reliability.jsonl, of which the last line of each script
-counts.
+and seed counts.
 """
 
 import argparse
@@ -22,6 +22,12 @@ INTRODUCTION = """\
 What happens when a fit is interrupted or killed, when a file was edited, and when a program has settings of its own.
 All scripts are in `benchmarks/reliability`, use small models and random moments with a fixed seed, and were written
 together with the code that they test: their inputs are not an independent sample of what can go wrong."""
+OUTCOMES = """\
+Of Ctrl-C: *as it was* is `KeyboardInterrupt` with every attribute of the estimator as before; *warned* is the state so
+far, with a warning; *complete* is `KeyboardInterrupt` that came when the fit was about to return, and is kept; *not
+reached* is a line that this fit did not have. Of files: *refused* is an error of `load`; *answers* is a model that
+answers every query with finite numbers, whatever the edit has made of it. Of kills: the last state that a killed fit
+had stored, *none* where it was killed before the first one."""
 PROMISES = (
     (
         "scikit-learn 1.9",
@@ -57,9 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make_page(lines: list[Line]) -> str:
-    """The page of the last line of every script."""
-    last = {(line["script"], line.get("data", "")): line for line in lines}
-    rows = [row for key, line in last.items() for row in ROWS[key](line)]
+    """The page of the last line of every script and seed."""
+    last = {(line["script"], line.get("data", ""), line.get("seed", 0)): line for line in lines}
+    rows = [row for key, line in last.items() for row in ROWS[key[:2]](line)]
     machines = {environment.put_in_words(line["machine"], line["versions"]): None for line in last.values()}
     table = pages.format_table(("what was done", "how often", "fell short", "details"), rows)
     promises = pages.format_table(("package", "Ctrl-C", "killed process", "hostile file"), PROMISES)
@@ -116,7 +122,8 @@ def of_mnist(line: Line) -> list[tuple[Any, ...]]:
     without, again, stored = (line["seconds"][name][1] for name in ("without", "without_again", "with"))
     cost = 100.0 * (2.0 * stored / (without + again) - 1.0)
     details = f"processor time {without:.1f} and {again:.1f} s without `checkpoint`, {stored:.1f} s with: {cost:+.1f} %"
-    return [("fit to MNIST killed, until it ends", line["kills"], line["different"], details)]
+    epochs = f"{line['pretrain_iter']} and {line['max_iter']} epochs"
+    return [(f"fit to MNIST, {epochs}, killed, until it ends", line["kills"], line["different"], details)]
 
 
 def of_contexts(line: Line) -> list[tuple[Any, ...]]:

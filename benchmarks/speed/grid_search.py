@@ -56,7 +56,7 @@ def search(X: np.ndarray, *, has_memory: bool) -> float:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         memory = folder if has_memory else None
-        vade = VaDEClustering.for_images(tol=0.0, memory=memory, random_state=0)
+        vade = VaDEClustering.for_images(image_shape=None, tol=0.0, memory=memory, random_state=0)
         began = time.process_time()
         GridSearchCV(vade, GRID, cv=KFold(2, shuffle=True, random_state=0), refit=False).fit(X)
         return time.process_time() - began

@@ -36,7 +36,7 @@ from skgmvae.models import GMVAE, Autoencoder, Bernoulli
 from skgmvae.runtime import RandomStream
 from skgmvae.training.train import TrainConfig, make_net, train
 
-RECIPE = VaDEClustering.for_images().get_params()
+RECIPE = VaDEClustering.for_images(image_shape=None).get_params()
 NOISE_DIM = 10
 N_SAMPLES = 4000
 
@@ -120,7 +120,7 @@ def compare_vaeem(arguments: argparse.Namespace) -> tuple[float, dict[str, Any]]
     for K in (10, 40):
         clock = Stopwatch()
         recipe = {"init_params": "kmeans", "pretrain_iter": 2, "max_iter": 14, "tol": 0.0}
-        methods.fit(VAEEMClustering.for_images(K, random_state=0, callbacks=[clock], **recipe), X)
+        methods.fit(VAEEMClustering.for_images(K, image_shape=None, random_state=0, callbacks=[clock], **recipe), X)
         settled = [seconds for seconds, share in clock.seconds if share < 1.0]
         medians[K] = statistics.median(settled)
         details[f"K={K}"] = {"iterations": len(settled), "seconds": medians[K]}

@@ -15,9 +15,9 @@ from skgmvae.runtime import RandomStream
 from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import TrainConfig
+from skgmvae.training.held_out import HeldOut, is_better, split_rows
 from skgmvae.training.net import ELBONet
 from skgmvae.training.train import TrainOutcome, train
-from skgmvae.training.validation import HeldOut, is_better, split_rows
 
 __all__ = ["Setting", "train_with_held_out"]
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -25,26 +24,13 @@ from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.early_stopping import Setting, train_with_held_out
 from skgmvae.training.net import ELBONet
-from skgmvae.training.pretraining import Weights, make_autoencoder, pretrain
+from skgmvae.training.pretraining import Weights, count_work, make_autoencoder, pretrain
+from skgmvae.training.progress import Stopwatch
 from skgmvae.training.train import TrainOutcome, make_net, train
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 
 MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator], nn.Module]
-
-
-class Stopwatch:
-    """Wall time per phase, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Add the time since the last lap to ``phase``."""
-        now = time.perf_counter()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
-        self._last = now
 
 
 @dataclass(frozen=True)
@@ -134,7 +120,10 @@ def fit_from_scratch(
 
 def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
     cached = check_memory(config.memory).cache(pretrain, ignore=["verbose", "checkpoint"])
-    settings, environment = config.pretraining.resolved(), describe_environment()
+    settings = config.pretraining.resolved()
+    environment = (
+        {} if config.memory is None else describe_environment(count_work(config.architecture, settings.batch_size))
+    )
     options: dict[str, Any] = {"verbose": config.verbose, "checkpoint": _name_phase(config, "pretraining")}
     weights, reconstruction = cached(data, config.architecture, settings, seed, environment, **options)
     encoder, image_shape = None, config.init.image_shape

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from skgmvae._evaluation import count_weights
 from skgmvae.data.arrays import Array
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.autoencoder import Autoencoder
@@ -13,7 +14,7 @@ from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.config import Architecture, TrainConfig
 from skgmvae.training.train import make_net, train
 
-__all__ = ["make_autoencoder", "pretrain"]
+__all__ = ["count_work", "make_autoencoder", "pretrain"]
 
 Weights: TypeAlias = dict[str, Array]
 
@@ -40,6 +41,11 @@ def make_autoencoder(architecture: Architecture, generator: torch.Generator | No
         generator,
         has_linear_path=architecture.linear_path,
     )
+
+
+def count_work(architecture: Architecture, batch_size: int) -> float:
+    """Multiply-adds per step, by which the number of threads is chosen."""
+    return float(batch_size * count_weights(make_autoencoder(architecture, RandomStream(0).on("cpu"))))
 
 
 def pretrain(

@@ -1,5 +1,6 @@
 """Progress display of a training."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from skorch.callbacks import Callback
 from skgmvae._progress import open_bar, report
 from skgmvae.models.contract import ELBOTerms
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Stopwatch"]
 
 
 class Progress(Callback):
@@ -56,3 +57,17 @@ def _format_terms(record: dict[str, Any]) -> dict[str, str]:
     if "evaluated_share" in record:
         terms["E-step"] = f"{record['evaluated_share']:.0%} of rows"
     return terms
+
+
+class Stopwatch:
+    """Wall time per phase, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Add the time since the last lap to ``phase``."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now

@@ -17,9 +17,10 @@ from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, l
 from skgmvae.training.callbacks import ConvergenceStopping, DivergenceGuard, FlushDenormals, StepSizeSchedule
 from skgmvae.training.checkpoint import PhaseCheckpoint, TrainingCheckpoint
 from skgmvae.training.config import TrainConfig
+from skgmvae.training.held_out import HeldOut
 from skgmvae.training.net import ELBONet
 from skgmvae.training.progress import Progress
-from skgmvae.training.validation import HeldOut, ValidationStopping
+from skgmvae.training.validation import ValidationStopping
 
 __all__ = ["TrainOutcome", "make_net", "train"]
 

@@ -1,118 +1,20 @@
 """Early stopping: samples held out from the training, and the state of the model that is best for them."""
 
-import copy
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from skorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
-from skgmvae._evaluation import model_for_queries
-from skgmvae.data.arrays import Array, Integers
-from skgmvae.data.training_data import TrainingData
-from skgmvae.models.density import add_background
-from skgmvae.models.importance import PointSets, make_point_sets
+from skgmvae.data.arrays import Array
+from skgmvae.training.held_out import HeldOut, Scores, is_clear
 
-__all__ = ["HeldOut", "ValidationStopping", "is_better", "split_rows"]
+__all__ = ["ValidationStopping"]
 
-LEAST_HELD_OUT = 30  # samples, if they are at most a fifth of all
-MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it has to be
 STEPS_PER_CHECK = 75
 LEAST_STEPS = 100  # until the checks show that nothing changes any more
 STATE = ("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "scores_", "values_", "bounds_")
-LEAST_GAIN = 0.02  # nats per sample
-LEAST_LOG_POSTERIOR = -10.0  # of an initial cluster: one sample of another one should not decide
-
-
-def split_rows(
-    responsibilities: Tensor, fraction: float, random_state: np.random.RandomState
-) -> tuple[Integers, Integers]:
-    """Indices of the samples to train on and of those held out, each ascending; every cluster gives its share.
-
-    Parameters
-    ----------
-    responsibilities : Tensor of shape (N, K)
-    fraction : float
-        Share that is held out, within limits.
-    random_state : RandomState
-    """
-    labels = responsibilities.argmax(-1).numpy(force=True)
-    N = len(labels)
-    n_held_out = min(max(round(fraction * N), min(LEAST_HELD_OUT, N // 5)), MOST_HELD_OUT)
-    order = random_state.permutation(N)
-    order = order[np.argsort(labels[order], kind="stable")]
-    # equal steps through the samples, cluster after cluster, from a random first one
-    places = (random_state.uniform() + np.arange(n_held_out)) * (N / n_held_out)
-    is_held_out = np.zeros(N, bool)
-    is_held_out[order[places.astype(np.int64)]] = True
-    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Of held-out samples, (n,) each, in nats.
-
-    Attributes
-    ----------
-    marginal : ndarray
-        log p(x).
-    divergence : ndarray
-        KL(r ‖ p(c|x)) of their initial responsibilities r.
-    """
-
-    marginal: NDArray[np.float64]
-    divergence: NDArray[np.float64]
-
-    @property
-    def joint(self) -> NDArray[np.float64]:
-        """Expectation of log p(x, c) over r, plus the entropy of r."""
-        return self.marginal - self.divergence
-
-
-class HeldOut:
-    """Samples (n, D) that are not trained on, with their initial responsibilities (n, K).
-
-    Parameters
-    ----------
-    data : TrainingData
-    responsibilities : Tensor of shape (n, K)
-    width : int
-        Latent variables of the model.
-    """
-
-    def __init__(self, data: TrainingData, responsibilities: Tensor, width: int) -> None:
-        self.x = torch.from_numpy(np.array(data.X[: len(data)], np.float64, order="C"))
-        self.responsibilities = responsibilities.double()
-        self.points = make_point_sets(width, data.n_features, seed=0)
-        # during the training, comparisons of a model with itself a few steps later need no more
-        self.few_points = PointSets(self.points.sets[:1], False, 0)
-
-    @torch.inference_mode()
-    def score(self, module: nn.Module, *, roughly: bool = False) -> Scores:
-        """The scores of a model, by importance sampling."""
-        model: Any = model_for_queries(copy.deepcopy(module).eval(), torch.device("cpu"))
-        log_joint = model.log_joint(self.x, self.few_points if roughly else self.points)
-        marginal = add_background(model, self.x, torch.logsumexp(log_joint, -1))
-        log_posterior = torch.log_softmax(log_joint, -1).clamp_min(LEAST_LOG_POSTERIOR)
-        r = self.responsibilities
-        divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
-        return Scores(marginal.numpy(), divergence.numpy())
-
-
-def is_clear(gains: NDArray[np.float64]) -> bool:
-    """Whether the mean of paired gains (n,) is above two standard errors, and not negligible."""
-    error = gains.std(ddof=1) / math.sqrt(len(gains))
-    return bool(gains.mean() > max(2.0 * error, LEAST_GAIN))
-
-
-def is_better(after: Scores, before: Scores) -> bool:
-    """Whether log p(x, c) or log p(x) of held-out samples has a clear gain, and the other one no clear loss."""
-    marginal, joint = after.marginal - before.marginal, after.joint - before.joint
-    return (is_clear(joint) and not is_clear(-marginal)) or (is_clear(marginal) and not is_clear(-joint))
 
 
 class ValidationStopping(Callback):
