@@ -24,7 +24,7 @@ from benchmarks.density import estimates
 from benchmarks.figures import runs as run_figures
 from benchmarks.initialization import clamping, compare, restarts
 from benchmarks.memory import larger_than_memory, shuffling
-from benchmarks.model_selection import n_components
+from benchmarks.model_selection import how_many, m_and_lambda, n_components, simulated
 from benchmarks.reliability import report as reliability_report
 from benchmarks.speed import curves, gpu, overhead, profile_training
 from benchmarks.speed import report as speed_report
@@ -212,6 +212,8 @@ def test_report_makes_both_tables(tmp_path):
         (clamping, "clamping"),
         (compare, "initialization"),
         (estimates, "estimates"),
+        (how_many, "how_many"),
+        (m_and_lambda, "m_and_lambda"),
         (minimum_information, "minimum_information"),
         (n_components, "n_components"),
         (restarts, "restarts"),
@@ -443,6 +445,41 @@ def test_search_for_the_number_of_components(monkeypatch):
     assert list(n_components.make_rows([line])) == [["moons", 2, n_components.STABILITY, "3", "3", "0 of 1", "0 of 1"]]
     monkeypatch.setattr(n_components, "GRID", [1, 2, 3, 4])
     assert n_components.pick({"scores": [[-1.0, 0.96, 0.92, 0.5]]}) == (2, 3)
+
+
+def test_known_number_of_clusters_is_looked_for_by_every_method(monkeypatch):
+    monkeypatch.setattr(how_many, "NUMBERS", (1, 2, 3, 4))
+    X = np.vstack([np.random.RandomState(0).normal(size=(40, 2)) + center for center in (0.0, 9.0)])
+    line = how_many.measure(how_many.KnownSet("simulated", "two", X, 2))
+    found = how_many.choose_each(line)
+    peers = ("GaussianMixture + BIC", "silhouette, k-means", "gap statistic", "HDBSCAN (5 % of the samples)")
+    assert {name: found[name] for name in (how_many.OURS, *peers)} == dict.fromkeys((how_many.OURS, *peers), 2)
+    page = how_many.make_page([line, {**line, "name": "three", "n_clusters": 3}])
+    assert f"| {how_many.OURS} | 0.50 |" in page and f"| {how_many.OURS} | 1.00 |" in page  # exact, within one
+    assert "| simulated | three | 80 × 2 | 3 | 2 |" in page
+    # constants that are best elsewhere, on the group itself
+    lines = [{**line, "group": group} for group in how_many.TUNED]
+    lines[0] = {**lines[0], "n_clusters": 3}
+    held = how_many.leave_one_out(lines)
+    assert held == {**dict.fromkeys(how_many.TUNED, 1.0), lines[0]["group"]: 0.0}
+
+
+def test_simulated_sets_are_thirty_and_the_same_for_a_seed():
+    first, second = (list(simulated.make_sets(3)) for _ in range(2))
+    assert len(first) == 30 and sum(known.n_clusters == 1 for known in first) == 6
+    assert all(np.array_equal(a.X, b.X) for a, b in zip(first, second, strict=True))
+    assert len(list(simulated.make_singles(0))) == 30
+    assert len({known.X.shape for known in first} | {known.X.shape for known in simulated.make_sets(1000)}) > 50
+
+
+def test_m_and_lambda_are_tabled_by_data_and_initialization(monkeypatch):
+    monkeypatch.setattr(m_and_lambda, "N_SAMPLES", 60)
+    monkeypatch.setitem(m_and_lambda.STARTS, "free", {"init_clamp": 0.0, "max_iter": 1, "init_params": "kmeans"})
+    line = {"seed": 0, "data": "blobs", "start": "free", "n_mc_samples": 1, "share": 0.3}
+    line |= m_and_lambda.fit_once(0, "blobs", "free", 1, 0.3)
+    assert 0.25 <= line["accuracy"] <= 1.0 and line["score"] < 0.0 and line["seconds"] > 0.0
+    page = m_and_lambda.make_page([{**line, "accuracy": 0.5}])
+    assert "| blobs | free | accuracy, % | – | 50.0 | – | – |" in page
 
 
 def test_file_larger_than_memory_is_zeros_but_for_some_blocks(tmp_path):

@@ -74,6 +74,13 @@ def test_one_cloud_is_one_cluster(kind):
     assert search.cv_results_["combined"][0] == 0.0
 
 
+def test_the_largest_number_is_compared_with_more(three):
+    search = make_search(n_components=2, criteria=(), refit=False).fit(three[0])
+    assert sorted(search.partitions_) == [1, 2, 3, 4] and len(search.cv_results_["combined"]) == 2
+    more = make_search(n_components=4, criteria=(), refit=False).fit(three[0])
+    assert search.cv_results_["combined"][1] == more.cv_results_["combined"][1] < 1.0
+
+
 def test_without_one_among_the_numbers_the_smallest_is_chosen():
     X = np.random.default_rng(0).normal(size=(200, 2))
     assert make_search(n_components=[5, 3, 4], criteria=()).fit(X).best_n_components_ == 3

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.candidates import find_candidates
-from skgmvae.initialization.choice import choose_name, weigh
+from skgmvae.initialization.choice import Thresholds, choose_name, weigh
 from skgmvae.initialization.mixture import Mixture
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.spanning_tree import spanning_tree
@@ -22,6 +22,8 @@ MAX_SAMPLES = 10_000  # that are partitioned
 MAX_FEATURES, N_PRINCIPAL = 100, 50  # beyond which number of features these principal components stand for them
 LEAST_VARIANCE = 1e-3  # of these, relative to the first
 N_NEIGHBORS, N_LINKED = 10, 5
+# no bootstrap for clusters that cross each other, which takes longer than all else, for every K
+QUICK = Thresholds(clearly_less=0.0)
 SAMPLES_PER_CLUSTER = 3  # at least, for a number of clusters to be considered
 
 
@@ -112,7 +114,7 @@ def _partition(views: Views, n_clusters: int, random_state: np.random.RandomStat
     if K == 1:
         return Partition("all", np.zeros(N, dtype=np.intp), np.ones((N, 1)), None)
     found = find_candidates(views, K, random_state)
-    name = choose_name(found, weigh(views, found, K, random_state))
+    name = choose_name(found, weigh(views, found, K, random_state, QUICK))
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     return Partition(name, labels, found.mixture.responsibilities if is_mixture else np.eye(K)[labels], found.mixture)

@@ -44,8 +44,9 @@ def make_results(
     }
     wanted = (*EVIDENCE, *criteria)
     columns |= {criterion: _column(values, numbers) for criterion, values in of_all.items() if criterion in wanted}
-    separation, lost, dips = (columns[name] for name in EVIDENCE)
-    columns["combined"] = combine(numbers, separation, lost, dips)
+    examined = sorted({*numbers, *of_all["separation"]})  # beyond the largest number too
+    separation, lost, dips = (_column(of_all[name], examined) for name in EVIDENCE)
+    columns["combined"] = combine(examined, separation, lost, dips)[: len(numbers)]
     measured = dict.fromkeys(criterion for values in of_splits for criterion in values if criterion in wanted)
     for criterion in measured:
         splits = [_column(values[criterion], numbers) for values in of_splits if criterion in values]

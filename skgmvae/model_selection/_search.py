@@ -27,6 +27,7 @@ from skgmvae.runtime import MAX_SEED
 
 __all__ = ["ComponentSearchCV"]
 
+N_MORE = 2  # numbers beyond the largest, whose clusters show whether the separation falls after it
 N_HALVINGS, N_NULL_HALVINGS = 2, 1  # of the samples, and of as many samples of the null, for the stability
 
 
@@ -90,7 +91,7 @@ class ComponentSearchCV(DelegatesToBest):
         'se_test_…' (standard error), 'rank_test_…' and 'split0_test_…' of folds and halves. NaN where a number is too
         large for so few samples.
     partitions_ : dict of int to ndarray of shape (n_samples,)
-        Clusters of the samples, by their number.
+        Clusters of the samples, by their number; for two numbers beyond the largest too.
     n_splits_ : int
     refit_time_ : float
         Seconds.
@@ -253,7 +254,8 @@ class ComponentSearchCV(DelegatesToBest):
         def draw() -> np.random.RandomState:
             return np.random.RandomState(random_state.randint(MAX_SEED))
 
-        tasks = [delayed(examine)(points, numbers, draw())]
+        more = range(numbers[-1] + 1, numbers[-1] + N_MORE + 1)
+        tasks = [delayed(examine)(points, (*numbers, *more), draw())]
         tasks += [delayed(evaluate_fold)(search, *rows, draw()) for rows in splits]
         tasks += [delayed(measure)(points, numbers, draw()) for measure in halvings]
         of_all, *rest = Parallel(n_jobs=self.n_jobs)(tasks)
