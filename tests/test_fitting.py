@@ -104,7 +104,7 @@ def test_responsibilities_are_for_all_samples_where_they_are_clamped_or_kept(
     training = make_config(4, init_clamp=init_clamp)
     for n_pretraining in (0, 1):
         config = FitConfig(ARCHITECTURE, make_config(n_pretraining), training, InitConfig(init_params), net_type)
-        found = fitting._make_init_config(config, fitting._Pretrained({}, [], None))
+        found = fitting._make_init_config(config, fitting._Pretrained({}, [], None, 0))
         assert found.for_all_samples is for_all
         assert found.is_pretrained is (n_pretraining == 1)
         assert found.init_params == init_params and found.device == torch.device("cpu")
