@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from skgmvae.models.laplace import Proposal
 __all__ = ["anneal_log_density", "anneal_log_joint"]
 
 WIDEN = 2.0  # factor of the standard deviations of the first distribution
-ENCODER_SHARE = 0.5  # of q(z|x) in it
-POWER = 3  # of the temperatures, dense where the first distribution is left
+ENCODER_SHARE = 0.2  # of q(z|x) in it; chains from where the posterior has no mass are lost
+POWER = 2  # of the temperatures, dense where the first distribution is left
 N_LEAPFROG = 4
 LEAST_JITTER = 0.3  # of the step size, so that no trajectory is a period long
 ACCEPTANCE, PACE = 0.8, 0.5  # what step sizes are adapted to, and how fast
@@ -105,15 +105,15 @@ def anneal_log_joint(
 @torch.no_grad()
 def _make_path(posterior: LatentPosterior) -> _Path:
     # f_0, and the shape (n, G, U, U) of the posterior, by its Laplace approximation
-    laplace, _ = propose(posterior, refines=True)
-    if not posterior.has_own_latents:
+    laplace, log_components = propose(posterior, refines=True)
+    if log_components is not None:
         laplace = Proposal(*(part.unsqueeze(1) for part in laplace))
-    J = laplace.log_shares.shape[-1]
     best = laplace.log_shares.argmax(-1)[..., None, None, None].expand(-1, -1, 1, *laplace.factors.shape[-2:])
     factor = laplace.factors.gather(2, best).squeeze(2)
     identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
     scale = torch.linalg.solve_triangular(factor.mT, identity.expand_as(factor), upper=True)
-    shares = (0.5 * laplace.log_shares.exp() + 0.5 / J).log()
+    # of the components, not quite as sure as the approximation
+    shares = laplace.log_shares if log_components is None else torch.log_softmax(0.5 * log_components, -1).unsqueeze(1)
     wide = Proposal(shares, laplace.means, laplace.factors / WIDEN)
     return _Path(posterior, wide.mix(posterior.mean, WIDEN * posterior.deviation, ENCODER_SHARE), scale)
 
@@ -123,7 +123,7 @@ def _run(
 ) -> tuple[Tensor, list[Tensor]]:
     """Log-weights (n, G, S) of the chains, and the step sizes (n, G, 1, 1) at each β; None: adapted on the way."""
     shape = (*path.scale.shape[:2], n_chains, path.scale.shape[-1])
-    options = {"dtype": path.scale.dtype, "device": path.scale.device}
+    options: dict[str, Any] = {"dtype": path.scale.dtype, "device": path.scale.device}
     uniform = torch.rand(*shape[:-1], shape[-1] + 1, generator=generator, **options)
     tiny = torch.finfo(uniform.dtype).eps
     state = path.visit(path.first.draw(uniform.clamp(tiny, 1.0 - tiny)))
@@ -138,14 +138,12 @@ def _run(
     return log_weights, used
 
 
-def _move(
-    path: _Path, state: _State, beta: float, step: Tensor, generator: torch.Generator
-) -> tuple[_State, Tensor]:
+def _move(path: _Path, state: _State, beta: float, step: Tensor, generator: torch.Generator) -> tuple[_State, Tensor]:
     """One transition of Hamiltonian Monte Carlo at β, with step sizes (n, G, 1, 1); its acceptance (n, G, S).
 
     Momenta are of coordinates in which the Laplace approximation of the posterior is standard normal.
     """
-    options = {"dtype": state.u.dtype, "device": state.u.device}
+    options: dict[str, Any] = {"dtype": state.u.dtype, "device": state.u.device}
     draws = torch.rand(2, *state.u.shape[:-1], generator=generator, **options)
     step = step * (LEAST_JITTER + (1.0 - LEAST_JITTER) * draws[0].unsqueeze(-1))
     momentum = torch.randn(state.u.shape, generator=generator, **options)
