@@ -16,11 +16,11 @@ from skgmvae.models.laplace import Proposal
 __all__ = ["anneal_log_density", "anneal_log_joint"]
 
 WIDEN = 2.0  # factor of the standard deviations of the first distribution
-ENCODER_SHARE = 0.2  # of q(z|x) in it; chains from where the posterior has no mass are lost
+ENCODER_SHARE = 0.1  # of q(z|x) in it; chains from where the posterior has no mass are lost
 POWER = 2  # of the temperatures, dense where the first distribution is left
-N_LEAPFROG = 4
+N_LEAPFROG = 3
 LEAST_JITTER = 0.3  # of the step size, so that no trajectory is a period long
-ACCEPTANCE, PACE = 0.8, 0.5  # what step sizes are adapted to, and how fast
+ACCEPTANCE, PACE = 0.9, 0.5  # what step sizes are adapted to, and how fast
 
 
 class _State(NamedTuple):
