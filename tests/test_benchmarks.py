@@ -1,6 +1,5 @@
 """The benchmark scripts: a run becomes one line, lines become tables, both loops have one loss."""
 
-import copy
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 import torch
 from scipy.io import savemat
 from sklearn.base import BaseEstimator
+from sklearn.mixture import GaussianMixture
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are not installed
 
@@ -20,7 +20,7 @@ from benchmarks.accuracy import minimum_information, report
 from benchmarks.accuracy import run as accuracy_run
 from benchmarks.common import data, environment, methods
 from benchmarks.common.results import read_lines
-from benchmarks.density import estimates
+from benchmarks.density import checks, tables
 from benchmarks.figures import runs as run_figures
 from benchmarks.initialization import clamping, compare, restarts
 from benchmarks.memory import larger_than_memory, shuffling
@@ -31,6 +31,7 @@ from benchmarks.speed import report as speed_report
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
 
+PEER = tables.PEER
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS, PAGES = ROOT / "benchmarks", ROOT / "docs" / "benchmarks"
 SCRIPTS = sorted(path for path in BENCHMARKS.glob("*/*.py") if "__main__" in path.read_text())
@@ -211,12 +212,12 @@ def test_report_makes_both_tables(tmp_path):
     [
         (clamping, "clamping"),
         (compare, "initialization"),
-        (estimates, "estimates"),
         (how_many, "how_many"),
         (m_and_lambda, "m_and_lambda"),
         (minimum_information, "minimum_information"),
         (n_components, "n_components"),
         (restarts, "restarts"),
+        (tables, "tables"),
     ],
 )
 def test_pages_are_what_their_scripts_write_of_the_results_kept(script, name):
@@ -551,24 +552,56 @@ def test_run_of_the_highest_bound_is_selected_whatever_its_labels():
     assert rows[1:] == [["mean", "", "0.200", "0.300", "0.400", "0 of 1", ""]]
 
 
-def test_estimates_compare_draws_and_rounds_of_one_fit(monkeypatch, tmp_path):
-    monkeypatch.setattr(estimates, "DRAWS", {"one": (2,), "two": (2, 4)})
-    page, out = tmp_path / "page.md", tmp_path / "estimates.jsonl"
-    arguments = ["--data", "iris", "--model", "vade", "--seeds", "1", "--out", str(out), "--page", str(page)]
-    assert estimates.main(arguments) == estimates.main(arguments) == 0
-    (line,) = read_lines(out)
-    one, two = line["scores"]["one"], line["scores"]["two"]
-    assert len(set(one)) == len(set(two)) == estimates.N_NOISES
-    mean, sd = np.mean(one), np.std(one, ddof=1)
-    assert f"| iris | vade | {mean:.2f} ± {sd:.2f} | " in page.read_text()
+def test_page_of_the_densities_is_what_the_script_writes_of_the_results_kept():
+    of_checks, of_tables = (read_lines(BENCHMARKS / "results" / f"{name}.jsonl") for name in ("density", "tables"))
+    assert checks.make_page(of_checks, of_tables) == (ROOT / "docs" / "density.md").read_text()
 
 
-def test_estimate_with_the_default_rounds_and_the_noise_of_the_fit_is_the_score():
-    X = data.load("iris").train
-    vade = methods.fit(VaDEClustering(3, tol=100.0, random_state=0), X)
-    module = copy.deepcopy(vade.net_.module_).double().eval()
-    estimate = estimates.estimate(module, X, estimates.ROUNDS, vade._noise_seed)
-    assert estimate == pytest.approx(vade.score(X), rel=1e-9)
+def test_tables_name_the_winner_whoever_it_is(tmp_path):
+    figures = {"ari": 0.5, "auc": 0.5, "ks": 0.1, "correlations": 0.1}
+    scores = {"GaussianMixture": (-1.0, -1.2), "gmvae": (-2.0, -2.2), "vade": (-1.3, -1.1), "vaeem": (-3.0, -3.0)}
+    lines = [
+        {"data": "iris", "method": method, "seed": seed, "score": score, **figures}
+        for method, values in scores.items()
+        for seed, score in enumerate(values)
+    ]
+    lines += [{**line, "data": "wine", "score": -line["score"]} for line in lines]
+    lines += [{**lines[0], "seed": 2, "score": 100.0}]  # of a seed that the others lack
+    lines += [{**line, "data": "digits", "score": 9.0} for line in lines if line["data"] == "iris"]
+    rows = list(tables.score_rows(tables.group(lines)))
+    assert rows[0] == ["iris", "-1.10 ± 0.14", "-2.10 ± 0.14", "-1.20 ± 0.14", "-3.00 ± 0.00", "-0.10", PEER]
+    assert rows[1][-2:] == ["+1.90", "vaeem"]
+    assert rows[-1] == ["mean of 2", "0.00", "0.00", "0.00", "0.00", "+0.90", PEER]  # digits do not count
+    counts = {"n_tables": 2, "n_better": 1, "n_close": 0, "peer_wins": "iris"}
+    assert checks.count_tables(tables.group(lines)) == counts
+
+
+def test_tables_are_standardized_by_the_training_samples_and_measured():
+    data_ = tables.split("diabetes", 0)
+    assert data_.train.shape[1] == 9 and abs(data_.train.mean()) < 1e-9 < abs(data_.test.mean())
+    line = tables.measure("unequal", PEER, 0)
+    assert line["covariance_type"] in tables.GRID["covariance_type"]
+    assert -5.0 < line["score"] < -3.0 and 0.3 < line["auc"] < 0.7 and line["ks"] < 0.2 and line["correlations"] < 0.1
+    X = np.random.RandomState(0).normal(size=(300, 2))
+    assert tables.tell_apart(X, X + 2.0, 0) > 0.9
+    assert tables.compare_moments(X, X[:, ::-1] * [1.0, 5.0])["ks"] > 0.1
+
+
+def test_orders_are_changed_by_clear_differences_only():
+    annealed = {"gmvae": [-1.0, -1.1, -1.0], "vade": [-2.0, -2.1, -2.1], "vaeem": [-2.1, -2.0, -2.05]}
+    line = {"scores": {"gmvae": -1.0, "vade": -2.1, "vaeem": -2.0}, "annealed": annealed}
+    assert checks.is_kept(line)
+    assert not checks.is_kept({**line, "scores": {**line["scores"], "gmvae": -2.05}})
+
+
+def test_checks_of_a_density(monkeypatch):
+    monkeypatch.setattr(checks, "N_NODES", 101)
+    monkeypatch.setattr(checks, "N_DRAWN", 2000)
+    monkeypatch.setattr(checks, "make", lambda model, K, seed, **settings: GaussianMixture(K, random_state=seed))
+    line = checks.check_integral("skewed, 1-D", "vade", 0)
+    assert line["integral"] == pytest.approx(1.0, abs=0.01)
+    assert line["shares"] == pytest.approx(checks.SHARES, abs=0.05)
+    assert checks.check_calibration("overlapping normals", PEER, 0)["error"] < 0.05
 
 
 def test_reliability_page_has_the_last_line_of_every_script():

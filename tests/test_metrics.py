@@ -10,7 +10,15 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from skgmvae.metrics import clustering_accuracy, label_stability, most_confident_accuracy, purity_score
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.metrics import (
+    clustering_accuracy,
+    expected_calibration_error,
+    label_stability,
+    most_confident_accuracy,
+    purity_score,
+    score_bias,
+)
 
 LABEL_METRICS = [clustering_accuracy, purity_score]
 
@@ -119,3 +127,69 @@ def test_stability_finds_three_blobs_in_a_table():
     X = pd.DataFrame(make_blobs(150, centers=centers, random_state=0)[0])
     stability = [label_stability(KMeans(K, n_init=3, random_state=0), X, random_state=0) for K in (2, 3, 4)]
     assert stability[1] == 1.0 and max(stability[0], stability[2]) < 0.95
+
+
+def test_calibration_error_is_the_distance_of_confidence_and_accuracy_by_bins():
+    # all samples in one bin of confidence .9, of which 3 in 4 are matched; another bin of .6, all matched
+    responsibilities = [[0.9, 0.1]] * 4 + [[0.4, 0.6]] * 2
+    y = ["x", "x", "x", "y", "y", "y"]
+    assert expected_calibration_error(y, responsibilities) == pytest.approx((4 * 0.15 + 2 * 0.4) / 6)
+    renamed = np.array(responsibilities)[:, ::-1]
+    assert expected_calibration_error(y, renamed) == expected_calibration_error(y, responsibilities)
+    one_bin = abs(5 / 6 - (4 * 0.9 + 2 * 0.6) / 6)
+    assert expected_calibration_error(y, responsibilities, n_bins=1) == pytest.approx(one_bin)
+    assert expected_calibration_error([0, 1], np.eye(2)) == 0.0
+
+
+def test_calibration_error_of_draws_from_the_responsibilities_is_small():
+    rng = np.random.default_rng(0)
+    responsibilities = rng.dirichlet([0.4, 0.4, 0.4], 20_000)
+    y = (rng.uniform(size=(20_000, 1)) > responsibilities.cumsum(1)).sum(1)
+    assert expected_calibration_error(y, responsibilities) < 0.01
+    sure = responsibilities**3 / (responsibilities**3).sum(1, keepdims=True)
+    assert expected_calibration_error(y, sure) > 0.1
+
+
+def test_calibration_error_of_more_components_than_classes():
+    # the third component is matched with no class: its samples are errors
+    assert expected_calibration_error([0, 1, 1], np.eye(3)) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("y", "responsibilities", "n_bins", "message"),
+    [
+        ([0, 1], [[1.0, 0.0]], 10, "inconsistent numbers of samples"),
+        ([0], [[2.0, 0.0]], 10, "must lie in .0, 1., got values from 0 to 2"),
+        ([0], [[1.0, 0.0]], 0, "n_bins must be at least one, got 0"),
+    ],
+)
+def test_what_has_no_calibration(y, responsibilities, n_bins, message):
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(y, responsibilities, n_bins=n_bins)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("Estimator", [VaDEClustering, GMVAEClustering, VAEEMClustering])
+def test_bias_of_scores(Estimator):
+    X, _ = make_blobs(160, 3, centers=2, random_state=0)
+    model = Estimator(2, tol=100.0, random_state=0).fit(X[:150])  # linear, so that scores are exact
+    settings = {"n_temperatures": 40, "random_state": 0}
+    bias = score_bias(model, X[-20:], **settings)
+    assert bias.per_sample.shape == (20,)
+    assert abs(bias.mean) < max(0.1, 4.0 * bias.standard_error) and bias.standard_error < 0.1
+    assert bias.mean == pytest.approx(bias.per_sample.mean())
+    assert bias.standard_error == pytest.approx(bias.per_sample.std(ddof=1) / 20**0.5)
+    model.score_samples = lambda X: type(model).score_samples(model, X) - 3.0
+    lower = score_bias(model, X[-20:], **settings)
+    np.testing.assert_allclose(lower.per_sample, bias.per_sample - 3.0)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_bias_needs_samples_and_temperatures():
+    X, _ = make_blobs(100, 3, centers=2, random_state=0)
+    model = VaDEClustering(2, tol=100.0, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="at least two samples, got 1"):
+        score_bias(model, X[:1])
+    for name in ("n_temperatures", "n_chains"):
+        with pytest.raises(ValueError, match=f"{name} must be a positive integer, got 0"):
+            score_bias(model, X, **{name: 0})

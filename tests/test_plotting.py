@@ -21,12 +21,13 @@ from skgmvae.plotting import (
     ConfidenceDisplay,
     HistoryDisplay,
     LatentSpaceDisplay,
+    ReliabilityDisplay,
     StyleTraversalDisplay,
 )
 
 plt = pytest.importorskip("matplotlib.pyplot")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-ALL = ("samples", "traversal", "history", "latent", "confidence", "sizes")
+ALL = ("samples", "traversal", "history", "latent", "confidence", "sizes", "reliability")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,7 @@ def draw(fitted, blobs):
         "latent": lambda ax: LatentSpaceDisplay.from_estimator(fitted, X, ax=ax),
         "confidence": lambda ax: ConfidenceDisplay.from_estimator(fitted, X, ax=ax),
         "sizes": lambda ax: ComponentSizesDisplay.from_estimator(fitted, ax=ax),
+        "reliability": lambda ax: ReliabilityDisplay.from_estimator(fitted, *blobs, ax=ax),
     }
     return lambda name, ax=None: makers[name](ax)
 
@@ -125,6 +127,7 @@ def test_matplotlib_is_imported_on_use_only():
         LatentSpaceDisplay([[0.0, 1.0]], [0]),
         ConfidenceDisplay([[1.0]]),
         ComponentSizesDisplay([3]),
+        ReliabilityDisplay([0.9], [1.0], [3], 0.1),
     ],
     ids=lambda display: type(display).__name__,
 )
@@ -256,6 +259,21 @@ def test_sizes_are_training_counts_beside_weights(fitted, blobs):
 
 
 # ------------------------------------------------------------------------------------------ grids
+
+
+def test_reliability_is_accuracy_by_confidence_of_matched_labels():
+    # matched: component 1 with "a", 0 with "b"; the bins from .6 and from .9 have two samples each
+    responsibilities = [[0.05, 0.95], [0.35, 0.65], [0.65, 0.35], [0.95, 0.05]]
+    display = ReliabilityDisplay.from_predictions(["a", "a", "a", "b"], responsibilities, n_bins=10)
+    assert list(np.flatnonzero(display.counts)) == [6, 9]
+    diagonal, curve = display.ax_.get_lines()
+    np.testing.assert_allclose(curve.get_xydata(), [[0.65, 0.5], [0.95, 1.0]])
+    assert curve.get_label() == "ECE 0.100"
+    again = display.plot(display.ax_, name="again", marker="x")
+    assert len(again.ax_.get_lines()) == 3 and again.ax_.get_lines()[0] is diagonal
+    assert again.ax_.get_legend().get_texts()[1].get_text() == "again: ECE 0.100"
+    colors = [line.get_color() for line in again.ax_.get_lines()]
+    assert len(set(colors)) == 3
 
 
 def test_traversal_display_has_a_row_per_component_and_a_column_per_point(fitted):

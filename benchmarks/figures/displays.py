@@ -1,4 +1,4 @@
-"""Pictures of docs/displays.md, from scikit-learn's digits.
+"""Pictures of docs/displays.md, most of them from scikit-learn's digits.
 
 python benchmarks/figures/displays.py [--out docs/images]
 """
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 
 from benchmarks.common.methods import fit
 from benchmarks.common.results import ROOT
+from benchmarks.density.checks import MIXTURES
 from skgmvae import GMVAEClustering, VaDEClustering
 from skgmvae.plotting import (
     ComponentSamplesDisplay,
@@ -23,6 +24,7 @@ from skgmvae.plotting import (
     ConfidenceDisplay,
     HistoryDisplay,
     LatentSpaceDisplay,
+    ReliabilityDisplay,
     StyleTraversalDisplay,
 )
 
@@ -43,11 +45,25 @@ def draw(X: np.ndarray, vade: VaDEClustering, gmvae: GMVAEClustering) -> dict[st
     return {
         "latent_space": LatentSpaceDisplay.from_estimator(vade, X),
         "confidence": ConfidenceDisplay.from_estimator(vade, X),
+        "reliability": draw_reliability(),
         "sizes": ComponentSizesDisplay.from_estimator(vade),
         "history": HistoryDisplay.from_estimator(gmvae),
         "samples": ComponentSamplesDisplay.from_estimator(vade, random_state=0),
         "traversal": StyleTraversalDisplay.from_estimator(gmvae),
     }
+
+
+def draw_reliability() -> ReliabilityDisplay:
+    """Two models of overlapping normals, on samples that were not fitted."""
+    rng = np.random.RandomState(0)
+    (X, _), (X_new, y_new) = (MIXTURES["overlapping normals"](n, rng) for n in (1000, 5000))
+    ax = None
+    for name, estimator in (("VaDE", VaDEClustering), ("GMVAE", GMVAEClustering)):
+        display = ReliabilityDisplay.from_estimator(
+            fit(estimator(3, random_state=0), X), X_new, y_new, ax=ax, name=name
+        )
+        ax = display.ax_
+    return display
 
 
 def main(argv: list[str] | None = None) -> int:

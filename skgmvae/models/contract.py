@@ -72,6 +72,9 @@ class Model(Protocol):
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
         """log q(c|x) of the bound, (N, K), for rows (N, D) and noise ``(S, *noise_shape)``; ignored by an exact q."""
 
+    def posterior(self, x: Tensor) -> Any:
+        """The posterior of the latent variables of rows (N, D): a ``models.importance.LatentPosterior``."""
+
     def log_joint(self, x: Tensor, points: Any) -> Tensor:
         """log p(x, c), (N, K) of rows (N, D), by importance sampling with points of ``models.importance``."""
 

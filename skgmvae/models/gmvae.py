@@ -152,13 +152,16 @@ class GMVAE(nn.Module):
             log_posteriors.append(torch.log_softmax(_log_joint(z, log_weights, *self.prior(w)), -1))
         return log_mean_exp(torch.stack(log_posteriors), 0)
 
-    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
-        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
+    def posterior(self, x: Tensor) -> GMVAEPosterior:
+        """p(z, w, c | x) of rows (N, D), not normalized."""
         standardized = self.autoencoder.standardize(x)
         (z_mean, z_log_variance), (w_mean, w_log_variance) = self.encode(standardized)
         mean, log_variance = torch.cat([z_mean, w_mean], -1), torch.cat([z_log_variance, w_log_variance], -1)
-        posterior = GMVAEPosterior(self, standardized, mean.unsqueeze(1), torch.exp(0.5 * log_variance).unsqueeze(1))
-        return estimate_log_joint(posterior, x, points)
+        return GMVAEPosterior(self, standardized, mean.unsqueeze(1), torch.exp(0.5 * log_variance).unsqueeze(1))
+
+    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
+        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
+        return estimate_log_joint(self.posterior(x), x, points)
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None

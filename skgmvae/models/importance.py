@@ -18,6 +18,7 @@ __all__ = [
     "PointSets",
     "estimate_log_joint",
     "make_point_sets",
+    "propose",
 ]
 
 FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the first are not enough
@@ -110,7 +111,7 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     low by about half the relative variance.
     """
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed)
-    proposal, log_laplace = _propose(posterior, refines=points.refines)
+    proposal, log_laplace = propose(posterior, refines=points.refines)
     estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
     log_joint = estimate.log_joint
     open_rows = ~estimate.is_enough
@@ -134,7 +135,7 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     return log_joint.masked_fill(~log_joint.isfinite(), -math.inf)
 
 
-def _propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Tensor | None]:
+def propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Tensor | None]:
     """Normals at the maxima of log p(x, u, c): (n, K) of them, or (n, K, 1) if components have their own u.
 
     Components that share u have a Laplace approximation of log p(c|x), (n, K), too.

@@ -163,12 +163,15 @@ class VaDE(nn.Module):
         g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardize(x)))
         return torch.log_softmax(self.log_weights() + g, -1)
 
-    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
-        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
+    def posterior(self, x: Tensor) -> VaDEPosterior:
+        """p(z, c | x) of rows (N, D), not normalized."""
         standardized = self.autoencoder.standardize(x)
         mean, log_variance = (moment.unsqueeze(1) for moment in self.autoencoder.encode(standardized))
-        posterior = VaDEPosterior(self, standardized, mean, torch.exp(0.5 * log_variance))
-        return estimate_log_joint(posterior, x, points)
+        return VaDEPosterior(self, standardized, mean, torch.exp(0.5 * log_variance))
+
+    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
+        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
+        return estimate_log_joint(self.posterior(x), x, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,)."""

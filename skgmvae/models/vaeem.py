@@ -264,11 +264,15 @@ class VAEEM(nn.Module):
         elbo = self.likelihood.log_prob(standardized, output) - kl_standard_normal(mean, log_variance)
         return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
 
-    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
-        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
+    def posterior(self, x: Tensor) -> VAEEMPosterior:
+        """p(z, c | x) of rows (N, D), not normalized."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
-        return estimate_log_joint(VAEEMPosterior(self, standardized, mean, torch.exp(0.5 * log_variance)), x, points)
+        return VAEEMPosterior(self, standardized, mean, torch.exp(0.5 * log_variance))
+
+    def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
+        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
+        return estimate_log_joint(self.posterior(x), x, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).

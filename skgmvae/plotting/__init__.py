@@ -9,6 +9,7 @@ from skgmvae.plotting._grids import ComponentSamplesDisplay, StyleTraversalDispl
 from skgmvae.plotting._hierarchy import ComponentHierarchyDisplay
 from skgmvae.plotting._history import HistoryDisplay
 from skgmvae.plotting._latent import LatentSpaceDisplay
+from skgmvae.plotting._reliability import ReliabilityDisplay
 from skgmvae.plotting._search import ComponentSearchDisplay
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "ConfidenceDisplay",
     "HistoryDisplay",
     "LatentSpaceDisplay",
+    "ReliabilityDisplay",
     "StyleTraversalDisplay",
 ]

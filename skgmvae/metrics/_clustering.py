@@ -12,7 +12,15 @@ from sklearn.utils import _safe_indexing, check_array, check_consistent_length, 
 
 from skgmvae.data.arrays import Array, Integers, Seed
 
-__all__ = ["clustering_accuracy", "label_stability", "most_confident_accuracy", "purity_score"]
+__all__ = [
+    "check_labels",
+    "check_probabilities",
+    "clustering_accuracy",
+    "count_labels",
+    "label_stability",
+    "most_confident_accuracy",
+    "purity_score",
+]
 
 
 def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -51,7 +59,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> clustering_accuracy(["a", "a", "b", "b"], [0, 1, 2, 2])
     0.75
     """
-    counts = _count(y_true, y_pred)
+    counts = count_labels(y_true, y_pred)
     matched = counts[linear_sum_assignment(counts, maximize=True)]
     return float(matched.sum() / counts.sum())
 
@@ -85,7 +93,7 @@ def purity_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> purity_score([0, 0, 1, 1], [0, 1, 2, 2])
     1.0
     """
-    counts = _count(y_true, y_pred)
+    counts = count_labels(y_true, y_pred)
     return float(counts.max(axis=0).sum() / counts.sum())
 
 
@@ -122,8 +130,8 @@ def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> f
     >>> most_confident_accuracy([0, 0, 1], [[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
     0.6666666666666666
     """
-    classes = _check_labels(y_true, "y_true")
-    probabilities = _check_probabilities(responsibilities)
+    classes = check_labels(y_true, "y_true")
+    probabilities = check_probabilities(responsibilities)
     check_consistent_length(classes, probabilities)
     class_of_cluster = classes[probabilities.argmax(axis=0)]
     return float(np.mean(class_of_cluster[probabilities.argmax(axis=1)] == classes))
@@ -184,9 +192,9 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
     return float(np.mean(values))
 
 
-def _count(y_true: ArrayLike, y_pred: ArrayLike) -> Integers:
+def count_labels(y_true: ArrayLike, y_pred: ArrayLike) -> Integers:
     """Number of samples per class and cluster, shape (classes, clusters)."""
-    classes, clusters = _check_labels(y_true, "y_true"), _check_labels(y_pred, "y_pred")
+    classes, clusters = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
     if len(classes) != len(clusters):
         raise ValueError(
             f"y_true has {len(classes)} labels and y_pred has {len(clusters)}; pass the two labels of every row, "
@@ -196,7 +204,7 @@ def _count(y_true: ArrayLike, y_pred: ArrayLike) -> Integers:
     return counts
 
 
-def _check_labels(values: ArrayLike, name: str) -> Array:
+def check_labels(values: ArrayLike, name: str) -> Array:
     labels: Array = np.asarray(values)
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise ValueError(
@@ -211,7 +219,7 @@ def _check_labels(values: ArrayLike, name: str) -> Array:
     return labels
 
 
-def _check_probabilities(responsibilities: ArrayLike) -> Array:
+def check_probabilities(responsibilities: ArrayLike) -> Array:
     probabilities: Array = check_array(responsibilities, input_name="responsibilities")
     low, high = probabilities.min(), probabilities.max()
     if low < 0.0 or high > 1.0 + 1e-6:
