@@ -153,8 +153,8 @@ def make_estimators(arguments: argparse.Namespace, data: Data) -> dict[str, Deep
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
     settings: dict[str, Any] = {"random_state": arguments.seed, "verbose": 1}
     classes = [ESTIMATORS[name] for name in names]
-    if data.are_images and data.side is not None:
-        settings["image_shape"] = (1, data.side, data.side)
+    if data.are_images:
+        settings["image_shape"] = None if data.side is None else (1, data.side, data.side)
     makers = [estimator.for_images if data.are_images else estimator for estimator in classes]
     estimators = [make(arguments.n_components, **settings) for make in makers]
     return {type(estimator).__name__: estimator for estimator in estimators}
@@ -178,7 +178,8 @@ def fit_and_measure(name: str, method: Any, data: Data) -> Result:
     with warnings.catch_warnings():
         # a fit that has stopped early is compared as it is
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels, y = method.fit(data.train).predict(data.train), data.train_labels
+        fitted, y = method.fit(data.train), data.train_labels
+        labels = fitted.labels_ if hasattr(fitted, "labels_") else fitted.predict(data.train)
     return Result(
         method=name,
         seconds=time.perf_counter() - start,
