@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -36,6 +36,8 @@ ESTIMATORS: dict[str, type[DeepMixture]] = {
     "vaeem": VAEEMClustering,
 }
 MAX_GMM_FEATURES = 100  # a full covariance of more is unaffordable
+# of a GaussianMixture of standardized samples; its default, the first, is often far too small
+REG_COVARS = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 0.3]
 
 
 class Data(NamedTuple):
@@ -114,9 +116,10 @@ def check_out(path: Path) -> None:
 
 
 def check_n_components(n_components: int, data: Data) -> None:
-    """Raise unless 1 <= K <= N."""
-    if not 1 <= n_components <= len(data.train):
-        raise ValueError(f"--n-components must lie between 1 and the {len(data.train)} rows, got {n_components}")
+    """Raise unless 1 <= K <= N / 2: the folds of the cross-validation have fewer samples."""
+    N = len(data.train)
+    if not 1 <= n_components <= N // 2:
+        raise ValueError(f"--n-components must lie between 1 and {N // 2}, half of the samples, got {n_components}")
 
 
 def load(folder: str | None) -> Data:
@@ -150,17 +153,18 @@ def make_estimators(arguments: argparse.Namespace, data: Data) -> dict[str, Deep
     names = ESTIMATORS if arguments.estimator == "all" else [arguments.estimator]
     settings: dict[str, Any] = {"random_state": arguments.seed, "verbose": 1}
     classes = [ESTIMATORS[name] for name in names]
-    if data.are_images and data.side is not None:
-        settings["image_shape"] = (1, data.side, data.side)
+    if data.are_images:
+        settings["image_shape"] = None if data.side is None else (1, data.side, data.side)
     makers = [estimator.for_images if data.are_images else estimator for estimator in classes]
     estimators = [make(arguments.n_components, **settings) for make in makers]
     return {type(estimator).__name__: estimator for estimator in estimators}
 
 
 def make_baselines(arguments: argparse.Namespace, n_features: int) -> dict[str, Any]:
-    """The baselines from scikit-learn."""
+    """The baselines from scikit-learn; ``reg_covar`` of GaussianMixture is chosen by cross-validation."""
     K, seed = arguments.n_components, arguments.seed
-    mixture = GaussianMixture(K, random_state=seed)
+    folds = KFold(3, shuffle=True, random_state=seed)
+    mixture = GridSearchCV(GaussianMixture(K, random_state=seed), {"reg_covar": REG_COVARS}, cv=folds)
     kmeans = KMeans(K, n_init=10, random_state=seed)
     if n_features <= MAX_GMM_FEATURES:
         return {"GaussianMixture": mixture, "KMeans": kmeans}
@@ -169,12 +173,13 @@ def make_baselines(arguments: argparse.Namespace, n_features: int) -> dict[str, 
 
 def fit_and_measure(name: str, method: Any, data: Data) -> Result:
     """Fit, and compare the clusters with the known classes."""
-    print(f"{name}: fitting {len(data.train):,} rows", file=sys.stderr, flush=True)
+    print(f"{name}: fitting {len(data.train):,} samples", file=sys.stderr, flush=True)
     start = time.perf_counter()
     with warnings.catch_warnings():
-        # the number of epochs is fixed, so that the command finishes in time
+        # a fit that has stopped early is compared as it is
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels, y = method.fit_predict(data.train), data.train_labels
+        fitted, y = method.fit(data.train), data.train_labels
+        labels = fitted.labels_ if hasattr(fitted, "labels_") else fitted.predict(data.train)
     return Result(
         method=name,
         seconds=time.perf_counter() - start,
@@ -193,15 +198,22 @@ def held_out_score(method: Any, held_out: Array) -> float | None:
 
 
 def print_table(results: Sequence[Result], data: Data) -> None:
-    """Print accuracy, ARI and NMI of the training samples, and the log-likelihood of the held-out samples."""
+    """Print accuracy, ARI and NMI of the training samples, the log-likelihood of those held out, and what is best."""
     width = max(len(result.method) for result in results)
-    print(
-        f"\n{data.name}: {len(data.train):,} rows clustered, {len(data.held_out):,} held out for the log-likelihood\n"
-    )
+    n_train, n_held_out = len(data.train), len(data.held_out)
+    print(f"\n{data.name}: {n_train:,} samples clustered, {n_held_out:,} held out for the log-likelihood\n")
     print(f"{'method':<{width}}  accuracy    ARI    NMI  mean log-likelihood  seconds")
     for method, accuracy, ari, nmi, score, seconds in results:
         shown = "–" if score is None else f"{score:,.1f}"
         print(f"{method:<{width}}  {accuracy:8.3f}  {ari:5.3f}  {nmi:5.3f}  {shown:>19}  {seconds:7.1f}")
+    columns: dict[str, Callable[[Result], float]] = {
+        "accuracy": lambda result: result.accuracy,
+        "ARI": lambda result: result.ari,
+        "NMI": lambda result: result.nmi,
+        "log-likelihood": lambda result: -math.inf if result.score is None else result.score,
+        "seconds": lambda result: -result.seconds,
+    }
+    print("\nbest:", ", ".join(f"{name} {max(results, key=value).method}" for name, value in columns.items()))
 
 
 def draw(estimators: Mapping[str, DeepMixture], data: Data, out: Path) -> None:

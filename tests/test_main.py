@@ -44,11 +44,14 @@ def test_bundled_digits(tmp_path, monkeypatch, capsys):
     assert demo.main(["--estimator", "vade", "--n-components", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert out.read_bytes().startswith(PNG_SIGNATURE)
-    assert "digits: 1,437 rows clustered, 360 held out" in printed.out
+    assert "digits: 1,437 samples clustered, 360 held out" in printed.out
     for method in ("VaDEClustering", "GaussianMixture"):
         assert all(np.isfinite(float(cell.replace(",", ""))) for cell in cells_of(printed.out, method))
     assert cells_of(printed.out, "KMeans")[3] == "–"
     assert "training" in printed.err  # the progress bar
+    scores = {name: cells_of(printed.out, name)[3] for name in ("VaDEClustering", "GaussianMixture")}
+    winner = max(scores, key=lambda name: float(scores[name].replace(",", "")))
+    assert f"log-likelihood {winner}, seconds" in printed.out.splitlines()[-3]
 
 
 def test_idx_folder_without_matplotlib(idx_folder, monkeypatch, capsys):
@@ -76,8 +79,8 @@ def test_square_images_are_told_to_the_estimators(idx_folder):
         (["--data", "nowhere"], "no folder nowhere"),
         (["--out", "nowhere/samples.png"], "there is no folder"),
         (["--out", "."], "is a folder; name a file in it"),
-        (["--n-components", "0"], "must lie between 1 and the 1437 rows, got 0"),
-        (["--n-components", "1438"], "must lie between 1 and the 1437 rows, got 1438"),
+        (["--n-components", "0"], "must lie between 1 and 718, half of the samples, got 0"),
+        (["--n-components", "719"], "must lie between 1 and 718, half of the samples, got 719"),
         (["--estimator", "gmvea"], "invalid choice: 'gmvea'"),
         (["--seed", "-1"], "must lie between 0 and 2"),
     ],

@@ -20,9 +20,8 @@ gmm = GaussianMixture(n_components=5, n_init=10, random_state=0).fit(X)
 gmvae = GMVAEClustering(n_components=5, random_state=0).fit(X)
 
 # %%
-# The number is the adjusted Rand index between clusters and arcs; 1 means equal. These samples and epochs suffice for
-# the clusters, but not for a density that follows the arcs: :doc:`/benchmarks/minimum_information` has more samples,
-# several seeds, densities and held-out scores.
+# The number is the adjusted Rand index between clusters and arcs; 1 means equal.
+# :doc:`/benchmarks/minimum_information` has more samples, several seeds, densities and held-out scores.
 
 colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained", sharex=True, sharey=True)

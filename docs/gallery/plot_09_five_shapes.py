@@ -35,9 +35,9 @@ mixtures = {
 
 # %%
 # Each row is a data set and each column a mixture. The number is the adjusted Rand index (1: the clusters are those of
-# the data). ``init_params="auto"`` initializes moons, circles and arcs at the clusters of a nearest-neighbor graph, and
-# the blobs at those of a mixture, by rules that use no labels (:doc:`/initialization`). With so few samples, training
-# may move away from good initial clusters: a higher likelihood is not always a better clustering.
+# the data). ``init_params="auto"`` finds initial clusters of any shape by rules that use no labels
+# (:doc:`/initialization`). Training may move away from good initial clusters: a higher likelihood is not always a
+# better clustering.
 
 colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
 figure, axes = plt.subplots(5, 4, figsize=(8, 10), layout="constrained")

@@ -3,7 +3,7 @@ Convolutional networks for images
 =================================
 
 With ``network="conv"`` and ``image_shape``, encoder and decoder are convolutional. Samples are flat, as everywhere in
-scikit-learn, and values are scaled to [0, 1], which selects the Bernoulli likelihood.
+scikit-learn, and values are scaled to [0, 1], which selects the Bernoulli likelihood for images.
 """
 
 import matplotlib.pyplot as plt

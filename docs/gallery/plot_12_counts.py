@@ -41,7 +41,8 @@ labels = pipeline.fit_predict(counts)
 print(f"accuracy {clustering_accuracy(cell_type, labels):.3f}")
 
 # %%
-# The embedding has ten dimensions; the plot shows its first two principal components.
+# The embedding has twenty dimensions, as many as the estimator has features. The plot shows its first two principal
+# components.
 
 embedding = PCA(n_components=2).fit_transform(pipeline.transform(counts))
 figure, ax = plt.subplots(figsize=(6.2, 4.4), layout="constrained")

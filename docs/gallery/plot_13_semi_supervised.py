@@ -3,7 +3,7 @@ Semi-supervised: ten labels per class
 =====================================
 
 With labels for some of the samples and ``init_clamp=1``, the fit is semi-supervised. Here ten digits of each class are
-labeled, 100 of 1,797. The labels spread to the other samples along a nearest-neighbor graph of the embedding, and
+labeled, 100 of 1,797. The labels spread to the other samples along a nearest-neighbor graph of the pixels, and
 :class:`~skgmvae.VaDEClustering` learns to predict them. Two methods of scikit-learn get the same labels: label
 spreading in the pixels, and a support vector machine, which sees the labeled samples only.
 """
