@@ -595,7 +595,7 @@ def test_orders_are_changed_by_clear_differences_only():
 
 
 def test_checks_of_a_density(monkeypatch):
-    monkeypatch.setattr(checks, "N_NODES", 101)
+    monkeypatch.setattr(checks, "N_NODES", 1001)
     monkeypatch.setattr(checks, "N_DRAWN", 2000)
     monkeypatch.setattr(checks, "make", lambda model, K, seed, **settings: GaussianMixture(K, random_state=seed))
     line = checks.check_integral("skewed, 1-D", "vade", 0)

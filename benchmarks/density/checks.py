@@ -30,7 +30,7 @@ MODELS = list(methods.ESTIMATORS)
 ALL = "all"
 N_DRAWN = 20_000
 N_TEST = 5000  # samples for the calibration
-WIDTH, N_NODES = 9.0, 181  # of the grid: in every direction, in standard deviations
+WIDTH, N_NODES = 9.0, 181**2  # of the grid: in every direction, in standard deviations; and nodes in all
 SHARES = (0.5, 0.9)  # of the probability, in the regions of highest density
 BASE = {"latent_dim": 4, "n_components": 4, "max_iter": 100}
 CHANGES = [("latent_dim", 2), ("latent_dim", 8), ("latent_dim", 12), ("n_components", 2), ("n_components", 8)]
@@ -145,7 +145,7 @@ def check_integral(case: str, model: str, seed: int) -> Line:
     X, _ = SMALL[case](600, np.random.RandomState(seed))
     X = (X - X.mean(0)) / X.std(0)
     estimator = methods.fit(make(model, 2, seed), X)
-    axis = np.linspace(-WIDTH, WIDTH, N_NODES)
+    axis = np.linspace(-WIDTH, WIDTH, round(N_NODES ** (1.0 / X.shape[1])))
     grid = np.stack(np.meshgrid(*[axis] * X.shape[1]), -1).reshape(-1, X.shape[1])
     scores = estimator.score_samples(grid)
     mass = np.exp(scores) * (axis[1] - axis[0]) ** X.shape[1]
