@@ -8,7 +8,7 @@ import torch
 from test_posteriors import MODELS, D, K, draw_x, make_model, make_posterior
 from torch.distributions import MultivariateNormal
 
-from skgmvae.models import importance
+from skgmvae.models import density, importance
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
 from skgmvae.models.importance import make_point_sets
 
@@ -143,7 +143,7 @@ def test_large_networks_keep_what_leaves_no_doubt(name):
     torch.testing.assert_close(estimate_log_posterior(model, x, fine, noise), of_density)
     of_bound = model.log_responsibilities(x, noise)
     best = of_bound.topk(2, -1).values
-    is_sure = best[:, 0] - best[:, 1] > importance.SURE
+    is_sure = best[:, 0] - best[:, 1] > density.SURE
     short = estimate_log_posterior(model, x, coarse, noise)
     torch.testing.assert_close(short[is_sure], of_bound[is_sure])
     torch.testing.assert_close(short[~is_sure], torch.log_softmax(model.log_joint(x[~is_sure], coarse), -1))

@@ -28,7 +28,8 @@ MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.005, 0.001
 MOST_MISFIT = 0.02  # nats between an expansion and the density at its maximum that need no further expansion
 MAX_REFINEMENTS = 4
 FAR_BEHIND = 30.0  # nats below the best component, which it cannot make up
-LEAST_SHARE = 0.02  # of the proposal for all components together, whatever their evidence
+# of the proposal for components of little evidence: by a power of it, so that no two shares are equal
+LEAST_SHARE, TEMPERATURE = 0.02, 100.0
 ENCODER_SHARE = 0.5  # of q(z|x) in the proposal of further points
 WIDEN = 1.5  # factor of its standard deviations there
 
@@ -157,7 +158,8 @@ def propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Ten
         zero = torch.zeros_like(log_integral)
         return Proposal(zero.unsqueeze(-1), maximum.unsqueeze(-2), factor.unsqueeze(-3)), None
     log_posterior = torch.log_softmax(log_integral, -1)
-    shares = (1.0 - LEAST_SHARE) * log_posterior.exp() + LEAST_SHARE / log_integral.shape[-1]
+    others = torch.softmax(log_integral / TEMPERATURE, -1)
+    shares = (1.0 - LEAST_SHARE) * log_posterior.exp() + LEAST_SHARE * others
     return Proposal(shares.log(), maximum, factor), log_posterior
 
 

@@ -58,15 +58,20 @@ class Proposal(NamedTuple):
     factors: Tensor
 
     def draw(self, uniform: Tensor) -> Tensor:
-        """Points (..., S, U) from numbers (..., S, 1 + U) that are uniform in (0, 1); the first selects j."""
+        """Points (..., S, U) from numbers (..., S, 1 + U) that are uniform in (0, 1); the first selects j.
+
+        The normals share the unit interval by size: the points do not depend on how they are numbered.
+        """
         noise = torch.special.ndtri(uniform[..., 1:]).mT.unsqueeze(-3)  # (..., 1, U, S)
         steps = torch.linalg.solve_triangular(self.factors.mT, noise.expand(*self._batch, -1, -1), upper=True)
         points = (self.means.unsqueeze(-1) + steps).movedim(-1, -3)  # (..., S, J, U)
         if points.shape[-2] == 1:
             only: Tensor = points.squeeze(-2)
             return only
-        bounds = self.log_shares.exp().cumsum(-1)[..., None, :-1]
-        chosen = (uniform[..., :1] > bounds).sum(-1)
+        log_shares, order = self.log_shares.sort(-1, descending=True)
+        bounds = log_shares.exp().cumsum(-1)[..., None, :-1]
+        place = (uniform[..., :1] > bounds).sum(-1)
+        chosen = order.gather(-1, place)
         index = chosen[..., None, None].expand(*chosen.shape, 1, points.shape[-1])
         drawn: Tensor = points.gather(-2, index).squeeze(-2)
         return drawn
