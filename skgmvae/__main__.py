@@ -214,6 +214,8 @@ def print_table(results: Sequence[Result], data: Data) -> None:
         "seconds": lambda result: -result.seconds,
     }
     print("\nbest:", ", ".join(f"{name} {max(results, key=value).method}" for name, value in columns.items()))
+    if not data.are_images:
+        print("pixels are integers: densities have no upper bound, and few samples decide their mean log-likelihood")
 
 
 def draw(estimators: Mapping[str, DeepMixture], data: Data, out: Path) -> None:

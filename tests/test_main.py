@@ -51,7 +51,8 @@ def test_bundled_digits(tmp_path, monkeypatch, capsys):
     assert "training" in printed.err  # the progress bar
     scores = {name: cells_of(printed.out, name)[3] for name in ("VaDEClustering", "GaussianMixture")}
     winner = max(scores, key=lambda name: float(scores[name].replace(",", "")))
-    assert f"log-likelihood {winner}, seconds" in printed.out.splitlines()[-3]
+    (best,) = (line for line in printed.out.splitlines() if line.startswith("best: "))
+    assert f"log-likelihood {winner}, seconds" in best
 
 
 def test_idx_folder_without_matplotlib(idx_folder, monkeypatch, capsys):
