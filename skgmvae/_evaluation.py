@@ -103,15 +103,16 @@ def count_weights(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def chunk_rows(module: nn.Module, n_copies: int = 1) -> int:
+def chunk_rows(module: nn.Module, n_copies: int = 1, values_per_row: int = 0) -> int:
     """Rows per chunk, so that the widest layer of ``n_copies`` draws per row fits approximately into the CPU's cache.
 
+    With ``values_per_row``, so many numbers of each row do, if they are more.
     Other devices get many more, since they process a chunk in parallel.
     """
     widest = max((max(p.shape) for p in module.parameters() if p.dim() > 1), default=1)
     widest = getattr(module, "widest_layer", widest)  # of convolutions, whose weights do not determine it
     n_networks = getattr(module, "n_networks", 1)  # stacked; every row passes all of them
-    values_per_row = widest * n_copies * n_networks
+    values_per_row = max(values_per_row, widest * n_copies * n_networks)
     if next(module.parameters()).device.type != "cpu":
         return max(1, min(65536, CHUNK_VALUES_OFF_CPU // values_per_row))
     return max(16 // n_networks, 1, min(8192, CHUNK_VALUES // values_per_row))
@@ -124,6 +125,7 @@ def map_chunks(
     X: Samples,
     device: torch.device,
     n_copies: int = 1,
+    values_per_row: int = 0,
     out: Array | None = None,
 ) -> Array:
     """``method(module, rows)`` for all samples in ``X``, chunk by chunk.
@@ -140,6 +142,8 @@ def map_chunks(
     device : torch.device
     n_copies : int, default=1
         Draws per row that ``method`` makes.
+    values_per_row : int, default=0
+        Numbers per row that it holds at a time, if they are more than those of its draws.
     out : ndarray of shape (N, ...), optional
         Array for the results; None: a new one of their dtype.
 
@@ -149,7 +153,7 @@ def map_chunks(
     """
     model = model_for_queries(module, device)
     target = next(model.parameters()).device
-    size = chunk_rows(model, n_copies)
+    size = chunk_rows(model, n_copies, values_per_row)
     dtype = None if _is_single.get() else np.float64  # float64 rows are centered before they are rounded
     with limit_threads(SAMPLES_AT_ONCE * count_weights(model)):
         for first, chunk in iter_chunks(X, size):

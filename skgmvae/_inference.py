@@ -19,7 +19,7 @@ from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
-from skgmvae.models.importance import FIRST, PointSets, make_point_sets
+from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
 from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
@@ -54,16 +54,21 @@ class MixtureInference(
         check_is_fitted(self)
         return check_samples(self, X, reset=False)
 
-    def _over_chunks(self, method: Method, X: Array | LazyRows, n_copies: int = 1) -> Array:
-        return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies)
+    def _over_chunks(self, method: Method, X: Array | LazyRows, n_copies: int = 1, values_per_row: int = 0) -> Array:
+        return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies, values_per_row)
+
+    def _values_per_row(self) -> int:
+        return count_values(self.net_.module_, self.n_features_in_)
 
     def _log_posterior(self, X: Array | LazyRows) -> Floats:
-        return self._over_chunks(self._assign(), X, n_copies=FIRST)
+        return self._over_chunks(self._assign(), X, n_copies=FIRST, values_per_row=self._values_per_row())
 
     def _most_probable(self, X: Array | LazyRows) -> Integers:
         """Component of the largest posterior probability, shape (N,)."""
         assign = self._assign()
-        return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X, n_copies=FIRST)
+        return self._over_chunks(
+            lambda model, rows: assign(model, rows).argmax(1), X, n_copies=FIRST, values_per_row=self._values_per_row()
+        )
 
     def _assign(self) -> Method:
         """Function that maps a model and samples to log p(c|x)."""
@@ -140,7 +145,7 @@ class MixtureInference(
         def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
             return estimate_log_density(model, rows, points)
 
-        return self._over_chunks(log_prob, samples, n_copies=FIRST)
+        return self._over_chunks(log_prob, samples, n_copies=FIRST, values_per_row=self._values_per_row())
 
     @isolated()
     def sample(

@@ -80,6 +80,7 @@ def script(Mixture, X, path):
     return gm.predict(X), outliers, best_k, in_grid
 
 
+@pytest.mark.filterwarnings("ignore:The density has .* parameters")  # few samples, for a quick test
 @pytest.mark.parametrize("name", MIXTURES)
 def test_script_for_gaussian_mixture_runs_with_the_class_replaced(name, tmp_path):
     X, y = make_blobs(160, centers=8.0 * np.eye(K), random_state=0)

@@ -42,7 +42,7 @@ the former. All methods get the number of classes as their number of components,
 package are at their defaults; the GaussianMixture has the `covariance_type` and `reg_covar` of the highest score in
 5-fold cross-validation, among {len(GRID["covariance_type"]) * len(GRID["reg_covar"])}, and `n_init=5`. Seeds
 determine split and fit and were fixed beforehand, as were the tables and settings of this script; the defaults of the
-package were developed with the tables other than penguins and autompg in sight.
+package were developed with the tables other than autompg in sight.
 
 Densities of columns with few distinct values are unbounded, since a model may put all mass on them: the column `sex` of
 diabetes is left out, and digits, whose pixels are integers, are not counted in the mean."""

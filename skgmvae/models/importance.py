@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from skgmvae.models.row_shifts import hash_rows, shift_points
 __all__ = [
     "LatentPosterior",
     "PointSets",
+    "count_values",
     "estimate_log_joint",
     "make_point_sets",
     "propose",
@@ -96,6 +97,12 @@ class _Estimate:
 
     log_joint: Tensor
     is_enough: Tensor
+
+
+def count_values(model: Any, n_features: int) -> int:
+    """Numbers per sample that an estimate holds at a time: Jacobians and precisions of all components."""
+    (n_latents,) = model.noise_shape
+    return int(model.n_components * n_latents * (n_latents + n_features))
 
 
 def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skgmvae._evaluation import model_for_queries
+from skgmvae._evaluation import map_chunks
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
-from skgmvae.models.importance import PointSets, make_point_sets
+from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
 
 __all__ = ["HeldOut", "Scores", "is_better", "is_clear", "split_rows"]
 
@@ -81,19 +81,25 @@ class HeldOut:
     """
 
     def __init__(self, data: TrainingData, responsibilities: Tensor, width: int) -> None:
-        self.x = torch.from_numpy(np.array(data.X[: len(data)], np.float64, order="C"))
+        self.X = np.array(data.X[: len(data)], np.float64, order="C")
         self.responsibilities = responsibilities.double()
         self.points = make_point_sets(width, data.n_features, seed=0)
         # during the training, comparisons of a model with itself a few steps later need no more
         self.few_points = PointSets(self.points.sets[:1], False, 0)
 
-    @torch.inference_mode()
     def score(self, module: nn.Module, *, roughly: bool = False) -> Scores:
         """The scores of a model, by importance sampling."""
-        model: Any = model_for_queries(copy.deepcopy(module).eval(), torch.device("cpu"))
-        log_joint = model.log_joint(self.x, self.few_points if roughly else self.points)
-        marginal = add_background(model, self.x, torch.logsumexp(log_joint, -1))
-        log_posterior = torch.log_softmax(log_joint, -1).clamp_min(LEAST_LOG_POSTERIOR)
+        model: Any = copy.deepcopy(module).eval()
+        points = self.few_points if roughly else self.points
+
+        def estimate(model: Any, x: Tensor) -> Tensor:
+            log_joint = model.log_joint(x, points)
+            density = add_background(model, x, torch.logsumexp(log_joint, -1))
+            return torch.cat([density.unsqueeze(-1), torch.log_softmax(log_joint, -1)], -1)
+
+        size = count_values(model, self.X.shape[1])
+        found = torch.from_numpy(map_chunks(model, estimate, self.X, torch.device("cpu"), FIRST, size))
+        marginal, log_posterior = found[:, 0], found[:, 1:].clamp_min(LEAST_LOG_POSTERIOR)
         r = self.responsibilities
         divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
         return Scores(marginal.numpy(), divergence.numpy())
