@@ -26,7 +26,7 @@ __all__ = [
 
 MAX_LAYERS = 100
 MAX_INTEGER = 2**53  # beyond it, not every integer is a float
-OPTIONAL = ("reseeded_",)  # of some models
+OPTIONAL = ("reseeded_", "best_iter_", "validation_scores_")  # of some models, or not of earlier versions
 RELATIVE_ERROR = 1e-5  # of the sum of float32 weights, and of the symmetry of covariances
 
 
@@ -62,6 +62,8 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "lower_bounds_": is_list_of(is_number),
     "converged_": lambda value: isinstance(value, bool),
     "n_iter_": is_count,
+    "best_iter_": is_count,
+    "validation_scores_": is_list_of(is_number),
     "n_features_in_": is_count,
     "history_": is_history,
     "pretrain_history_": is_list_of(is_number),
@@ -79,7 +81,7 @@ def check_attributes(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if not ATTRIBUTES[name](value):
             raise NotASavedEstimatorError(f"the file's {name} is not what it must be: {str(value)[:80]}")
-    return values
+    return {"best_iter_": values["n_iter_"], "validation_scores_": [], **values}
 
 
 def check_arrays(estimator: Any, reference: Any, K: int, D: int) -> None:

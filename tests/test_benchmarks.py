@@ -30,6 +30,7 @@ from benchmarks.speed import curves, gpu, overhead, profile_training
 from benchmarks.speed import report as speed_report
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
+from skgmvae.metrics import purity_score
 
 PEER = tables.PEER
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,7 +151,12 @@ def test_run_writes_a_line_per_run_and_does_none_twice(run, tmp_path):
     assert line["train_accuracy"] == line["test_accuracy"] > 0.3
     assert {"pretraining", "initialization", "training"} <= line["phase_seconds"].keys()
     assert line["cpu_seconds"] > 0.0 and line["arithmetic"] == "float32"
-    assert line["purity_by_epoch"] == [line["purity_score"]]
+    # the trace is of q(c|x) in training, the labels of the posterior after it
+    iris = data.load("iris", protocol="all")
+    trace = accuracy_run.PurityTrace(iris.test, iris.test_labels)
+    trace.on_epoch_end(kept.net_)
+    assert line["purity_by_epoch"] == trace.purities and len(trace.purities) == line["n_iter"]
+    assert line["purity_score"] == purity_score(iris.test_labels, kept.predict(iris.test))
     assert line["initialization"] == "random" and line["peak_memory"] >= line["memory_before"] > 2**20
     assert line["versions"]["torch"] and line["machine"]["cores"] >= 1
 

@@ -325,7 +325,7 @@ def test_wide_samples_are_initialized_from_their_principal_components_too(
         return choose_responsibilities(name, views, *arguments)
 
     monkeypatch.setattr(initialize, "choose_responsibilities", choose)
-    settings = {"pretrain_iter": pretrain_iter, "max_iter": 2, "init_params": "auto"}
+    settings = {"pretrain_iter": pretrain_iter, "max_iter": 20, "init_params": "auto"}
     model = make(VAEEMClustering, quick, **settings).fit(Guarded(X))
     assert model.init_params_ == init_params and adjusted_rand_score(y, model.labels_) > 0.95
     # 200 of the rows, spread along as much variance as in any three directions
@@ -343,8 +343,11 @@ def test_same_seed_same_result_by_blocks(quick, small_blocks):
 
 
 def test_bytes_are_numbers_unless_they_are_scaled(quick, small_blocks):
-    X, _ = make_rows(np.uint8)
-    plain, scaled = (make(VaDEClustering, quick, max_iter=1).fit(array) for array in (X, ScaledRows(X)))
+    X = np.tile(make_rows(np.uint8)[0], (1, 4))
+    settings = {"max_iter": 1, "image_shape": (1, 4, 4)}
+    plain, scaled = (make(VaDEClustering, quick, **settings).fit(array) for array in (X, ScaledRows(X)))
+    table = make(VaDEClustering, quick, max_iter=1).fit(ScaledRows(X))
+    assert table._fitted_architecture.likelihood == "gaussian"
     assert plain._fitted_architecture.likelihood == "gaussian" and plain.means_.max() > 2.0
     assert scaled._fitted_architecture.likelihood == "bernoulli" and scaled.means_.max() <= 1.0
     np.testing.assert_array_equal(ScaledRows(X)[5:9], X[5:9].astype(np.float32) / np.float32(255.0))

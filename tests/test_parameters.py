@@ -1,9 +1,11 @@
 """Parameters: every check names what it got and what to do, and good values of any of NumPy's types pass."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
@@ -33,7 +35,7 @@ FAILURES = {
     "small image": (check_image_shape, ("conv", (16, 3, 4), 192), ["(16, 3, 4)", "at least 4 × 4", "network='mlp'"]),
     "image product without convolutions": (check_image_shape, ("mlp", (1, 9, 9), 80), ["(1, 9, 9)", "product of 80"]),
     "range": (
-        check_likelihood,
+        partial(check_likelihood, is_image=True),
         ("bernoulli", summarize(np.array([[-0.5, 0.5], [0.1, 7.25]]))),
         ["[-0.5, 7.25]", "MinMaxScaler"],
     ),
@@ -65,9 +67,13 @@ def test_good_values_pass():
     "low, high, chosen", [(0.0, 1.0, "bernoulli"), (0.0, 1.0 + 1e-6, "gaussian"), (-1e-6, 1.0, "gaussian")]
 )
 def test_auto_likelihood_is_bernoulli_exactly_for_the_unit_interval(low, high, chosen):
-    summary = summarize(np.array([[low, 0.5], [0.3, high]]))
-    assert check_likelihood("auto", summary) == chosen
-    assert check_likelihood("gaussian", summary) == "gaussian"
+    """Of images; of tables, for zeros and ones alone."""
+    summary, truths = summarize(np.array([[low, 0.5], [0.3, high]])), summarize(np.array([[low, 1.0], [0.0, high]]))
+    assert check_likelihood("auto", summary, is_image=True) == chosen
+    assert check_likelihood("auto", summary, is_image=False) == "gaussian"
+    for is_image in (True, False):
+        assert check_likelihood("auto", truths, is_image=is_image) == chosen
+        assert check_likelihood("gaussian", summary, is_image=is_image) == "gaussian"
 
 
 # --------------------------------------------------------------------------------- parameters that work
@@ -112,7 +118,7 @@ def test_numbers_of_any_of_numpys_types_are_those_of_python(Estimator, whole, re
     # every number is one that float16 has
     settings = {"learning_rate": 2.0**-8, "min_information": 0.5, "init_clamp": 0.5, "tol": 0.25, "n_init": 2}
     settings |= {"max_iter": 2, "n_mc_samples": 2, "learn_weights": True, "warm_start": False, "batch_size": 20}
-    settings |= {"hidden_layer_sizes": (8, 4), "verbose": 0}
+    settings |= {"hidden_layer_sizes": (8, 4), "verbose": 0, "validation_fraction": 0.125}
     settings |= {"reg_covar": 2.0**-10} if Estimator is VaDEClustering else {}
     settings |= {"steps_per_iter": 3, "pretrain_hidden_layer_sizes": (4,)} if Estimator is VAEEMClustering else {}
     settings |= {"style_dim": 2} if Estimator is GMVAEClustering else {}
@@ -264,7 +270,11 @@ def test_all_epochs_clamped_keep_the_initial_clusters_and_can_converge(Estimator
     for init_clamp in (1.0, 0.0):
         with pytest.warns(ConvergenceWarning, match="Increase max_iter"):
             model = make(Estimator, init_clamp=init_clamp, **settings).fit(touching)
-        agreement.append(adjusted_rand_score(made[-1].responsibilities.argmax(1), model.labels_))
+        module = model.net_.module_.eval()  # q(c|x) is what is clamped, not the posterior of the density
+        noise = torch.randn(200, *module.noise_shape, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            labels = module.log_responsibilities(torch.from_numpy(touching).float(), noise).argmax(1)
+        agreement.append(adjusted_rand_score(made[-1].responsibilities.argmax(1), labels))
     assert agreement[0] > 0.7 and agreement[0] > agreement[1] + 0.05, agreement
     converged = make(Estimator, init_clamp=1.0, **{**settings, "tol": 1e6}).fit(touching)
     assert converged.converged_ and converged.n_iter_ == 11  # ten epochs are compared with one

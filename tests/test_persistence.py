@@ -101,6 +101,7 @@ def saved(blobs, quick, tmp_path_factory):
     return path
 
 
+@pytest.mark.filterwarnings("ignore:Saved with device")
 def test_no_damaged_file_is_loaded(saved, tmp_path):
     content, rng, path = saved.read_bytes(), np.random.default_rng(0), tmp_path / "damaged"
     for trial in range(1000):

@@ -161,7 +161,8 @@ class GMVAE(nn.Module):
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        return estimate_log_joint(self.posterior(x), x, points)
+        posterior = self.posterior(x)
+        return estimate_log_joint(posterior, posterior.standardized, points)
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None

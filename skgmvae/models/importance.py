@@ -106,7 +106,7 @@ def count_values(model: Any, n_features: int) -> int:
 
 
 def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets) -> Tensor:
-    """Estimate of log p(x, c), shape (N, K), of samples (N, D), in the units of the data.
+    """Estimate of log p(x, c), shape (N, K), of standardized samples (N, D), in the units of the data.
 
     For each component the logarithm of the joint density is expanded to second order around the mean of q(z|x), or, if
     this is not accurate, once more around the maximum of the first expansion. The normals that follow are the proposal

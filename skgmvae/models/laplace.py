@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -22,6 +23,8 @@ __all__ = [
     "expand_normal",
     "take_newton_step",
 ]
+
+FORWARD_MODE = threading.RLock()  # torch has one level of derivatives in forward mode for all threads
 
 
 class Expansion(NamedTuple):
@@ -135,7 +138,8 @@ def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tens
         return torch.func.jvp(function, (z,), (direction.expand_as(z),))[1]
 
     directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    slopes: Tensor = torch.func.vmap(push)(directions)
+    with FORWARD_MODE:
+        slopes: Tensor = torch.func.vmap(push)(directions)
     return function(z), slopes.movedim(0, -2)
 
 

@@ -36,7 +36,7 @@ class VaDEPosterior(_Posterior):
     def expand(self, u: Tensor) -> Expansion:
         """log p(x, z, c), (n, K), to second order around z (n, 1 or K, L)."""
         model = self.model
-        factor = model.precision_factor()
+        factor = model.precision_factor().expand(model.n_components, -1, -1)
         residual = (factor @ (u - model.means).unsqueeze(-1)).squeeze(-1)
         prior = expand_normal(residual, factor)
         prior = prior._replace(value=prior.value + model.log_weights())

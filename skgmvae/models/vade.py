@@ -171,7 +171,8 @@ class VaDE(nn.Module):
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        return estimate_log_joint(self.posterior(x), x, points)
+        posterior = self.posterior(x)
+        return estimate_log_joint(posterior, posterior.standardized, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,)."""
