@@ -27,7 +27,7 @@ MANY_FEATURES = 100  # above it, one round and no refinement, since the networks
 # of the estimates of log p(x) and of any p(c|x), by their own spread, that need no further points
 MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.005, 0.001
 MOST_MISFIT = 0.02  # nats between an expansion and the density at its maximum that need no further expansion
-MAX_REFINEMENTS = 4
+MAX_REFINEMENTS, MANY_LATENTS = 4, 20  # with more latent variables, whose derivatives cost more, one refinement
 FAR_BEHIND = 30.0  # nats below the best component, which it cannot make up
 # of the proposal for components of little evidence: by a power of it, so that no two shares are equal
 LEAST_SHARE, TEMPERATURE = 0.02, 100.0
@@ -151,7 +151,8 @@ def propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Ten
     step = take_newton_step(posterior.expand(posterior.mean), posterior.mean)
     open_rows = torch.arange(len(posterior.mean), device=posterior.mean.device)
     some = posterior
-    for _ in range(MAX_REFINEMENTS if refines else 0):
+    most = MAX_REFINEMENTS if posterior.mean.shape[-1] <= MANY_LATENTS else 1
+    for _ in range(most if refines else 0):
         found = NewtonStep(*(part[open_rows] for part in step))
         expansion = some.expand(found.maximum)
         bad = _misfits(expansion.value, found).any(-1)
