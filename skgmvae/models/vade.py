@@ -242,8 +242,7 @@ class VaDE(nn.Module):
 
 def _lay_out_factor(latent_dim: int) -> Tensor:
     """For each entry of A, row by row, (L·L,): its index among the diagonal, the entries below it, and a zero."""
-    L = latent_dim
-    n_below = L * (L - 1) // 2
+    n_below = (L := latent_dim) * (L - 1) // 2
     layout = torch.full((L, L), L + n_below)
     layout.diagonal().copy_(torch.arange(L))
     rows, columns = torch.tril_indices(L, L, -1)
