@@ -161,8 +161,7 @@ class GMVAE(nn.Module):
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        posterior = self.posterior(x)
-        return estimate_log_joint(posterior, posterior.standardized, points)
+        return estimate_log_joint(self.posterior(x), self.likelihood.standardize(x, torch.float64), points)
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None

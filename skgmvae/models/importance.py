@@ -118,7 +118,7 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     in whatever batch. The estimate of p(x) is nearly unbiased; that of log p(x) is
     low by about half the relative variance.
     """
-    shifts = hash_rows(x, points.sets[0].shape[1], points.seed)
+    shifts = hash_rows(x, points.sets[0].shape[1], points.seed).to(posterior.mean)
     proposal, log_laplace = propose(posterior, refines=points.refines)
     estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
     log_joint = estimate.log_joint

@@ -272,8 +272,7 @@ class VAEEM(nn.Module):
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        posterior = self.posterior(x)
-        return estimate_log_joint(posterior, posterior.standardized[:, 0], points)
+        return estimate_log_joint(self.posterior(x), self.likelihood.standardize(x, torch.float64), points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).
