@@ -8,7 +8,6 @@ from typing import Any, Self, TypeVar
 
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import get_tags
-from sklearn.utils._set_output import _safe_set_output
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -163,7 +162,8 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         transform : {'default', 'pandas', 'polars'}, optional
         """
         for estimator in (self.estimator, *([self.best_estimator_] if hasattr(self, "best_estimator_") else [])):
-            _safe_set_output(estimator, transform=transform)
+            if hasattr(estimator, "set_output"):  # else there is no output to put into a container
+                estimator.set_output(transform=transform)
         return self
 
     @property

@@ -1,6 +1,5 @@
 """Laplace approximations of the posterior p(u, c | x) of a model's latent variables u, and proposals made of them."""
 
-import importlib
 import math
 import threading
 import warnings
@@ -145,10 +144,11 @@ def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tens
 
 @cache
 def _load_forward_mode() -> None:
-    """What torch loads at the first derivative in forward mode, without its DeprecationWarning of its own code."""
-    with warnings.catch_warnings():
+    """A first derivative in forward mode, without torch's DeprecationWarning of its own code, which it then loads."""
+    one = torch.ones(1, dtype=torch.float64, device="cpu")
+    with FORWARD_MODE, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        importlib.import_module("torch._decomp.decompositions_for_jvp")
+        torch.func.jvp(torch.square, (one,), (one,))
 
 
 def expand_likelihood(log_likelihood: Tensor, slope: Tensor, curvature: Tensor, jacobian: Tensor) -> Expansion:
