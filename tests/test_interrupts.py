@@ -30,6 +30,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 N_FITS, N_QUERIES = 5, 2  # per model; all lines are a session of nox
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts():
+    """As in a terminal: a shell that runs the tests in the background has them ignore the signal."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def press():
     signal.raise_signal(signal.SIGINT)
 
