@@ -32,7 +32,10 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(joblib|matplotlib|numpy|safetensors|sklearn|skorch|torch)\..*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(joblib|matplotlib|numpy|safetensors|scipy|sklearn|skorch|torch)\..*"),
+    ("py:obj", r"\w+_"),  # numpydoc links fitted attributes that are properties, which the templates do not list
+]
 
 autodoc_typehints = "none"  # the docstrings say more about types, shapes and units
 autosummary_generate = True

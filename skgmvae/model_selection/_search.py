@@ -87,9 +87,9 @@ class ComponentSearchCV(DelegatesToBest):
         the best, of 'separation' the largest whose clusters are separate.
     cv_results_ : dict of str to ndarray
         A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
-        neighboring clusters), 'description_length' and 'combined' of all samples; 'mean_test_…', 'std_test_…',
-        'se_test_…' (standard error), 'rank_test_…' and 'split0_test_…' of folds and halves. NaN where a number is too
-        large for so few samples.
+        neighboring clusters), 'description_length' and 'combined' of all samples. Of the criteria of folds and halves,
+        ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
+        the name of the criterion. NaN where a number is too large for so few samples.
     partitions_ : dict of int to ndarray of shape (n_samples,)
         Clusters of the samples, by their number; for two numbers beyond the largest too.
     n_splits_ : int
