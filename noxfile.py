@@ -91,9 +91,10 @@ def reliability(session):
 
 @nox.session
 def docs(session):
-    """Build the documentation in docs/_build, with the gallery; a warning is an error."""
+    """Build the documentation in docs/_build, with the gallery; a warning or a dead link within it is an error."""
     session.install(".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build")
+    session.run("python", ".ci/check_links.py", "docs/_build")
 
 
 @nox.session

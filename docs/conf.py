@@ -47,12 +47,14 @@ copybutton_prompt_is_regexp = True
 html_theme = "pydata_sphinx_theme"
 html_title = f"skgmvae {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "navigation_with_keys": False,
     "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
 }
 
 
@@ -80,7 +82,7 @@ sphinx_gallery_conf = {
 
 
 # pages beside which there is nothing to list get the whole width
-ALONE = ("install", "tour", "from_gaussian_mixture", "contributing", "changelog")
+ALONE = ("index",)
 html_sidebars = {page: [] for page in ALONE}
 
 

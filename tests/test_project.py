@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -76,6 +77,21 @@ def test_the_whole_check_runs_every_kind_of_check():
 def test_links_resolve_to_files(name):
     missing = [link for link in LINK.findall(read(name)) if not (ROOT / link).exists()]
     assert not missing
+
+
+def test_dead_links_of_the_site_are_found(tmp_path, capsys):
+    check = runpy.run_path(str(ROOT / ".ci" / "check_links.py"))["main"]
+    assert check([str(tmp_path)]) == 2
+    (tmp_path / "other.html").write_text('<p id="here"><a href="index.html#there">')
+    links = ["other.html#here", "other.html?v=1", "#there", "https://nowhere.invalid/x", "search.html#any"]
+    (tmp_path / "search.html").touch()
+    page = '<p id="there">' + "".join(f'<a href="{link}">' for link in links)
+    (tmp_path / "index.html").write_text(page)
+    assert check([str(tmp_path)]) == 0
+    (tmp_path / "index.html").write_text(page + '<a href="other.html#gone"><img src="gone.png">')
+    capsys.readouterr()
+    assert check([str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "index.html: gone.png\nindex.html: other.html#gone\n"
 
 
 def test_readme_has_no_relative_link_at_a_package_index():

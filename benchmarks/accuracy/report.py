@@ -73,7 +73,8 @@ Each seed above has its own pretraining, initialization and training. If all run
 with the highest lower bound is kept, which needs no labels, its adjusted Rand index is the one under "selected".
 The mean and the best of all runs stand beside it. (`n_init` compares initializations of one pretraining likewise.)"""
 MIN_RUNS = 5  # to select one of
-SHORT_PARAMS = {"": {}, ", contrastive initialization": {"init_params": "contrastive"}}  # rows of the short table
+SHORT_PARAMS = {"": {}, ", contrastive": {"init_params": "contrastive"}}  # rows of the short table
+PART = "-10k"
 TIME_NOTE = """\
 Processor seconds, over all cores, of whole fits without caching, on the data sets that ClustPy's methods (at their own
 defaults) were fitted to, and the ratio to the seconds of ClustPy's VaDE. ClustPy's methods return labels, but no
@@ -292,12 +293,13 @@ def params_label(params: dict[str, Any]) -> str:
 def make_short_table(lines: Sequence[Line]) -> str:
     """Mean accuracy of every data set and initialization (rows) under every model (columns), at the usual K.
 
-    All else is at the defaults. On all samples, where that was measured.
+    All else is at the defaults. On all samples, where that was measured. Parts of other data sets are left out.
     """
+    lines = [line for line in lines if not line["data"].endswith(PART)]
     names = sorted({line["model"] for line in usual_lines(lines)})
     rows = [row for note, params in SHORT_PARAMS.items() for row in make_short_rows(usual_lines(lines, params), note)]
     table = [[name, *(short_cell(cells.get(model)) for model in names)] for name, cells in sorted(rows)]
-    return format_table(["accuracy, % (mean ± sd over seeds)", *names], table)
+    return format_table(["accuracy, %", *names], table)
 
 
 def make_short_rows(lines: Sequence[Line], note: str) -> Iterator[tuple[str, dict[str, list[Line]]]]:
@@ -307,7 +309,7 @@ def make_short_rows(lines: Sequence[Line], note: str) -> Iterator[tuple[str, dic
     for data, rows in sets:
         if rows == "all" or (data, "all") not in sets:
             yield (
-                f"{data} ({rows}){note}",
+                f"{data}{note}",
                 {model: runs for (*where, model), runs in cells.items() if where == [data, rows]},
             )
 
@@ -340,10 +342,8 @@ def make_side_by_side(lines: Sequence[Line], title: str, protocol: str, field: s
 
 
 def short_cell(runs: Sequence[Line] | None) -> str:
-    """Accuracy over the seeds of a cell, and their number."""
-    if not runs:
-        return "–"
-    return f"{mean_and_sd([100 * run['test_accuracy'] for run in runs])} ({len(runs)})"
+    """Mean accuracy over the seeds of a cell."""
+    return f"{statistics.fmean(100 * run['test_accuracy'] for run in runs):.1f}" if runs else "–"
 
 
 def describe_machines(lines: Sequence[Line]) -> str:
