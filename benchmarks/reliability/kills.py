@@ -95,16 +95,22 @@ def fit_and_kill(model: Any, X: Any, rng: np.random.Generator) -> tuple[int, Any
             phases.append(stored[-1] if stored else "none")
 
 
-def count_changes(child: int, folder: Path, n_changes: int) -> None:
-    """Wait until files in the folder were replaced so many times, or the fit has ended."""
-    seen, n_seen = list_states(folder), 0
-    while n_seen < n_changes and not has_ended(child):
+def wait_for_states(child: int, folder: Path, n_states: int, delay: float) -> bool:
+    """Wait until so many files in the folder were written, and ``delay`` seconds; whether the fit is still going on.
+
+    A fit that ends deletes its states. A kill after that would begin it anew, again and again.
+    """
+    seen, n_seen, had_any = list_states(folder), 0, False
+    while n_seen < n_states and not has_ended(child):
         now = list_states(folder)
-        if seen and not now:  # deleted at the end
-            return
+        had_any |= bool(now)
+        if had_any and not now:
+            return False
         n_seen += len(now - seen)
         seen = now
         time.sleep(0.0005)
+    time.sleep(delay)
+    return bool(list_states(folder)) or not had_any
 
 
 def list_states(folder: Path) -> set[tuple[str, int]]:
@@ -193,10 +199,13 @@ def run(
     os.close(write)
     with os.fdopen(read, "rb") as file:
         if kill_after is not None:
-            if watched is not None:
-                count_changes(child, watched, n_stored)
-            time.sleep(kill_after)
-            os.kill(child, signal.SIGKILL)
+            goes_on = True
+            if watched is None:
+                time.sleep(kill_after)
+            else:
+                goes_on = wait_for_states(child, watched, n_stored, kill_after)
+            if goes_on:
+                os.kill(child, signal.SIGKILL)
         content = file.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
