@@ -87,6 +87,25 @@ def test_values_and_gradients_of_expansions(name, likelihood, each_has_own):
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_pairs_of_a_sample_and_a_component(name, likelihood):
+    """A pair has the values and expansions of its component, in whatever order and however often a sample occurs."""
+    model = make_model(name, likelihood=likelihood)
+    posterior, width = make_posterior(model, draw_x(model))
+    u = draw(n, K, width)
+    expansion, values = posterior.expand(u), posterior.value(u)
+    torch.testing.assert_close(values, expansion.value)
+    rows, components = torch.tensor([5, 0, 0, 2, 5, 5]), torch.tensor([2, 4, 0, 1, 2, 3])
+    pairs, of_pairs = posterior.take_pairs(rows, components), u[rows, components].unsqueeze(1)
+    torch.testing.assert_close(pairs.value(of_pairs).squeeze(1), values[rows, components])
+    for found, whole in zip(pairs.expand(of_pairs), expansion, strict=True):
+        torch.testing.assert_close(found.squeeze(1), whole[rows, components])
+    if posterior.has_own_latents:
+        points = draw(n, 3, K, width)
+        found = pairs.log_joint(points[rows, :, components].unsqueeze(2))
+        torch.testing.assert_close(found.squeeze(-1), posterior.log_joint(points)[rows, :, components])
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_second_derivatives_of_linear_decoders(name, likelihood):
     """Exact; those of the prior in w are expectations over z | w, here over points of its moments up to the third."""
     model = make_model(name, likelihood=likelihood, is_linear=True)

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from skgmvae.functional import log_mean_exp
+from skgmvae.models.estimates import Estimate, average, average_with_controls
 from skgmvae.models.laplace import Expansion, NewtonStep, Proposal, take_newton_step
 from skgmvae.models.row_shifts import hash_rows, shift_points
 
@@ -24,19 +23,17 @@ __all__ = [
 
 FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the first are not enough
 MANY_FEATURES = 100  # above it, one round and no refinement, since the networks are usually large
-# of the estimates of log p(x) and of any p(c|x), by their own spread, that need no further points
-MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.005, 0.001
 MOST_MISFIT = 0.02  # nats between an expansion and the density at its maximum that need no further expansion
 MAX_REFINEMENTS, MANY_LATENTS = 4, 20  # with more latent variables, whose derivatives cost more, one refinement
-FAR_BEHIND = 30.0  # nats below the best component, which it cannot make up
+FAR_BEHIND = 30.0  # nats below the best component, which a component cannot make up
 # of the proposal for components of little evidence: by a power of it, so that no two shares are equal
 LEAST_SHARE, TEMPERATURE = 0.02, 100.0
 ENCODER_SHARE = 0.5  # of q(z|x) in the proposal of further points
 WIDEN = 1.5  # factor of its standard deviations there
 
 
-class LatentPosterior(Protocol):
-    """The posterior p(u, c | x) of some samples: what importance sampling needs to know of a model.
+class Posterior(Protocol):
+    """The posterior p(u, c | x) of some samples, not normalized.
 
     The latent variables u are shared by all components, or each component has its own.
     """
@@ -53,14 +50,24 @@ class LatentPosterior(Protocol):
     def deviation(self) -> Tensor:
         """Standard deviations of q(u|x), (n, 1, U) or (n, K, U)."""
 
-    def take(self, rows: Tensor) -> Self:
-        """The posterior of some of the samples, by a mask (n,)."""
-
     def expand(self, u: Tensor) -> Expansion:
         """log p(x, u, c), (n, K), to second order around u (n, 1 or K, U)."""
 
+    def value(self, u: Tensor) -> Tensor:
+        """log p(x, u, c), (n, K), at u (n, K, U)."""
+
     def log_joint(self, u: Tensor) -> Tensor:
         """log p(x, u, c), (n, S, K), at u (n, S, U), or (n, S, K, U) if components have their own."""
+
+
+class LatentPosterior(Posterior, Protocol):
+    """What importance sampling needs to know of a model: a posterior, and those of some samples or components."""
+
+    def take(self, rows: Tensor) -> Self:
+        """The posterior of some of the samples, by a mask or indices (n,)."""
+
+    def take_pairs(self, rows: Tensor, components: Tensor) -> Posterior:
+        """A component each of some samples, (P,): as if it were the only one, K = 1."""
 
 
 class PointSets(NamedTuple):
@@ -91,14 +98,6 @@ def make_point_sets(width: int, n_features: int, seed: int) -> PointSets:
     return PointSets(sets, not few, seed)
 
 
-@dataclass(frozen=True)
-class _Estimate:
-    """log p(x, c), (n, K), and whether it needs no further points, (n,)."""
-
-    log_joint: Tensor
-    is_enough: Tensor
-
-
 def count_values(model: Any, n_features: int) -> int:
     """Numbers per sample that an estimate holds at a time: Jacobians and precisions of all components."""
     (n_latents,) = model.noise_shape
@@ -121,24 +120,14 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed).to(posterior.mean)
     proposal, log_laplace = propose(posterior, refines=points.refines)
     estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
-    log_joint = estimate.log_joint
-    open_rows = ~estimate.is_enough
+    log_joint, rows = estimate.log_joint, (~estimate.is_enough).nonzero().flatten()
+    sample_further = _sample_pairs if posterior.has_own_latents else _sample_rows
     for further in points.sets[1:]:
-        if not bool(open_rows.any()):
+        if not len(rows):
             break
-        some, at = posterior.take(open_rows), open_rows.nonzero().flatten()
-        mean = some.mean if some.has_own_latents else some.mean.squeeze(1)
-        deviation = some.deviation if some.has_own_latents else some.deviation.squeeze(1)
-        wide = Proposal(*(part[open_rows] for part in proposal)).mix(mean, WIDEN * deviation, ENCODER_SHARE)
-        size = max(1, len(x) * FIRST // len(further))  # as many points at a time as in the first estimate
-        parts = []
-        for rows in torch.arange(len(at), device=x.device).split(size):
-            part = torch.zeros(len(at), dtype=torch.bool, device=x.device).index_fill_(0, rows, True)
-            mixture = Proposal(*(tensor[rows] for tensor in wide))
-            parts.append(_sample(some.take(part), mixture, further, shifts[at[rows]]))
-        log_joint = log_joint.index_copy(0, at, torch.cat([part.log_joint for part in parts]))
-        still_open = torch.cat([~part.is_enough for part in parts])
-        open_rows = torch.zeros_like(open_rows).index_fill_(0, at[still_open], True)
+        estimate = sample_further(posterior, proposal, further, shifts, log_joint, rows)
+        log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
+        rows = rows[~estimate.is_enough]
     # squares of values beyond 1e150 overflow
     return log_joint.masked_fill(~log_joint.isfinite(), -math.inf)
 
@@ -149,18 +138,8 @@ def propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Ten
     Components that share u have a Laplace approximation of log p(c|x), (n, K), too.
     """
     step = take_newton_step(posterior.expand(posterior.mean), posterior.mean)
-    open_rows = torch.arange(len(posterior.mean), device=posterior.mean.device)
-    some = posterior
-    most = MAX_REFINEMENTS if posterior.mean.shape[-1] <= MANY_LATENTS else 1
-    for _ in range(most if refines else 0):
-        found = NewtonStep(*(part[open_rows] for part in step))
-        expansion = some.expand(found.maximum)
-        bad = _misfits(expansion.value, found).any(-1)
-        if not bool(bad.any()):
-            break
-        open_rows, some = open_rows[bad], some.take(bad)
-        again = take_newton_step(Expansion(*(part[bad] for part in expansion)), found.maximum[bad])
-        step = NewtonStep(*(old.index_copy(0, open_rows, new) for old, new in zip(step, again, strict=True)))
+    if refines:
+        step = _refine(posterior, step)
     maximum, factor, log_integral = step.maximum, step.factor, step.log_integral
     if posterior.has_own_latents:
         zero = torch.zeros_like(log_integral)
@@ -171,11 +150,29 @@ def propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Ten
     return Proposal(shares.log(), maximum, factor), log_posterior
 
 
+def _refine(posterior: LatentPosterior, step: NewtonStep) -> NewtonStep:
+    """Further steps for pairs of a sample and a component whose expansion is not accurate."""
+    values = posterior.value(step.maximum)
+    for _ in range(MAX_REFINEMENTS if step.maximum.shape[-1] <= MANY_LATENTS else 1):
+        at = rows, components = _misfits(values, step).nonzero(as_tuple=True)
+        if not len(rows):
+            break
+        pairs, start = posterior.take_pairs(rows, components), step.maximum[at].unsqueeze(1)
+        again = take_newton_step(pairs.expand(start), start)
+        step = NewtonStep(*(old.index_put(at, new.squeeze(1)) for old, new in zip(step, again, strict=True)))
+        values = values.index_put(at, pairs.value(again.maximum).squeeze(1))
+    return step
+
+
 def _misfits(values: Tensor, step: NewtonStep) -> Tensor:
     """Which expansions, (n, K), differ from the density at their maximum, where that may matter to p(c|x)."""
-    either = torch.maximum(values, step.log_maximum)
-    matters = either > either.amax(-1, keepdim=True) - FAR_BEHIND
+    matters = _matter(torch.maximum(values, step.log_maximum))
     return matters & ~((values - step.log_maximum).abs() <= MOST_MISFIT)
+
+
+def _matter(log_joint: Tensor) -> Tensor:
+    """Which components are not far behind the best, (n, K)."""
+    return log_joint > log_joint.amax(-1, keepdim=True) - FAR_BEHIND
 
 
 def _sample(
@@ -184,12 +181,21 @@ def _sample(
     points: Tensor,
     shifts: Tensor,
     log_laplace: Tensor | None = None,
-) -> _Estimate:
+) -> Estimate:
     """Estimate from the points (S, 1 + U), shifted by (n, 1 + U) for each sample.
 
     With an approximation of log p(c|x), (n, K), whose components have the proposal's normals as posteriors of u, its
     integral is a control variate: where it is right, the estimates of p(x) and of p(c|x) are exact.
     """
+    log_weights, log_normals, log_proposal = _weigh(posterior, proposal, points, shifts)
+    if log_laplace is None:
+        return average(log_weights)
+    log_controls = log_normals + (log_laplace - proposal.log_shares).unsqueeze(1) - log_proposal
+    return average_with_controls(log_weights, log_controls, log_laplace)
+
+
+def _weigh(posterior: Posterior, proposal: Proposal, points: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-weights (n, S, K) of the points, and the logarithms of the proposal: of each normal, and their sum."""
     uniform = shift_points(points, shifts)
     if posterior.has_own_latents:
         uniform = uniform.unsqueeze(1)  # the same for all components
@@ -200,43 +206,37 @@ def _sample(
         u, log_proposal = u.transpose(1, 2), log_proposal.transpose(1, 2)
     else:
         log_proposal = log_proposal.unsqueeze(-1)
-    log_weights = posterior.log_joint(u) - log_proposal  # (n, S, K)
-    if log_laplace is None:
-        return _average(log_weights)
-    log_controls = log_normals + (log_laplace - proposal.log_shares).unsqueeze(1) - log_proposal
-    return _average_with_controls(log_weights, log_controls, log_laplace)
+    return posterior.log_joint(u) - log_proposal, log_normals, log_proposal
 
 
-def _average(log_weights: Tensor) -> _Estimate:
-    """Estimate of log p(x, c) from log-weights (n, S, K) of points."""
-    log_joint = log_mean_exp(log_weights, 1)
-    totals = torch.softmax(torch.logsumexp(log_weights, -1), 1).unsqueeze(-1)  # of each point's weight in the sum
-    residuals = totals * (torch.softmax(log_weights, -1) - torch.softmax(log_joint, -1).unsqueeze(1))
-    return _Estimate(log_joint, _is_enough(totals.squeeze(-1) - 1.0 / log_weights.shape[1], residuals))
+def _sample_rows(
+    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, log_joint: Tensor, rows: Tensor
+) -> Estimate:
+    """Estimate for some samples, indices (n,), from further points (S, 1 + U), of normals and of q(u|x)."""
+    parts = []
+    for part in rows.split(_count_at_a_time(len(log_joint), points)):
+        some = posterior.take(part)
+        wide = Proposal(*(values[part] for values in proposal))
+        wide = wide.mix(some.mean.squeeze(1), WIDEN * some.deviation.squeeze(1), ENCODER_SHARE)
+        parts.append(_sample(some, wide, points, shifts[part]))
+    return Estimate(torch.cat([part.log_joint for part in parts]), torch.cat([part.is_enough for part in parts]))
 
 
-def _average_with_controls(log_weights: Tensor, log_controls: Tensor, log_laplace: Tensor) -> _Estimate:
-    """The same with log-weights (n, S, K) for a density whose integrals over u, log p(c|x) (n, K), are known.
-
-    p(x) is estimated by a ratio of averages; p(c|x) too, or by a difference if c has fewer points than its share.
-    """
-    log_joint, log_control = log_mean_exp(log_weights, 1), log_mean_exp(log_controls, 1)
-    log_means, log_controls_mean = torch.log_softmax(log_joint, -1), torch.log_softmax(log_control, -1)
-    lack = log_laplace.exp() - log_controls_mean.exp()  # of points, negative for too many
-    log_ratio = log_means + log_laplace - log_controls_mean
-    log_sum = torch.logaddexp(log_means, lack.clamp_min(0.0).log())
-    log_posterior = torch.log_softmax(torch.where(lack < 0.0, log_ratio, log_sum), -1)
-    log_density = torch.logsumexp(log_joint, -1, keepdim=True) - torch.logsumexp(log_control, -1, keepdim=True)
-    totals, of_controls = (
-        torch.softmax(torch.logsumexp(each, -1), 1).unsqueeze(-1) for each in (log_weights, log_controls)
-    )
-    residuals = totals * (torch.softmax(log_weights, -1) - log_means.exp().unsqueeze(1))
-    expected = torch.softmax(log_controls, -1) - log_controls_mean.exp().unsqueeze(1)
-    residuals = residuals - of_controls * expected
-    return _Estimate(log_posterior + log_density, _is_enough((totals - of_controls).squeeze(-1), residuals))
+def _sample_pairs(
+    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, log_joint: Tensor, rows: Tensor
+) -> Estimate:
+    """The same where components have their own u: for those not far behind; others keep their log p(x, c) (N, K)."""
+    log_weights = log_joint[rows].unsqueeze(1).repeat(1, len(points), 1)
+    index, components = _matter(log_joint[rows]).nonzero(as_tuple=True)
+    n_at_a_time = _count_at_a_time(log_joint.numel(), points)
+    for at, of in zip(index.split(n_at_a_time), components.split(n_at_a_time), strict=True):
+        some = posterior.take_pairs(rows[at], of)
+        wide = Proposal(*(values[rows[at], of].unsqueeze(1) for values in proposal))
+        wide = wide.mix(some.mean, WIDEN * some.deviation, ENCODER_SHARE)
+        log_weights[at, :, of] = _weigh(some, wide, points, shifts[rows[at]])[0].squeeze(-1)
+    return average(log_weights)
 
 
-def _is_enough(of_density: Tensor, of_posterior: Tensor) -> Tensor:
-    """Whether relative errors of p(x), (n, S), and errors of p(c|x), (n, S, K), by point, are small in all, (n,)."""
-    variance, of_worst = of_density.square().sum(1), of_posterior.square().sum(1).amax(-1)
-    return (variance <= MOST_VARIANCE) & (of_worst <= MOST_POSTERIOR_VARIANCE)
+def _count_at_a_time(n_first: int, points: Tensor) -> int:
+    """How many have as many points (S, 1 + U) at a time as ``n_first`` have in the first estimate."""
+    return max(1, n_first * FIRST // len(points))
