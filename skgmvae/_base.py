@@ -12,8 +12,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from skgmvae._auto import IMAGES, TABLES, Defaults
 from skgmvae._configuration import make_train_config
-from skgmvae._defaults import LATENT_DIMS, choose_max_iter
 from skgmvae._description import describe_fit, is_numbered, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._fitting import all_or_nothing, check_data, end_checkpoint, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
@@ -38,22 +38,20 @@ class DeepMixture(MixtureInference):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     _net_type: ClassVar[type[ELBONet]] = ELBONet
-    _own_image_settings: ClassVar[dict[str, Any]] = {}
-    _latent_dims: ClassVar[tuple[int, int]] = LATENT_DIMS  # limits of the default
-    _n_epochs: ClassVar[int] = 50  # of the default, the least
+    _table_defaults: ClassVar[Defaults] = TABLES
+    _image_defaults: ClassVar[Defaults] = IMAGES
 
     n_components: int
     min_information: float
-    hidden_layer_sizes: Sequence[int]
     init_clamp: float
-    max_iter: int | str
-    batch_size: int
     tol: float
     warm_start: bool
     callbacks: Sequence[Any] | None
     memory: Any
     checkpoint: Any
     verbose: int
+    hidden_layer_sizes_: tuple[int, ...]
+    max_iter_: int
     labels_: Integers
     weights_: Floats
     means_: Floats
@@ -94,7 +92,7 @@ class DeepMixture(MixtureInference):
             Unfitted.
         """
         make: Callable[..., Self] = cls
-        return make(**choose_image_settings(cls._own_image_settings, {"n_components": n_components, **parameters}))
+        return make(n_components, **choose_image_settings(cls._image_defaults.of_images(), parameters))
 
     @with_callbacks
     def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
@@ -130,8 +128,7 @@ class DeepMixture(MixtureInference):
         continues = self.warm_start and hasattr(self, "net_")
         with epoch_tasks(self, X, continues) as tasks, all_or_nothing(self):
             data = check_data(self, X, reset=not continues)
-            n_epochs = choose_max_iter(self, len(data), data.n_features)
-            config = make_train_config(self, n_epochs, tol=self.tol, init_clamp=self.init_clamp)
+            config = make_train_config(self, self.max_iter_, tol=self.tol, init_clamp=self.init_clamp)
             random_state = check_random_state(self.random_state)
             if continues:
                 result = train_further(self, data, config, random_state.randint(MAX_SEED), tasks, init_labels)
@@ -237,11 +234,15 @@ class DeepMixture(MixtureInference):
 
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
         """Hidden layers of the pretrained autoencoder."""
-        return self.hidden_layer_sizes
+        return self.hidden_layer_sizes_
 
-    def _steps_per_epoch(self, n_samples: int) -> int:
+    def _rows_per_network(self, n_samples: int) -> float:
+        """Samples that a network is trained on."""
+        return float(n_samples)
+
+    def _steps_per_epoch(self, n_samples: int, batch_size: int) -> int:
         """Optimizer steps of an epoch."""
-        return math.ceil(n_samples / int(self.batch_size))
+        return math.ceil(n_samples / batch_size)
 
     def _net_options(self) -> dict[str, Any]:
         """Options of the net of the training beyond those of a plain one."""

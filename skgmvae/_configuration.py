@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from skgmvae._defaults import check_early_stopping, check_linear_path, choose_latent_dim, choose_standardization
+from skgmvae._auto import check_hidden_layer_sizes, choose_latent_dim, is_auto
+from skgmvae._defaults import check_early_stopping, check_linear_path, choose_standardization
 from skgmvae._parameters import (
     check_contrastive,
-    check_hidden_layer_sizes,
     check_image_shape,
     check_is_instance,
     check_likelihood,
@@ -30,16 +30,16 @@ def make_train_config(
 ) -> TrainConfig:
     """Configuration of the training on the lower bound."""
     return TrainConfig(
-        n_epochs=int(n_epochs),
-        batch_size=int(estimator.batch_size),
-        learning_rate=float(estimator.learning_rate),
+        n_epochs=n_epochs,
+        batch_size=estimator.batch_size_,
+        learning_rate=estimator.learning_rate_,
         tol=None if tol is None else float(tol),
         min_information=float(estimator.min_information),
         n_mc_samples=int(estimator.n_mc_samples),
         init_clamp=float(init_clamp),
         anneal=anneal,
         device=estimator.device,
-        precision=estimator.precision,
+        precision=estimator.precision_,
         n_iter_no_change=int(estimator.n_iter_no_change),
     )
 
@@ -70,8 +70,8 @@ def make_fit_config(
     init = _make_init_config(estimator, data, image_shape, init_labels)
     architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
     fraction = check_early_stopping(estimator, data, has_linear_path=architecture.linear_path)
-    training = replace(training, validation_fraction=fraction, may_extend=isinstance(estimator.max_iter, str))
-    n_epochs = 0 if architecture.linear_path else int(estimator.pretrain_iter)
+    training = replace(training, validation_fraction=fraction, may_extend=is_auto(estimator.max_iter))
+    n_epochs = 0 if architecture.linear_path else estimator.pretrain_iter_
     return FitConfig(
         architecture=architecture,
         pretraining=replace(training, n_epochs=n_epochs, **plain),
@@ -122,10 +122,9 @@ def _make_architecture(
         is_image=image_shape is not None,
         is_random=is_random,
     )
-    limits = estimator._latent_dims
     return Architecture(
         n_features=n_features,
-        latent_dim=choose_latent_dim(estimator.latent_dim, n_features, limits=limits, has_linear_path=linear_path),
+        latent_dim=choose_latent_dim(estimator, n_features, has_linear_path=linear_path),
         hidden_layer_sizes=check_hidden_layer_sizes(estimator._autoencoder_layer_sizes()),
         image_shape=image_shape if estimator.network == "conv" else None,
         likelihood=likelihood,

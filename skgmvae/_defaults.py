@@ -1,6 +1,5 @@
-"""Defaults that depend on the samples: latent dimensions, epochs, the linear path, the standardization."""
+"""Defaults that depend on the samples: the linear path, early stopping, the standardization."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,53 +8,12 @@ from skgmvae.data.arrays import Floats
 from skgmvae.data.lazy import LazyRows
 from skgmvae.data.training_data import FeatureSummary, TrainingData
 
-__all__ = [
-    "LATENT_DIMS",
-    "check_early_stopping",
-    "check_linear_path",
-    "choose_latent_dim",
-    "choose_max_iter",
-    "choose_standardization",
-]
+__all__ = ["check_early_stopping", "check_linear_path", "choose_standardization"]
 
-# of the default: directions that the data do not have cost likelihood on rows not seen, and with fewer than four
-# the clusters of two features must be ellipses already
-LATENT_DIMS = (4, 10)
 MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
 LEAST_STOPPED = 50  # samples, for early stopping by default
 MOST_WILD = 1e6
-LEAST_STEPS = 1500  # of the default
 WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
-
-
-def choose_latent_dim(
-    latent_dim: int | None,
-    n_features: int,
-    *,
-    limits: tuple[int, int] = LATENT_DIMS,
-    has_linear_path: bool = False,
-) -> int:
-    """The number of latent dimensions; unless it is given, the number of features within ``limits``.
-
-    With a linear path there is no upper limit: a mixture of the inputs needs all dimensions.
-    """
-    least, most = limits
-    at_least = max(least, n_features)
-    if latent_dim is not None:
-        return int(latent_dim)
-    return at_least if has_linear_path else min(most, at_least)
-
-
-def choose_max_iter(estimator: Any, n_samples: int, n_features: int) -> int:
-    """The number of epochs of a fit to data of this size; for 'auto', the usual one, or more for small tables.
-
-    As many as take ``LEAST_STEPS`` optimizer steps, but no more than twice the samples per feature: the networks would
-    overfit a table of many features.
-    """
-    if not isinstance(estimator.max_iter, str):
-        return int(estimator.max_iter)
-    of_steps = math.ceil(LEAST_STEPS / int(estimator._steps_per_epoch(n_samples)))
-    return max(int(estimator._n_epochs), min(of_steps, 2 * n_samples // n_features))
 
 
 def check_linear_path(

@@ -9,7 +9,6 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skgmvae._component_moments import component_means
-from skgmvae._defaults import choose_max_iter
 from skgmvae._parameters import explain_no_convergence
 from skgmvae._sklearn_callbacks import N_WRAPPERS
 from skgmvae.data.training_data import TrainingData
@@ -77,9 +76,9 @@ def warn_if_interrupted(outcome: TrainOutcome) -> None:
 
 def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     """Issue a ConvergenceWarning if all epochs were used and the bound still changed."""
-    n_epochs = choose_max_iter(estimator, len(estimator.labels_), estimator.n_features_in_)
+    n_epochs = estimator.max_iter_
     if outcome.converged or outcome.interrupted or n_epochs == 0:
         return
     if estimator.n_iter_ >= n_epochs:
-        text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate)
+        text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate_)
         warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)

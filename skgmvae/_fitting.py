@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import torch
 
+from skgmvae._auto import choose_settings, set_settings
 from skgmvae._configuration import make_fit_config
 from skgmvae._defaults import check_early_stopping
 from skgmvae._evaluation import count_weights, inference_precision
@@ -65,7 +66,10 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
-    """The samples and what one pass over them tells, after the checks of parameters that need no pass."""
+    """The samples and what one pass over them tells, after the checks of parameters that need no pass.
+
+    Parameters that are 'auto' get their values in fitted attributes.
+    """
     # a fitted mixture accepts a block of any size
     least = 2 if reset else 1
     samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
@@ -75,7 +79,8 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     check_device(estimator.device)
     check_callbacks(estimator.callbacks)
     check_folders(estimator)
-    check_batch_size(estimator, len(samples))
+    set_settings(estimator, choose_settings(estimator, *samples.shape), is_new=reset)
+    check_batch_size(estimator.network, estimator.batch_size_, len(samples))
     with explained(samples):
         return TrainingData.from_rows(samples, type(estimator).__name__)
 
@@ -100,6 +105,8 @@ def train_from_scratch(
     estimator._noise_seed = int(random_state.randint(MAX_SEED))
     estimator._fitted_structure = get_structure(estimator.get_params(deep=False))
     estimator._fitted_architecture = fit_config.architecture
+    estimator.latent_dim_ = fit_config.architecture.latent_dim
+    estimator.pretrain_iter_ = fit_config.pretraining.n_epochs
     estimator.init_params_ = result.init_params
     estimator.pretrain_history_ = result.reconstruction
     return result

@@ -14,15 +14,16 @@ from skorch.callbacks import Callback
 from skgmvae.data.arrays import Floats
 from skgmvae.data.training_data import FeatureSummary
 
+AUTO = StrOptions({"auto"})
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
     "min_information": [Interval(Real, 0, None, closed="left")],
-    "latent_dim": [Interval(Integral, 1, None, closed="left"), None],
-    "hidden_layer_sizes": [tuple, list],
+    "latent_dim": [Interval(Integral, 1, None, closed="left"), AUTO],
+    "hidden_layer_sizes": [tuple, list, AUTO],
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
-    "linear_path": [StrOptions({"auto"}), "boolean"],
+    "linear_path": [AUTO, "boolean"],
     "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
     "init_params": [
         StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),
@@ -33,17 +34,17 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "means_init": ["array-like", None],
     "precisions_init": ["array-like", None],
     "init_clamp": [Interval(Real, 0, 1, closed="both")],
-    "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
-    "max_iter": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+    "pretrain_iter": [Interval(Integral, 0, None, closed="left"), AUTO],
+    "max_iter": [Interval(Integral, 0, None, closed="left"), AUTO],
     "n_init": [Interval(Integral, 1, None, closed="left")],
-    "early_stopping": [StrOptions({"auto"}), "boolean"],
+    "early_stopping": [AUTO, "boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "warm_start": ["boolean"],
     "learn_weights": ["boolean"],
-    "batch_size": [Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "batch_size": [Interval(Integral, 1, None, closed="left"), AUTO],
+    "learning_rate": [Interval(Real, 0, None, closed="neither"), AUTO],
     "device": [str],
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],
     "memory": [None, str, HasMethods("cache")],
@@ -160,20 +161,12 @@ def check_likelihood(likelihood: str, summary: FeatureSummary, *, is_image: bool
     return likelihood
 
 
-def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """The widths as a tuple of positive integers."""
-    if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must hold positive integers; got {tuple(sizes)!r}")
-    return tuple(int(size) for size in sizes)
-
-
-def check_batch_size(estimator: Any, n_samples: int) -> None:
+def check_batch_size(network: str, batch_size: int, n_samples: int) -> None:
     """Raise if batches have a single sample where batch normalization needs several."""
-    size = min(int(estimator.batch_size), n_samples)
-    if estimator.network == "conv" and size < 2:
+    if network == "conv" and min(batch_size, n_samples) < 2:
         raise ValueError(
             f"network='conv' normalizes batches, and needs at least 2 samples in each; got batch_size="
-            f"{estimator.batch_size} and {n_samples} samples"
+            f"{batch_size} and {n_samples} samples"
         )
 
 

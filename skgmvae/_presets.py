@@ -3,22 +3,11 @@
 import warnings
 from typing import Any
 
-__all__ = ["IMAGE_SETTINGS", "PAPER_SETTINGS", "choose_image_settings"]
-
-# selected on MNIST, with labels
-IMAGE_SETTINGS: dict[str, Any] = {
-    "hidden_layer_sizes": (500, 500, 2000),
-    "latent_dim": 10,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "pretrain_iter": 40,
-    "precision": "auto",
-    "max_iter": 8,
-}
+__all__ = ["PAPER_SETTINGS", "choose_image_settings"]
 
 
-def choose_image_settings(own: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    """The settings for images, with those of the class, overridden by the user's; warns if the shape is forgotten."""
+def choose_image_settings(settings: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """The settings for images, overridden by the user's; warns if the shape is forgotten."""
     if "image_shape" not in parameters:
         warnings.warn(
             "for_images without image_shape: the initialization will compare images like any other samples. Pass "
@@ -26,7 +15,7 @@ def choose_image_settings(own: dict[str, Any], parameters: dict[str, Any]) -> di
             UserWarning,
             stacklevel=3,
         )
-    return {**IMAGE_SETTINGS, **own, **parameters}
+    return {**settings, **parameters}
 
 
 # what Dilokthanakul et al. (2016) state in section 4 and tables A.1 to A.3
@@ -37,9 +26,18 @@ _PAPER = {
     "early_stopping": False,
     "init_clamp": 0.0,
     "learn_weights": False,
+    "batch_size": 64,
     "learning_rate": 1e-4,
+    "precision": "float32",
 }
-_PAPER_IMAGES = {**_PAPER, "network": "conv", "latent_dim": 200, "style_dim": 150, "likelihood": "bernoulli"}
+_PAPER_IMAGES = {
+    **_PAPER,
+    "max_iter": 50,
+    "network": "conv",
+    "latent_dim": 200,
+    "style_dim": 150,
+    "likelihood": "bernoulli",
+}
 PAPER_SETTINGS: dict[str, dict[str, Any]] = {
     "synthetic": {
         **_PAPER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_arrays",
     "check_attributes",
     "check_integer",
+    "check_sizes",
     "holds_object",
     "shorten",
     "to_tuples",
@@ -26,7 +27,11 @@ __all__ = [
 
 MAX_LAYERS = 100
 MAX_INTEGER = 2**53  # beyond it, not every integer is a float
-OPTIONAL = ("reseeded_", "best_iter_", "validation_scores_")  # of some models, or not of earlier versions
+# of some models, or not of earlier versions
+OPTIONAL = (
+    *("reseeded_", "best_iter_", "validation_scores_", "hidden_layer_sizes_", "latent_dim_", "batch_size_"),
+    *("learning_rate_", "pretrain_iter_", "max_iter_", "precision_"),
+)
 RELATIVE_ERROR = 1e-5  # of the sum of float32 weights, and of the symmetry of covariances
 
 
@@ -69,6 +74,13 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "pretrain_history_": is_list_of(is_number),
     "phase_seconds_": is_times,
     "init_params_": lambda value: isinstance(value, str),
+    "hidden_layer_sizes_": is_list_of(is_count),
+    "latent_dim_": is_count,
+    "batch_size_": is_count,
+    "learning_rate_": is_number,
+    "pretrain_iter_": is_count,
+    "max_iter_": is_count,
+    "precision_": lambda value: value in ("float32", "bfloat16"),
     "reseeded_": is_list_of(is_pair),
 }
 
@@ -81,7 +93,8 @@ def check_attributes(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if not ATTRIBUTES[name](value):
             raise NotASavedEstimatorError(f"the file's {name} is not what it must be: {str(value)[:80]}")
-    return {"best_iter_": values["n_iter_"], "validation_scores_": [], **values}
+    sizes = {name: to_tuples(value) for name, value in values.items() if name == "hidden_layer_sizes_"}
+    return {"best_iter_": values["n_iter_"], "validation_scores_": [], **values, **sizes}
 
 
 def check_arrays(estimator: Any, reference: Any, K: int, D: int) -> None:
@@ -131,11 +144,18 @@ def _check_boolean(value: Any, name: str) -> bool:
     return value
 
 
+def check_sizes(sizes: Sequence[Any]) -> tuple[int, ...]:
+    """Hidden layer sizes in the file as a tuple of positive integers."""
+    if len(sizes) > MAX_LAYERS:
+        raise NotASavedEstimatorError(f"the file describes networks of impossible shape: {sizes}")
+    return tuple(check_integer(size, "hidden_layer_sizes", 1) for size in sizes)
+
+
 def check_architecture(fields: dict[str, Any]) -> Architecture:
     """The architecture in the file, with the type and range of every value validated."""
-    sizes, image_shape = fields["hidden_layer_sizes"], fields["image_shape"]
-    if len(sizes) > MAX_LAYERS or (image_shape is not None and len(image_shape) != 3):
-        raise NotASavedEstimatorError(f"the file describes networks of impossible shape: {sizes}, {image_shape}")
+    image_shape = fields["image_shape"]
+    if image_shape is not None and len(image_shape) != 3:
+        raise NotASavedEstimatorError(f"the file describes images of impossible shape: {image_shape}")
     D = check_integer(fields["n_features"], "n_features", 1)
     location, scale = (tuple(map(float, fields[name])) for name in ("location", "scale"))
     sizes_of_constants = (0,) if fields["likelihood"] == "bernoulli" else (D,)
@@ -148,7 +168,7 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
     return Architecture(
         n_features=D,
         latent_dim=check_integer(fields["latent_dim"], "latent_dim", 1),
-        hidden_layer_sizes=tuple(check_integer(size, "hidden_layer_sizes", 1) for size in sizes),
+        hidden_layer_sizes=check_sizes(fields["hidden_layer_sizes"]),
         image_shape=None
         if image_shape is None
         else tuple(check_integer(side, "image_shape", 1) for side in image_shape),

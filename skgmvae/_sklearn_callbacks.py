@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from skorch.callbacks import Callback
 
-from skgmvae._defaults import choose_max_iter
+from skgmvae._auto import choose_settings
 
 try:
     from sklearn import callback as experimental
@@ -82,7 +82,7 @@ def begin_tasks(estimator: Any, X: Any, continues: bool) -> EpochTasks | None:
     if not getattr(estimator, "_skl_callbacks", None):
         return None
     estimator._validate_params()  # they include the number of epochs
-    n_epochs = choose_max_iter(estimator, *_shape(X)) * (1 if continues else estimator.n_init)
+    n_epochs = choose_settings(estimator, *_shape(X)).max_iter * (1 if continues else estimator.n_init)
     context = estimator._init_callback_context(max_subtasks=n_epochs)
     context.call_on_fit_task_begin(estimator=estimator, X=X)
     return EpochTasks(estimator, context, X)

@@ -33,10 +33,12 @@ class VaDEClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: a lower bound on KL(q(c|x) ‖ π). The responsibilities of samples below it are tempered
         during training, which keeps components from merging. It does not affect ``predict_proba``.
-    latent_dim : int, optional
-        Dimensions of z, L. None: the number of features, but at least 4, and at most 10 without a linear path.
-    hidden_layer_sizes : tuple of int, default=(128, 128)
+    latent_dim : 'auto' or int, default='auto'
+        Dimensions of z, L. 'auto': the number of features, but at least 4, and at most 10 without a linear path; 10 for
+        images of at least 256 pixels.
+    hidden_layer_sizes : 'auto' or tuple of int, default='auto'
         Hidden layers of the encoder; the decoder mirrors them. Ignored with ``network='conv'``.
+        'auto': (128, 128); (500, 500, 2000) for images of ``image_shape`` of at least 256 pixels.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
         Shape of the covariances S_c in the latent space, as in :class:`~sklearn.mixture.GaussianMixture`. The paper
         uses 'diag'.
@@ -80,12 +82,14 @@ class VaDEClustering(DeepMixture):
         Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
         with ``init_params='random'``.
-    pretrain_iter : int, default=50
-        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
+    pretrain_iter : 'auto' or int, default='auto'
+        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty. 'auto': 50;
+        for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50, or for small tables as many
-        as take 1,500 optimizer steps, but no more than twice the number of samples per feature; with early stopping,
-        four times as many where the components are not yet the initial clusters.
+        as take 1,500 optimizer steps, but no more than twice the number of samples per feature, and for large ones 10
+        to 50, for 3,000 steps; with early stopping, four times as many where the components are not yet the initial
+        clusters. 8 for images of at least 256 pixels.
     n_init : int, default=1
         Number of initializations after the one pretraining. The best is kept: by the score of the samples that early
         stopping holds out, else by the lower bound.
@@ -109,13 +113,17 @@ class VaDEClustering(DeepMixture):
         ignored.
     learn_weights : bool, default=True
         Learn the mixing weights π, as in the paper; otherwise they stay uniform.
-    batch_size : int, default=64
-    learning_rate : float, default=3e-3
-        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine.
+    batch_size : 'auto' or int, default='auto'
+        Samples per step. 'auto': 64, or more with many samples, up to 1,024, so that an epoch takes about 40 steps; 128
+        for images of at least 256 pixels.
+    learning_rate : 'auto' or float, default='auto'
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 3e-3, or
+        1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
-    precision : {'float32', 'bfloat16', 'auto'}, default='float32'
-        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it.
+    precision : {'auto', 'float32', 'bfloat16'}, default='auto'
+        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it, for networks
+        that are convolutional or have a layer of at least 500 units.
     memory : str or joblib.Memory, optional
         Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
         ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
@@ -167,6 +175,14 @@ class VaDEClustering(DeepMixture):
         stopping.
     best_iter_ : int
         Number of epochs before the state that was kept; 0 if it is that before the training.
+    hidden_layer_sizes_ : tuple of int
+    latent_dim_ : int
+    batch_size_ : int
+    learning_rate_ : float
+    pretrain_iter_ : int
+    max_iter_ : int
+    precision_ : str
+        Values of the parameters that may be 'auto'.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VaDE`.
     n_features_in_ : int
@@ -205,8 +221,8 @@ class VaDEClustering(DeepMixture):
         *,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
-        latent_dim: int | None = None,
-        hidden_layer_sizes: Sequence[int] = (128, 128),
+        latent_dim: int | str = "auto",
+        hidden_layer_sizes: Sequence[int] | str = "auto",
         covariance_type: str = "full",
         reg_covar: float = 1e-6,
         network: str = "mlp",
@@ -218,7 +234,7 @@ class VaDEClustering(DeepMixture):
         means_init: Any = None,
         precisions_init: Any = None,
         init_clamp: float = 0.75,
-        pretrain_iter: int = 50,
+        pretrain_iter: int | str = "auto",
         max_iter: int | str = "auto",
         n_init: int = 1,
         early_stopping: bool | str = "auto",
@@ -227,10 +243,10 @@ class VaDEClustering(DeepMixture):
         tol: float = 0.1,
         warm_start: bool = False,
         learn_weights: bool = True,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
         device: str = "auto",
-        precision: str = "float32",
+        precision: str = "auto",
         memory: Any = None,
         checkpoint: Any = None,
         callbacks: Sequence[Any] | None = None,

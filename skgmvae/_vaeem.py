@@ -1,14 +1,15 @@
 """A mixture of variational autoencoders, fitted by EM, as a scikit-learn estimator."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skgmvae._auto import IMAGES, TABLES, get_defaults, is_auto
 from skgmvae._base import DeepMixture
-from skgmvae._parameters import check_hidden_layer_sizes
 from skgmvae.data.arrays import Seed
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.vaeem import VAEEM
@@ -34,14 +35,17 @@ class VAEEMClustering(DeepMixture):
     min_information : float, default=0.0
         λ in nats, 0 ≤ λ < log K: a lower bound on KL(u ‖ π) for the responsibilities u of a sample. Responsibilities
         below it are tempered during training. It does not affect ``predict_proba``.
-    latent_dim : int, optional
-        Dimensions of z, L. None: 5; with a linear path the number of features, but at least 5.
-    hidden_layer_sizes : tuple of int, default=(128, 128)
+    latent_dim : 'auto' or int, default='auto'
+        Dimensions of z, L. 'auto': 5, or 10 for images of at least 256 pixels; with a linear path the number of
+        features, but at least 5.
+    hidden_layer_sizes : 'auto' or tuple of int, default='auto'
         Hidden layers of the encoder of every component; its decoder mirrors them. Ignored with ``network='conv'``.
+        'auto': (128, 128); (500,) for images of ``image_shape`` of at least 256 pixels.
     pretrain_hidden_layer_sizes : tuple of int, optional
         Hidden layers of the pretrained autoencoder. None: those of the components, which are then initialized with the
-        weights of the autoencoder, in coordinates in which the embedding of their samples is standard normal. Otherwise
-        the initial weights of the components are random.
+        weights of the autoencoder, in coordinates in which the embedding of their samples is standard normal; for
+        images of at least 256 pixels and ``hidden_layer_sizes='auto'``, (500, 500, 2000). With sizes of its own the
+        initial weights of the components are random.
     network : {'mlp', 'conv'}, default='mlp'
         Fully connected or convolutional networks. The initial weights of the latter are random.
     image_shape : (C, H, W), optional
@@ -81,12 +85,14 @@ class VAEEMClustering(DeepMixture):
         Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
         with ``init_params='random'``.
-    pretrain_iter : int, default=50
-        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty.
+    pretrain_iter : 'auto' or int, default='auto'
+        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty. 'auto': 50;
+        for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of EM iterations; 0 keeps the initialization. 'auto': 25, or for small tables as many as take
-        1,500 optimizer steps, but no more than twice the number of samples per feature; with early stopping, four times
-        as many where the components are not yet the initial clusters.
+        1,500 optimizer steps, but no more than twice the number of samples per feature, and for large ones 10 to 25,
+        for 3,000 steps; with early stopping, four times as many where the components are not yet the initial clusters.
+        30 for images of at least 256 pixels.
     steps_per_iter : int, optional
         Optimizer steps per M-step. None: as many as draw every sample twice on average, and at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
@@ -116,14 +122,16 @@ class VAEEMClustering(DeepMixture):
     learn_weights : bool, default=True
         Learn the mixing weights π, as the mean responsibilities in each M-step; otherwise they stay uniform, as in the
         paper.
-    batch_size : int, default=64
-        Samples per component and step.
-    learning_rate : float, default=1e-3
-        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine.
+    batch_size : 'auto' or int, default='auto'
+        Samples per component and step. 'auto': 64, or more with many samples, up to 1,024, so that an iteration takes
+        about 80 steps; 128 for images of at least 256 pixels.
+    learning_rate : 'auto' or float, default='auto'
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1e-3.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
-    precision : {'float32', 'bfloat16', 'auto'}, default='float32'
-        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it.
+    precision : {'auto', 'float32', 'bfloat16'}, default='auto'
+        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it, for networks
+        that are convolutional or have a layer of at least 500 units.
     memory : str or joblib.Memory, optional
         Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
         ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
@@ -175,6 +183,14 @@ class VAEEMClustering(DeepMixture):
         stopping.
     best_iter_ : int
         Number of epochs before the state that was kept; 0 if it is that before the training.
+    hidden_layer_sizes_ : tuple of int
+    latent_dim_ : int
+    batch_size_ : int
+    learning_rate_ : float
+    pretrain_iter_ : int
+    max_iter_ : int
+    precision_ : str
+        Values of the parameters that may be 'auto'.
     net_ : skorch.NeuralNet
         Its ``module_`` is the torch model, :class:`skgmvae.models.VAEEM`.
     n_features_in_ : int
@@ -206,16 +222,15 @@ class VAEEMClustering(DeepMixture):
         "m_step": [StrOptions({"sampled", "weighted"})],
     }
 
-    _latent_dims = (5, 5)
-    _n_epochs = 25
+    _table_defaults = replace(TABLES, latent_dims=(5, 5), learning_rate=1e-3, max_iter=25)
+    _image_defaults = replace(
+        IMAGES,
+        hidden_layer_sizes=(500,),
+        pretrain_hidden_layer_sizes=IMAGES.hidden_layer_sizes,
+        pretrain_iter=0,  # the initialization needs no embedding, and initial weights are random
+        max_iter=30,
+    )
     reseeded_: list[tuple[int, int]]
-
-    _own_image_settings: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": (500,),
-        "pretrain_hidden_layer_sizes": (500, 500, 2000),
-        "pretrain_iter": 0,  # the initialization needs no embedding, and initial weights are random
-        "max_iter": 30,
-    }
 
     def __init__(
         self,
@@ -223,8 +238,8 @@ class VAEEMClustering(DeepMixture):
         *,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
-        latent_dim: int | None = None,
-        hidden_layer_sizes: Sequence[int] = (128, 128),
+        latent_dim: int | str = "auto",
+        hidden_layer_sizes: Sequence[int] | str = "auto",
         pretrain_hidden_layer_sizes: Sequence[int] | None = None,
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
@@ -235,7 +250,7 @@ class VAEEMClustering(DeepMixture):
         means_init: Any = None,
         precisions_init: Any = None,
         init_clamp: float = 0.75,
-        pretrain_iter: int = 50,
+        pretrain_iter: int | str = "auto",
         max_iter: int | str = "auto",
         steps_per_iter: int | None = None,
         m_step: str = "sampled",
@@ -246,10 +261,10 @@ class VAEEMClustering(DeepMixture):
         tol: float = 0.1,
         warm_start: bool = False,
         learn_weights: bool = True,
-        batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
         device: str = "auto",
-        precision: str = "float32",
+        precision: str = "auto",
         memory: Any = None,
         checkpoint: Any = None,
         callbacks: Sequence[Any] | None = None,
@@ -293,21 +308,27 @@ class VAEEMClustering(DeepMixture):
         self.verbose = verbose
 
     def _autoencoder_layer_sizes(self) -> Sequence[int]:
-        own = check_hidden_layer_sizes(self.hidden_layer_sizes)  # before any time is spent on the first phase
-        return own if self.pretrain_hidden_layer_sizes is None else self.pretrain_hidden_layer_sizes
+        if self.pretrain_hidden_layer_sizes is not None:
+            return self.pretrain_hidden_layer_sizes
+        own = get_defaults(self, self.n_features_in_).pretrain_hidden_layer_sizes
+        return own if is_auto(self.hidden_layer_sizes) and own is not None else self.hidden_layer_sizes_
 
     def _net_options(self) -> dict[str, Any]:
         return {"em": EMConfig(None if self.steps_per_iter is None else int(self.steps_per_iter), self.m_step)}
 
-    def _steps_per_epoch(self, n_samples: int) -> int:
-        return count_steps(self._net_options()["em"], n_samples, int(self.batch_size), int(self.n_components))
+    def _rows_per_network(self, n_samples: int) -> float:
+        return n_samples / int(self.n_components)
+
+    def _steps_per_epoch(self, n_samples: int, batch_size: int) -> int:
+        return count_steps(self._net_options()["em"], n_samples, batch_size, int(self.n_components))
 
     def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VAEEM:
-        has_own_sizes = self.pretrain_hidden_layer_sizes is not None
+        is_given = self.pretrain_hidden_layer_sizes is not None
+        has_own_sizes = is_given or tuple(autoencoder.hidden_layer_sizes) != self.hidden_layer_sizes_
         return VAEEM(
             autoencoder,
             int(self.n_components),
-            hidden_layer_sizes=check_hidden_layer_sizes(self.hidden_layer_sizes) if has_own_sizes else None,
+            hidden_layer_sizes=self.hidden_layer_sizes_ if has_own_sizes else None,
             image_shape=self.image_shape if self.network == "conv" else None,
             learn_weights=bool(self.learn_weights),
             n_mc_samples=int(self.n_mc_samples),

@@ -14,8 +14,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skgmvae._auto import choose_settings, set_settings
 from skgmvae._configuration import make_train_config
-from skgmvae._defaults import choose_max_iter
 from skgmvae._evaluation import cast_networks, inference_precision
 from skgmvae._file_format import NotASavedEstimatorError, open_file, to_plain, write_file
 from skgmvae._parameters import check_parameters, check_same_structure, get_structure
@@ -25,6 +25,7 @@ from skgmvae._saved_values import (
     check_arrays,
     check_attributes,
     check_integer,
+    check_sizes,
     holds_object,
     shorten,
     to_tuples,
@@ -127,6 +128,10 @@ def _outline(cls: type[Any], description: dict[str, Any], shapes: dict[str, tupl
         raise NotASavedEstimatorError(f"the file holds a {description['class']!r}; load it with that class")
     estimator = _make_unfitted(cls, description["parameters"])
     architecture = check_architecture(description["architecture"])
+    set_settings(estimator, choose_settings(estimator, 1, architecture.n_features), is_new=True)
+    sizes = description["attributes"].get("hidden_layer_sizes_", estimator.hidden_layer_sizes_)
+    estimator.hidden_layer_sizes_ = check_sizes(sizes)
+    estimator.latent_dim_ = architecture.latent_dim
     with torch.device("meta"):
         expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
     sizes = {MODULE + name: tuple(tensor.shape) for name, tensor in expected.items()}
@@ -223,10 +228,9 @@ def _check_answers(estimator: Any) -> None:
 
 def _make_net_around(estimator: Any, module: Any) -> ELBONet:
     """A net that can be trained further, with the history of the saved net."""
-    n_epochs = choose_max_iter(estimator, max(1, len(estimator.labels_)), estimator.n_features_in_)
     net = make_net(
         module,
-        make_train_config(estimator, n_epochs, tol=estimator.tol),
+        make_train_config(estimator, estimator.max_iter_, tol=estimator.tol),
         estimator._net_type,
         **estimator._net_options(),
     )

@@ -23,7 +23,7 @@ FLOORS = (
     ("skgmvae._component_moments",),
     ("skgmvae.initialization",),
     ("skgmvae.training",),
-    ("skgmvae._defaults",),
+    ("skgmvae._auto", "skgmvae._defaults"),
     (
         "skgmvae._validation",
         "skgmvae._parameters",

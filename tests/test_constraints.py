@@ -14,17 +14,17 @@ SHARED = {
     "n_mc_samples": ([1], [0]),
     "min_information": ([0, 0.0, 5.0], [-TINY]),
     "init_clamp": ([0, TINY, 1.0], [-TINY, np.nextafter(1.0, 2.0)]),
-    "pretrain_iter": ([0], [-1]),
-    "max_iter": ([0], [-1]),
+    "pretrain_iter": ([0, "auto"], [-1]),
+    "max_iter": ([0, "auto"], [-1]),
     "n_init": ([1], [0]),
     "tol": ([0.0, 10.0], [-TINY]),
-    "batch_size": ([1], [0]),
-    "learning_rate": ([TINY, 2.0], [0.0, 0, -TINY]),
+    "batch_size": ([1, "auto"], [0]),
+    "learning_rate": ([TINY, 2.0, "auto"], [0.0, 0, -TINY]),
 }
 OWN = {
-    VaDEClustering: {"latent_dim": ([1, None], [0]), "reg_covar": ([0.0], [-TINY])},
-    GMVAEClustering: {"latent_dim": ([1, None], [0]), "style_dim": ([1], [0])},
-    VAEEMClustering: {"latent_dim": ([1, None], [0]), "steps_per_iter": ([1, None], [0])},
+    VaDEClustering: {"latent_dim": ([1, "auto"], [0, None]), "reg_covar": ([0.0], [-TINY])},
+    GMVAEClustering: {"latent_dim": ([1, "auto"], [0, None]), "style_dim": ([1], [0])},
+    VAEEMClustering: {"latent_dim": ([1, "auto"], [0, None]), "steps_per_iter": ([1, None], [0])},
 }
 CASES = [(Estimator, name) for Estimator in ESTIMATORS for name in SHARED | OWN[Estimator]]
 

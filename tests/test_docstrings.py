@@ -16,10 +16,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # the text differs where the models do, by design
 OWN_TEXT = {
     *("n_mc_samples", "min_information", "latent_dim", "likelihood", "init_params", "hidden_layer_sizes", "network"),
-    *("tol", "max_iter", "learn_weights", "batch_size", "verbose", "init_clamp"),
+    *("tol", "max_iter", "learn_weights", "batch_size", "verbose", "init_clamp", "learning_rate"),
     *("lower_bound_", "lower_bounds_", "history_", "n_iter_", "net_"),
 }
-OWN_DEFAULT = {"latent_dim", "learning_rate"}
 COMPUTED = {"covariances_", "precisions_", "precisions_cholesky_"}  # on access
 
 
@@ -72,7 +71,7 @@ def test_what_the_models_share_is_said_in_the_same_words(section):
         for name in (entries[one].keys() & entries[other].keys()) - OWN_TEXT:
             (kind, text), (other_kind, other_text) = entries[one][name], entries[other][name]
             assert text == other_text, f"{name} of {one.__name__} and {other.__name__}"
-            assert kind == other_kind or name in OWN_DEFAULT, f"{name} of {one.__name__} and {other.__name__}"
+            assert kind == other_kind, f"{name} of {one.__name__} and {other.__name__}"
 
 
 def test_defaults_agree_where_the_models_do_not_differ():
@@ -80,8 +79,7 @@ def test_defaults_agree_where_the_models_do_not_differ():
     for one, other in combinations(ESTIMATORS, 2):
         shared = defaults[one].keys() & defaults[other].keys()
         assert len(shared) > 20
-        different = {name for name in shared if defaults[one][name] != defaults[other][name]}
-        assert different <= OWN_DEFAULT
+        assert {name for name in shared if defaults[one][name] != defaults[other][name]} == set()
 
 
 @pytest.mark.parametrize("name", plotting.__all__)

@@ -327,7 +327,7 @@ def test_memory_shares_the_pretraining_over_a_grid(Estimator, blobs, quick, tmp_
 @pytest.mark.parametrize(("n_features", "latent_dim"), [(2, 4), (7, 7), (12, 10)])
 def test_embedding_is_as_wide_as_the_rows_within_four_and_ten(Estimator, n_features, latent_dim, quick):
     X = np.random.default_rng(0).normal(size=(20, n_features))
-    model = Estimator(2, **{**quick, "latent_dim": None, "pretrain_iter": 0, "max_iter": 0})
+    model = Estimator(2, **{**quick, "latent_dim": "auto", "pretrain_iter": 0, "max_iter": 0})
     assert model.fit_transform(X).shape == (20, latent_dim)
 
 

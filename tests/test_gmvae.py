@@ -9,6 +9,7 @@ from test_models import log_density
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from skgmvae import GMVAEClustering
+from skgmvae._auto import choose_settings, set_settings
 from skgmvae._configuration import make_fit_config
 from skgmvae.data.training_data import TrainingData
 from skgmvae.datasets import make_circle_arcs
@@ -259,6 +260,7 @@ def test_settings_of_the_paper(experiment, shape):
     estimator = GMVAEClustering.from_paper(experiment, n_components=16, max_iter=0)
     assert estimator.n_components == 16 and estimator.image_shape == shape and estimator.max_iter == 0
     X = np.random.default_rng(0).uniform(size=(40, 2 if shape is None else int(np.prod(shape)))).astype(np.float32)
+    set_settings(estimator, choose_settings(estimator, *X.shape), is_new=True)
     config = make_fit_config(estimator, TrainingData.from_rows(X), TrainConfig(0, 10, 1e-3), [])
     assert config.init.image_shape == shape and config.training.n_clamped == 0 == estimator.init_clamp
     model = estimator._make_model(make_autoencoder(config.architecture))

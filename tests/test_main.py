@@ -56,8 +56,7 @@ def test_bundled_digits(tmp_path, monkeypatch, capsys):
 
 
 def test_idx_folder_without_matplotlib(idx_folder, monkeypatch, capsys):
-    monkeypatch.setattr("skgmvae._presets.IMAGE_SETTINGS", TINY)
-    monkeypatch.setattr(demo.ESTIMATORS["vaeem"], "_own_image_settings", {})
+    monkeypatch.setattr("skgmvae._auto.Defaults.of_images", lambda defaults: TINY)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     out = idx_folder / "samples.png"
     assert demo.main(["--data", str(idx_folder), "--n-components", "3", "--out", str(out)]) == 0

@@ -12,8 +12,8 @@ from skorch.callbacks import Callback
 from test_validation import IMAGES, RNG, X, assert_sensible, each_estimator, make
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae._auto import check_hidden_layer_sizes
 from skgmvae._parameters import (
-    check_hidden_layer_sizes,
     check_image_shape,
     check_likelihood,
     check_min_information,
@@ -148,7 +148,10 @@ BAD_PARAMETERS = {
     "λ too large": ({"min_information": 1.2}, r"log\(n_components\) = 1.099.*got 1.2. Lower min_information"),
     "λ with one component": ({"n_components": 1, "min_information": 0.5}, "= 0 nats for n_components=1.*got 0.5"),
     "λ negative": ({"min_information": -1.0}, r"min_information.* range \[0.0, inf\). Got -1.0"),
-    "layers an integer": ({"hidden_layer_sizes": 8}, "hidden_layer_sizes.* 'tuple' or an instance of 'list'. Got 8"),
+    "layers an integer": (
+        {"hidden_layer_sizes": 8},
+        "hidden_layer_sizes.* an instance of 'list' or .*'auto'}. Got 8",
+    ),
     "a layer of text": ({"hidden_layer_sizes": ("8",)}, r"positive integers; got \('8',\)"),
     "image_shape forgotten": ({"network": "conv"}, r"image_shape=\(channels, height, width\).*product of 4.*got None"),
     "image_shape of another size": (
@@ -166,7 +169,7 @@ BAD_PARAMETERS = {
     "a callback's class": ({"callbacks": [Callback]}, "must hold instances; got the class Callback: add its parenth"),
     "a function as callback": ({"callbacks": [print]}, "must hold skorch callbacks.*got <built-in.*Derive yours from"),
     "a bare callback": ({"callbacks": Callback()}, "callbacks.* must be an instance of 'list'"),
-    "a step of zero": ({"learning_rate": 0.0}, r"learning_rate.* range \(0.0, inf\). Got 0.0"),
+    "a step of zero": ({"learning_rate": 0.0}, r"learning_rate.* range \(0.0, inf\) .*'auto'}. Got 0.0"),
     "a step in words": ({"learning_rate": "adaptive"}, "learning_rate.* must be a float.*Got 'adaptive'"),
     "a step much too large": (
         {"learning_rate": 1e30, "max_iter": 9},

@@ -278,7 +278,7 @@ def test_ambient_settings_change_neither_files_nor_models(saved, blobs, tmp_path
 
 def test_missing_fields_of_older_versions_take_their_defaults(saved, tmp_path):
     edit(saved, tmp_path / "older", lambda arrays, description: description["parameters"].pop("precision"))
-    assert VaDEClustering.load(tmp_path / "older").precision == "float32"
+    assert VaDEClustering.load(tmp_path / "older").precision == "auto"
 
 
 def test_device_that_is_not_at_hand_becomes_auto(saved, tmp_path):
