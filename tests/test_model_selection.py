@@ -13,7 +13,7 @@ from sklearn.datasets import make_blobs, make_moons
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -224,6 +224,25 @@ def test_grids_of_three_parameters_pretrain_once_per_set_of_samples(Search, thre
     search = Search(vade, grid, cv=folds, refit=False, **options).fit(three[0])
     n_rounds = getattr(search, "n_iterations_", 1)
     assert len(counted) == 2 * n_rounds
+
+
+def test_trials_of_optuna_pretrain_once_per_fold(three, monkeypatch, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    counted = count_pretrainings(monkeypatch)
+    vade = VaDEClustering(linear_path=False, pretrain_iter=1, init_clamp=0.0, memory=str(tmp_path), **FAST)
+
+    def objective(trial):
+        vade.set_params(
+            n_components=trial.suggest_int("n_components", 2, 3),
+            n_mc_samples=trial.suggest_int("n_mc_samples", 1, 2),
+            min_information=trial.suggest_float("min_information", 0.0, 0.3),
+        )
+        return cross_val_score(vade, three[0], cv=KFold(2, shuffle=True, random_state=0)).mean()
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(objective, n_trials=3)
+    assert len(counted) == 2 and len({trial.value for trial in study.trials}) == 3
 
 
 def test_refit_by_another_criterion_a_callable_or_not_at_all(found, three):
