@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     began, rng, outcomes, faults = time.perf_counter(), np.random.default_rng(arguments.seed), Counter(), []
     X, _ = make_blobs(60, 4, centers=3, random_state=0)
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for jobs in the background
     trials = []
     for name, model in MODELS.items():
         with tempfile.TemporaryDirectory() as memory:
