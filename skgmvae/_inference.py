@@ -107,7 +107,8 @@ class MixtureInference(
     def predict_proba(self, X: MatrixLike) -> Floats:
         """Posterior probability of each component, p(c|x), under the density of :meth:`score_samples`.
 
-        It is estimated from the same points.
+        It is estimated from the same points. With more than 100 features, samples that q(c|x) assigns beyond doubt (the
+        most probable component is 12 nats ahead of the next) keep q(c|x), which is quicker.
 
         Parameters
         ----------
