@@ -108,11 +108,11 @@ def check_out(path: Path) -> None:
     """Raise before fitting if the figure could not be written afterwards."""
     folder = path.absolute().parent
     if path.is_dir():
-        raise OSError(f"--out {path} is a folder; name a file in it")
+        raise OSError(f"--out {path} is a folder; pass the path of a file in it")
     if not folder.is_dir():
-        raise OSError(f"--out {path}: there is no folder {folder}; create it or name another file")
+        raise OSError(f"--out {path}: there is no folder {folder}; create it or choose another file")
     if not os.access(path if path.exists() else folder, os.W_OK):
-        raise OSError(f"--out {path} cannot be written; name another file")
+        raise OSError(f"--out {path} cannot be written; choose another file")
 
 
 def check_n_components(n_components: int, data: Data) -> None:

@@ -106,7 +106,7 @@ class DensityCriteria:
     def covariances_(self) -> Floats:
         """Cov[x | c] in the units of the data, (n_components, n_features, n_features)."""
         if "net_" not in vars(self):
-            raise AttributeError("covariances_ are those of a fitted estimator; call fit first")
+            raise AttributeError("the estimator has no covariances_ before it is fitted; call fit first")
         return component_covariances(self.net_.module_, self.n_features_in_, check_device(self.device))
 
     @property

@@ -163,7 +163,7 @@ def map_chunks(
                 out = np.empty((len(X), *result.shape[1:]), result.dtype)
             out[first : first + len(result)] = result
     if out is None:
-        raise ValueError("X has no rows; pass at least one.")
+        raise ValueError("X has no samples; pass at least one.")
     return out
 
 

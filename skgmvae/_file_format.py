@@ -61,9 +61,9 @@ def write_file(path: str | os.PathLike[str], arrays: dict[str, Array], descripti
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+        raise IsADirectoryError(f"{path} is a folder; pass the path of a file in it")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}; create it or name another file")
+        raise FileNotFoundError(f"there is no folder {path.parent}; create it or choose another file")
     write_atomically(path, encode(arrays, description, KEY))
 
 
@@ -125,7 +125,7 @@ class SavedFile:
                 raise NotASavedEstimatorError(f"{self.path} is damaged: {name} holds values that are not finite")
         if self._digest != compute_digest(arrays, self._text):
             raise NotASavedEstimatorError(
-                f"{self.path} is damaged, or was changed after it was saved; fetch or save it again"
+                f"{self.path} is damaged, or was changed after it was saved; download or save it again"
             )
         return arrays
 

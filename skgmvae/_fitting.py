@@ -62,7 +62,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
             vars(estimator).update(before)
             raise
         if take_interrupt():
-            warnings.warn("The interrupt came when the fit was complete; it is kept.", UserWarning, stacklevel=4)
+            warnings.warn("Interrupted after the fit was complete; the result is kept.", UserWarning, stacklevel=4)
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
@@ -123,7 +123,7 @@ def train_further(
     """More epochs of the fitted net, in a copy; its components are there already, and take no initial labels."""
     if init_labels is not None:
         raise ValueError(
-            "init_labels initialize a mixture, and warm_start=True continues a fitted one; pass one of the two"
+            "init_labels initialize a new fit, and warm_start=True continues an earlier one; use one of the two"
         )
     check_same_structure(estimator._fitted_structure, estimator.get_params(deep=False))
     fraction = check_early_stopping(estimator, data, has_linear_path=estimator._fitted_architecture.linear_path)

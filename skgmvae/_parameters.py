@@ -175,11 +175,11 @@ def check_callbacks(callbacks: Any) -> None:
     for entry in callbacks or []:
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
         if isinstance(callback, type):
-            raise TypeError(f"callbacks must hold instances; got the class {callback.__name__}: add its parentheses")
+            raise TypeError(f"callbacks must contain instances; got the class {callback.__name__}: add its parentheses")
         if not isinstance(callback, Callback):
             raise TypeError(
-                f"callbacks must hold skorch callbacks, bare or as (name, callback); got {entry!r}. Derive yours from "
-                "skorch.callbacks.Callback; scikit-learn's go into set_callbacks."
+                f"callbacks must contain skorch callbacks, bare or as (name, callback); got {entry!r}. Derive yours "
+                "from skorch.callbacks.Callback; scikit-learn's go into set_callbacks."
             )
 
 
@@ -202,10 +202,10 @@ def check_folders(estimator: Any) -> None:
     for name in ("memory", "checkpoint"):
         folder = getattr(estimator, name)
         if isinstance(folder, (str, os.PathLike)) and Path(folder).is_file():
-            raise ValueError(f"{name}={folder!r} is a file; name a folder, which need not exist yet")
+            raise ValueError(f"{name}={folder!r} is a file; pass a folder, which need not exist yet")
     if estimator.checkpoint is not None and not isinstance(estimator.random_state, Integral):
         raise ValueError(
-            "checkpoint needs an integer random_state, with which the same fit can be begun again; got "
+            "checkpoint needs an integer random_state, so that the same fit can be repeated; got "
             f"{estimator.random_state!r}"
         )
 

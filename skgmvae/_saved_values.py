@@ -134,13 +134,13 @@ def _check_positive(covariances: Array | None, covariance_type: str | None) -> N
 
 def check_integer(value: Any, name: str, low: int, high: int = 2**31) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is no integer from {low} to {high}")
+        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is not an integer from {low} to {high}")
     return value
 
 
 def _check_boolean(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
-        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is neither true nor false")
+        raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is not a boolean")
     return value
 
 

@@ -15,7 +15,7 @@ __all__ = ["check_enough_samples", "check_samples", "explained"]
 
 # messages of scikit-learn, and the remedies that they lack
 REMEDIES = {
-    "could not convert string to float": "X must hold numbers: drop such columns or encode them, for instance with "
+    "could not convert string to float": "X must contain numbers: drop such columns or encode them, for instance with "
     "OneHotEncoder.",
     "contains infinity": "Drop the rows with such values, or clip them.",
 }
@@ -87,7 +87,7 @@ def _as_array(X: Any) -> Any:
     if not is_sliceable(X) or is_better_read_lazily(X):
         return X
     if X.dtype.kind not in "fiubc":
-        raise ValueError(f"X must hold numbers; got an array of dtype {X.dtype}.")
+        raise ValueError(f"X must contain numbers; got an array of dtype {X.dtype}.")
     is_refused = len(X.shape) != 2 or X.dtype.kind == "c"  # by scikit-learn, for which two rows are enough
     return np.asarray(X[: 2 if is_refused else X.shape[0]] if X.shape else X)
 
@@ -143,7 +143,7 @@ def _check_no_dates(X: Any) -> None:
     columns = _find_columns(X, lambda dtype: dtype.kind in "mM")
     if is_date or columns:
         raise ValueError(
-            f"X holds dates or durations: {columns or X.dtype}. Turn them into numbers that mean something, for "
+            f"X contains dates or durations: {columns or X.dtype}. Convert them to meaningful numbers, for "
             "instance days since the first, or hour and weekday."
         )
 

@@ -97,7 +97,7 @@ def _check_loadable(cls: type[Any], arrays: dict[str, Array], description: dict[
             _restore(_outline(cls, json.loads(json.dumps(description)), shapes), arrays)
     except Exception as error:  # whatever has become of the attributes
         raise ValueError(
-            f"nothing is written: the estimator has changed, and would not load again ({error})"
+            f"not saved: the estimator was changed after fit, and could not be loaded again ({error})"
         ) from error
 
 
@@ -118,7 +118,7 @@ def load_estimator(cls: type[Estimator], path: str | os.PathLike[str]) -> Estima
         except (NotASavedEstimatorError, MemoryError, Warning):
             raise
         except Exception as error:  # whatever a file can bring about
-            raise NotASavedEstimatorError(f"{path} does not fit together: {error!r}") from error
+            raise NotASavedEstimatorError(f"{path} is inconsistent: {error!r}") from error
         return estimator
 
 
@@ -136,7 +136,7 @@ def _outline(cls: type[Any], description: dict[str, Any], shapes: dict[str, tupl
         expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
     sizes = {MODULE + name: tuple(tensor.shape) for name, tensor in expected.items()}
     if sizes != {name: shape for name, shape in shapes.items() if name.startswith(MODULE)}:
-        raise NotASavedEstimatorError("the file's weights do not have the sizes that its parameters ask for")
+        raise NotASavedEstimatorError("the sizes of the file's weights do not match its parameters")
     K, largest = int(estimator.n_components), max(architecture.n_features, architecture.latent_dim)
     for name in set(shapes) - set(sizes):
         if name.removeprefix(ATTRIBUTE) not in ARRAYS or not name.startswith(ATTRIBUTE):
@@ -181,7 +181,7 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
         check_device(estimator.device)
     except ValueError:
         was = estimator.device
-        warnings.warn(f"Saved with device={was!r}, which is not at hand; it is 'auto' now.", stacklevel=5)
+        warnings.warn(f"Saved with device={was!r}, which is not available here; device is now 'auto'.", stacklevel=5)
         estimator.device = "auto"
     return estimator
 

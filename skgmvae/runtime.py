@@ -56,13 +56,13 @@ def check_device(device: str) -> torch.device:
         ) from error
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device={device!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices; "
+            f"device={device!r} was requested, but torch finds {torch.cuda.device_count()} CUDA devices; "
             "use device='auto' to fall back to the CPU"
         )
     if found.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"device={device!r} is not supported; use 'auto', 'cpu', 'cuda', 'cuda:0', … or 'mps'")
     if found.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device='mps' was asked for, but torch sees no Apple GPU; use device='auto'")
+        raise ValueError("device='mps' was requested, but torch finds no Apple GPU; use device='auto'")
     return found
 
 
@@ -170,7 +170,7 @@ class _ThreadCount:
         self._local = threading.local()
 
     def begin_in_fork(self) -> None:
-        """Forget the threads of the parent process, one of which may hold the lock."""
+        """Forget the threads of the parent process, one of which may contain the lock."""
         self._lock = threading.Lock()
         self._n_users = getattr(self._local, "depth", 0)
 

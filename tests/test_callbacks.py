@@ -85,7 +85,7 @@ def test_undone_epochs_are_noted(blobs, settings, caplog):
     notes = [record for record in caplog.records if record.name == "skgmvae"]
     assert {note.levelno for note in notes} == {logging.WARNING}
     text = notes[0].getMessage()
-    assert text.startswith("Epoch 1 is undone: ") and text.endswith("goes on from there with learning_rate=2.5e+29.")
+    assert text.startswith("Epoch 1 is undone: ") and text.endswith("continues with learning_rate=2.5e+29.")
 
 
 # ------------------------------------------------------------------------------ skorch's callbacks

@@ -104,7 +104,7 @@ def test_states_of_another_fit_are_refused(blobs, quick, tmp_path, kill_at, monk
         (GMVAEClustering(3, **quick, checkpoint=folder), X, "class"),
     ):
         with pytest.raises(
-            ValueError, match=rf"holds the state of a fit with another [^.]*\b{name}\b.*name another fol"
+            ValueError, match=rf"holds the state of a fit with another [^.]*\b{name}\b.*choose another fol"
         ):
             other.fit(data)
     with monkeypatch.context() as patch:
@@ -119,7 +119,7 @@ def test_damaged_states_are_refused_and_nothing_else_is_deleted(blobs, quick, tm
     model = VaDEClustering(3, **quick, checkpoint=tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "training-0.checkpoint").write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match=r"training-0.checkpoint is no checkpoint, or is damaged .*; delete it"):
+    with pytest.raises(ValueError, match=r"training-0.checkpoint is not a checkpoint, or is damaged .*; delete it"):
         model.fit(blobs[0])
     (tmp_path / "training-0.checkpoint").unlink()
     model.fit(blobs[0])
@@ -130,7 +130,7 @@ def test_a_seed_is_needed_and_a_folder(blobs, quick, tmp_path):
     for seed in (None, np.random.RandomState(0)):
         with pytest.raises(ValueError, match="checkpoint needs an integer random_state"):
             VaDEClustering(3, **{**quick, "random_state": seed}, checkpoint=tmp_path).fit(blobs[0])
-    with pytest.raises(ValueError, match="checkpoint=.* is a file; name a folder"):
+    with pytest.raises(ValueError, match="checkpoint=.* is a file; pass a folder"):
         VaDEClustering(3, **quick, checkpoint=__file__).fit(blobs[0])
 
 

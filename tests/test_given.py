@@ -56,10 +56,10 @@ def test_responsibilities_are_kept_and_rounding_is_undone():
 WRONG = {
     "too few": ([0, 1], r"of shape \(3,\) or .* \(3, 2\).*3 samples and n_components=2; got shape \(2,\)"),
     "too many components": (np.eye(3), r"of shape \(3, 2\).*got shape \(3, 3\)"),
-    "strings": (["a", "b", "a"], "must hold integers from -1 to 1, or responsibilities; got dtype <U1"),
-    "objects": (np.array([None, 1, 0], object), "must hold integers from -1 to 1, .*; got dtype object"),
-    "not a number": ([0.0, np.nan, 1.0], "must hold finite numbers; got NaN or infinity. Use -1"),
-    "infinite": (np.full((3, 2), np.inf), "must hold finite numbers; got NaN or infinity. Use -1"),
+    "strings": (["a", "b", "a"], "must contain integers from -1 to 1, or responsibilities; got dtype <U1"),
+    "objects": (np.array([None, 1, 0], object), "must contain integers from -1 to 1, .*; got dtype object"),
+    "not a number": ([0.0, np.nan, 1.0], "must contain finite numbers; got NaN or infinity. Use -1"),
+    "infinite": (np.full((3, 2), np.inf), "must contain finite numbers; got NaN or infinity. Use -1"),
     "fractions": ([0.0, 0.5, 1.0], r"integers from -1 \(no opinion\) to 1.*; got values from 0.0 to 1.0"),
     "label too high": ([0, 1, 2], "to 1, as n_components=2; got values from 0 to 2"),
     "label too low": ([0, 1, -2], "got values from -2 to 1"),
@@ -408,7 +408,7 @@ def test_what_clusters_may_write_into_its_samples(blobs, settings):
         (KMeans, "init_params is the class KMeans; pass an instance"),
         (
             lambda X: X,
-            r"is called with \(X, n_components=…, random_state=…\), which it does not take",
+            r"is called with \(X, n_components=…, random_state=…\), which it does not accept",
         ),
     ],
     ids=["a class", "another signature"],
@@ -423,7 +423,7 @@ def test_labels_are_the_only_initialization_and_of_a_new_mixture(blobs, settings
     with pytest.raises(ValueError, match="init_labels and means_init both set the initial responsibilities"):
         VaDEClustering(3, means_init=X[:3], **settings).fit(X, init_labels=y)
     model = VaDEClustering(3, warm_start=True, **settings).fit(X)
-    with pytest.raises(ValueError, match="init_labels initialize a mixture, and warm_start=True continues"):
+    with pytest.raises(ValueError, match="init_labels initialize a new fit, and warm_start=True continues"):
         model.fit(X, init_labels=y)
     with pytest.raises(ValueError, match="must not be masked; use -1"):
         VaDEClustering(3, **settings).fit(X, init_labels=np.ma.masked_equal(y, 2))

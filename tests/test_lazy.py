@@ -390,7 +390,7 @@ WRONG = {
     "infinity": (lambda X: spoil(X, np.inf), "Input X contains infinity or a value too large for dtype"),
     "one axis": (lambda X: X[:, 0], "Expected 2D array, got 1D array instead"),
     "three axes": (lambda X: X[:, :, None], "Found array with dim 3"),
-    "objects": (lambda X: X.astype(object), "X must hold numbers; got an array of dtype object"),
+    "objects": (lambda X: X.astype(object), "X must contain numbers; got an array of dtype object"),
     "complex": (lambda X: X.astype(complex), "Complex data not supported"),
     "one row": (lambda X: X[:1], "1 sample"),
     "no rows": (lambda X: X[:0], "0 sample"),

@@ -78,7 +78,7 @@ def test_square_images_are_told_to_the_estimators(idx_folder):
     [
         (["--data", "nowhere"], "no folder nowhere"),
         (["--out", "nowhere/samples.png"], "there is no folder"),
-        (["--out", "."], "is a folder; name a file in it"),
+        (["--out", "."], "is a folder; pass the path of a file in it"),
         (["--n-components", "0"], "must lie between 1 and 718, half of the samples, got 0"),
         (["--n-components", "719"], "must lie between 1 and 718, half of the samples, got 719"),
         (["--estimator", "gmvea"], "invalid choice: 'gmvea'"),

@@ -117,7 +117,7 @@ def test_stability_is_the_agreement_of_two_fits_on_other_rows():
     assert label_stability(Boundary(), X, n_repeats=2, random_state=3) == pytest.approx(np.mean(expected))
     assert not Boundary.boundaries and not hasattr(Boundary(), "boundary_")
     for rows, n_repeats in ((X[:2], 5), (X, 0)):
-        with pytest.raises(ValueError, match="three rows and one repetition are the least"):
+        with pytest.raises(ValueError, match="at least three samples and one repetition"):
             label_stability(Boundary(), rows, n_repeats=n_repeats)
 
 

@@ -233,7 +233,7 @@ def test_models_whose_weights_or_attributes_were_damaged_are_not_saved(saved, tm
     ):
         model = VaDEClustering.load(saved)
         damage(model)
-        with pytest.raises(ValueError, match="nothing is written: the estimator has changed, and would not load again"):
+        with pytest.raises(ValueError, match="not saved: the estimator was changed after fit, and could not be"):
             model.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
@@ -283,7 +283,7 @@ def test_missing_fields_of_older_versions_take_their_defaults(saved, tmp_path):
 
 def test_device_that_is_not_at_hand_becomes_auto(saved, tmp_path):
     edit(saved, tmp_path / "cuda", lambda arrays, description: description["parameters"].update(device="cuda:99"))
-    with pytest.warns(UserWarning, match="device='cuda:99', which is not at hand"):
+    with pytest.warns(UserWarning, match="device='cuda:99', which is not available here"):
         assert VaDEClustering.load(tmp_path / "cuda").device == "auto"
 
 

@@ -93,7 +93,7 @@ BAD_DATA = {
     "a Series": (FRAME["a"], r"Expected a 2-dimensional container but got .*Series.* Pass a DataFrame"),
     "images": (IMAGES, r"dim 3.* X has shape \(40, 4, 4\); .*X.reshape\(len\(X\), -1\), which gives 16 features"),
     "words": ([["a", "b"]] * 10, "string to float: .*'a'.* encode them, for instance with OneHotEncoder"),
-    "a file's name": ("table.csv", "string to float: .*'table.csv'.* X must hold numbers"),
+    "a file's name": ("table.csv", "string to float: .*'table.csv'.* X must contain numbers"),
     "words in a frame": (FRAME.assign(kind=["x", "y"] * 20), r"columns that are not numbers: 'kind' \(.*Drop them or"),
     "categories": (FRAME.assign(kind=pd.Categorical(["x", "y"] * 20)), r"not numbers: 'kind' \(category\).*encode"),
     "dates": (FRAME.assign(day=pd.Timestamp("2020-01-01")), r"dates or durations: 'day' \(datetime64.*days since"),
@@ -316,7 +316,7 @@ def test_samples_and_saving_before_fit(Estimator, tmp_path):
 
 
 def test_paths_where_no_file_can_be(fitted, tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a folder; pass the path of a file in it"):
         fitted.save(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere; create it"):
         fitted.save(tmp_path / "nowhere" / "model")

@@ -52,11 +52,11 @@ def to_responsibilities(labels: Any, n_samples: int, n_components: int, name: st
         )
     if values.dtype.kind not in "iufb":
         raise ValueError(
-            f"{name} must hold integers from -1 to {K - 1}, or responsibilities; got dtype {values.dtype}. Encode "
+            f"{name} must contain integers from -1 to {K - 1}, or responsibilities; got dtype {values.dtype}. Encode "
             "other labels, for instance with LabelEncoder."
         )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError(f"{name} must hold finite numbers; got NaN or infinity. Use -1 for samples without a label.")
+        raise ValueError(f"{name} must contain finite numbers; got NaN or infinity. Use -1 where there is no label.")
     if values.ndim == 2:
         return _check_responsibilities(values.astype(np.float64), name)
     integers = values.astype(np.int64)
@@ -114,7 +114,7 @@ def _call(function: Any, name: str, X: Any, n_components: int, random_state: np.
         inspect.signature(function).bind(X, n_components=n_components, random_state=random_state)
     except TypeError as error:
         raise TypeError(
-            f"init_params={name} is called with (X, n_components=…, random_state=…), which it does not take: {error}"
+            f"init_params={name} is called with (X, n_components=…, random_state=…), which it does not accept: {error}"
         ) from error
     return function(X, n_components=n_components, random_state=random_state)
 

@@ -53,7 +53,7 @@ class MixtureInit:
             if np.shape(part) != shape:
                 raise ValueError(f"{name} should have the shape of {shape}, but got {np.shape(part)}")
             if not np.isfinite(np.asarray(part, np.float64)).all():
-                raise ValueError(f"{name} must hold finite numbers; got NaN or infinity")
+                raise ValueError(f"{name} must contain finite numbers; got NaN or infinity")
 
 
 def fit_mixture_init(

@@ -183,7 +183,10 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
     """
     n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
     if n_rows < 3 or n_repeats < 1:
-        raise ValueError(f"three rows and one repetition are the least; got {n_rows} rows and n_repeats={n_repeats!r}")
+        raise ValueError(
+            "label_stability needs at least three samples and one repetition; "
+            f"got {n_rows} samples and n_repeats={n_repeats!r}"
+        )
     rng, values = check_random_state(random_state), []
     for _ in range(n_repeats):
         *parts, rest = (_safe_indexing(X, rows) for rows in np.array_split(rng.permutation(n_rows), 3))
@@ -215,7 +218,7 @@ def check_labels(values: ArrayLike, name: str) -> Array:
     if len(labels) == 0:
         raise ValueError(f"{name} is empty, got shape (0,); pass at least one label")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise ValueError(f"{name} holds NaN or infinity, which are no labels; drop these rows of both")
+        raise ValueError(f"{name} contains NaN or infinity, which are not labels; drop these samples from both")
     return labels
 
 

@@ -24,7 +24,7 @@ def _if_it_has(name: str) -> Callable[[Method], Method]:
 
     def check(search: DelegatesToBest) -> bool:
         if search.refit is False:
-            raise AttributeError(f"{name} needs an estimator fitted to all samples; with refit=False there is none")
+            raise AttributeError(f"{name} needs an estimator fitted to all samples; set refit to other than False")
         getattr(getattr(search, "best_estimator_", search.estimator), name)
         return True
 

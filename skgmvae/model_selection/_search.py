@@ -210,10 +210,10 @@ class ComponentSearchCV(DelegatesToBest):
         numbers = list(range(1, int(given) + 1) if isinstance(given, Integral) else given)
         bad = [K for K in numbers if not isinstance(K, Integral) or isinstance(K, bool) or K < 1]
         if bad or not numbers:
-            raise ValueError(f"n_components must hold positive integers, at least one; got {self.n_components!r}")
+            raise ValueError(f"n_components must contain positive integers, at least one; got {self.n_components!r}")
         unknown = [criterion for criterion in self.criteria if criterion not in CRITERIA[2:]]
         if unknown:
-            raise ValueError(f"criteria may hold {', '.join(map(repr, CRITERIA[2:]))}; got {unknown[0]!r}")
+            raise ValueError(f"criteria may contain {', '.join(map(repr, CRITERIA[2:]))}; got {unknown[0]!r}")
         if isinstance(self.refit, str) and self.refit not in (*CRITERIA[:2], *self.criteria):
             raise ValueError(f"refit={self.refit!r} is not among the criteria, {tuple(self.criteria)!r}; add it")
         return tuple(sorted({int(K) for K in numbers}))

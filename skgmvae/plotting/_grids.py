@@ -281,7 +281,7 @@ def _image_shape(estimator: Any, images: Array) -> Sequence[int]:
 def _square_shape(n_features: int) -> tuple[int, int]:
     side = math.isqrt(n_features)
     if side * side != n_features:
-        raise ValueError(f"{n_features} features are no square image; pass image_shape=(H, W)")
+        raise ValueError(f"{n_features} features are not a square image; pass image_shape=(H, W)")
     return side, side
 
 

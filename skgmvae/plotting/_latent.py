@@ -205,7 +205,7 @@ def _project(projector: Any, embedding: Floats) -> Floats:
     points = np.asarray(projector.transform(embedding) if _is_fitted(projector) else projector.fit_transform(embedding))
     if points.shape != (len(embedding), 2):
         raise ValueError(
-            f"the projector must bring {len(embedding)} rows to two dimensions; {projector!r} returned an array of "
+            f"the projector must map {len(embedding)} rows to two dimensions; {projector!r} returned an array of "
             f"shape {points.shape}. Set its n_components to 2."
         )
     return points

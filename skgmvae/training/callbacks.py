@@ -183,7 +183,7 @@ class DivergenceGuard(Callback):
         net.lr = net.lr / 4.0
         for group in net.optimizer_.param_groups:
             group["lr"] /= 4.0
-        message = "Epoch %d is undone: %s stopped being finite. Training goes on from there with learning_rate=%.2g."
+        message = "Epoch %d is undone: %s became infinite or NaN. Training continues with learning_rate=%.2g."
         LOGGER.warning(message, len(net.history), _name_culprits(net.diverged_), net.lr)
 
     @torch.no_grad()
@@ -202,7 +202,7 @@ class DivergenceGuard(Callback):
     @staticmethod
     def _describe(culprits: list[str], lr: float) -> str:
         return (
-            f"Training diverged: {_name_culprits(culprits)} stopped being finite again and again, last "
+            f"Training diverged: {_name_culprits(culprits)} became infinite or NaN repeatedly, last "
             f"with learning_rate={lr:.2g}. Lower learning_rate, scale the features, or look for extreme values in X."
         )
 

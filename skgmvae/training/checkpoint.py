@@ -69,13 +69,13 @@ class Checkpoint:
             found, values = description["identity"], description["values"]
         except (NotASavedEstimatorError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} is no checkpoint, or is damaged ({error}); delete it, or name another folder"
+                f"{path} is not a checkpoint, or is damaged ({error}); delete it, or choose another folder"
             ) from error
         others = sorted(name for name in {*found, *self.identity} if found.get(name) != self.identity.get(name))
         if others:
             raise ValueError(
-                f"checkpoint={str(self.folder)!r} holds the state of a fit with another {', '.join(others)}. Go on "
-                "with what that fit had, name another folder, or delete this one to begin anew."
+                f"checkpoint={str(self.folder)!r} holds the state of a fit with another {', '.join(others)}. "
+                "Restore these, choose another folder, or delete this one to start over."
             )
         return arrays, values
 
