@@ -96,7 +96,7 @@ class Settings:
 def check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """The widths as a tuple of positive integers."""
     if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must hold positive integers; got {tuple(sizes)!r}")
+        raise ValueError(f"hidden_layer_sizes must contain positive integers; got {tuple(sizes)!r}")
     return tuple(int(size) for size in sizes)
 
 

@@ -159,7 +159,7 @@ BAD_PARAMETERS = {
         r"product of 4, the number of features; got \(1, 28, 28\)",
     ),
     "an unknown device": ({"device": "gpu"}, "device='gpu' is not a torch device; use 'auto', 'cpu', 'cuda'"),
-    "a device that is absent": ({"device": "cuda:99"}, "device='cuda:99'.*torch sees .*use device='auto'"),
+    "a device that is absent": ({"device": "cuda:99"}, "device='cuda:99'.*torch finds .*use device='auto'"),
     "a device that is no text": ({"device": 0}, "device.* must be an instance of 'str'. Got 0"),
     "Bernoulli beyond [0, 1]": ({"likelihood": "bernoulli"}, r"values in \[-.*Scale X.*or use likelihood='gaussian'"),
     "memory in a file": ({"memory": __file__}, "memory=.* is a file; pass a folder"),
