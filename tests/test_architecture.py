@@ -68,6 +68,7 @@ MAX_LINES = 250
 LONG = {
     "skgmvae/models/vaeem.py": "one model is one file",
     "skgmvae/models/gmvae.py": "one model is one file",
+    "skgmvae/models/vade.py": "one model is one file",
     "skgmvae/functional.py": "the mathematics in one place, twenty lines of it the list of its names",
     "skgmvae/_gmvae.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/_vade.py": "one estimator is one file, most of it the docstring of its parameters",

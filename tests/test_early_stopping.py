@@ -13,9 +13,10 @@ from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.background import Background
-from skgmvae.training.held_out import Scores, is_better, is_clear, split_rows
+from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, split_rows
 from skgmvae.training.validation import ValidationStopping
 
 ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
@@ -102,6 +103,19 @@ def test_free_epochs_begin_with_the_best_clamped_state_and_need_a_clear_gain(las
 def test_clamped_states_are_compared_with_the_clusters():
     scores = [make_scores(0.0, 2.0), make_scores(0.5, 2.2), make_scores(0.2, 0.1)]
     assert ScriptedRun(scores, n_clamped=2).run().stop.best_epoch_ == 2
+
+
+@pytest.mark.parametrize(("divergence", "gain", "n_epochs"), [(0.0, 0.01, 1), (0.0, 0.03, 4), (0.1, 0.01, 4)])
+def test_components_that_are_the_clusters_already_gain_early_or_not_at_all(divergence, gain, n_epochs):
+    run = ScriptedRun([make_scores(value, divergence) for value in (0.0, gain, 0.0, 0.0, 0.0, 0.0)], n_clamped=5).run()
+    assert len(run.history) == n_epochs and run.stop.converged_
+
+
+@pytest.mark.parametrize(("n_samples", "width", "n_checked"), [(50, 2, 50), (600, 2, 500), (600, 100, 60)])
+def test_checks_during_a_training_look_at_some_held_out_samples(n_samples, width, n_checked):
+    data = TrainingData.from_rows(np.random.RandomState(0).normal(size=(n_samples, 100)))
+    checked = HeldOut(data, torch.full((n_samples, 5), 0.2), width).checked
+    assert len(np.unique(checked)) == n_checked and checked[0] == 0 and checked[-1] == n_samples - 1
 
 
 def test_a_model_that_gains_nothing_is_the_mixture_of_all_samples():

@@ -17,7 +17,7 @@ from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
-from skgmvae.models.importance import make_point_sets
+from skgmvae.models.importance import estimate_log_joint, make_point_sets
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent
 from skgmvae.models.vade import VaDE
@@ -258,3 +258,18 @@ def test_where_there_is_no_linear_path():
         has_path(X > 0, linear_path=True)
     with pytest.raises(ValueError, match="linear_path"):
         has_path(X, linear_path="always")
+
+
+@pytest.mark.parametrize("model_type", [VaDE, GMVAE, VAEEM])
+def test_the_closed_form_of_a_linear_decoder_is_what_importance_sampling_estimates(model_type):
+    mixture = make_mixture(K=2)
+    options = {"style_dim": 2, "prior_width": 8} if model_type is GMVAE else {}
+    model = make_model(model_type, mixture, 5, **options)
+    x = torch.from_numpy(draw(mixture))
+    with torch.no_grad():
+        sampled = estimate_log_joint(model.posterior(x), x, make_point_sets(*model.noise_shape, x.shape[1], 0))
+        assert_allclose(model.log_joint(x, None), sampled, atol=1e-9)
+        decoder = model.decoder if model_type is VAEEM else model.autoencoder.decoder
+        decoder[-1].bias += 0.1
+    with pytest.raises(AttributeError):  # points are needed again
+        model.log_joint(x, None)

@@ -14,7 +14,7 @@ from skgmvae.initialization.views import Views, make_views
 
 __all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
 
-MAX_SAMPLES = 10_000  # on which candidates are found; the others follow …
+MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
 LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
 

@@ -12,7 +12,7 @@ from skgmvae.models.background import Background
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.laplace import Expansion, differentiate, expand_likelihood
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
-from skgmvae.models.linear_path import LatentMixture
+from skgmvae.models.linear_path import LatentMixture, adds_nothing, log_joint_of_mixture
 from skgmvae.models.networks import (
     GaussianHead,
     draw_weights,
@@ -148,6 +148,23 @@ class Autoencoder(nn.Module):
         rows = standardized.unsqueeze(1).expand_as(output)
         log_likelihood = self.likelihood.log_prob(rows, output)
         return expand_likelihood(log_likelihood, *self.likelihood.differentiate(rows, output), jacobian)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the decoder is its linear path alone."""
+        return self.linear is not None and isinstance(self.likelihood, Gaussian) and adds_nothing(self.decoder)
+
+    def log_joint_of(self, x: Tensor, log_weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+        """log p(x, c), (N, K), of standardized samples (N, D) where the decoder is linear.
+
+        The components of z have log-weights (K,), means (K, L) and covariances (K or 1, L, L).
+        """
+        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+            raise ValueError("the density has a closed form only with a linear path and a Gaussian likelihood")
+        W, noise = self.linear.decoder.weight, self.likelihood.log_variance.exp()
+        covariances = W @ covariances @ W.T + noise.diag()
+        log_joint = log_joint_of_mixture(x, log_weights, self.linear.decoder(means), covariances)
+        return (log_joint - self.likelihood.log_scale_sum.double()).to(W.dtype)
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding (N, L) of rows (N, D)."""

@@ -160,8 +160,13 @@ class GMVAE(nn.Module):
         return GMVAEPosterior(self, standardized, mean.unsqueeze(1), torch.exp(0.5 * log_variance).unsqueeze(1))
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
-        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        return estimate_log_joint(self.posterior(x), self.likelihood.standardize(x, torch.float64), points)
+        """log p(x, c), (N, K) for rows (N, D): of a linear decoder exactly, else by importance sampling."""
+        standardized = self.likelihood.standardize(x, torch.float64)
+        if self.autoencoder.is_linear and self.prior.is_constant:
+            means, log_variances = self.prior(self.prior.head.mean.weight.new_zeros(self.style_dim))
+            covariances = log_variances.exp().diag_embed()
+            return self.autoencoder.log_joint_of(standardized, self.log_weights(), means, covariances)
+        return estimate_log_joint(self.posterior(x), standardized, points)
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None

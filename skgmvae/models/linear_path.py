@@ -4,10 +4,12 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["NOISE_SHARE", "LatentMixture", "MixtureMoments", "make_latent"]
+from skgmvae.functional import LOG_2PI
+
+__all__ = ["NOISE_SHARE", "LatentMixture", "MixtureMoments", "adds_nothing", "log_joint_of_mixture", "make_latent"]
 
 NOISE_SHARE = 0.2  # of the noise that the covariances have room for
 CODE_LENGTH = 5.0  # of a code, in standard deviations around it
@@ -38,6 +40,23 @@ class MixtureMoments(NamedTuple):
         one = torch.ones_like(self.weights[:1])
         parts = zip(self.means.split(1), self.covariances.split(1), strict=True)
         return [MixtureMoments(one, mean, covariance) for mean, covariance in parts]
+
+
+def adds_nothing(network: nn.Module) -> bool:
+    """Whether the last layer of a network is zero, as initially beside a linear path."""
+    *_, last = network.children()
+    return not any(bool(parameter.any()) for parameter in last.parameters())
+
+
+def log_joint_of_mixture(x: Tensor, log_weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    """log π_c + log N(x; m_c, C_c), (N, K), of samples (N, D), for log π (K,), m (K, D) and C (K, D, D); in float64."""
+    factor = torch.linalg.cholesky(covariances.double())
+    centered = (x.double() - means.double().unsqueeze(1)).mT  # (K, D, N)
+    squares = torch.linalg.solve_triangular(factor, centered, upper=False).square().sum(1).T
+    log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_joint: Tensor = log_weights.double() - log_determinant - 0.5 * (squares + x.shape[1] * LOG_2PI)
+    log_joint.masked_fill_(~log_joint.isfinite(), -math.inf)  # squares of values beyond 1e150 overflow
+    return log_joint
 
 
 class LatentMixture(NamedTuple):

@@ -45,6 +45,11 @@ class PriorNetwork(nn.Module):
             layer.weight.mul_(slope)
             layer.bias.copy_(bias.reshape(-1))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether means and variances are the same whatever w."""
+        return not any(bool(layer.weight.any()) for layer in (self.head.mean, self.head.log_variance))
+
     def reorder(self, order: Tensor) -> None:
         """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         for layer in (self.head.mean, self.head.log_variance):

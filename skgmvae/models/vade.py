@@ -170,8 +170,11 @@ class VaDE(nn.Module):
         return VaDEPosterior(self, standardized, mean, torch.exp(0.5 * log_variance))
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
-        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        return estimate_log_joint(self.posterior(x), self.likelihood.standardize(x, torch.float64), points)
+        """log p(x, c), (N, K) for rows (N, D): of a linear decoder exactly, else by importance sampling."""
+        standardized = self.likelihood.standardize(x, torch.float64)
+        if self.autoencoder.is_linear:
+            return self.autoencoder.log_joint_of(standardized, self.log_weights(), self.means, self.covariances())
+        return estimate_log_joint(self.posterior(x), standardized, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,)."""

@@ -21,7 +21,7 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.importance import PointSets, estimate_log_joint
 from skgmvae.models.likelihoods import Gaussian
-from skgmvae.models.linear_path import MixtureMoments, make_latent
+from skgmvae.models.linear_path import MixtureMoments, adds_nothing, log_joint_of_mixture, make_latent
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
 from skgmvae.models.posteriors import VAEEMPosterior
 from skgmvae.models.stacked import (
@@ -271,8 +271,14 @@ class VAEEM(nn.Module):
         return VAEEMPosterior(self, standardized, mean, torch.exp(0.5 * log_variance))
 
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
-        """log p(x, c), (N, K) for rows (N, D), by importance sampling (``models.importance``)."""
-        return estimate_log_joint(self.posterior(x), self.likelihood.standardize(x, torch.float64), points)
+        """log p(x, c), (N, K) for rows (N, D): of linear decoders exactly, else by importance sampling."""
+        standardized = self.likelihood.standardize(x, torch.float64)
+        if self.linear is not None and isinstance(self.likelihood, Gaussian) and adds_nothing(self.decoder):
+            W, noise = self.linear.decoder.weight, self.likelihood.log_variance.exp()
+            means, covariances = self.linear.decoder.bias, W.mT @ W + noise.diag_embed()
+            log_joint = log_joint_of_mixture(standardized, self.log_weights(), means.reshape(len(W), -1), covariances)
+            return (log_joint - self.likelihood.log_scale_sum.double()).to(W.dtype)
+        return estimate_log_joint(self.posterior(x), standardized, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).

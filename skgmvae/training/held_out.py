@@ -16,11 +16,14 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
 from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
 
-__all__ = ["HeldOut", "Scores", "is_better", "is_clear", "split_rows"]
+__all__ = ["LEAST_GAIN", "MOST_DIVERGENCE", "HeldOut", "Scores", "gains_clearly", "is_better", "is_clear", "split_rows"]
 
 LEAST_HELD_OUT = 30  # samples, if they are at most a fifth of all
 MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it has to be
+# of them, those that the checks during a training look at; fewer where each takes longer
+LEAST_CHECKED, MOST_CHECKED, CHECKED_VALUES = 60, 500, 2**22
 LEAST_GAIN = 0.02  # nats per sample
+MOST_DIVERGENCE = 0.05  # nats, of the initial responsibilities from p(c|x): components are the initial clusters
 LEAST_LOG_POSTERIOR = -10.0  # of an initial cluster: one sample of another one should not decide
 
 
@@ -86,11 +89,17 @@ class HeldOut:
         self.points = make_point_sets(width, data.n_features, seed=0)
         # during the training, comparisons of a model with itself a few steps later need no more
         self.few_points = PointSets(self.points.sets[:1], False, 0)
+        n_values = responsibilities.shape[1] * width * (width + data.n_features)
+        n_checked = min(max(CHECKED_VALUES // n_values, LEAST_CHECKED), MOST_CHECKED, len(data))
+        self.checked = np.linspace(0, len(data) - 1, n_checked).astype(np.int64)
 
     def score(self, module: nn.Module, *, roughly: bool = False) -> Scores:
-        """The scores of a model, by importance sampling."""
+        """The scores of a model, by importance sampling; roughly, those of some samples, from fewer points."""
         model: Any = copy.deepcopy(module).eval()
         points = self.few_points if roughly else self.points
+        X, r = self.X, self.responsibilities
+        if roughly:
+            X, r = X[self.checked], r[self.checked]
 
         def estimate(model: Any, x: Tensor) -> Tensor:
             log_joint = model.log_joint(x, points)
@@ -98,9 +107,8 @@ class HeldOut:
             return torch.cat([density.unsqueeze(-1), torch.log_softmax(log_joint, -1)], -1)
 
         size = count_values(model, self.X.shape[1])
-        found = torch.from_numpy(map_chunks(model, estimate, self.X, torch.device("cpu"), FIRST, size))
+        found = torch.from_numpy(map_chunks(model, estimate, X, torch.device("cpu"), FIRST, size))
         marginal, log_posterior = found[:, 0], found[:, 1:].clamp_min(LEAST_LOG_POSTERIOR)
-        r = self.responsibilities
         divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
         return Scores(marginal.numpy(), divergence.numpy())
 
@@ -109,6 +117,11 @@ def is_clear(gains: NDArray[np.float64]) -> bool:
     """Whether the mean of paired gains (n,) is above two standard errors, and not negligible."""
     error = gains.std(ddof=1) / math.sqrt(len(gains))
     return bool(gains.mean() > max(2.0 * error, LEAST_GAIN))
+
+
+def gains_clearly(after: Scores, before: Scores) -> bool:
+    """Whether log p(x, c) or log p(x) of held-out samples has a clear gain."""
+    return is_clear(after.joint - before.joint) or is_clear(after.marginal - before.marginal)
 
 
 def is_better(after: Scores, before: Scores) -> bool:

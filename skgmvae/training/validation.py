@@ -8,13 +8,17 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skgmvae.data.arrays import Array
-from skgmvae.training.held_out import HeldOut, Scores, is_clear
+from skgmvae.training.held_out import LEAST_GAIN, MOST_DIVERGENCE, HeldOut, Scores, is_clear
 
 __all__ = ["ValidationStopping"]
 
 STEPS_PER_CHECK = 75
 LEAST_STEPS = 100  # until the checks show that nothing changes any more
-STATE = ("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "scores_", "values_", "bounds_")
+FUTILE_STEPS = 300  # after which a training without any gain ends if components are the clusters already
+STATE = (
+    *("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "may_be_futile_"),
+    *("scores_", "values_", "bounds_"),
+)
 
 
 class ValidationStopping(Callback):
@@ -22,6 +26,8 @@ class ValidationStopping(Callback):
 
     While the initial responsibilities are clamped, the best state is that of the highest mean log p(x, c) at the
     initial clusters c. The free epochs begin with it, and their best state, by log p(x), is kept if its gain is clear.
+    Where the components are the initial clusters from the first, a training without a gain after some hundred steps
+    ends: nor has it one later, as a rule.
 
     Attributes
     ----------
@@ -48,6 +54,7 @@ class ValidationStopping(Callback):
         self.converged_, self.is_free_ = False, self.n_clamped == 0
         self.best_ = self.held_out.score(net.module_, roughly=True)
         self.clamped_: tuple[Scores, int, dict[str, Tensor]] | None = None  # best, of the clamped epochs
+        self.may_be_futile_ = bool(self.best_.divergence.mean() <= MOST_DIVERGENCE)
         self.scores_ = [float(self.best_.marginal.mean())]
         self.values_ = [self._value(self.best_)]
         self.state_ = self._snapshot(net)
@@ -65,7 +72,7 @@ class ValidationStopping(Callback):
         if self.n_epochs_ % self.every and self.n_epochs_ != self.n_epochs:
             return
         self._check(net)
-        if self.n_checks_since_ >= self.patience:
+        if self.n_checks_since_ >= self.patience or self._is_futile():
             self.converged_ = True
             raise KeyboardInterrupt  # skorch's way to stop a fit
 
@@ -79,17 +86,7 @@ class ValidationStopping(Callback):
 
     def get_state(self) -> dict[str, Any]:
         """What a checkpoint needs beside :meth:`get_arrays`."""
-        names = (
-            "n_epochs_",
-            "best_epoch_",
-            "n_checks_since_",
-            "converged_",
-            "is_free_",
-            "scores_",
-            "values_",
-            "bounds_",
-        )
-        values = {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in STATE}
         return {**values, "clamped_epoch": None if self.clamped_ is None else self.clamped_[1]}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -130,6 +127,11 @@ class ValidationStopping(Callback):
         n_recent = min(self.patience, len(values) // 2)
         if n_recent and max(values[-n_recent:]) - max(values[:-n_recent]) < self.tol:
             self.converged_ = True
+
+    def _is_futile(self) -> bool:
+        """Whether a training of components that are the initial clusters has brought next to nothing so far."""
+        is_late = self.n_epochs_ * self.steps_per_epoch >= FUTILE_STEPS and self.clamped_ is None
+        return self.may_be_futile_ and is_late and self._value(self.best_) - self.values_[0] < LEAST_GAIN
 
     def _begin_free(self, net: Any) -> None:
         self._restore(net)
