@@ -15,7 +15,7 @@ from skgmvae.runtime import RandomStream
 from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import TrainConfig
-from skgmvae.training.held_out import MOST_DIVERGENCE, HeldOut, gains_clearly, is_better, split_rows
+from skgmvae.training.held_out import MOST_DIVERGENCE, HeldOut, has_gain, is_better, split_rows
 from skgmvae.training.net import ELBONet
 from skgmvae.training.train import TrainOutcome, train
 
@@ -58,7 +58,7 @@ def train_with_held_out(
     """Train on some samples, and keep what is best for the others.
 
     A new model with a linear path begins as the mixture of the samples trained on. If its components are not the
-    clusters (N, K) after a training with a clear gain, as where these are not ellipses, it is trained once more, for
+    clusters (N, K) after a training with a gain, as where these are not ellipses, it is trained once more, for
     longer; unless there is a clear gain in the end, it is the mixture of all samples. A model that is trained further
     is left as it was unless there is a clear gain.
     """
@@ -81,7 +81,7 @@ def train_with_held_out(
     before, state = held_out.score(model), copy.deepcopy(model.state_dict())
     outcome = run(config.n_epochs, "first")
     after = held_out.score(model)
-    is_open = after.divergence.mean() > MOST_DIVERGENCE and gains_clearly(after, before)
+    is_open = after.divergence.mean() > MOST_DIVERGENCE and has_gain(after, before)
     if is_mixture and config.may_extend and is_open and not outcome.interrupted:
         outcome = join_outcomes(outcome, run(LONGER * config.n_epochs, "longer"), config.n_epochs)
         after = held_out.score(model)
