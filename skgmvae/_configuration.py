@@ -71,10 +71,11 @@ def make_fit_config(
     architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
     fraction = check_early_stopping(estimator, data, has_linear_path=architecture.linear_path)
     training = replace(training, validation_fraction=fraction, may_extend=is_auto(estimator.max_iter))
-    n_epochs = 0 if architecture.linear_path else estimator.pretrain_iter_
+    if architecture.linear_path and is_auto(estimator.pretrain_iter):
+        estimator.pretrain_iter_ = 0
     return FitConfig(
         architecture=architecture,
-        pretraining=replace(training, n_epochs=n_epochs, **plain),
+        pretraining=replace(training, n_epochs=estimator.pretrain_iter_, **plain),
         training=training,
         init=init,
         net_type=estimator._net_type,

@@ -86,8 +86,8 @@ class VAEEMClustering(DeepMixture):
         updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
         with ``init_params='random'``.
     pretrain_iter : 'auto' or int, default='auto'
-        Epochs of the pretraining. Without effect with a linear path: ``pretrain_history_`` is then empty. 'auto': 50;
-        for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
+        Epochs of the pretraining. 'auto': none with a linear path, which keeps only hidden layers of it; else 50; for
+        images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of EM iterations; 0 keeps the initialization. 'auto': 25, or for small tables as many as take
         1,500 optimizer steps, but no more than twice the number of samples per feature, and for large ones 10 to 25,

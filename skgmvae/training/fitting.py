@@ -196,7 +196,7 @@ def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
         config.init,
         device=check_device(config.training.device),
         encoder=pretrained.encoder,
-        is_pretrained=config.pretraining.n_epochs > 0,
+        is_pretrained=config.pretraining.n_epochs > 0 and not config.architecture.linear_path,
         for_all_samples=config.net_type.has_own_table or clamps or config.training.validation_fraction > 0.0,
     )
 
