@@ -2,7 +2,8 @@
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._criteria import DensityCriteria
 from skgmvae._evaluation import generate_chunks, map_chunks
+from skgmvae._onnx import write_onnx
 from skgmvae._pickling import PickleSupport
 from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
@@ -213,3 +215,30 @@ class MixtureInference(
         X_reconstructed : ndarray of shape (n_samples, n_features)
         """
         return self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_samples(X))
+
+    @isolated()
+    def to_onnx(self, path: str | os.PathLike[str], outputs: Sequence[str] = ("responsibilities", "transform")) -> None:
+        """Write an ONNX graph, for programs without Python or PyTorch.
+
+        The graph has the input ``X``, float32 of shape (n_samples, n_features), and one float32 output per name. It
+        needs the packages of ``pip install 'skgmvae[onnx]'``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced.
+        outputs : sequence of {'responsibilities', 'transform', 'reconstruct'}, \
+                default=('responsibilities', 'transform')
+            'transform' and 'reconstruct' are those of the methods. 'responsibilities' are q(c|x), the encoder's
+            approximation of the posterior that ``predict_proba`` estimates; the estimate itself, and
+            ``score_samples``, involve a search that a graph cannot contain.
+
+        Raises
+        ------
+        ValueError
+            If ``outputs`` contains another name.
+        ImportError
+            If onnxscript is not installed.
+        """
+        check_is_fitted(self)
+        write_onnx(self.net_.module_, self._noise(N_POSTERIOR_DRAWS), self.n_features_in_, path, outputs)

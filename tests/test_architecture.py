@@ -20,7 +20,7 @@ FLOORS = (
     ("skgmvae.functional", "skgmvae.datasets"),
     ("skgmvae.models",),
     ("skgmvae._progress", "skgmvae._evaluation", "skgmvae._file_format"),
-    ("skgmvae._component_moments",),
+    ("skgmvae._component_moments", "skgmvae._onnx"),
     ("skgmvae.initialization",),
     ("skgmvae.training",),
     ("skgmvae._auto", "skgmvae._defaults"),
