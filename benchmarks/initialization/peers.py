@@ -1,4 +1,4 @@
-"""Initial clusters beside other methods and published figures, on the benchmark suite of Gagolewski (SoftwareX, 2022).
+"""Clusters beside other methods and published figures, on the benchmark suite of Gagolewski (SoftwareX, 2022).
 
     python benchmarks/initialization/peers.py DATA_DIR [--method auto ...] [--sets fcps/atom digits ...]
 
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 from benchmarks.common import environment, pages
 from benchmarks.common.results import Line, append_missing, read_lines
 from benchmarks.initialization.suite import read_battery
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.genie import cut_with_gini
 from skgmvae.initialization.neighbor_graph import find_neighbors
@@ -59,6 +60,11 @@ test at 5 % (Demšar 2006)."""
 IMAGES = """\
 Scikit-learn's digits, where no class was in sight of the peers: `UMAP` in ten dimensions and a mixture (the recipe of
 N2D, McConville et al. 2020), and EVoC, which chooses the number of clusters itself; three seeds."""
+
+AFTER_TRAINING = """\
+Labels of the models fitted at their defaults beside the initial clusters: adjusted Rand index, mean of seeds {seeds}.
+A set is listed where any of them differs from the initial clusters by more than .01. Seconds are those of a fit, mean
+over the sets, in one thread of a machine that had other work to do."""
 
 Labels = np.ndarray
 
@@ -118,7 +124,12 @@ METHODS: dict[str, Callable[[np.ndarray, int, int], Labels]] = {
     "Genie": fit_genie,
     "KMeans": lambda X, K, seed: KMeans(K, n_init=10, random_state=seed).fit_predict(X),
 }
-OF_IMAGES = {**METHODS, "UMAP and mixture": fit_umap, "EVoC": fit_evoc}
+OF_IMAGES = {"UMAP and mixture": fit_umap, "EVoC": fit_evoc}
+FITTED: dict[str, Callable[[np.ndarray, int, int], Labels]] = {
+    Estimator.__name__: lambda X, K, seed, Estimator=Estimator: Estimator(K, random_state=seed).fit_predict(X)
+    for Estimator in (VaDEClustering, GMVAEClustering, VAEEMClustering)
+}
+ALL = {**METHODS, **OF_IMAGES, **FITTED}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -131,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     def measure(name: str, method: str, seed: int) -> Line:
         X, labels = sets[name]
         start, K = time.perf_counter(), len(np.unique(labels))
-        found = OF_IMAGES[method](StandardScaler().fit_transform(X), K, seed)
+        found = ALL[method](StandardScaler().fit_transform(X), K, seed)
         seconds = time.perf_counter() - start
         return {"ari": float(adjusted_rand_score(labels, found)), "seconds": seconds}
 
@@ -159,7 +170,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = pages.make_parser(__doc__, name="suite", seeds=1, threads=1)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--sets", nargs="+", default=[], metavar="BATTERY/SET", help="default: the suite")
-    parser.add_argument("--method", nargs="+", choices=OF_IMAGES, metavar="NAME", help="default: those of the suite")
+    parser.add_argument("--method", nargs="+", choices=ALL, metavar="NAME", help="default: those of the suite")
     parser.add_argument("--left-out", default="–", help="figures of suite.py --leave-one-battery-out, for the page")
     return parser
 
@@ -197,6 +208,12 @@ def make_page(table: dict[str, dict[str, float]], lines: Sequence[Line], left_ou
         if line["set"] == "small/digits":
             of_images.setdefault(line["method"], []).append(line["ari"])
     parts = [EXPLANATION.format(left_out=left_out), RANKS, pages.format_table(["set", *names], rows)]
+    fitted = tabulate_fitted(lines)
+    if fitted:
+        seeds = sorted({line["seed"] for line in lines if line["method"] in FITTED})
+        header = ["set", "initial", *FITTED]
+        parts += ["## After training", AFTER_TRAINING.format(seeds=", ".join(map(str, seeds))),
+                  pages.format_table(header, fitted)]  # fmt: skip
     if of_images:
         parts += [
             "## Digits",
@@ -206,6 +223,30 @@ def make_page(table: dict[str, dict[str, float]], lines: Sequence[Line], left_ou
             ),
         ]
     return pages.make_page(__file__, "Clustering suite", *parts)
+
+
+def tabulate_fitted(lines: Sequence[Line]) -> list[list[Any]]:
+    """Rows of the sets that training changes, of the means of each battery, and of seconds."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        if line["method"] in ("auto", *FITTED):
+            found.setdefault((line["set"], line["method"]), []).append(line)
+    methods = ("auto", *FITTED)
+    names = [name for name in dict.fromkeys(name for name, _ in found) if all((name, m) in found for m in methods)]
+    rows: list[list[Any]] = []
+    for battery in (battery for battery in BATTERIES if any(name.startswith(battery) for name in names)):
+        of_battery = [name for name in names if name.startswith(battery)]
+        means = {
+            name: [statistics.fmean(line["ari"] for line in found[name, method]) for method in methods]
+            for name in of_battery
+        }
+        changed = {name: row for name, row in means.items() if max(abs(value - row[0]) for value in row) > 0.01}
+        rows += [[name, *(f"{value:.3f}" for value in row)] for name, row in changed.items()]
+        mean = [statistics.fmean(column) for column in zip(*means.values(), strict=True)]
+        rows.append([f"**{battery}, mean of {len(means)}**", *(f"**{value:.3f}**" for value in mean)])
+        seconds = [statistics.fmean(line["seconds"] for name in of_battery for line in found[name, m]) for m in methods]
+        rows.append([f"{battery}, seconds", *(f"{value:.1f}" for value in seconds)])
+    return rows
 
 
 def draw_ranks(table: dict[str, dict[str, float]], path: Path) -> None:
