@@ -167,7 +167,7 @@ def name_arithmetic(method: Any) -> str | None:
     """Of the products of networks in training; None for methods of other packages."""
     if type(method) not in methods.ESTIMATORS.values():
         return None
-    dtype = choose_autocast_dtype(method.precision, check_device(method.device))
+    dtype = choose_autocast_dtype(method.precision_, check_device(method.device))
     return "float32" if dtype is None else str(dtype).removeprefix("torch.")
 
 

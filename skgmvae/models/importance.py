@@ -230,6 +230,8 @@ def _sample_pairs(
     index, components = _matter(log_joint[rows]).nonzero(as_tuple=True)
     n_at_a_time = _count_at_a_time(log_joint.numel(), points)
     for at, of in zip(index.split(n_at_a_time), components.split(n_at_a_time), strict=True):
+        if not len(at):  # samples too far for any density
+            break
         some = posterior.take_pairs(rows[at], of)
         wide = Proposal(*(values[rows[at], of].unsqueeze(1) for values in proposal))
         wide = wide.mix(some.mean, WIDEN * some.deviation, ENCODER_SHARE)
