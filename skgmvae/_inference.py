@@ -47,6 +47,12 @@ class MixtureInference(
     random_state: Seed
     _noise_seed: int
 
+    def __sklearn_tags__(self) -> Any:
+        """NaN is a missing value."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     @property
     def _n_features_out(self) -> int:
         width: int = self.net_.module_.embedding_dim

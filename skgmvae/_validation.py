@@ -17,7 +17,7 @@ __all__ = ["check_enough_samples", "check_samples", "explained"]
 REMEDIES = {
     "could not convert string to float": "X must contain numbers: drop such columns or encode them, for instance with "
     "OneHotEncoder.",
-    "contains infinity": "Drop the rows with such values, or clip them.",
+    "contains infinity": "Drop the rows with such values, clip them, or use NaN if they mean that nothing is known.",
 }
 # objects that contain arrays, by package and class, and the expression for the array
 CONVERSIONS = {
@@ -39,6 +39,8 @@ CONVERSIONS = {
 def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
     """The samples as float64 or float32: an array, or lazy rows where an array would need too much memory.
 
+    Missing values (NaN, None, pandas.NA, masked entries) are NaN.
+
     Two of the lazy rows go through scikit-learn's validation, and all values are checked when they are read, so that
     the messages are the same. Smaller arrays that can only be sliced are read once, as a whole.
 
@@ -52,7 +54,7 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
     _check_convertible(X)
     with explained(X):
         X = _as_array(X)
-        options["dtype"] = [np.float64, np.float32]
+        options = {"ensure_all_finite": "allow-nan", **options, "dtype": [np.float64, np.float32]}
         if is_better_read_lazily(X):
             validate_data(estimator, np.asarray(X[:2]), **options)
             return LazyRows(X, type(estimator).__name__)
@@ -84,6 +86,10 @@ def _as_array(X: Any) -> Any:
     if isinstance(X, torch.Tensor):
         X = X.detach()
         return (X.to_dense() if X.layout != torch.strided else X).to(_numpy_dtype(X)).numpy(force=True)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+    if _find_columns(X, lambda dtype: dtype.kind == "O") and hasattr(X, "isna"):
+        return X.mask(X.isna(), np.nan)  # pandas.NA, of which NumPy makes no number
     if not is_sliceable(X) or is_better_read_lazily(X):
         return X
     if X.dtype.kind not in "fiubc":
@@ -101,7 +107,6 @@ def _numpy_dtype(tensor: torch.Tensor) -> torch.dtype:
 def explained(X: Any) -> Iterator[None]:
     """Extend scikit-learn's error messages about ``X`` by the columns and the remedy, where these are known."""
     _check_no_dates(X)
-    _check_not_masked(X)
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -145,12 +150,4 @@ def _check_no_dates(X: Any) -> None:
         raise ValueError(
             f"X contains dates or durations: {columns or X.dtype}. Convert them to meaningful numbers, for "
             "instance days since the first, or hour and weekday."
-        )
-
-
-def _check_not_masked(X: Any) -> None:
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(
-            f"X has {np.ma.count_masked(X)} masked values, and missing values are not supported. Fill them, for "
-            "instance with SimpleImputer, or drop their rows."
         )

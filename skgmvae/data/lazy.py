@@ -36,7 +36,7 @@ PAGES = 2**16  # bytes; the system maps pages of a file in groups of this size
 class LazyRows:
     """A numeric array (N, D) whose rows are read and converted on access.
 
-    Values that are not finite raise an error when they are first read. Values are converted, but never scaled.
+    Infinite values raise an error when they are first read. Values are converted, but never scaled.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class LazyRows:
         np.copyto(out, part, casting="same_kind")
         drop_page_cache(part)
         if not self._are_checked[rows].all():
-            assert_all_finite(out, input_name="X", estimator_name=self.owner)
+            assert_all_finite(out, allow_nan=True, input_name="X", estimator_name=self.owner)
             self._are_checked[rows] = True
         return out
 

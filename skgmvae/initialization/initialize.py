@@ -13,11 +13,14 @@ from skgmvae._evaluation import map_chunks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
 from skgmvae.initialization.moments import estimate_mixture
+from skgmvae.initialization.observed_moments import estimate_observed_mixture
 from skgmvae.initialization.representations import (
     Representation,
+    cells,
     contrastive_features,
     embedding,
     hog,
@@ -28,6 +31,7 @@ from skgmvae.initialization.representations import (
 from skgmvae.initialization.strategies import Representations, choose_responsibilities, propagate
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
+from skgmvae.models.missing import find_missing
 from skgmvae.runtime import RandomStream
 
 __all__ = ["InitConfig", "Initialization", "initialize_linear", "initialize_model"]
@@ -117,6 +121,10 @@ def initialize_model(
     indices = subsample(len(data), random_state)
     samples = data.X if indices is None else data.subset(indices)
     is_linear = autoencoder.linear is not None
+    observed = None
+    if data.summary.has_missing:
+        observed = torch.from_numpy(cells(autoencoder).transform(samples, config.device))
+        samples = complete_samples(samples)
     representation = inputs(autoencoder) if is_linear else embedding(autoencoder)
     embedded = _Points(representation, representation.transform(samples, config.device))
     views, seen = _represent(autoencoder, samples, embedded, config, random_state)
@@ -124,7 +132,7 @@ def initialize_model(
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     if is_linear:
-        initialize_linear(model, points, responsibilities, random_state)
+        initialize_linear(model, points if observed is None else observed, responsibilities, random_state)
     else:
         model.initialize_from(points, responsibilities)
         _initialize_variance(model, data, config.device, random)
@@ -143,7 +151,8 @@ def initialize_linear(
 ) -> None:
     """Let the model be the mixture of standardized samples (N, D) with these responsibilities (N, K)."""
     model.background.fit(points.double())
-    model.initialize_as(estimate_mixture(points, responsibilities, random_state, **model.mixture_options))
+    estimate = estimate_mixture if find_missing(points) is None else estimate_observed_mixture
+    model.initialize_as(estimate(points, responsibilities, random_state, **model.mixture_options))
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = responsibilities
 
@@ -242,5 +251,12 @@ def _initialize_variance(
         residuals: Tensor = module.residual_squares(rows, random.on(rows.device))
         return residuals
 
-    means = map_chunks(model, squares, some, device).mean(0)
+    found = map_chunks(model, squares, some, device)
+    means = found.mean(0) if not data.summary.has_missing else _mean_of_observed(found)
     model.likelihood.set_variance(torch.from_numpy(np.minimum(means, at_most)))
+
+
+def _mean_of_observed(squares: Array) -> Array:
+    """Mean (D,) of the values (n, D) that are not NaN; 1 of features without any."""
+    n_observed = np.count_nonzero(~np.isnan(squares), axis=0)
+    return np.where(n_observed > 0, np.nansum(squares, axis=0) / np.maximum(n_observed, 1), 1.0)

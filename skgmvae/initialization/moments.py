@@ -12,7 +12,7 @@ from skgmvae.functional import LOG_2PI
 from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 
-__all__ = ["estimate_mixture"]
+__all__ = ["FAR", "N_FOLDS", "Regularization", "Sums", "estimate_mixture", "list_settings", "regularize"]
 
 # what is tried: samples, in units of D + 1, that the pooled covariance weighs, and what is added to the variances of
 # the standardized inputs
@@ -25,7 +25,7 @@ MAX_SCORED = 500  # samples of a fold
 FAR = 200.0
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """Σ r, (..., K); Σ r x, (..., K, D); Σ r x xᵀ, (..., K, D, D)."""
 
     counts: Tensor
@@ -33,7 +33,9 @@ class _Sums(NamedTuple):
     second: Tensor
 
 
-class _Regularization(NamedTuple):
+class Regularization(NamedTuple):
+    """How far covariances are drawn to the pooled one, in units of D + 1 samples, and what is added to variances."""
+
     shrinkage: float
     added_variance: float
 
@@ -72,45 +74,50 @@ def estimate_mixture(
         points, responsibilities = points[near], responsibilities[near]
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
     background = Background(points.shape[1]).fit(points)
-    added = sorted({max(reg_covar, value) for value in ADDED_VARIANCES})
-    settings = [_Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
+    settings = list_settings(reg_covar, is_tied=is_tied)
     mixture = _choose(points, responsibilities, fold, settings, background, is_tied=is_tied)
     # samples that the background explains better should not widen a component
     shares = (_log_prob(points, mixture) - background.mix(_log_prob(points, mixture), points)).exp().clamp_max(1.0)
     return _choose(points, responsibilities * shares.unsqueeze(-1), fold, settings, background, is_tied=is_tied)
 
 
+def list_settings(reg_covar: float, *, is_tied: bool) -> list[Regularization]:
+    """The settings that are tried."""
+    added = sorted({max(reg_covar, value) for value in ADDED_VARIANCES})
+    return [Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
+
+
 def _choose(
     points: Tensor,
     responsibilities: Tensor,
     fold: Tensor,
-    settings: list[_Regularization],
+    settings: list[Regularization],
     background: Background,
     *,
     is_tied: bool,
 ) -> MixtureMoments:
     """The moments with the regularization of the highest likelihood of samples left out."""
     sums = [_sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
-    stacked = _Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
-    total = _Sums(*(part.sum(0) for part in stacked))
-    rest = _Sums(*(whole - part for whole, part in zip(total, stacked, strict=True)))
+    stacked = Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
+    total = Sums(*(part.sum(0) for part in stacked))
+    rest = Sums(*(whole - part for whole, part in zip(total, stacked, strict=True)))
     folds = [points[fold == k][:MAX_SCORED] for k in range(N_FOLDS)]
     of_folds = [background(part) for part in folds]
 
-    def score(setting: _Regularization) -> float:
-        mixtures = _moments(rest, setting, is_tied)
+    def score(setting: Regularization) -> float:
+        mixtures = regularize(rest, setting, is_tied)
         parts = zip(folds, of_folds, *mixtures, strict=True)
         return float(torch.cat([background.mix(_log_prob(x, MixtureMoments(*m)), x, b) for x, b, *m in parts]).mean())
 
-    return _moments(total, max(settings, key=score), is_tied)
+    return regularize(total, max(settings, key=score), is_tied)
 
 
-def _sum_up(points: Tensor, responsibilities: Tensor) -> _Sums:
+def _sum_up(points: Tensor, responsibilities: Tensor) -> Sums:
     second = [(points * column.unsqueeze(-1)).T @ points for column in responsibilities.T]
-    return _Sums(responsibilities.sum(0), responsibilities.T @ points, torch.stack(second))
+    return Sums(responsibilities.sum(0), responsibilities.T @ points, torch.stack(second))
 
 
-def _moments(sums: _Sums, setting: _Regularization, is_tied: bool) -> MixtureMoments:
+def regularize(sums: Sums, setting: Regularization, is_tied: bool) -> MixtureMoments:
     """Weights (..., K), means (..., K, D) and covariances (..., K, D, D) from sums with the same leading axes."""
     counts, first, second = sums
     K, D = first.shape[-2:]

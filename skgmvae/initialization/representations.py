@@ -18,6 +18,7 @@ from skgmvae.models.image_encoder import ImageEncoder
 
 __all__ = [
     "Representation",
+    "cells",
     "contrastive_features",
     "embedding",
     "hog",
@@ -70,7 +71,12 @@ def embedding(autoencoder: Autoencoder) -> Representation:
 
 
 def inputs(autoencoder: Autoencoder) -> Representation:
-    """The inputs of the networks: standardized samples."""
+    """The inputs of the networks: standardized samples, missing values filled in."""
+    return Representation(autoencoder, lambda module, rows: module.complete(module.standardize(rows)))
+
+
+def cells(autoencoder: Autoencoder) -> Representation:
+    """Standardized samples as they are, with missing values."""
     return Representation(autoencoder, lambda module, rows: module.standardize(rows))
 
 

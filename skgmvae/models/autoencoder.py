@@ -13,6 +13,7 @@ from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.laplace import Expansion, differentiate, expand_likelihood
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import LatentMixture, adds_nothing, log_joint_of_mixture
+from skgmvae.models.missing import widen
 from skgmvae.models.networks import (
     GaussianHead,
     draw_weights,
@@ -63,6 +64,8 @@ class Autoencoder(nn.Module):
     """
 
     __call__: Callable[..., ELBOTerms]  # forward
+    # whose moments missing values are completed by; the model's, and in a tuple not a part of this module
+    _completion: tuple[Background, ...] = ()
 
     def __init__(
         self,
@@ -94,7 +97,11 @@ class Autoencoder(nn.Module):
 
     def make_background(self) -> Background | None:
         """The background of a model with a linear path; others have none."""
-        return None if self.linear is None else Background(self.n_features)
+        if self.linear is None:
+            return None
+        background = Background(self.n_features)
+        self._completion = (background,)
+        return background
 
     @property
     def dtype(self) -> torch.dtype:
@@ -119,17 +126,36 @@ class Autoencoder(nn.Module):
 
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (N, L), from network input (N, D)."""
-        return self.encode_features(standardized, self.features(standardized))
+        return self.encode_with_features(standardized)[0]
 
-    def encode_features(self, standardized: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The same where the last hidden layer (N, body_width) is known."""
+    def encode_with_features(self, standardized: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """The same, and the encoder's last hidden layer (N, body_width), from network input (N, D)."""
+        missing = self.likelihood.find_missing(standardized)
+        completed = self._complete(standardized, missing)
+        features = self.features(completed)
         mean, log_variance = self.head(features)
-        return mean if self.linear is None else mean + self.linear.encoder(standardized), log_variance
+        if self.linear is None:
+            return (mean, log_variance), features
+        if missing is not None and isinstance(self.likelihood, Gaussian):
+            log_variance = log_variance + widen(missing, self.linear.decoder.weight.T, self.likelihood.log_variance)
+        return (mean + self.linear.encoder(completed), log_variance), features
 
     def encode_mean(self, standardized: Tensor) -> Tensor:
         """Mean of q(z|x), (N, L), from network input (N, D)."""
-        mean: Tensor = self.head.mean(self.features(standardized))
-        return mean if self.linear is None else mean + self.linear.encoder(standardized)
+        completed = self.complete(standardized)
+        mean: Tensor = self.head.mean(self.features(completed))
+        return mean if self.linear is None else mean + self.linear.encoder(completed)
+
+    def complete(self, standardized: Tensor) -> Tensor:
+        """Network input (N, D) with missing values filled: with a linear path by what the others say of them."""
+        return self._complete(standardized, self.likelihood.find_missing(standardized))
+
+    def _complete(self, standardized: Tensor, missing: Tensor | None) -> Tensor:
+        if missing is None:
+            return standardized
+        if not self._completion:
+            return standardized.masked_fill(missing, self.likelihood.neutral)
+        return self._completion[0].complete(standardized, missing)
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder output (..., D) for latent points (..., L)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skgmvae.functional import LOG_2PI
+from skgmvae.models.missing import complete_normal, estimate_normal, find_missing, mask_covariance
 
 __all__ = ["Background"]
 
@@ -44,23 +45,46 @@ class Background(nn.Module):
 
     def fit(self, points: Tensor) -> "Background":
         """Be that of standardized samples (N, D)."""
-        centered = points - points.mean(0)
-        covariance = centered.T @ centered / len(points)
+        if find_missing(points) is None:
+            mean = points.mean(0)
+            centered = points - mean
+            covariance = centered.T @ centered / len(points)
+        else:
+            mean, covariance = estimate_normal(points)
         covariance.diagonal().add_(ADDED_VARIANCE)
-        self.mean.copy_(points.mean(0))
+        self.mean.copy_(mean)
         self.scale.copy_(covariance.diagonal().sqrt())
         self.factor.copy_(torch.linalg.cholesky(covariance))
         self.log_weight.fill_(-math.log(len(points) + 1.0))
         return self
 
     def forward(self, points: Tensor) -> Tensor:
-        """Log-density (N,) of standardized samples (N, D)."""
+        """Log-density (N,) of standardized samples (N, D), of their observed cells."""
+        missing = find_missing(points)
+        if missing is not None:
+            return self._log_marginal(points, missing)
         centered = points.to(self.mean) - self.mean
         D, nu = len(self.mean), JOINT_FREEDOM
         whitened = torch.linalg.solve_triangular(self.factor, centered.T, upper=False)
         joint = _log_t(whitened.square().sum(0), nu, D) - self.factor.diagonal().log().sum()
         of_features = _log_t((centered / self.scale).square(), FEATURE_FREEDOM, 1) - self.scale.log()
         return torch.logaddexp(joint, of_features.sum(-1)) - math.log(2.0)
+
+    def _log_marginal(self, points: Tensor, missing: Tensor) -> Tensor:
+        centered = (points.to(self.mean) - self.mean).masked_fill(missing, 0.0)
+        factor = torch.linalg.cholesky(mask_covariance(self.factor @ self.factor.T, ~missing))
+        whitened = torch.linalg.solve_triangular(factor, centered.unsqueeze(-1), upper=False).squeeze(-1)
+        n_observed = (~missing).sum(-1)
+        log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        joint = _log_t(whitened.square().sum(-1), JOINT_FREEDOM, n_observed) - log_determinant
+        of_features = _log_t((centered / self.scale).square(), FEATURE_FREEDOM, 1) - self.scale.log()
+        return torch.logaddexp(joint, of_features.masked_fill(missing, 0.0).sum(-1)) - math.log(2.0)
+
+    def complete(self, points: Tensor, missing: Tensor) -> Tensor:
+        """Standardized samples (N, D), the missing values conditional means under mean and covariance of all."""
+        covariance = self.factor @ self.factor.T
+        covariance.diagonal().sub_(0.99 * ADDED_VARIANCE)
+        return complete_normal(points, missing, self.mean, covariance)
 
     def mix(self, log_density: Tensor, points: Tensor, own: Tensor | None = None) -> Tensor:
         """Log-density (N,) of the mixture with the components, whose log-density (N,) is given.
@@ -72,8 +96,12 @@ class Background(nn.Module):
         return torch.logaddexp(of_components, (self.log_weight + own).to(log_density))
 
 
-def _log_t(squares: Tensor, nu: float, n_dimensions: int) -> Tensor:
+def _log_t(squares: Tensor, nu: float, n_dimensions: int | Tensor) -> Tensor:
     """Log-density of a t-distribution of unit scale at points of these squared norms (...)."""
     D = n_dimensions
+    if isinstance(D, Tensor):
+        log_gamma = torch.lgamma(0.5 * (nu + D.to(squares))) - math.lgamma(0.5 * nu)
+        constants = log_gamma - 0.5 * D * (LOG_2PI - math.log(2.0) + math.log(nu))
+        return constants - 0.5 * (nu + D) * torch.log1p(squares / nu)
     constant = math.lgamma(0.5 * (nu + D)) - math.lgamma(0.5 * nu) - 0.5 * D * (LOG_2PI - math.log(2.0) + math.log(nu))
     return constant - 0.5 * (nu + D) * torch.log1p(squares / nu)

@@ -15,7 +15,7 @@ SURE = 12.0  # nats
 
 def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
     """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one."""
-    log_density = add_background(model, x, torch.logsumexp(model.log_joint(x, points), -1))
+    log_density = add_background(model, x, torch.logsumexp(_log_joint(model, x, points), -1))
     return log_density.masked_fill(~model.likelihood.supports(x), -math.inf)
 
 
@@ -24,8 +24,8 @@ def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
     if model.background is None:
         return log_density
     likelihood = model.likelihood
-    log_jacobian = likelihood.log_scale_sum.to(log_density)
     points = likelihood.standardize(x, torch.float64)
+    log_jacobian = likelihood.log_jacobian(points).to(log_density)
     mixed: Tensor = model.background.mix(log_density + log_jacobian, points) - log_jacobian
     return mixed
 
@@ -37,13 +37,21 @@ def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Te
     most probable component is ``SURE`` nats ahead. ``noise`` (S, ...) is that of ``log_responsibilities``.
     """
     if points.refines or model.n_components == 1:
-        return _normalize(model.log_joint(x, points), model.log_weights())
+        return _normalize(_log_joint(model, x, points), model.log_weights())
     log_posterior = model.log_responsibilities(x, noise)
     best = log_posterior.topk(2, -1).values
     unsure = ~(best[:, 0] - best[:, 1] >= SURE)  # or not a number
     if bool(unsure.any()):
-        log_posterior[unsure] = _normalize(model.log_joint(x[unsure], points), model.log_weights())
+        log_posterior[unsure] = _normalize(_log_joint(model, x[unsure], points), model.log_weights())
     return log_posterior
+
+
+def _log_joint(model: Model, x: Tensor, points: PointSets) -> Tensor:
+    """log p(x, c), (n, K), of samples (n, D); log π_c, exactly, of those without any value."""
+    log_joint, missing = model.log_joint(x, points), model.likelihood.find_missing(x)
+    if missing is None:
+        return log_joint
+    return torch.where(missing.all(-1, keepdim=True), model.log_weights(), log_joint)
 
 
 def _normalize(log_joint: Tensor, log_weights: Tensor) -> Tensor:

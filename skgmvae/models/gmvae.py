@@ -99,8 +99,8 @@ class GMVAE(nn.Module):
 
     def encode(self, standardized: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """(mean, log-variance) of q(z|x), each (N, L), and of q(w|x), each (N, W), from network input (N, D)."""
-        features = self.autoencoder.features(standardized)
-        return self.autoencoder.encode_features(standardized, features), self.style_head(features)
+        q_z, features = self.autoencoder.encode_with_features(standardized)
+        return q_z, self.style_head(features)
 
     def _draw(self, q_z: tuple[Tensor, Tensor], q_w: tuple[Tensor, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
         """z, shape (..., N, L), and w, shape (..., N, W), from noise that broadcasts to (..., N, L + W)."""

@@ -1,12 +1,13 @@
-"""Likelihoods p(x | z) of the decoder's output, in the units of the data."""
+"""Likelihoods p(x | z) of the decoder's output, in the units of the data; of the cells that are not NaN."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skgmvae.functional import log_normal, reparameterize
+from skgmvae.functional import LOG_2PI, log_normal, reparameterize
+from skgmvae.models.missing import find_missing
 
-__all__ = ["Bernoulli", "Gaussian"]
+__all__ = ["Bernoulli", "Gaussian", "Likelihood"]
 
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
@@ -15,7 +16,18 @@ LARGEST_SINGLE = 1e15
 LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight
 
 
-class Bernoulli(nn.Module):
+class Likelihood(nn.Module):
+    """What all likelihoods know of missing values."""
+
+    neutral = 0.0  # input of networks in place of a missing value
+    has_missing = False  # in training, whether there are any: to look in every batch would take time
+
+    def find_missing(self, x: Tensor) -> Tensor | None:
+        """Which cells of samples (..., D) are missing, in a shape that broadcasts to theirs; None if none is."""
+        return None if self.training and not self.has_missing else find_missing(x)
+
+
+class Bernoulli(Likelihood):
     """x_d | z ~ Bernoulli(sigmoid(output_d)), for values in [0, 1].
 
     For values strictly between 0 and 1 this is the cross-entropy of the literature, not a normalized
@@ -23,6 +35,7 @@ class Bernoulli(nn.Module):
     """
 
     learns_variance = False
+    neutral = 0.5
 
     def repeat(self, n_copies: int) -> "Bernoulli":
         """The same for stacked outputs (..., N, K, D); there is nothing to repeat."""
@@ -35,6 +48,10 @@ class Bernoulli(nn.Module):
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
         x = x if x.shape == output.shape else x.expand_as(output)
+        missing = self.find_missing(x)
+        if missing is not None:
+            cells = -F.binary_cross_entropy_with_logits(output, x.masked_fill(missing, 0.0), reduction="none")
+            return cells.masked_fill(missing, 0.0).sum(-1)
         if torch.is_grad_enabled():
             return -F.binary_cross_entropy_with_logits(output, x, reduction="none").sum(-1)
         # the same value with half as many passes over memory; its gradient would need more of them
@@ -42,12 +59,12 @@ class Bernoulli(nn.Module):
 
     def supports(self, x: Tensor) -> Tensor:
         """Whether all values of samples (N, D) can be observed, (N,)."""
-        return ((x >= 0.0) & (x <= 1.0)).all(-1)
+        return (((x >= 0.0) & (x <= 1.0)) | x.isnan()).all(-1)
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
         probability = torch.sigmoid(output)
-        return x - probability, probability * (1.0 - probability)
+        return _mask(x - probability, probability * (1.0 - probability), self.find_missing(x))
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
@@ -63,7 +80,7 @@ class Bernoulli(nn.Module):
         return torch.bernoulli(torch.sigmoid(output), generator=generator)
 
 
-class Gaussian(nn.Module):
+class Gaussian(Likelihood):
     """x | z ~ N(location + scale · output, scale² · diag exp(log_variance)).
 
     Parameters
@@ -142,8 +159,21 @@ class Gaussian(nn.Module):
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
+        missing = self.find_missing(x)
         # the density in the units of the data: the Jacobian of the standardization is 1 / Π scale
-        return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
+        if missing is None:
+            return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
+        log_variance = self.log_variance
+        squares = (x.masked_fill(missing, 0.0) - output).square() * torch.exp(-log_variance)
+        cells = -0.5 * (squares + log_variance + LOG_2PI) - self.scale.log().to(x.dtype)
+        return cells.masked_fill(missing, 0.0).sum(-1)
+
+    def log_jacobian(self, x: Tensor) -> Tensor:
+        """log |d x / d standardized x| of the observed cells of standardized samples (N, D), (N,) or ()."""
+        missing = self.find_missing(x)
+        if missing is None:
+            return self.log_scale_sum
+        return self.scale.log().expand_as(x).masked_fill(missing, 0.0).sum(-1)
 
     def supports(self, x: Tensor) -> Tensor:
         """Whether all values of samples (N, D) can be observed, (N,): any real number."""
@@ -152,7 +182,7 @@ class Gaussian(nn.Module):
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
         precision = torch.exp(-self.log_variance)
-        return (x - output) * precision, precision.expand_as(output)
+        return _mask((x - output) * precision, precision.expand_as(output), self.find_missing(x))
 
     def variance(self, output: Tensor) -> Tensor:
         """Var[x | z] in the units of the data, (..., D) for outputs (..., D)."""
@@ -166,6 +196,13 @@ class Gaussian(nn.Module):
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
         return self.mean(reparameterize(output, self.log_variance, noise))
+
+
+def _mask(slope: Tensor, curvature: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Derivatives (..., D), zero where cells are missing."""
+    if missing is None:
+        return slope, curvature
+    return slope.masked_fill(missing, 0.0), curvature.masked_fill(missing, 0.0)
 
 
 def _limit(x: Tensor, dtype: torch.dtype) -> Tensor:

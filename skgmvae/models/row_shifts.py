@@ -6,6 +6,7 @@ from torch import Tensor
 __all__ = ["hash_rows", "shift_points"]
 
 BITS = 2**31
+OF_NAN = 0x7FF8000000000000
 _GOLDEN = -7046029254386353131  # 2⁶⁴ divided by the golden ratio, as a signed number
 _FACTORS = (-4658895280553007687, -7723592293110705685)
 
@@ -20,6 +21,7 @@ def shift_points(points: Tensor, shifts: Tensor) -> Tensor:
 def hash_rows(x: Tensor, width: int, seed: int) -> Tensor:
     """Numbers (N, width), uniform in [0, 1), that depend on the values of a row (N, D) and the seed alone."""
     bits = (x.double() + 0.0).view(torch.int64)  # no negative zero
+    bits = bits.masked_fill(x.isnan(), OF_NAN)  # one of many
     odd = torch.arange(1, 2 * x.shape[1], 2, device=x.device) * _GOLDEN
     of_row = _scramble((_scramble(bits) * odd).sum(1) + seed)
     of_column = torch.arange(1, width + 1, device=x.device) * _GOLDEN

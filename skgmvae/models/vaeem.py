@@ -22,6 +22,7 @@ from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.importance import PointSets, estimate_log_joint
 from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, adds_nothing, log_joint_of_mixture, make_latent
+from skgmvae.models.missing import complete_linear, widen
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
 from skgmvae.models.posteriors import VAEEMPosterior
 from skgmvae.models.stacked import (
@@ -159,10 +160,24 @@ class VAEEM(nn.Module):
 
     def encode(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of every q_c(z|x), each (N, K, L), from (N, K, D)."""
+        missing = self.likelihood.find_missing(standardized)
+        if missing is not None:
+            standardized = self._complete(standardized, missing)
         with self._networks_precision(standardized):
             features: Tensor = self.body(standardized)
         mean, log_variance = self.head(features.to(standardized.dtype))
-        return mean if self.linear is None else mean + self.linear.encoder(standardized), log_variance
+        if self.linear is None:
+            return mean, log_variance
+        if missing is not None and isinstance(self.likelihood, Gaussian):
+            log_variance = log_variance + widen(missing, self.linear.decoder.weight, self.likelihood.log_variance)
+        return mean + self.linear.encoder(standardized), log_variance
+
+    def _complete(self, standardized: Tensor, missing: Tensor) -> Tensor:
+        """Network input (N, K, D) with missing values filled, by the linear path of each component."""
+        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+            return standardized.masked_fill(missing, self.likelihood.neutral)
+        decoder = self.linear.decoder
+        return complete_linear(standardized, missing, decoder.weight, decoder.bias, self.likelihood.log_variance)
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""

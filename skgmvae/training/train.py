@@ -92,6 +92,7 @@ def train(
     """
     device, n_before = check_device(config.device), len(net.history)
     data = data.on(device)
+    net.module_.likelihood.has_missing = data.summary.has_missing
     _configure(net, config)
     net.begin_training(random, _move(clamped, data))
     # the iterator has one batch per step
