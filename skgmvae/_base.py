@@ -103,7 +103,7 @@ class DeepMixture(MixtureInference):
         X : array-like of shape (n_samples, n_features)
             float32 and float64 arrays are used without a copy, unless torch cannot view their memory layout, such as
             reversed columns. Memory maps, ``h5py.Dataset``, ``zarr.Array`` and other arrays that can be sliced may be
-            larger than memory; they are then read block by block.
+            larger than memory; they are then read block by block. NaN is a missing value.
         y : Ignored
         init_labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
             Labels, or responsibilities, that the mixture is initialized with in place of ``init_params``; −1, or a row

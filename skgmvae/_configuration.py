@@ -16,7 +16,8 @@ from skgmvae._parameters import (
     check_one_initialization,
     check_spread,
 )
-from skgmvae.data.training_data import FeatureSummary, TrainingData
+from skgmvae.data.summary import FeatureSummary
+from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.given import to_responsibilities
 from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig
@@ -65,7 +66,7 @@ def make_fit_config(
         "may_extend": False,
     }
     image_shape = check_image_shape(estimator.network, estimator.image_shape, data.n_features)
-    check_contrastive(estimator.init_params, image_shape)
+    check_contrastive(estimator.init_params, image_shape, has_missing=data.summary.has_missing)
     check_is_instance(estimator.init_params)
     init = _make_init_config(estimator, data, image_shape, init_labels)
     architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)

@@ -6,7 +6,8 @@ import numpy as np
 
 from skgmvae.data.arrays import Floats
 from skgmvae.data.lazy import LazyRows
-from skgmvae.data.training_data import FeatureSummary, TrainingData
+from skgmvae.data.summary import FeatureSummary
+from skgmvae.data.training_data import TrainingData
 
 __all__ = ["check_early_stopping", "check_linear_path", "choose_standardization"]
 

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import Callback
 
 from skgmvae.data.arrays import Floats
-from skgmvae.data.training_data import FeatureSummary
+from skgmvae.data.summary import FeatureSummary
 
 AUTO = StrOptions({"auto"})
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
@@ -135,9 +135,16 @@ def check_one_initialization(estimator: Any) -> None:
         raise ValueError(f"init_labels and {', '.join(names)} both set the initial responsibilities; pass one of them")
 
 
-def check_contrastive(init_params: Any, image_shape: Sequence[int] | None) -> None:
-    """Raise if contrastive features are requested for samples that are not declared to be images."""
-    if isinstance(init_params, str) and init_params == "contrastive" and image_shape is None:
+def check_contrastive(init_params: Any, image_shape: Sequence[int] | None, *, has_missing: bool = False) -> None:
+    """Raise if contrastive features are requested for samples that are not declared to be images, or not complete."""
+    if not (isinstance(init_params, str) and init_params == "contrastive"):
+        return
+    if has_missing:
+        raise ValueError(
+            "init_params='contrastive' needs complete images, and X has missing values; use init_params='auto', or "
+            "fill them in"
+        )
+    if image_shape is None:
         raise ValueError(
             "init_params='contrastive' augments images and needs image_shape=(channels, height, width); got None. "
             "For samples that are not images, use init_params='auto'."

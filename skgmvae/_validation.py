@@ -87,7 +87,7 @@ def _as_array(X: Any) -> Any:
         X = X.detach()
         return (X.to_dense() if X.layout != torch.strided else X).to(_numpy_dtype(X)).numpy(force=True)
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+        return np.where(np.ma.getmaskarray(X), np.nan, X.data)
     if _find_columns(X, lambda dtype: dtype.kind == "O") and hasattr(X, "isna"):
         return X.mask(X.isna(), np.nan)  # pandas.NA, of which NumPy makes no number
     if not is_sliceable(X) or is_better_read_lazily(X):

@@ -49,7 +49,7 @@ def test_tags(fitted):
     tags = get_tags(fitted)
     assert tags.estimator_type in ("clusterer", "density_estimator") and not tags.target_tags.required
     assert tags.transformer_tags is not None and not tags.non_deterministic
-    assert not tags.input_tags.sparse and not tags.input_tags.allow_nan
+    assert not tags.input_tags.sparse and tags.input_tags.allow_nan
     assert is_clusterer(fitted) == (tags.estimator_type == "clusterer")
 
 

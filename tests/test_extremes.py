@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.data.training_data import summarize
+from skgmvae.data.summary import summarize
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 QUERIES = ("predict_proba", "score_samples", "transform", "reconstruct")

@@ -6,7 +6,7 @@ import torch
 from test_train import ARCHITECTURE, CPU, D, make_vade
 
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization import initialize, representations
+from skgmvae.initialization import initialize, representations, variance
 from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig, initialize_model
 from skgmvae.initialization.representations import embedding, hog, inputs, principal_components, subsample
@@ -122,15 +122,15 @@ def test_the_variance_is_that_of_the_residuals_at_most_a_tenth_of_random_weights
 
 
 def test_residuals_are_those_of_samples_across_the_whole_table(monkeypatch):
-    monkeypatch.setattr(initialize, "RESIDUAL_ROWS", 10)
+    monkeypatch.setattr(variance, "RESIDUAL_ROWS", 10)
 
     def map_ones(module, function, data, device):
         seen.append(np.asarray(data[:]))
         return np.ones((1, D))
 
     model, seen = Spy(), []
-    monkeypatch.setattr(initialize, "map_chunks", map_ones)
-    initialize._initialize_variance(model, TrainingData.from_rows(X), CPU, RandomStream(0))
+    monkeypatch.setattr(variance, "map_chunks", map_ones)
+    variance.initialize_variance(model, TrainingData.from_rows(X), CPU, RandomStream(0))
     np.testing.assert_array_equal(seen[0], X[::9])
     torch.testing.assert_close(model.likelihood.log_variance.detach(), torch.zeros(D))
 

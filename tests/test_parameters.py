@@ -18,7 +18,7 @@ from skgmvae._parameters import (
     check_likelihood,
     check_min_information,
 )
-from skgmvae.data.training_data import summarize
+from skgmvae.data.summary import summarize
 from skgmvae.initialization.initialize import initialize_model
 from skgmvae.training import fitting
 

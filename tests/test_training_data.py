@@ -13,7 +13,8 @@ from test_train import Parabola, make_config
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.data import training_data
 from skgmvae.data.lazy import LazyRows
-from skgmvae.data.training_data import MAX_DISTINCT, QUARTILE_RANGE, TrainingData, summarize
+from skgmvae.data.summary import MAX_DISTINCT, QUARTILE_RANGE, summarize
+from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import RandomStream
 from skgmvae.training.train import make_net, train
 
@@ -263,7 +264,7 @@ def test_one_pass_before_training_and_one_per_epoch(Estimator, quick, row_by_row
 @pytest.mark.parametrize("init_params", ["kmeans", "auto", "random"])
 def test_initialization_reads_some_rows_and_all_of_them_once(Estimator, init_params, quick, row_by_row, monkeypatch):
     monkeypatch.setattr("skgmvae.initialization.representations.MAX_INIT_ROWS", 20)
-    monkeypatch.setattr("skgmvae.initialization.initialize.RESIDUAL_ROWS", 6)
+    monkeypatch.setattr("skgmvae.initialization.variance.RESIDUAL_ROWS", 6)
     X = Counted(make_samples(np.float32))
     Estimator(3, **{**quick, **PHASES, "init_params": init_params}).fit(X)
     counts, (least, most) = X.take_counts(), count_epochs(Estimator)

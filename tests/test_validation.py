@@ -32,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
 X, _ = make_blobs([20, 12, 8], n_features=4, centers=None, cluster_std=0.7, random_state=3)
 FRAME = pd.DataFrame(X, columns=["a", "b", "c", "d"])
 RNG = np.random.default_rng(0)
+HOLES = np.where(X > 4.0, np.nan, X)
 IMAGES = RNG.integers(0, 256, (40, 4, 4))
 
 
@@ -57,6 +58,13 @@ WORKING_DATA = {
     "numbers as text": X.astype(str),
     "unscaled features": X * [1.0, 1e6, 1e-6, 1.0] + [0.0, 1e7, 0.0, 0.0],
     "one column": X[:, :1],
+    "NaN": HOLES,
+    "NaN in every sample": np.where(np.eye(4, dtype=bool)[np.arange(40) % 4], np.nan, X),
+    "None": np.where(np.isnan(HOLES), None, X),
+    "missing values of pandas": FRAME.astype("Float64").mask(np.isnan(HOLES)),
+    "missing objects of pandas": FRAME.astype(object).mask(np.isnan(HOLES), pd.NA),
+    "masked values": np.ma.array(X, mask=np.isnan(HOLES)),
+    "samples without any value": np.where(np.arange(40)[:, None] % 9 == 4, np.nan, X),
     "constant columns": np.column_stack([X, np.ones(40), np.zeros(40)]),
     "duplicate rows": np.repeat(X[:2], 20, axis=0),
     "all rows equal": np.ones((40, 4)),
@@ -102,10 +110,8 @@ BAD_DATA = {
         np.array([["2020-01-01"]] * 9, dtype="datetime64[D]"),
         r"dates or durations: datetime64\[D\]",
     ),
-    "NaN": (np.where(X > 4.0, np.nan, X), "Input X contains NaN.*imputer"),
-    "missing values of pandas": (FRAME.astype("Float64").mask(FRAME > 4.0), "Input X contains NaN.*imputer"),
-    "masked values": (np.ma.masked_greater(X, 4.0), r"X has \d+ masked values.*SimpleImputer, or drop their rows"),
-    "infinity": (np.where(X > 4.0, np.inf, X), "contains infinity.*Drop the rows with such values, or clip them"),
+    "a column without any value": (X * [1.0, np.nan, 1.0, 1.0], "1 features have no value.* feature 1. Drop these"),
+    "infinity": (np.where(X > 4.0, np.inf, X), "contains infinity.*Drop the rows.*, clip them, or use NaN if"),
     "no rows": (X[:0], r"0 sample\(s\).*minimum of 2"),
     "one row": (X[:1], r"1 sample\(s\).*minimum of 2"),
     "no columns": (X[:, :0], r"0 feature\(s\).*minimum of 1"),
@@ -274,7 +280,7 @@ BAD_CALLS = {
     "fewer features": (lambda m: m.predict(FRAME[["a", "b"]]), "feature names.*- c"),
     "the transpose": (lambda m: m.score_samples(np.zeros((4, 40))), "X has 40 features, but .* is expecting 4"),
     "no rows": (lambda m: m.predict_proba(FRAME[:0]), r"0 sample\(s\).*minimum of 1"),
-    "NaN": (lambda m: m.transform(FRAME.mask(FRAME > 4.0)), "contains NaN"),
+    "infinity": (lambda m: m.transform(FRAME.mask(FRAME > 4.0, np.inf)), "contains infinity"),
     "words": (lambda m: m.predict(FRAME.assign(d="x")), r"not numbers: 'd' \(.*encode them"),
     "no samples": (lambda m: m.sample(0), "n_samples must be an integer of at least 1; got 0"),
     "a component too many": (lambda m: m.sample(2, component=3), "component must be an integer from 0 to 2; got 3"),

@@ -1,6 +1,5 @@
 """Initialization of a model: responsibilities from a representation of the samples, then parameters."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skgmvae._evaluation import map_chunks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
@@ -29,6 +27,7 @@ from skgmvae.initialization.representations import (
     subsample,
 )
 from skgmvae.initialization.strategies import Representations, choose_responsibilities, propagate
+from skgmvae.initialization.variance import initialize_variance
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.models.missing import find_missing
@@ -37,7 +36,6 @@ from skgmvae.runtime import RandomStream
 __all__ = ["InitConfig", "Initialization", "initialize_linear", "initialize_model"]
 
 MAX_INPUT_FEATURES = 100  # up to so many features, the inputs themselves are clustered
-RESIDUAL_ROWS = 4096  # samples for the initial estimate of the likelihood's variance
 # maximum for standardized features if the weights are random: with the large residuals of such a decoder, the nearest
 # optimum of the bound is to ignore z, and all components merge (observed on circle arcs)
 RANDOM_INIT_VARIANCE = 0.1
@@ -115,7 +113,7 @@ def initialize_model(
     """
     autoencoder.eval()
     if config.is_random and model.random_init_is_weights:
-        _initialize_variance(model, data, config.device, random, at_most=RANDOM_INIT_VARIANCE)
+        initialize_variance(model, data, config.device, random, at_most=RANDOM_INIT_VARIANCE)
         return Initialization(config.init_params, None, is_random=True)
     random_state = np.random.RandomState(random.seed)
     indices = subsample(len(data), random_state)
@@ -135,7 +133,7 @@ def initialize_model(
         initialize_linear(model, points if observed is None else observed, responsibilities, random_state)
     else:
         model.initialize_from(points, responsibilities)
-        _initialize_variance(model, data, config.device, random)
+        initialize_variance(model, data, config.device, random)
     if indices is None:
         return Initialization(name, torch.from_numpy(found), config.is_random)
     if not config.for_all_samples:
@@ -236,27 +234,3 @@ def _represent(
 
 def _is(init_params: Any, name: str) -> bool:
     return isinstance(init_params, str) and init_params == name
-
-
-def _initialize_variance(
-    model: Any, data: TrainingData, device: torch.device, random: RandomStream, at_most: float = math.inf
-) -> None:
-    """Set the variance of the likelihood, if it is learned, to that of the residuals of some samples."""
-    if not model.likelihood.learns_variance:
-        return
-    some = data.subset(np.arange(0, len(data), max(1, len(data) // RESIDUAL_ROWS)))
-    model.eval()
-
-    def squares(module: Any, rows: Tensor) -> Tensor:
-        residuals: Tensor = module.residual_squares(rows, random.on(rows.device))
-        return residuals
-
-    found = map_chunks(model, squares, some, device)
-    means = found.mean(0) if not data.summary.has_missing else _mean_of_observed(found)
-    model.likelihood.set_variance(torch.from_numpy(np.minimum(means, at_most)))
-
-
-def _mean_of_observed(squares: Array) -> Array:
-    """Mean (D,) of the values (n, D) that are not NaN; 1 of features without any."""
-    n_observed = np.count_nonzero(~np.isnan(squares), axis=0)
-    return np.where(n_observed > 0, np.nansum(squares, axis=0) / np.maximum(n_observed, 1), 1.0)

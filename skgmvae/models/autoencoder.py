@@ -151,6 +151,7 @@ class Autoencoder(nn.Module):
         return self._complete(standardized, self.likelihood.find_missing(standardized))
 
     def _complete(self, standardized: Tensor, missing: Tensor | None) -> Tensor:
+        """The same where the missing cells (N, D) are known."""
         if missing is None:
             return standardized
         if not self._completion:
@@ -190,7 +191,7 @@ class Autoencoder(nn.Module):
         W, noise = self.linear.decoder.weight, self.likelihood.log_variance.exp()
         covariances = W @ covariances @ W.T + noise.diag()
         log_joint = log_joint_of_mixture(x, log_weights, self.linear.decoder(means), covariances)
-        return (log_joint - self.likelihood.log_scale_sum.double()).to(W.dtype)
+        return (log_joint - self.likelihood.log_jacobian(x).unsqueeze(-1)).to(W.dtype)
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding (N, L) of rows (N, D)."""

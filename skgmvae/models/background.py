@@ -71,6 +71,7 @@ class Background(nn.Module):
         return torch.logaddexp(joint, of_features.sum(-1)) - math.log(2.0)
 
     def _log_marginal(self, points: Tensor, missing: Tensor) -> Tensor:
+        """Log-density (N,) of the observed cells of standardized samples (N, D)."""
         centered = (points.to(self.mean) - self.mean).masked_fill(missing, 0.0)
         factor = torch.linalg.cholesky(mask_covariance(self.factor @ self.factor.T, ~missing))
         whitened = torch.linalg.solve_triangular(factor, centered.unsqueeze(-1), upper=False).squeeze(-1)
@@ -98,10 +99,11 @@ class Background(nn.Module):
 
 def _log_t(squares: Tensor, nu: float, n_dimensions: int | Tensor) -> Tensor:
     """Log-density of a t-distribution of unit scale at points of these squared norms (...)."""
+    if isinstance(n_dimensions, Tensor):
+        n = n_dimensions.to(squares)
+        constants = torch.lgamma(0.5 * (nu + n)) - math.lgamma(0.5 * nu)
+        constants = constants - 0.5 * n * (LOG_2PI - math.log(2.0) + math.log(nu))
+        return constants - 0.5 * (nu + n) * torch.log1p(squares / nu)
     D = n_dimensions
-    if isinstance(D, Tensor):
-        log_gamma = torch.lgamma(0.5 * (nu + D.to(squares))) - math.lgamma(0.5 * nu)
-        constants = log_gamma - 0.5 * D * (LOG_2PI - math.log(2.0) + math.log(nu))
-        return constants - 0.5 * (nu + D) * torch.log1p(squares / nu)
     constant = math.lgamma(0.5 * (nu + D)) - math.lgamma(0.5 * nu) - 0.5 * D * (LOG_2PI - math.log(2.0) + math.log(nu))
     return constant - 0.5 * (nu + D) * torch.log1p(squares / nu)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skgmvae.functional import LOG_2PI
+from skgmvae.models.missing import ObservedCells, find_missing
 
 __all__ = ["NOISE_SHARE", "LatentMixture", "MixtureMoments", "adds_nothing", "log_joint_of_mixture", "make_latent"]
 
@@ -49,7 +50,14 @@ def adds_nothing(network: nn.Module) -> bool:
 
 
 def log_joint_of_mixture(x: Tensor, log_weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
-    """log π_c + log N(x; m_c, C_c), (N, K), of samples (N, D), for log π (K,), m (K, D) and C (K, D, D); in float64."""
+    """log π_c + log N(x; m_c, C_c), (N, K), of samples (N, D), for log π (K,), m (K, D) and C (K, D, D); in float64.
+
+    Of samples with missing values, that of the observed ones.
+    """
+    if find_missing(x) is not None:
+        cells = ObservedCells(x.double())
+        parts = zip(means.double(), covariances.double(), strict=True)
+        return log_weights.double() + torch.stack([cells.log_density(*part) for part in parts], -1)
     factor = torch.linalg.cholesky(covariances.double())
     centered = (x.double() - means.double().unsqueeze(1)).mT  # (K, D, N)
     squares = torch.linalg.solve_triangular(factor, centered, upper=False).square().sum(1).T

@@ -1,6 +1,5 @@
 """Missing values (NaN): which cells are observed, and normal distributions conditioned on the observed ones."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -45,17 +44,15 @@ def mask_covariance(covariance: Tensor, observed: Tensor) -> Tensor:
 @torch.no_grad()
 def complete_normal(x: Tensor, missing: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
     """The samples (n, D), their missing values E[x_m | x_o] under N(mean, covariance)."""
-    return torch.cat([_complete(*part, mean, covariance) for part in _split(x, missing)])
-
-
-def _split(x: Tensor, missing: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    if x.shape[-1] > MOST_CONDITIONED:
+        return torch.where(missing, mean.to(x), x)
     size = max(1, CHUNK_VALUES // x.shape[-1] ** 2)
-    yield from zip(x.split(size), missing.split(size), strict=True)
+    parts = zip(x.split(size), missing.split(size), strict=True)
+    return torch.cat([_complete(some, holes, mean, covariance) for some, holes in parts])
 
 
 def _complete(x: Tensor, missing: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    if x.shape[-1] > MOST_CONDITIONED:
-        return torch.where(missing, mean.to(x), x)
+    """The same of a chunk (n, D)."""
     centered = (x.to(mean) - mean).masked_fill(missing, 0.0)
     factor = torch.linalg.cholesky(mask_covariance(covariance, ~missing))
     solved = torch.cholesky_solve(centered.unsqueeze(-1), factor).squeeze(-1)

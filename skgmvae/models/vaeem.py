@@ -292,7 +292,7 @@ class VAEEM(nn.Module):
             W, noise = self.linear.decoder.weight, self.likelihood.log_variance.exp()
             means, covariances = self.linear.decoder.bias, W.mT @ W + noise.diag_embed()
             log_joint = log_joint_of_mixture(standardized, self.log_weights(), means.reshape(len(W), -1), covariances)
-            return (log_joint - self.likelihood.log_scale_sum.double()).to(W.dtype)
+            return (log_joint - self.likelihood.log_jacobian(standardized).unsqueeze(-1)).to(W.dtype)
         return estimate_log_joint(self.posterior(x), standardized, points)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

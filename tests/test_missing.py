@@ -1,0 +1,274 @@
+"""Missing values: formulas of the observed cells, and estimators whose answers are conditioned on them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal, multivariate_t, t
+from torch.distributions import MultivariateNormal, Normal
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.data.lazy import LazyRows
+from skgmvae.data.summary import summarize
+from skgmvae.initialization.completion import complete_samples
+from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
+from skgmvae.models.likelihoods import Bernoulli, Gaussian
+from skgmvae.models.missing import ObservedCells, complete_linear, complete_normal, estimate_normal, widen
+
+ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
+each_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS)
+N, D = 40, 4
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+RNG = np.random.default_rng(0)
+MISSING = RNG.uniform(size=(N, D)) < 0.35
+MISSING[0], MISSING[1] = True, False
+OBSERVED = [np.flatnonzero(~row) for row in MISSING]
+
+
+def draw_normal():
+    """Samples, mean and covariance of a normal distribution."""
+    A = RNG.normal(size=(D, D))
+    mean, covariance = RNG.normal(size=D), A @ A.T + 0.1 * np.eye(D)
+    return RNG.multivariate_normal(mean, covariance, N), mean, covariance
+
+
+POINTS, MEAN, COVARIANCE = draw_normal()
+HOLES = np.where(MISSING, np.nan, POINTS)
+
+
+def condition(x, mean, covariance):
+    """log N(x_o), E[x | x_o] and Cov[x | x_o] of one sample by the textbook."""
+    o, m = np.flatnonzero(~np.isnan(x)), np.flatnonzero(np.isnan(x))
+    log_density = multivariate_normal(mean[o], covariance[np.ix_(o, o)]).logpdf(x[o]) if len(o) else 0.0
+    slope = covariance[np.ix_(m, o)] @ np.linalg.inv(covariance[np.ix_(o, o)])
+    filled, rest = x.copy(), np.zeros((D, D))
+    filled[m] = mean[m] + slope @ (x[o] - mean[o])
+    rest[np.ix_(m, m)] = covariance[np.ix_(m, m)] - slope @ covariance[np.ix_(o, m)]
+    return log_density, filled, rest
+
+
+def test_conditional_normals_are_those_of_the_textbook(monkeypatch):
+    monkeypatch.setattr("skgmvae.models.missing.CHUNK_VALUES", 7 * D**2)  # several chunks
+    parts = [condition(x, MEAN, COVARIANCE) for x in HOLES]
+    log_density, filled, rest = (np.array(part) for part in zip(*parts, strict=True))
+    weights = RNG.uniform(size=N)
+    points, mean, covariance = (torch.from_numpy(array) for array in (HOLES, MEAN, COVARIANCE))
+    cells = ObservedCells(points)
+    found = cells.condition(mean, covariance, torch.from_numpy(weights))
+    np.testing.assert_allclose(found.log_density, log_density)
+    np.testing.assert_allclose(cells.log_density(mean, covariance), log_density)
+    np.testing.assert_allclose(found.completed, filled)
+    np.testing.assert_allclose(found.covariance, np.einsum("n,nij->ij", weights, rest), atol=1e-10)
+    np.testing.assert_allclose(complete_normal(points, points.isnan(), mean, covariance), filled)
+    assert torch.isinf(cells.log_density(mean, torch.ones(D, D).double())).all()
+
+
+def test_normal_by_em_has_no_gradient_left_and_is_the_sample_moments_without_holes(monkeypatch):
+    # no more regularization than there has to be
+    monkeypatch.setattr("skgmvae.models.missing.ADDED_VARIANCE", 0.0)
+    monkeypatch.setattr("skgmvae.models.missing.TOLERANCE", 1e-9)
+    monkeypatch.setattr("skgmvae.models.missing.MAX_ITER", 500)
+    points = torch.from_numpy(HOLES)
+    mean = estimate_normal(points)[0].requires_grad_()
+    covariance = estimate_normal(points)[1]
+    log_density = sum(
+        MultivariateNormal(mean[o], covariance[o][:, o]).log_prob(points[n, o])
+        for n, o in enumerate(OBSERVED)
+        if len(o)
+    )
+    assert torch.autograd.grad(log_density, mean)[0].abs().amax() < 1e-3
+    mean, covariance = estimate_normal(torch.from_numpy(POINTS))
+    scatter = np.cov(POINTS.T, ddof=0)
+    np.testing.assert_allclose(mean, POINTS.mean(0))
+    np.testing.assert_allclose(covariance, (N * scatter + (D + 1) * np.diag(scatter.diagonal())) / (N + D + 1))
+
+
+def test_linear_models_complete_by_their_posterior_and_widen_it():
+    L, K = 3, 2
+    weight, bias = torch.randn(K, L, D, dtype=torch.float64), torch.randn(K, D, dtype=torch.float64)
+    log_variance = torch.randn(K, D, dtype=torch.float64)
+    x = torch.from_numpy(HOLES[1:]).unsqueeze(1).expand(-1, K, -1)
+    completed = complete_linear(x, x[:, :1].isnan(), weight, bias, log_variance)
+    wider = widen(x[:, :1].isnan(), weight, log_variance)
+    for c in range(K):
+        W, noise = weight[c].T.numpy(), np.diag(log_variance[c].exp().numpy())
+        expected = [condition(row, bias[c].numpy(), W @ W.T + noise)[1] for row in HOLES[1:]]
+        np.testing.assert_allclose(completed[:, c], expected)
+        for n, o in enumerate(OBSERVED[1:]):
+            precisions = [np.eye(L) + W[j].T @ np.linalg.inv(noise[np.ix_(j, j)]) @ W[j] for j in (range(D), o)]
+            of_all, of_observed = (precision.diagonal() for precision in precisions)
+            np.testing.assert_allclose(wider[n, c].exp(), of_all / of_observed)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_likelihoods_are_of_the_observed_cells(training):
+    scale, log_variance = torch.tensor([1.0, 2.0, 0.5, 3.0]).double(), torch.tensor([0.1, -1.0, 0.3, 0.0])
+    gaussian, bernoulli = Gaussian(torch.ones(D).double(), scale), Bernoulli()
+    gaussian.set_variance(log_variance.exp())
+    x, output = torch.from_numpy(HOLES), torch.randn(3, N, D, dtype=torch.float64, requires_grad=True)
+    binary = torch.where(x.isnan(), x, (x > 0.0).double())
+    for likelihood, rows in ((gaussian.double(), x), (bernoulli, binary)):
+        likelihood.train(training)
+        likelihood.has_missing = training
+        log_prob = likelihood.log_prob(rows, output)
+        if likelihood is gaussian:
+            p = Normal(output, (0.5 * log_variance).exp())
+            cells = p.log_prob(x.nan_to_num()) - scale.log()
+        else:
+            cells = torch.distributions.Bernoulli(logits=output).log_prob(binary.nan_to_num())
+        torch.testing.assert_close(log_prob, torch.where(x.isnan(), 0.0, cells).sum(-1))
+        slope, curvature = likelihood.differentiate(rows, output)
+        torch.testing.assert_close(torch.autograd.grad(log_prob.sum(), output)[0], slope)
+        assert not slope[:, MISSING].any() and not curvature[:, MISSING].any() and curvature[:, ~MISSING].all()
+        assert likelihood.supports(rows).all()
+    assert not bernoulli.supports(x).all()
+    standardized = gaussian.standardize(x, torch.float64)
+    expected = (scale.log() * ~standardized.isnan()).sum(-1)
+    torch.testing.assert_close(gaussian.log_jacobian(standardized), expected)
+
+
+def test_background_is_its_marginal():
+    background = Background(D).fit(torch.from_numpy(POINTS))
+    mean, scale = POINTS.mean(0), np.cov(POINTS.T, ddof=0) + ADDED_VARIANCE * np.eye(D)
+    for x, o, found in zip(HOLES, OBSERVED, background(torch.from_numpy(HOLES)), strict=True):
+        joint = multivariate_t(mean[o], scale[np.ix_(o, o)], df=JOINT_FREEDOM).pdf(x[o]) if len(o) else 1.0
+        each = t(FEATURE_FREEDOM, mean[o], np.sqrt(scale.diagonal())[o]).pdf(x[o]).prod()
+        np.testing.assert_allclose(found.exp(), 0.5 * (joint + each))
+
+
+@pytest.mark.parametrize("block", [7, 4096])
+def test_summary_is_of_the_observed_values(monkeypatch, block):
+    monkeypatch.setattr("skgmvae.data.summary.CHUNK_ROWS", block)
+    X = np.column_stack([HOLES, np.where(MISSING[:, 0], np.nan, np.arange(N) % 3.0)])
+    X[: N // 2, 1] = np.nan  # no value in the first block
+    summary = summarize(X)
+    np.testing.assert_array_equal(summary.n_missing, np.isnan(X).sum(0))
+    np.testing.assert_allclose(summary.mean, np.nanmean(X, 0))
+    np.testing.assert_allclose(summary.scale, np.nanstd(X, 0))
+    np.testing.assert_allclose(summary.center, np.nanmedian(X, 0))
+    np.testing.assert_array_equal(summary.low, np.nanmin(X, 0))
+    np.testing.assert_array_equal(summary.high, np.nanmax(X, 0))
+    assert summary.is_integral.tolist() == [False] * 4 + [True] and summary.n_distinct[4] == 3
+    assert summary.has_missing and not summarize(POINTS).has_missing
+
+
+# ------------------------------------------------------------------------------------ estimators
+
+
+@pytest.fixture(scope="module")
+def blobs_with_holes(blobs):
+    X, y = blobs
+    missing = np.random.default_rng(1).uniform(size=X.shape) < 0.2
+    missing[3] = True
+    return np.where(missing, np.nan, X), y
+
+
+def exact(model, X):
+    """log π_c + log N(x_o | c), (N, K), of a model that is still a mixture of the samples."""
+    parts = zip(model.means_, model.covariances_, strict=True)
+    log_normals = np.array([[condition(x, mean, C)[0] for x in X] for mean, C in parts])
+    return np.log(model.weights_) + log_normals.T
+
+
+@each_estimator
+@pytest.mark.parametrize("fits_holes", [True, False])
+def test_a_linear_model_is_the_marginal_of_its_mixture(Estimator, fits_holes, blobs, blobs_with_holes):
+    holes = blobs_with_holes[0]
+    model = Estimator(3, max_iter=0, random_state=0).fit(holes if fits_holes else blobs[0])
+    log_joint, background = exact(model, holes), model.net_.module_.background
+    points = model.net_.module_.likelihood.standardize(torch.from_numpy(holes), torch.float64)
+    log_density = background.mix(
+        torch.from_numpy(logsumexp(log_joint, 1)) + model.net_.module_.likelihood.log_jacobian(points), points
+    ) - model.net_.module_.likelihood.log_jacobian(points)
+    np.testing.assert_allclose(model.score_samples(holes), log_density, atol=1e-9)
+    expected = np.exp(log_joint - logsumexp(log_joint, 1, keepdims=True))
+    np.testing.assert_allclose(model.predict_proba(holes), expected, atol=1e-9)
+    assert abs(model.score_samples(holes)[3]) < 1e-12  # nothing is known of it
+    np.testing.assert_allclose(model.predict_proba(holes)[3], model.weights_, rtol=1e-12)
+    assert np.isfinite(model.transform(holes)).all() and np.isfinite(model.reconstruct(holes)).all()
+
+
+@each_estimator
+def test_clusters_are_found_with_holes(Estimator, blobs_with_holes):
+    X, y = blobs_with_holes
+    model = Estimator(3, random_state=0, max_iter=20).fit(X)
+    complete = ~np.isnan(X).any(1)
+    assert (model.labels_[complete] == y[complete]).mean() == 1.0
+    assert (model.labels_ == y).mean() > 0.9
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    bounds = model.history_["lower_bound"]
+    assert np.isfinite(bounds).all() and max(bounds[1:]) > bounds[0]
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_score_with_a_hole_is_the_integral_over_it(linear_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1))
+    X = np.hstack([x, x**2 + 0.3 * rng.normal(size=(200, 1))])
+    options = {"early_stopping": False, "hidden_layer_sizes": (16,), "random_state": 0, "latent_dim": 2}
+    model = VaDEClustering(2, max_iter=30, linear_path=linear_path, **options).fit(X)
+    axis = np.linspace(-15.0, 30.0, 3001)
+    for first in (-1.5, 0.4):
+        rows = np.column_stack([np.full(len(axis), first), axis])
+        integral = np.trapezoid(np.exp(model.score_samples(rows)), axis)
+        score = np.exp(model.score_samples([[first, np.nan]]))
+        np.testing.assert_allclose(score, integral, rtol=0.04)
+
+
+@each_estimator
+def test_answers_depend_on_the_observed_values_alone(Estimator, blobs_with_holes):
+    X, _ = blobs_with_holes
+    model = Estimator(3, random_state=0, max_iter=3, early_stopping=False).fit(X)
+    others = np.where(np.isnan(X), -np.nan, X)
+    for name in ("score_samples", "predict_proba", "transform", "reconstruct"):
+        query = getattr(model, name)
+        np.testing.assert_array_equal(query(others), query(X))
+        np.testing.assert_allclose(query(X[10:20]), query(X)[10:20], rtol=1e-9, atol=1e-9)
+
+
+@each_estimator
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_without_a_linear_path(Estimator, likelihood, quick, blobs_with_holes):
+    X, _ = blobs_with_holes
+    if likelihood == "bernoulli":
+        X = np.where(np.isnan(X), np.nan, np.nan_to_num(X) > np.nanmedian(X, 0))
+    model = Estimator(3, **{**quick, "likelihood": likelihood}).fit(X)
+    assert np.isfinite(model.history_["lower_bound"]).all() and np.isfinite(model.score_samples(X)).all()
+    np.testing.assert_allclose(model.predict_proba(X)[3], model.weights_)
+
+
+@each_estimator
+def test_blocks_of_a_stream_files_and_saved_estimators(
+    Estimator, blobs, blobs_with_holes, quick, small_blocks, tmp_path
+):
+    X, holes = blobs[0], blobs_with_holes[0]
+    np.save(tmp_path / "X.npy", holes)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = Estimator(3, **quick).partial_fit(X).partial_fit(mapped)
+    assert np.isfinite(list(model.history_.values())).all()
+    np.testing.assert_allclose(model.score_samples(mapped), model.score_samples(holes))
+    model.save(tmp_path / "model.safetensors")
+    loaded = Estimator.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.score_samples(holes), model.score_samples(holes))
+    assert isinstance(LazyRows(mapped)[:3], np.ndarray)
+
+
+def test_samples_are_completed_by_what_is_observed():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(400, 1))
+    X = 100.0 + z * [1.0, -2.0, 30.0] + 0.1 * rng.normal(size=(400, 3)) * [1.0, 2.0, 30.0]
+    missing = rng.uniform(size=X.shape) < 0.3
+    missing[:, 2] &= ~missing[:, 0]
+    completed = complete_samples(np.where(missing, np.nan, X))
+    np.testing.assert_array_equal(completed[~missing], X[~missing])
+    errors = (completed - X) / X.std(0)
+    known = missing & ~missing.all(1, keepdims=True)
+    assert np.sqrt((errors[known] ** 2).mean()) < 0.2
+
+
+def test_contrastive_features_need_complete_images():
+    images = np.where(np.arange(16) == 3, np.nan, RNG.uniform(size=(30, 16)))
+    images[0] = 0.5
+    model = VaDEClustering(2, init_params="contrastive", image_shape=(1, 4, 4))
+    with pytest.raises(ValueError, match="needs complete images, and X has missing values; use init_params='auto'"):
+        model.fit(images)
