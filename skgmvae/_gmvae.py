@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._base import DeepMixture
+from skgmvae._conditioning import sample_given
 from skgmvae._evaluation import inference_precision, model_for_queries
 from skgmvae._presets import PAPER_SETTINGS
 from skgmvae._sampling import check_component, draw_components
@@ -329,6 +330,7 @@ class GMVAEClustering(DeepMixture):
         n_samples: int = 1,
         *,
         component: int | None = None,
+        given: Mapping[Any, float] | None = None,
         w: ArrayLike | None = None,
         expected: bool = False,
         random_state: Seed = None,
@@ -340,6 +342,9 @@ class GMVAEClustering(DeepMixture):
         n_samples : int, default=1
         component : int, optional
             Draw from this component alone.
+        given : dict, optional
+            Values of some features, by name or index: the others are drawn given these, and so are the components, by
+            importance sampling.
         w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
             Fixed value of the style variable: with ``w=0`` all variation within a component is that of its Gaussian
             (Fig. 5a of the paper). One value per sample is assigned in the order of the sorted components.
@@ -358,9 +363,13 @@ class GMVAEClustering(DeepMixture):
         Raises
         ------
         ValueError
-            If ``n_samples`` is below one, ``component`` is not one of the components, or ``w`` has the
-            wrong shape or is not finite.
+            If ``n_samples`` is below one, ``component`` is not one of the components, ``given`` names no feature, or
+            ``w`` has the wrong shape, is not finite, or comes with ``given``.
         """
+        if given and w is not None:
+            raise ValueError("w follows from what is given; pass one of w and given")
+        if given:
+            return sample_given(self, given, n_samples, component, random_state, expected=expected)
         labels, seed = draw_components(self, n_samples, component, random_state)
         latents = {} if w is None else {"w": self._check_w(w, n_samples)}
         return self._generate(labels, seed, expected=expected, **latents), labels

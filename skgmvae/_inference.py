@@ -3,7 +3,7 @@
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, DensityMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skgmvae._conditioning import ConditionalQueries, sample_given
 from skgmvae._criteria import DensityCriteria
 from skgmvae._evaluation import generate_chunks, map_chunks
 from skgmvae._onnx import write_onnx
@@ -29,6 +30,7 @@ N_POSTERIOR_DRAWS = 8  # of q(c|x), where it has no closed form
 
 
 class MixtureInference(
+    ConditionalQueries,
     DensityCriteria,
     PickleSupport,
     CallbackSupport,
@@ -158,7 +160,13 @@ class MixtureInference(
 
     @isolated()
     def sample(
-        self, n_samples: int = 1, *, component: int | None = None, expected: bool = False, random_state: Seed = None
+        self,
+        n_samples: int = 1,
+        *,
+        component: int | None = None,
+        given: Mapping[Any, float] | None = None,
+        expected: bool = False,
+        random_state: Seed = None,
     ) -> tuple[Floats, Integers]:
         """Draw samples from the fitted distribution.
 
@@ -167,6 +175,9 @@ class MixtureInference(
         n_samples : int, default=1
         component : int, optional
             Draw from this component alone.
+        given : dict, optional
+            Values of some features, by name or index: the others are drawn given these, and so are the components, by
+            importance sampling.
         expected : bool, default=False
             Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood.
         random_state : int, RandomState or None, default=None
@@ -182,8 +193,10 @@ class MixtureInference(
         Raises
         ------
         ValueError
-            If ``n_samples`` is below one or ``component`` is not one of the components.
+            If ``n_samples`` is below one, ``component`` is not one of the components, or ``given`` names no feature.
         """
+        if given:
+            return sample_given(self, given, n_samples, component, random_state, expected=expected)
         labels, seed = draw_components(self, n_samples, component, random_state)
         return self._generate(labels, seed, expected=expected), labels
 

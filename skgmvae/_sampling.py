@@ -13,15 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae.data.arrays import Integers, Seed
 from skgmvae.runtime import MAX_SEED
 
-__all__ = ["check_component", "draw_components"]
+__all__ = ["check_component", "check_n_samples", "draw_components"]
 
 
 def draw_components(estimator: Any, n_samples: int, component: int | None, random_state: Seed) -> tuple[Integers, int]:
     """Components of ``n_samples`` samples, sorted, and a seed for the samples themselves."""
     check_is_fitted(estimator)
     K = estimator.net_.module_.n_components
-    if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
+    check_n_samples(n_samples)
     if component is not None:
         check_component(estimator, component)
     rng = check_random_state(estimator.random_state if random_state is None else random_state)
@@ -32,6 +31,12 @@ def draw_components(estimator: Any, n_samples: int, component: int | None, rando
     else:
         counts = np.bincount([int(component)], minlength=K) * int(n_samples)
     return np.repeat(np.arange(K), counts), int(rng.randint(MAX_SEED))
+
+
+def check_n_samples(n_samples: Any) -> None:
+    """Raise unless it is a positive integer."""
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples must be an integer of at least 1; got {n_samples!r}")
 
 
 def check_component(estimator: Any, component: Any) -> None:

@@ -35,7 +35,7 @@ FLOORS = (
     ("skgmvae._configuration",),
     ("skgmvae._description", "skgmvae._fitting", "skgmvae._saved_values"),
     ("skgmvae.persistence",),
-    ("skgmvae._criteria",),
+    ("skgmvae._criteria", "skgmvae._conditioning"),
     ("skgmvae._inference",),
     ("skgmvae._base",),
     ESTIMATORS,

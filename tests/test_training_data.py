@@ -11,7 +11,7 @@ from sklearn.datasets import make_blobs
 from test_train import Parabola, make_config
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.data import training_data
+from skgmvae.data import summary as of_features
 from skgmvae.data.lazy import LazyRows
 from skgmvae.data.summary import MAX_DISTINCT, QUARTILE_RANGE, summarize
 from skgmvae.data.training_data import TrainingData
@@ -160,7 +160,7 @@ KINDS = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("n_samples, chunk", [(2, 1), (7, 3), (150, 64), (300, 77), (300, 4096)])
 def test_summary_is_that_of_numpy_whatever_the_chunks(n_samples, chunk, dtype, monkeypatch):
-    monkeypatch.setattr(training_data, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(of_features, "CHUNK_ROWS", chunk)
     rng = np.random.default_rng(0)
     X = np.column_stack([kind(rng, n_samples) for kind in KINDS.values()]).astype(dtype)
     check_summary(summarize(X), X)
@@ -179,13 +179,13 @@ def test_summary_is_that_of_numpy_whatever_the_chunks(n_samples, chunk, dtype, m
 )
 def test_summary_is_that_of_numpy_for_any_values(X, chunk):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_data, "CHUNK_ROWS", chunk)
+        patch.setattr(of_features, "CHUNK_ROWS", chunk)
         check_summary(summarize(np.array(X)), np.array(X))
 
 
 def test_medians_of_many_samples_are_those_of_some_evenly_spaced(monkeypatch):
-    monkeypatch.setattr(training_data, "MAX_ORDERED_ROWS", 11)
-    monkeypatch.setattr(training_data, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(of_features, "MAX_ORDERED_ROWS", 11)
+    monkeypatch.setattr(of_features, "CHUNK_ROWS", 7)
     X = np.arange(101.0)[:, None]
     assert summarize(X).center == 50.0
     assert summarize(X).spread == pytest.approx(50.0 / QUARTILE_RANGE)
@@ -194,7 +194,7 @@ def test_medians_of_many_samples_are_those_of_some_evenly_spaced(monkeypatch):
 def test_scale_is_that_of_float64_for_float32_with_a_large_offset(tmp_path):
     rng = np.random.default_rng(0)
     # at 3e4 float32 resolves 0.002, and float32 sums over these rows would be wrong in the third digit
-    X = rng.normal([3e4, 0.0, -7.0], [1.0, 1e-3, 50.0], (2 * training_data.CHUNK_ROWS + 17, 3)).astype(np.float32)
+    X = rng.normal([3e4, 0.0, -7.0], [1.0, 1e-3, 50.0], (2 * of_features.CHUNK_ROWS + 17, 3)).astype(np.float32)
     X[:, 2] = 0.1
     np.save(tmp_path / "X.npy", X)
     summary = summarize(np.load(tmp_path / "X.npy", mmap_mode="r"))

@@ -63,6 +63,11 @@ class VaDEPosterior(_SharedPosterior):
         """log p(x, z, c), (n, K), at z (n, K, L)."""
         return self._expand_prior(u).value + self._log_likelihood(u)
 
+    def decode(self, u: Tensor) -> Tensor:
+        """Decoder output (n, S, D) at z (n, S, L)."""
+        output: Tensor = self.model.autoencoder.decode(u)
+        return output
+
     def _expand_prior(self, u: Tensor) -> Expansion:
         """log π_c p(z|c), (n, K), around z (n, 1 or K, L)."""
         model = self.model
@@ -97,6 +102,11 @@ class GMVAEPosterior(_SharedPosterior):
         log_prior = self._select(self.model.log_weights()) + log_normal(z, mean, log_variance) + log_standard_normal(w)
         value: Tensor = self._log_likelihood(z) + log_prior
         return value
+
+    def decode(self, u: Tensor) -> Tensor:
+        """Decoder output (n, S, D) at (z, w) (n, S, L + W)."""
+        output: Tensor = self.model.autoencoder.decode(self._split(u)[0])
+        return output
 
     def _split(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """z (..., L) and w (..., W) of u (..., L + W)."""
@@ -167,6 +177,11 @@ class VAEEMPosterior(_Posterior):
     def value(self, u: Tensor) -> Tensor:
         """log p(x, z, c), (n, K), at z_c (n, K, L)."""
         return self.log_joint(u.unsqueeze(1)).squeeze(1)
+
+    def decode(self, u: Tensor) -> Tensor:
+        """Decoder outputs (..., K, D) at z_c (..., K, L)."""
+        output: Tensor = self.model.decode(u)
+        return output
 
     def log_joint(self, u: Tensor) -> Tensor:
         """log p(x, z, c), (n, S, K), at z_c (n, S, K, L)."""

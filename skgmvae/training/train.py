@@ -13,6 +13,7 @@ from skgmvae._evaluation import cast_networks, count_weights
 from skgmvae._interrupts import held, take_interrupt, was_forced
 from skgmvae.data.batches import ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
+from skgmvae.models.likelihoods import Likelihood
 from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, limit_threads
 from skgmvae.training.callbacks import ConvergenceStopping, DivergenceGuard, FlushDenormals, StepSizeSchedule
 from skgmvae.training.checkpoint import PhaseCheckpoint, TrainingCheckpoint
@@ -92,7 +93,9 @@ def train(
     """
     device, n_before = check_device(config.device), len(net.history)
     data = data.on(device)
-    net.module_.likelihood.has_missing = data.summary.has_missing
+    for layer in net.module_.modules():
+        if isinstance(layer, Likelihood):
+            layer.has_missing = data.summary.has_missing
     _configure(net, config)
     net.begin_training(random, _move(clamped, data))
     # the iterator has one batch per step

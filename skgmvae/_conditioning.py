@@ -1,0 +1,166 @@
+"""Answers that are conditioned on some of the values: missing values filled in, samples with some values given."""
+
+from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
+
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skgmvae._evaluation import inference_precision, map_chunks
+from skgmvae._sampling import check_component, check_n_samples
+from skgmvae._validation import check_samples
+from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
+from skgmvae.models.conditional import complete_by_means, draw_given
+from skgmvae.models.importance import PointSets
+from skgmvae.runtime import MAX_SEED, check_device, isolated
+
+__all__ = ["ConditionalQueries", "sample_given"]
+
+
+class ConditionalQueries:
+    """Methods that fill in missing values."""
+
+    net_: Any
+    n_features_in_: int
+    device: str
+    random_state: Seed
+    _points: Any
+    _values_per_row: Any
+
+    @isolated()
+    def impute(self, X: MatrixLike, n_draws: int | None = None, *, random_state: Seed = None) -> Any:
+        """Fill in missing values: by their conditional means, or by draws for multiple imputation.
+
+        By self-normalized importance sampling; where the model is linear, the means are exact. The observed values stay
+        as they are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            With NaN for missing values.
+        n_draws : int, optional
+            Number of draws of the missing values of each sample given its observed ones; None: their means.
+        random_state : int, RandomState or None, default=None
+            Of the draws. None: the estimator's ``random_state``; if this is an integer, every call draws the same.
+
+        Returns
+        -------
+        X_imputed : ndarray of shape (n_samples, n_features) or (n_draws, n_samples, n_features)
+            In the units of the data. If ``X`` is a DataFrame, a DataFrame with its columns and index, or a list of
+            ``n_draws``.
+
+        Raises
+        ------
+        ValueError
+            If ``n_draws`` is below one.
+        """
+        check_is_fitted(self)
+        samples, points, module = check_samples(self, X, reset=False), self._points(), self.net_.module_
+        options = _describe_size(self, points)
+        device = check_device(self.device)
+
+        def fill(model: Any, rows: torch.Tensor) -> torch.Tensor:
+            return _fill(rows, lambda some: complete_by_means(model, some, points))
+
+        with inference_precision(single=False):
+            if n_draws is None:
+                return _like(X, map_chunks(module, fill, samples, device, **options))
+            if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
+                raise ValueError(f"n_draws must be an integer of at least 1, or None for means; got {n_draws!r}")
+            rng = check_random_state(self.random_state if random_state is None else random_state)
+            generator = torch.Generator(_where_to_draw(module, device)).manual_seed(int(rng.randint(MAX_SEED)))
+
+            def draw(model: Any, rows: torch.Tensor) -> torch.Tensor:
+                return _fill(rows, lambda some: draw_given(model, some, points, generator)[0])
+
+            draws = [map_chunks(module, draw, samples, device, **options) for _ in range(int(n_draws))]
+        is_frame = hasattr(X, "columns")
+        return [_like(X, values) for values in draws] if is_frame else np.stack(draws)
+
+
+def sample_given(
+    estimator: Any,
+    given: Mapping[Any, float],
+    n_samples: int,
+    component: int | None,
+    random_state: Seed,
+    *,
+    expected: bool,
+) -> tuple[Floats, Integers]:
+    """Samples (n_samples, D) with some values given, and their components (n_samples,), sorted by these."""
+    check_is_fitted(estimator)
+    check_n_samples(n_samples)
+    if component is not None:
+        check_component(estimator, component)
+    row = np.full(estimator.n_features_in_, np.nan)
+    for name, value in given.items():
+        row[_find_column(estimator, name)] = _check_value(name, value)
+    rng = check_random_state(estimator.random_state if random_state is None else random_state)
+    module, device, points = estimator.net_.module_, check_device(estimator.device), estimator._points()
+    generator = torch.Generator(_where_to_draw(module, device)).manual_seed(int(rng.randint(MAX_SEED)))
+    options: dict[str, Any] = {"component": None if component is None else int(component), "expected": expected}
+
+    def draw(model: Any, rows: torch.Tensor) -> torch.Tensor:
+        samples, components = draw_given(model, rows, points, generator, **options)
+        return torch.cat([samples, components.unsqueeze(-1).to(samples)], -1)
+
+    with inference_precision(single=False):
+        found = map_chunks(module, draw, np.tile(row, (n_samples, 1)), device, **_describe_size(estimator, points))
+    labels = found[:, -1].astype(np.int64)
+    order = np.argsort(labels, kind="stable")
+    return found[order, :-1], labels[order]
+
+
+def _describe_size(estimator: Any, points: PointSets) -> dict[str, Any]:
+    """Options of ``map_chunks``: how many numbers per sample the points take."""
+    model, n_points = estimator.net_.module_, len(points.sets[-1])
+    (n_latents,) = model.noise_shape
+    of_points = n_points * model.n_components * (n_latents + 1)
+    return {"n_copies": n_points, "values_per_row": max(estimator._values_per_row(), of_points)}
+
+
+def _fill(rows: torch.Tensor, complete: Any) -> torch.Tensor:
+    """Complete those of the rows (n, D) that have missing values."""
+    is_open = rows.isnan().any(-1)
+    if not bool(is_open.any()):
+        return rows
+    completed = rows.clone()
+    completed[is_open] = complete(rows[is_open])
+    return completed
+
+
+def _where_to_draw(module: torch.nn.Module, device: torch.device) -> torch.device:
+    """The device of the model that answers: Apple's has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def _find_column(estimator: Any, name: Any) -> int:
+    """Index of a feature by its name or index."""
+    names, D = getattr(estimator, "feature_names_in_", None), int(estimator.n_features_in_)
+    if names is not None and name in list(names):
+        return list(names).index(name)
+    if isinstance(name, Integral) and not isinstance(name, bool) and 0 <= int(name) < D:
+        return int(name)
+    known = f"the indices 0 to {D - 1}" + ("" if names is None else f" and the names {', '.join(map(str, names))}")
+    raise ValueError(f"given names a feature {name!r}, which there is not; there are {known}")
+
+
+def _check_value(name: Any, value: Any) -> float:
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"given[{name!r}] must be a finite number; got {value!r}. Leave out what is not known.")
+    return float(value)
+
+
+def _like(X: Any, values: Array) -> Any:
+    """The values (N, D) in a frame with the columns of ``X``, if it is one."""
+    if not hasattr(X, "columns"):
+        return values
+    if hasattr(X, "iloc"):
+        return type(X)(values, index=X.index, columns=X.columns)
+    return type(X)(values, schema=list(X.columns))

@@ -1,0 +1,157 @@
+"""Missing values given the observed ones, by importance sampling (Mattei & Frellsen 2019): means and draws."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skgmvae.functional import log_mean_exp
+from skgmvae.models.importance import PointSets, propose
+from skgmvae.models.laplace import Proposal, differentiate
+from skgmvae.models.row_shifts import hash_rows, shift_points
+
+__all__ = ["complete_by_means", "draw_given"]
+
+ENCODER_SHARE, WIDEN = 0.2, 1.5  # of q(u|x) in the proposal, and factor of its standard deviations
+
+
+class _Points(NamedTuple):
+    """Points u and their weights.
+
+    Attributes
+    ----------
+    u : Tensor of shape (n, S, U), or (n, S, K, U) where components have their own
+    log_weights : Tensor of shape (n, S, K)
+        log p(x, u, c) less the log-density of the proposal.
+    log_controls : Tensor of shape (n, S, K)
+        The same for the Laplace approximation of the posterior, up to a constant.
+    """
+
+    u: Tensor
+    log_weights: Tensor
+    log_controls: Tensor
+
+
+def complete_by_means(model: Any, x: Tensor, points: PointSets) -> Tensor:
+    """The samples (n, D), their missing values E[x_m | x_o] in the units of the data.
+
+    Self-normalized importance sampling with points that a hash of the sample shifts. In each component the decoder,
+    linear around the maximum of the posterior, is a control variate: for a linear decoder the means are exact.
+    """
+    missing = x.isnan()
+    posterior, sobol = model.posterior(x), points.sets[-1]
+    proposal, log_laplace = propose(posterior, refines=points.refines)
+    shifts = hash_rows(model.likelihood.standardize(x, torch.float64), sobol.shape[1], points.seed)
+    found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
+    estimate = _mean_of_own if posterior.has_own_latents else _mean_of_shared
+    means = estimate(model, posterior, proposal, log_laplace, found)
+    return torch.where(missing, means.to(x.dtype), x)
+
+
+def _mean_of_shared(
+    model: Any, posterior: Any, proposal: Proposal, log_laplace: Tensor | None, points: _Points
+) -> Tensor:
+    """E[x | x_o], (n, D), where components share u; ``log_laplace`` (n, K)."""
+    if log_laplace is None:
+        raise ValueError("components that share latent variables have a Laplace approximation of their posterior")
+
+    def expect(u: Tensor) -> Tensor:
+        """E[x | u], (n, S, D), at (n, S, U)."""
+        mean: Tensor = model.likelihood.mean(posterior.decode(u))
+        return mean
+
+    at_maximum, slopes = differentiate(expect, proposal.means)  # (n, K, D) and (n, K, U, D)
+    totals = torch.softmax(torch.logsumexp(points.log_weights, -1), 1)  # (n, S)
+    controls = torch.softmax(points.log_controls.flatten(1), 1).unflatten(1, points.log_controls.shape[1:])
+    shares = controls.sum(1)  # (n, K)
+    offsets = controls.mT @ points.u - shares.unsqueeze(-1) * proposal.means  # (n, K, U)
+    sampled = (totals.unsqueeze(1) @ expect(points.u)).squeeze(1)
+    excess = (log_laplace.exp() - shares).unsqueeze(1) @ at_maximum
+    means: Tensor = sampled + excess.squeeze(1) - (offsets.unsqueeze(-2) @ slopes).sum((1, 2))
+    return means
+
+
+def _mean_of_own(model: Any, posterior: Any, proposal: Proposal, log_laplace: Tensor | None, points: _Points) -> Tensor:
+    """E[x | x_o], (n, D), where each component has its own u; there is no ``log_laplace``."""
+
+    def expect(u: Tensor) -> Tensor:
+        """E[x | u, c], (..., n, K, D), at (..., n, K, U)."""
+        mean: Tensor = model.likelihood.mean(posterior.decode(u))
+        return mean
+
+    maximum = proposal.means.squeeze(-2)  # (n, K, U)
+    slopes = differentiate(expect, maximum)[1]
+    weights, controls = (torch.softmax(log, 1).unsqueeze(-1) for log in (points.log_weights, points.log_controls))
+    offsets = (controls * points.u).sum(1) - maximum
+    of_components = (weights * expect(points.u)).sum(1) - (offsets.unsqueeze(-2) @ slopes).squeeze(-2)
+    log_joint = log_mean_exp(points.log_weights, 1) - log_mean_exp(points.log_controls, 1)  # whose integral is one
+    return (torch.softmax(log_joint, -1).unsqueeze(1) @ of_components).squeeze(1)
+
+
+def draw_given(
+    model: Any,
+    x: Tensor,
+    points: PointSets,
+    generator: torch.Generator,
+    *,
+    component: int | None = None,
+    expected: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """A draw of the missing values and of the component of each sample (n, D), given its observed values.
+
+    Sampling importance resampling: one of the points of a sample, which are shifted at random, is drawn by their
+    weights, and the missing values follow given its latent variables.
+
+    Parameters
+    ----------
+    model : Model
+    x : Tensor of shape (n, D)
+    points : PointSets
+    generator : torch.Generator
+    component : int, optional
+        Given too.
+    expected : bool, default=False
+        E[x | u] in place of a draw of x given u.
+
+    Returns
+    -------
+    completed : Tensor of shape (n, D)
+    components : Tensor of shape (n,)
+    """
+    posterior, sobol = model.posterior(x), points.sets[:2][-1]
+    proposal, log_laplace = propose(posterior, refines=points.refines)
+    if component is not None and log_laplace is not None:
+        others = torch.arange(log_laplace.shape[1], device=x.device) != component
+        proposal = proposal._replace(log_shares=torch.zeros_like(log_laplace).masked_fill(others, -torch.inf))
+    shifts = torch.rand(len(x), sobol.shape[1], generator=generator, dtype=torch.float64, device=x.device)
+    found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
+    rows, log_weights = torch.arange(len(x), device=x.device), found.log_weights
+    if component is not None:
+        log_weights = log_weights[..., component : component + 1]
+    shares = torch.softmax(log_weights.flatten(1), 1)
+    chosen = torch.multinomial(shares, 1, generator=generator).squeeze(1)
+    point, components = chosen // log_weights.shape[2], chosen % log_weights.shape[2]
+    components = torch.full_like(components, component) if component is not None else components
+    output = posterior.decode(found.u[rows, point].unsqueeze(1))  # (n, 1, D), or (n, 1, K, D)
+    likelihood = model.likelihood
+    drawn = (likelihood.mean(output) if expected else likelihood.draw(output, generator)).squeeze(1)
+    drawn = drawn[rows, components] if posterior.has_own_latents else drawn
+    return torch.where(x.isnan(), drawn.to(x.dtype), x), components
+
+
+def _weigh(posterior: Any, proposal: Proposal, log_laplace: Tensor | None, sobol: Tensor, shifts: Tensor) -> _Points:
+    """The points (S, 1 + U), shifted by (n, 1 + U), of the Laplace approximations and of q(u|x)."""
+    has_own = posterior.has_own_latents
+    mean, deviation = posterior.mean, posterior.deviation
+    mean, deviation = (mean, deviation) if has_own else (mean.squeeze(1), deviation.squeeze(1))
+    uniform = shift_points(sobol, shifts)
+    wide = proposal.mix(mean, WIDEN * deviation, ENCODER_SHARE)
+    u = wide.draw(uniform.unsqueeze(1) if has_own else uniform)
+    log_proposal = torch.logsumexp(wide.log_joint(u), -1)  # (n, S), or (n, K, S)
+    normals = proposal if log_laplace is None else proposal._replace(log_shares=log_laplace)
+    log_normals = normals.log_joint(u)  # (n, S, K), or (n, K, S, 1)
+    if has_own:
+        u, log_proposal, log_normals = u.transpose(1, 2), log_proposal.mT, log_normals.squeeze(-1).mT
+    else:
+        log_proposal = log_proposal.unsqueeze(-1)
+    return _Points(u, posterior.log_joint(u) - log_proposal, log_normals - log_proposal)
