@@ -1,6 +1,7 @@
 """Missing values: formulas of the observed cells, and estimators whose answers are conditioned on them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import logsumexp
@@ -12,6 +13,7 @@ from skgmvae.data.lazy import LazyRows
 from skgmvae.data.summary import summarize
 from skgmvae.initialization.completion import complete_samples
 from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
+from skgmvae.models.importance import estimate_log_joint
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.missing import ObservedCells, complete_linear, complete_normal, estimate_normal, widen
 
@@ -272,3 +274,112 @@ def test_contrastive_features_need_complete_images():
     model = VaDEClustering(2, init_params="contrastive", image_shape=(1, 4, 4))
     with pytest.raises(ValueError, match="needs complete images, and X has missing values; use init_params='auto'"):
         model.fit(images)
+
+
+# ------------------------------------------------------------------- imputation, and samples with values given
+
+
+def expect_missing(model, X):
+    """E[x_m | x_o] by the posterior and the textbook, of a model that is still a mixture of the samples."""
+    parts = zip(model.means_, model.covariances_, strict=True)
+    completed = np.array([[condition(x, mean, C)[1] for x in X] for mean, C in parts])
+    return np.einsum("nk,knd->nd", model.predict_proba(X), completed)
+
+
+@each_estimator
+def test_a_linear_model_is_exact_by_importance_sampling_too_and_in_its_conditional_means(Estimator, blobs_with_holes):
+    X = blobs_with_holes[0]
+    model = Estimator(3, max_iter=0, random_state=0).fit(X)
+    module, points, x = model.net_.module_, model._points(), torch.from_numpy(X)
+    with torch.inference_mode():
+        found = estimate_log_joint(module.posterior(x), module.likelihood.standardize(x, torch.float64), points)
+        torch.testing.assert_close(found, module.log_joint(x, points), atol=1e-9, rtol=1e-9)
+    imputed = model.impute(X)
+    np.testing.assert_allclose(imputed, expect_missing(model, X), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(imputed[~np.isnan(X)], X[~np.isnan(X)])
+    np.testing.assert_allclose(imputed[3], model.weights_ @ model.means_)
+
+
+def test_conditional_means_of_a_network_are_those_of_the_density():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 1))
+    X = np.hstack([x, x**2 + 0.3 * rng.normal(size=(300, 1))])
+    options = {"early_stopping": False, "hidden_layer_sizes": (32,), "random_state": 0}
+    axis = np.linspace(-8.0, 12.0, 2001)
+    for Estimator in ESTIMATORS:
+        model = Estimator(2, max_iter=40, **options).fit(X)
+        for first in (-1.5, 0.4):
+            density = np.exp(model.score_samples(np.column_stack([np.full(len(axis), first), axis])))
+            mean = np.trapezoid(axis * density, axis) / np.trapezoid(density, axis)
+            imputed = model.impute([[first, np.nan]])[0, 1]
+            spread = np.sqrt(np.trapezoid((axis - mean) ** 2 * density, axis) / np.trapezoid(density, axis))
+            assert abs(imputed - mean) < 0.1 * spread  # the background is no part of it
+
+
+@each_estimator
+def test_draws_have_the_moments_of_the_conditional_distribution(Estimator, blobs_with_holes):
+    X = blobs_with_holes[0][:6]
+    model = Estimator(3, max_iter=0, random_state=0).fit(blobs_with_holes[0])
+    draws = model.impute(X, 100, random_state=1)
+    assert draws.shape == (100, *X.shape)
+    missing = np.isnan(X)
+    np.testing.assert_array_equal(draws[:, ~missing], np.broadcast_to(X[~missing], (100, (~missing).sum())))
+    errors = (draws.mean(0) - expect_missing(model, X))[missing] / (draws.std(0)[missing] / 10.0)
+    assert np.abs(errors).max() < 4.0
+    np.testing.assert_array_equal(model.impute(X, 2, random_state=1), model.impute(X, 2, random_state=1))
+    assert (model.impute(X, 1, random_state=2)[0, 3] != draws[0, 3]).all()
+
+
+@each_estimator
+def test_samples_given_some_values_are_of_the_conditional_distribution(Estimator, blobs):
+    X, _ = blobs
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    model = Estimator(3, max_iter=0, random_state=0).fit(frame)
+    value = float(np.median(X[:, 1]))
+    row = pd.DataFrame([[np.nan, value, np.nan, np.nan]], columns=frame.columns)
+    samples, labels = model.sample(400, given={"b": value}, random_state=0)
+    shares = np.bincount(labels, minlength=3) / 400
+    np.testing.assert_allclose(shares, model.predict_proba(row)[0], atol=0.1)
+    assert (samples[:, 1] == value).all() and (np.diff(labels) >= 0).all()
+    means = model.impute(row).to_numpy()[0]
+    assert np.abs((samples.mean(0) - means)[[0, 2, 3]] / (samples.std(0)[[0, 2, 3]] / 20.0)).max() < 4.0
+    for c in range(3):
+        samples, labels = model.sample(300, component=c, given={1: value}, random_state=0)
+        expected = condition(row.to_numpy()[0], model.means_[c], model.covariances_[c])[1]
+        assert (labels == c).all()
+        errors = (samples.mean(0) - expected)[[0, 2, 3]] / (samples.std(0)[[0, 2, 3]] / np.sqrt(300))
+        assert np.abs(errors).max() < 4.5
+    samples = model.sample(3, component=0, given={"b": value, 3: 100.0}, expected=True, random_state=0)[0]
+    assert (samples[:, [1, 3]] == [value, 100.0]).all()
+
+
+def test_frames_keep_their_columns_index_and_kind(blobs_with_holes, quick):
+    frame = pd.DataFrame(blobs_with_holes[0], columns=list("abcd"), index=range(100, 220))
+    model = VaDEClustering(3, **quick).fit(frame)
+    imputed = model.impute(frame)
+    assert list(imputed.columns) == list("abcd") and imputed.index.equals(frame.index)
+    assert not imputed.isna().to_numpy().any()
+    pd.testing.assert_frame_equal(imputed.where(frame.notna()), frame)
+    draws = model.impute(frame, 2)
+    assert len(draws) == 2 and draws[0].index.equals(frame.index)
+    polars = pytest.importorskip("polars")
+    other = polars.DataFrame(dict(frame.items())).fill_nan(None)
+    np.testing.assert_allclose(model.impute(other).to_numpy(), imputed.to_numpy())
+    assert model.impute(other).columns == list("abcd")
+
+
+WRONG_CALLS = {
+    "draws": (lambda m: m.impute(HOLES, 0), "n_draws must be an integer of at least 1, or None for means; got 0"),
+    "a name": (lambda m: m.sample(2, given={"b": 1.0}), "names a feature 'b', which there is not; .* indices 0 to 3"),
+    "an index": (lambda m: m.sample(2, given={4: 1.0}), "names a feature 4, which there is not"),
+    "a value": (lambda m: m.sample(2, given={1: np.nan}), r"given\[1\] must be a finite number; got nan. Leave out"),
+    "a component": (lambda m: m.sample(2, component=3, given={1: 1.0}), "component must be an integer from 0 to 2"),
+    "no samples": (lambda m: m.sample(0, given={1: 1.0}), "n_samples must be an integer of at least 1; got 0"),
+    "style": (lambda m: m.sample(2, given={1: 1.0}, w=0.0), "w follows from what is given; pass one of w and given"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG_CALLS.values(), ids=WRONG_CALLS)
+def test_calls_that_cannot_be_answered_say_why(call, message, blobs, quick):
+    with pytest.raises(ValueError, match=message):
+        call(GMVAEClustering(3, **{**quick, "max_iter": 0, "pretrain_iter": 0}).fit(blobs[0]))
