@@ -151,7 +151,7 @@ class ObservedCells:
             log_determinants = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             d = centered[rows]
             solved = torch.bmm(precisions[pattern_of], d.unsqueeze(-1)).squeeze(-1)
-            n_observed = patterns.sum(-1)[pattern_of]
+            n_observed = patterns.sum(-1)[pattern_of].to(d)
             log_density[rows] = -0.5 * ((d * solved).sum(-1) + log_determinants[pattern_of] + n_observed * LOG_2PI)
             completed[rows] = mean + solved @ covariance
             shares = torch.bincount(pattern_of, weights[rows], len(patterns))
@@ -170,7 +170,7 @@ class ObservedCells:
             d = centered[rows].unsqueeze(-1)
             squares = torch.linalg.solve_triangular(factor[pattern_of], d, upper=False).square().sum((-2, -1))
             log_determinants = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)[pattern_of]
-            log_density[rows] = -0.5 * (squares + patterns.sum(-1)[pattern_of] * LOG_2PI) - log_determinants
+            log_density[rows] = -0.5 * (squares + patterns.sum(-1)[pattern_of].to(d) * LOG_2PI) - log_determinants
         return log_density
 
 
