@@ -17,21 +17,34 @@ from skgmvae._sampling import check_component, check_n_samples
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.models.conditional import complete_by_means, draw_given
-from skgmvae.models.importance import PointSets
+from skgmvae.models.importance import PointSets, count_values, make_point_sets
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
 __all__ = ["ConditionalQueries", "sample_given"]
 
 
 class ConditionalQueries:
-    """Methods that fill in missing values."""
+    """Methods that fill in missing values, and what importance sampling takes."""
 
     net_: Any
     n_features_in_: int
     device: str
     random_state: Seed
-    _points: Any
-    _values_per_row: Any
+    _noise_seed: int
+
+    def __sklearn_tags__(self) -> Any:
+        """NaN is a missing value."""
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _values_per_row(self) -> int:
+        return count_values(self.net_.module_, self.n_features_in_)
+
+    def _points(self) -> PointSets:
+        """Points of the importance sampling, the same in all calls."""
+        (width,) = self.net_.module_.noise_shape
+        return make_point_sets(width, self.n_features_in_, self._noise_seed)
 
     @isolated()
     def impute(self, X: MatrixLike, n_draws: int | None = None, *, random_state: Seed = None) -> Any:

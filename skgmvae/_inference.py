@@ -22,7 +22,7 @@ from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
-from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
+from skgmvae.models.importance import FIRST
 from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
@@ -49,12 +49,6 @@ class MixtureInference(
     random_state: Seed
     _noise_seed: int
 
-    def __sklearn_tags__(self) -> Any:
-        """NaN is a missing value."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def _n_features_out(self) -> int:
         width: int = self.net_.module_.embedding_dim
@@ -66,9 +60,6 @@ class MixtureInference(
 
     def _over_chunks(self, method: Method, X: Array | LazyRows, n_copies: int = 1, values_per_row: int = 0) -> Array:
         return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies, values_per_row)
-
-    def _values_per_row(self) -> int:
-        return count_values(self.net_.module_, self.n_features_in_)
 
     def _log_posterior(self, X: Array | LazyRows) -> Floats:
         return self._over_chunks(self._assign(), X, n_copies=FIRST, values_per_row=self._values_per_row())
@@ -88,11 +79,6 @@ class MixtureInference(
             return estimate_log_posterior(model, rows, points, noise.to(next(model.parameters())))
 
         return assign
-
-    def _points(self) -> PointSets:
-        """Points of the importance sampling, the same in all calls."""
-        (width,) = self.net_.module_.noise_shape
-        return make_point_sets(width, self.n_features_in_, self._noise_seed)
 
     def _noise(self, n_draws: int) -> torch.Tensor:
         """Standard normal noise, shared by all samples and calls."""

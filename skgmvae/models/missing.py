@@ -26,7 +26,12 @@ ADDED_VARIANCE = 1e-3  # of standardized features
 
 
 def find_missing(x: Tensor) -> Tensor | None:
-    """Which cells of samples (..., D) are NaN, in a shape that broadcasts to theirs; None if none is."""
+    """Which cells of samples (..., D) are NaN, in a shape that broadcasts to theirs; None if none is.
+
+    None also in an exported graph, which cannot branch and takes complete samples.
+    """
+    if torch.compiler.is_compiling():
+        return None
     for axis, (size, stride) in enumerate(zip(x.shape, x.stride(), strict=True)):
         if stride == 0 and size > 1:  # copies of the same samples
             x = x.narrow(axis, 0, 1)
