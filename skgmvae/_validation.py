@@ -1,5 +1,6 @@
 """Validation of X: arrays of any layout and library; errors name the column, the value and the remedy."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,6 +78,10 @@ def _check_convertible(X: Any) -> None:
         call = CONVERSIONS.get((base.__module__.split(".")[0], base.__name__))
         if call is not None:
             raise TypeError(f"X is a {base.__module__.split('.')[0]} {base.__name__}, not an array; pass {call}.")
+    if any(isinstance(size, float) and math.isnan(size) for size in getattr(X, "shape", None) or ()):
+        raise ValueError(
+            "X has chunks of unknown sizes, and thus an unknown number of samples; call X.compute_chunk_sizes() first."
+        )
     if isinstance(X, Iterator):
         raise TypeError(f"X is a {type(X).__name__}, which can be read only once; pass numpy.array(list(X)).")
 

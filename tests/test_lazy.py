@@ -107,7 +107,7 @@ def test_slices_are_the_numbers_in_a_type_that_has_them(write, dtype, tmp_path, 
     blocks = list(iter_chunks(rows, rows.block_rows))
     assert len(blocks) > 5 and all(block.dtype == rows.dtype and block.flags.c_contiguous for _, block in blocks)
     np.testing.assert_array_equal(np.concatenate([block for _, block in blocks]), X)
-    assert [first for first, _ in blocks] == list(range(0, N, rows.block_rows))
+    assert [first for first, _ in blocks] == rows.edges[:-1].tolist()
     indices = np.array([0, 3, 49, 50, 120, 599])
     np.testing.assert_array_equal(PickedRows(rows, indices)[1:6], X[indices[1:]])
 
@@ -157,13 +157,86 @@ def test_picked_rows_and_chunks_are_those_of_the_array(n_rows, block_rows, size,
 
 
 def test_blocks_are_whole_chunks_of_the_file(small_blocks):
-    def count_rows(*chunks):
+    def find_edges(*chunks):
         array = Guarded(make_rows()[0])
         array.chunks = chunks
-        return LazyRows(array).block_rows
+        return LazyRows(array).edges.tolist()
 
-    assert [count_rows(30, D), count_rows(20, 2), count_rows(128, D)] == [30, 40, 128]
-    assert count_rows(10**9, D) == count_rows((10, 10), (D,)) == 50, "chunks that are too large, or dask's"
+    assert find_edges(30, D)[:3] == [0, 30, 60] and find_edges(20, 2)[:3] == [0, 40, 80]
+    assert find_edges(128, D) == [0, 128, 256, 384, 512, N]
+    assert find_edges((10, 45, 5, 40, 300, 200), (D,)) == [0, 10, 60, 100, 400, N]  # as dask has them
+
+
+def test_chunks_that_are_too_large_are_read_in_parts(small_blocks, monkeypatch):
+    monkeypatch.setattr(lazy, "MAX_CHUNK_BYTES", 100 * D * 4)
+    for chunks in ((300, D), ((300, 300), (D,))):
+        array = Guarded(make_rows()[0])
+        array.chunks = chunks
+        assert LazyRows(array).edges.tolist()[:3] == [0, 50, 100]
+
+
+class Chunked(Guarded):
+    """An array in chunks that counts how often each is loaded, whole, as dask and zarr do for any part of it."""
+
+    def __init__(self, X, sizes):
+        super().__init__(X, len(X))
+        self.chunks = (tuple(sizes), (X.shape[1],))
+        self.ends, self.n_loads = np.cumsum(sizes), np.zeros(len(sizes), int)
+
+    def __getitem__(self, rows):
+        part = super().__getitem__(rows)
+        first = np.searchsorted(self.ends, rows.start or 0, "right")
+        self.n_loads[first : np.searchsorted(self.ends, (rows.start or 0) + len(part)) + 1] += 1
+        return part
+
+
+@pytest.mark.parametrize("sizes", [(150, 150, 150, 150), (70, 230, 7, 93, 200)])
+@pytest.mark.parametrize("size", [7, 60, 1000])
+def test_a_pass_loads_each_chunk_once(sizes, size, small_blocks):
+    X, _ = make_rows()
+    rows = LazyRows(Chunked(X, sizes))
+    np.testing.assert_array_equal(np.concatenate([piece for _, piece in iter_chunks(rows, size)]), X)
+    picked = np.sort(np.random.default_rng(0).choice(N, 200, replace=False))
+    pieces = [piece for _, piece in iter_chunks(PickedRows(rows, picked), size)]
+    np.testing.assert_array_equal(np.concatenate(pieces), X[picked])
+    assert max(map(len, pieces)) <= size
+    assert rows.array.n_loads.tolist() == [2] * len(sizes)
+
+
+def test_a_pass_over_a_dask_array_loads_each_chunk_once(small_blocks):
+    dask_array = pytest.importorskip("dask.array")
+    X, loads = make_rows()[0], []
+
+    def load(block_info=None):
+        place = block_info[None]["array-location"]
+        loads.append(place[0][0])
+        return X[slice(*place[0])]
+
+    sizes = (70, 230, 300)
+    array = dask_array.map_blocks(load, chunks=(sizes, (D,)), dtype=X.dtype, meta=np.empty((0, 0), X.dtype))
+    rows = LazyRows(array)
+    for expected in (1, 2):
+        np.testing.assert_array_equal(np.concatenate([piece for _, piece in iter_chunks(rows, 50)]), X)
+        assert sorted(loads) == sorted(expected * [0, 70, 300])
+
+
+def test_arrays_of_unknown_length_are_refused():
+    array = Chunked(make_rows()[0], (300, 300))
+    array.shape = (float("nan"), D)
+    with pytest.raises(ValueError, match="unknown sizes.*compute_chunk_sizes"):
+        check_samples(VaDEClustering(), array)
+
+
+@each_estimator
+def test_a_fit_loads_each_chunk_once_per_pass(Estimator, quick, small_blocks):
+    n_loads = []
+    for n_epochs in (4, 8):
+        array = Chunked(make_rows()[0], (150, 150, 150, 150))
+        make(Estimator, quick, max_iter=n_epochs).fit(array)
+        assert np.ptp(array.n_loads[1:]) == 0  # two samples of the first are looked at before
+        n_loads.append(array.n_loads[1])
+    passes = 2 if Estimator is VAEEMClustering else 1  # of an epoch: M-step and E-step
+    assert n_loads[1] - n_loads[0] <= 4 * passes
 
 
 def test_pieces_are_those_of_an_array_though_blocks_are_read(small_blocks):
@@ -173,7 +246,7 @@ def test_pieces_are_those_of_an_array_though_blocks_are_read(small_blocks):
         pieces, expected = list(iter_chunks(LazyRows(guarded), size)), list(iter_chunks(X, size))
         assert [first for first, _ in pieces] == [first for first, _ in expected]
         assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(pieces, expected, strict=True))
-    assert guarded.n_slices == -(-N // 48) + -(-N // 60)
+    assert guarded.n_slices == 2 * N // 50
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="counts pages as Linux does")

@@ -128,15 +128,14 @@ def plan_buffers(rows: LazyRows, n_batches: int, random: RandomStream) -> list[B
 
     Every buffer has at least one batch, so there are no more buffers than batches.
     """
-    N, size = len(rows), rows.block_rows
-    n_blocks = max(1, round(N / size))  # the last is longer or shorter by half a block at most
+    N, n_blocks = len(rows), len(rows.edges) - 1
     n_buffers = math.ceil(N * rows.shape[1] * rows.dtype.itemsize / BUFFER_BYTES)
     n_buffers = min(n_buffers, n_blocks, n_batches)
     buffers, n_rows, n_made = [], 0, 0
     order = torch.randperm(n_blocks, generator=random.on("cpu"), device="cpu")
     for n_later, group in zip(reversed(range(n_buffers)), order.tensor_split(n_buffers), strict=True):
         numbers = group.sort().values.tolist()
-        blocks = [slice(i * size, (i + 1) * size if i + 1 < n_blocks else N) for i in numbers]
+        blocks = [slice(int(rows.edges[i]), int(rows.edges[i + 1])) for i in numbers]
         n_rows += sum(block.stop - block.start for block in blocks)
         n_due = min(max(n_batches * n_rows // N, n_made + 1), n_batches - n_later)
         buffers.append(Buffer(blocks, n_due - n_made))

@@ -6,6 +6,8 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,7 +30,7 @@ __all__ = [
 
 MAX_WHOLE_BYTES = 2**30  # as float32 or float64; larger arrays are not read into memory
 BLOCK_BYTES = 2**20  # read at once
-MAX_CHUNK_BYTES = 2**25  # chunks of a file are read whole up to this size
+MAX_CHUNK_BYTES = 2**28  # chunks of a file are read whole up to this size: the library loads them whole anyway
 MAX_TABLE_BYTES = 2**28  # of tables with one row per sample; larger ones are stored in a temporary file
 PAGES = 2**16  # bytes; the system maps pages of a file in groups of this size
 
@@ -50,25 +52,40 @@ class LazyRows:
     shape : (int, int)
     dtype : numpy.dtype
         Of the slices: float32 if it represents every value of the array's dtype, else float64.
-    block_rows : int
-        Rows of a block, ``BLOCK_BYTES`` or whole chunks of the file.
+    edges : ndarray of int
+        First row of each block, and N: blocks of ``BLOCK_BYTES``, or whole chunks of the array.
     """
 
     def __init__(self, array: Any, owner: str | None = None) -> None:
         self.array, self.owner = array, owner
         self.shape = tuple(int(size) for size in array.shape)
         self.dtype = min(np.result_type(array.dtype, np.float32), np.dtype(np.float64))
-        self.block_rows = self._choose_block_rows()
+        self._row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
+        self.edges = self._choose_edges()
         self._are_checked = np.zeros(len(self), bool)
 
-    def _choose_block_rows(self) -> int:
-        row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
-        n_rows = max(1, BLOCK_BYTES // row_bytes)
+    def _choose_edges(self) -> Integers:
+        n_rows = max(1, BLOCK_BYTES // self._row_bytes)
+        chunks = self._find_chunks()
+        if chunks is not None:
+            return merge_blocks(chunks, n_rows)
+        n_blocks = max(1, round(len(self) / n_rows))  # the last is longer or shorter by half a block at most
+        return np.append(np.arange(n_blocks) * n_rows, len(self))
+
+    def _find_chunks(self) -> Integers | None:
+        """First row of each chunk, and N; None for an array without chunks, or of too large ones."""
         chunks = getattr(self.array, "chunks", None) or (0,)
-        chunk = chunks[0] if isinstance(chunks[0], int) else 0
-        if 0 < chunk <= n_rows:
-            return n_rows - n_rows % chunk
-        return chunk if 0 < chunk * row_bytes <= MAX_CHUNK_BYTES else n_rows
+        if isinstance(chunks[0], Integral):  # all of one size, as those of HDF5 and zarr
+            edges = np.append(np.arange(0, len(self), int(chunks[0]) or len(self)), len(self))
+        else:  # of their own, as those of dask
+            edges = np.unique(np.append(0, np.cumsum(chunks[0]))).astype(np.int64)
+        has_chunks = bool(chunks[0]) and np.diff(edges).max(initial=0) * self._row_bytes <= MAX_CHUNK_BYTES
+        return edges if has_chunks else None
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of the largest block."""
+        return max(1, int(np.diff(self.edges).max()))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -85,7 +102,7 @@ class LazyRows:
     def read(self, rows: slice, out: Array) -> Array:
         """The slice, written to ``out``; rows are checked the first time."""
         part = self.array[rows]
-        np.copyto(out, part, casting="same_kind")
+        np.copyto(out, np.asarray(part), casting="same_kind")
         drop_page_cache(part)
         if not self._are_checked[rows].all():
             assert_all_finite(out, allow_nan=True, input_name="X", estimator_name=self.owner)
@@ -113,7 +130,8 @@ class PickedRows:
     def __init__(self, X: "Samples", indices: Integers) -> None:
         self.X, self.indices = X, indices
         self.shape: tuple[int, ...] = (len(indices), X.shape[1])
-        self.block_rows = X.block_rows if isinstance(X, LazyRows) else 1
+        if isinstance(X, LazyRows):
+            self.edges = np.unique(np.searchsorted(indices, X.edges))  # where those of each block begin
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -123,22 +141,37 @@ class PickedRows:
         if isinstance(self.X, np.ndarray):
             picked: Array = self.X[indices]
             return picked
-        size = self.X.block_rows
-        blocks, first = np.unique(indices // size, return_index=True)
-        parts = zip(blocks * size, np.split(indices, first[1:]), strict=True)
-        return np.concatenate([self.X[start : start + size][part - start] for start, part in parts])
+        edges = self.X.edges
+        blocks, first = np.unique(np.searchsorted(edges, indices, "right") - 1, return_index=True)
+        parts = zip(edges[blocks], edges[blocks + 1], np.split(indices, first[1:]), strict=True)
+        return np.concatenate([self.X[start:stop][part - start] for start, stop, part in parts])
 
 
 Samples: TypeAlias = Array | LazyRows | PickedRows
 
 
+def merge_blocks(edges: Integers, n_rows: int) -> Integers:
+    """Edges of blocks in which neighbors are put together while they have no more than ``n_rows``."""
+    kept = [0]
+    for edge, following in pairwise(edges[1:].tolist()):
+        if following - kept[-1] > n_rows:
+            kept.append(edge)
+    return np.array([*kept, edges[-1]], np.int64)
+
+
 def iter_chunks(X: Any, size: int) -> Iterator[tuple[int, Array]]:
-    """Consecutive chunks of ``size`` rows, each with the index of its first row; lazy rows are read in whole blocks."""
-    step = size * max(1, getattr(X, "block_rows", 1) // size)
-    for first in range(0, len(X), step):
-        block = X[first : first + step]
-        for start in range(0, len(block), size):
-            yield first + start, block[start : start + size]
+    """Consecutive chunks of ``size`` rows, each with the index of its first row; a block of lazy rows is read once."""
+    edges = X.edges if hasattr(X, "edges") else np.append(np.arange(0, len(X), size), len(X))
+    first, rest = 0, np.empty(0)
+    for begin, end in pairwise(merge_blocks(edges, size).tolist()):
+        block = X[begin:end]
+        n_missing = size - len(rest) if len(rest) else 0
+        pieces = [np.concatenate([rest, block[:n_missing]])] if n_missing else []
+        pieces += [block[start : start + size] for start in range(n_missing, len(block), size)]
+        rest = pieces.pop() if end < len(X) and len(pieces[-1]) < size else np.empty(0)
+        for piece in pieces:
+            yield first, piece
+            first += len(piece)
 
 
 def is_sliceable(X: Any) -> bool:
