@@ -107,7 +107,7 @@ class VaDEClustering(DeepMixture):
         Without early stopping, training stops when the best lower bound of the last ten epochs, or of fewer if less
         than twenty epochs are not clamped, is within this of the best before them, in nats per sample. (The default of
         GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With it, the last checks must bring less
-        than this for ``converged_``.
+        than this for ``converged_``, unless the mixture is kept.
     warm_start : bool, default=False
         If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
         ignored.

