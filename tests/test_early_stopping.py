@@ -180,8 +180,7 @@ def test_a_continued_fit_keeps_the_clusters_or_improves_them(Estimator):
 
 
 def test_a_kept_mixture_has_converged_unless_the_training_was_too_short():
-    X, y = load_wine(return_X_y=True)
-    X = train_test_split(X, random_state=0)[0]  # few held-out samples, whose scores are noisy
+    X = train_test_split(load_wine().data, random_state=0)[0]  # few held-out samples, whose scores are noisy
     model = VaDEClustering(3, random_state=0).fit(X)
     assert model.best_iter_ == 0 and model.converged_
     model = VaDEClustering(3, max_iter=1, random_state=0).fit(X)
