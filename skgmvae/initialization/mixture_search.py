@@ -46,13 +46,19 @@ def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
     return ("tied", "diag") if n_features > MANY_FEATURES else ("full", "tied", "diag")
 
 
-def _degrees_of_freedom(kind: str, floor: NDArray[np.float64], wide: bool) -> tuple[float, ...]:
+def _degrees_of_freedom(
+    points: NDArray[np.float64], kind: str, floor: NDArray[np.float64], wide: bool
+) -> tuple[float, ...]:
     """Of a kind of covariances, infinite for Gaussians; columns of few values have no tails.
 
     The tails of t-distributions with tied covariances would take the place of a cluster that is wider than the others.
-    In wide tables, they would hide that K ellipses are too few.
+    In wide tables, they would hide that K ellipses are too few. Where most values of a column are repeated, they would
+    cover the samples that do not share a value, and a component would shrink to those that do.
     """
-    return (math.inf,) if wide or kind == "tied" or bool((floor > REGULARIZATION).all()) else (math.inf, HEAVY)
+    is_rounded = floor > REGULARIZATION  # whose variances have a floor
+    is_repeated = np.array([2 * len(np.unique(column)) < len(points) for column in points.T])
+    has_no_tails = bool(is_rounded.all() or (is_repeated & ~is_rounded).any())
+    return (math.inf,) if wide or kind == "tied" or has_no_tails else (math.inf, HEAVY)
 
 
 def fit_mixtures(
@@ -90,7 +96,7 @@ def fit_mixtures(
     for kind in _kinds(N, D, K):
         # with more parameters than samples per component, a bound that is higher by chance says nothing
         starts = given if given and kind == "full" and is_wide(N, D, K) else given + drawn
-        dofs = _degrees_of_freedom(kind, floor, is_wide(N, D, K))
+        dofs = _degrees_of_freedom(points, kind, floor, is_wide(N, D, K))
         mixtures += [_best_mixture(points, starts, K, kind, dof, floor) for dof in dofs]
     return {mixture.name: mixture for mixture in mixtures}
 
