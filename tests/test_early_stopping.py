@@ -17,7 +17,7 @@ from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.background import Background
-from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, split_rows
+from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, is_open, split_rows
 from skgmvae.training.validation import ValidationStopping
 
 ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
@@ -87,6 +87,15 @@ class ScriptedRun:
     def set_weight(self, value):
         with torch.no_grad():
             self.module_.weight.fill_(value)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "gain", "is_longer"),
+    [(0.04, 1.0, False), (0.06, 1.0, True), (0.06, 0.01, False), (0.4, 0.0, False), (0.6, -1.0, True)],
+)
+def test_a_longer_training_needs_other_clusters_or_a_gain(divergence, gain, is_longer):
+    before, after = Scores(np.zeros(4), np.full(4, divergence)), Scores(np.full(4, gain), np.full(4, divergence))
+    assert is_open(after, before) is is_longer
 
 
 def test_the_best_state_is_kept_and_checks_without_gain_end_the_training():

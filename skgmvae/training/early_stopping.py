@@ -15,7 +15,7 @@ from skgmvae.runtime import RandomStream
 from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import TrainConfig
-from skgmvae.training.held_out import MOST_DIVERGENCE, HeldOut, has_gain, is_better, split_rows
+from skgmvae.training.held_out import HeldOut, is_better, is_open, split_rows
 from skgmvae.training.net import ELBONet
 from skgmvae.training.train import TrainOutcome, train
 
@@ -81,8 +81,7 @@ def train_with_held_out(
     before, state = held_out.score(model), copy.deepcopy(model.state_dict())
     outcome = run(config.n_epochs, "first")
     after = held_out.score(model)
-    is_open = after.divergence.mean() > MOST_DIVERGENCE and has_gain(after, before)
-    if is_mixture and config.may_extend and is_open and not outcome.interrupted:
+    if is_mixture and config.may_extend and is_open(after, before) and not outcome.interrupted:
         outcome = join_outcomes(outcome, run(LONGER * config.n_epochs, "longer"), config.n_epochs)
         after = held_out.score(model)
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):

@@ -16,7 +16,7 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
 from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
 
-__all__ = ["LEAST_GAIN", "MOST_DIVERGENCE", "HeldOut", "Scores", "has_gain", "is_better", "is_clear", "split_rows"]
+__all__ = ["LEAST_GAIN", "MOST_DIVERGENCE", "HeldOut", "Scores", "is_better", "is_clear", "is_open", "split_rows"]
 
 LEAST_HELD_OUT = 30  # samples, if they are at most a fifth of all
 MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it has to be
@@ -24,6 +24,7 @@ MOST_HELD_OUT = 2000  # more would not make a mean score more certain than it ha
 LEAST_CHECKED, MOST_CHECKED, CHECKED_VALUES = 60, 500, 2**22
 LEAST_GAIN = 0.02  # nats per sample
 MOST_DIVERGENCE = 0.05  # nats, of the initial responsibilities from p(c|x): components are the initial clusters
+OTHER_CLUSTERS = 0.5  # nats: they are others, as where clusters have nearly the same moments
 LEAST_LOG_POSTERIOR = -10.0  # of an initial cluster: one sample of another one should not decide
 
 
@@ -119,10 +120,15 @@ def is_clear(gains: NDArray[np.float64]) -> bool:
     return bool(gains.mean() > max(2.0 * error, LEAST_GAIN))
 
 
-def has_gain(after: Scores, before: Scores) -> bool:
-    """Whether the mean log p(x, c) or log p(x) of held-out samples has a gain that is not negligible."""
+def is_open(after: Scores, before: Scores) -> bool:
+    """Whether a longer training may help: components are not the initial clusters yet.
+
+    Where they are near them, the first training must have had a gain of log p(x, c) or log p(x) that is not negligible.
+    """
+    divergence = float(after.divergence.mean())
     gains = after.joint - before.joint, after.marginal - before.marginal
-    return max(float(gain.mean()) for gain in gains) > LEAST_GAIN
+    has_gain = max(float(gain.mean()) for gain in gains) > LEAST_GAIN
+    return divergence > (MOST_DIVERGENCE if has_gain else OTHER_CLUSTERS)
 
 
 def is_better(after: Scores, before: Scores) -> bool:
