@@ -146,7 +146,8 @@ def isolated() -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+                # its cached casts of weights would outlive the steps of an optimizer
+                stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
         if torch.empty(0).device.type != "cpu":  # the context slows down every operation
             stack.enter_context(torch.device("cpu"))
         if os.getpid() != _PROCESS:

@@ -63,7 +63,7 @@ def test_results_of_more_and_of_fewer_axes_keep_their_shape():
 
 
 def test_no_rows_is_an_error():
-    with pytest.raises(ValueError, match="no rows; pass at least one"):
+    with pytest.raises(ValueError, match="no samples; pass at least one"):
         map_chunks(make_model(), log_responsibilities, draw_rows()[:0], CPU)
 
 

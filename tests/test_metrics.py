@@ -43,7 +43,7 @@ def test_majority_accuracy_counts_the_largest_class_of_each_cluster():
 @pytest.mark.parametrize("metric", LABEL_METRICS)
 def test_missing_labels_are_refused(metric):
     for labels in ([0, 1, np.nan], [0, 1, np.inf]):
-        with pytest.raises(ValueError, match="y_pred holds NaN or infinity"):
+        with pytest.raises(ValueError, match="y_pred contains NaN or infinity"):
             metric([0, 1, 1], labels)
 
 

@@ -122,16 +122,17 @@ class PickedRows:
 
     Parameters
     ----------
-    X : ndarray or LazyRows
+    X : ndarray, LazyRows or PickedRows
     indices : ndarray of int
         In ascending order.
     """
 
     def __init__(self, X: "Samples", indices: Integers) -> None:
-        self.X, self.indices = X, indices
+        self.indices: Integers = X.indices[indices] if isinstance(X, PickedRows) else indices
+        self.X: Array | LazyRows = X.X if isinstance(X, PickedRows) else X
         self.shape: tuple[int, ...] = (len(indices), X.shape[1])
-        if isinstance(X, LazyRows):
-            self.edges = np.unique(np.searchsorted(indices, X.edges))  # where those of each block begin
+        if isinstance(self.X, LazyRows):
+            self.edges = np.unique(np.searchsorted(self.indices, self.X.edges))  # where those of each block begin
 
     def __len__(self) -> int:
         return len(self.indices)
