@@ -169,7 +169,7 @@ class Gaussian(Likelihood):
         return cells.masked_fill(missing, 0.0).sum(-1)
 
     def log_jacobian(self, x: Tensor) -> Tensor:
-        """log |d x / d standardized x| of the observed cells of standardized samples (N, D), (N,) or ()."""
+        """log abs(d x / d standardized x) of the observed cells of standardized samples (N, D), (N,) or ()."""
         missing = self.find_missing(x)
         if missing is None:
             return self.log_scale_sum
