@@ -1,16 +1,12 @@
 """Laplace approximations, against torch.distributions and automatic derivatives."""
 
-import warnings
-
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
-from torch.nn.functional import softplus
 
 from skgmvae.models.laplace import (
     Expansion,
     Proposal,
     add_expansions,
-    differentiate,
     expand_normal,
     take_newton_step,
 )
@@ -91,21 +87,6 @@ def test_a_precision_that_rounding_has_made_indefinite_gives_a_finite_step():
     step = take_newton_step(Expansion(draw(2), draw(2, U), precision), draw(2, U))
     assert all(part.isfinite().all() for part in step)
     torch.testing.assert_close(step.factor[1] @ step.factor[1].mT, precision[1])
-
-
-def test_derivatives_of_a_network_are_those_of_autograd():
-    network = torch.nn.Sequential(torch.nn.Linear(U, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)).double()
-    z = draw(n, J, U)
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        output, jacobian = differentiate(network, z)
-    assert jacobian.shape == (n, J, U, 3)
-    torch.testing.assert_close(output, network(z))
-    for i in range(n):
-        for j in range(J):
-            exact = torch.autograd.functional.jacobian(network, z[i, j]).T
-            torch.testing.assert_close(jacobian[i, j], exact)
-    torch.testing.assert_close(differentiate(softplus, z)[1], z.sigmoid().diag_embed())
 
 
 def test_hashes_of_rows_are_uniform_and_depend_on_every_value():

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from skgmvae.functional import noise_like, reparameterize
 from skgmvae.models.background import Background
 from skgmvae.models.contract import ELBOTerms
-from skgmvae.models.laplace import Expansion, differentiate, expand_likelihood
+from skgmvae.models.jacobians import differentiate_decoder
+from skgmvae.models.laplace import Expansion, expand_likelihood
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import LatentMixture, adds_nothing, log_joint_of_mixture
 from skgmvae.models.missing import widen
@@ -171,7 +172,7 @@ class Autoencoder(nn.Module):
 
     def expand(self, standardized: Tensor, z: Tensor) -> Expansion:
         """log p(x|z) of samples (N, D) to second order around z (N, k, L): k expansions of each sample."""
-        output, jacobian = differentiate(self.decode, z)
+        output, jacobian = differentiate_decoder(self, z)
         rows = standardized.unsqueeze(1).expand_as(output)
         log_likelihood = self.likelihood.log_prob(rows, output)
         return expand_likelihood(log_likelihood, *self.likelihood.differentiate(rows, output), jacobian)

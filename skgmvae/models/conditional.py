@@ -7,7 +7,8 @@ from torch import Tensor
 
 from skgmvae.functional import log_mean_exp
 from skgmvae.models.importance import PointSets, propose
-from skgmvae.models.laplace import Proposal, differentiate
+from skgmvae.models.jacobians import differentiate
+from skgmvae.models.laplace import Proposal
 from skgmvae.models.row_shifts import hash_rows, shift_points
 
 __all__ = ["complete_by_means", "draw_given"]

@@ -1,11 +1,7 @@
 """Laplace approximations of the posterior p(u, c | x) of a model's latent variables u, and proposals made of them."""
 
 import math
-import threading
-import warnings
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,13 +13,10 @@ __all__ = [
     "NewtonStep",
     "Proposal",
     "add_expansions",
-    "differentiate",
     "expand_likelihood",
     "expand_normal",
     "take_newton_step",
 ]
-
-FORWARD_MODE = threading.RLock()  # torch has one level of derivatives in forward mode for all threads
 
 
 class Expansion(NamedTuple):
@@ -126,29 +119,6 @@ def take_newton_step(expansion: Expansion, start: Tensor) -> NewtonStep:
     log_maximum = expansion.value + 0.5 * half.square().sum((-2, -1))
     log_integral = log_maximum + 0.5 * start.shape[-1] * LOG_2PI - _log_determinant(factor)
     return NewtonStep(start + step, factor, log_maximum, log_integral)
-
-
-def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
-    """Output (..., D) at points (..., L), and its Jacobian (..., L, D); every point has an output of its own."""
-    _load_forward_mode()
-
-    def push(direction: Tensor) -> Any:
-        """Derivatives (..., D) along a direction (L,)."""
-        return torch.func.jvp(function, (z,), (direction.expand_as(z),))[1]
-
-    directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    with FORWARD_MODE:
-        slopes: Tensor = torch.func.vmap(push)(directions)
-    return function(z), slopes.movedim(0, -2)
-
-
-@cache
-def _load_forward_mode() -> None:
-    """A first derivative in forward mode, without torch's DeprecationWarning of its own code, which it then loads."""
-    one = torch.ones(1, dtype=torch.float64, device="cpu")
-    with FORWARD_MODE, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.func.jvp(torch.square, (one,), (one,))
 
 
 def expand_likelihood(log_likelihood: Tensor, slope: Tensor, curvature: Tensor, jacobian: Tensor) -> Expansion:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skgmvae.functional import log_normal, log_normal_full, log_standard_normal
-from skgmvae.models.laplace import Expansion, add_expansions, differentiate, expand_likelihood, expand_normal
+from skgmvae.models.jacobians import differentiate, differentiate_decoder
+from skgmvae.models.laplace import Expansion, add_expansions, expand_likelihood, expand_normal
 from skgmvae.models.stacked import lay_out
 
 __all__ = ["GMVAEPosterior", "VAEEMPosterior", "VaDEPosterior"]
@@ -167,7 +168,7 @@ class VAEEMPosterior(_Posterior):
     def expand(self, u: Tensor) -> Expansion:
         """log p(x, z, c), (n, K), to second order around z_c (n, K, L)."""
         model = self.model
-        output, jacobian = differentiate(model.decode, u)
+        output, jacobian = differentiate_decoder(model, u)
         slope, curvature = model.likelihood.differentiate(self.standardized, output)
         log_likelihood = model.likelihood.log_prob(self.standardized, output)
         identity = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
