@@ -20,18 +20,20 @@ CHUNK_VALUES = 2**21  # of samples, at a time: 16 MiB
 
 @torch.inference_mode()
 def component_means(module: Any, n_features: int, device: torch.device) -> Floats:
-    """E[x | c] in the units of the data, shape (K, D); exact for a linear decoder."""
-    means: Floats = _average(module, n_features, device, lambda mean, _: mean.sum(0)).numpy(force=True)
+    """E[x | c] in the units of the data, shape (K, D); exact for a linear decoder. Of categories the most probable."""
+    expected = _average(module, n_features, device, lambda mean, _: mean.sum(0))
+    means: Floats = module.likelihood.collapse(expected).numpy(force=True)
     return means
 
 
 @torch.inference_mode()
 def component_covariances(module: Any, n_features: int, device: torch.device) -> Floats:
     """Cov[x | c] in the units of the data, shape (K, D, D), by the law of total covariance; exact as the means."""
-    means = torch.from_numpy(component_means(module, n_features, device))
+    to_numbers = module.likelihood.to_numbers
+    means = to_numbers(_average(module, n_features, device, lambda mean, _: mean.sum(0)))
 
     def scatter(mean: Tensor, variance: Tensor) -> Tensor:
-        centered = (mean - means.to(mean)).movedim(0, 1)  # (K, S, D)
+        centered = (to_numbers(mean) - means.to(mean)).movedim(0, 1)  # (K, S, D)
         return centered.mT @ centered + variance.sum(0).diag_embed()
 
     covariances: Floats = _average(module, n_features, device, scatter).numpy(force=True)

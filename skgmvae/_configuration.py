@@ -8,6 +8,7 @@ import numpy as np
 
 from skgmvae._auto import check_hidden_layer_sizes, choose_latent_dim, is_auto
 from skgmvae._defaults import check_early_stopping, check_linear_path, choose_standardization
+from skgmvae._likelihoods import PLAIN, check_kinds, choose_kinds, standardize_columns
 from skgmvae._parameters import (
     check_contrastive,
     check_image_shape,
@@ -16,12 +17,14 @@ from skgmvae._parameters import (
     check_one_initialization,
     check_spread,
 )
-from skgmvae.data.summary import FeatureSummary
+from skgmvae.data.arrays import Floats
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.given import to_responsibilities
 from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig
 from skgmvae.training.config import Architecture, FitConfig, TrainConfig
+
+MOST_ROWS = 10_000  # samples by which the likelihood of a feature is chosen
 
 __all__ = ["make_fit_config", "make_train_config"]
 
@@ -69,7 +72,7 @@ def make_fit_config(
     check_contrastive(estimator.init_params, image_shape, has_missing=data.summary.has_missing)
     check_is_instance(estimator.init_params)
     init = _make_init_config(estimator, data, image_shape, init_labels)
-    architecture = _make_architecture(estimator, data.summary, image_shape, is_random=init.is_random)
+    architecture = _make_architecture(estimator, data, image_shape, is_random=init.is_random)
     fraction = check_early_stopping(estimator, data, has_linear_path=architecture.linear_path)
     training = replace(training, validation_fraction=fraction, may_extend=is_auto(estimator.max_iter))
     if architecture.linear_path and is_auto(estimator.pretrain_iter):
@@ -106,13 +109,16 @@ def _make_init_config(
 
 
 def _make_architecture(
-    estimator: Any, summary: FeatureSummary, image_shape: tuple[int, ...] | None, *, is_random: bool
+    estimator: Any, data: TrainingData, image_shape: tuple[int, ...] | None, *, is_random: bool
 ) -> Architecture:
+    summary = data.summary
     n_features = len(summary.mean)
-    likelihood = check_likelihood(estimator.likelihood, summary, is_image=image_shape is not None)
+    likelihood, kinds = _choose_likelihood(estimator, data, is_image=image_shape is not None)
     location, scale = choose_standardization(summary)
     if likelihood == "bernoulli":
         location = scale = np.empty(0)
+    elif likelihood == "columns":
+        location, scale = standardize_columns(kinds, _take_some(data), location, scale)
     check_spread(location, scale)
     if likelihood == "unit_gaussian":
         scale = np.ones_like(scale)
@@ -133,4 +139,36 @@ def _make_architecture(
         location=tuple(location.tolist()),
         scale=tuple(scale.tolist()),
         linear_path=linear_path,
+        columns=tuple((kind, _count_levels(estimator).get(d, 0)) for d, kind in enumerate(kinds))
+        if likelihood == "columns"
+        else (),
     )
+
+
+def _choose_likelihood(estimator: Any, data: TrainingData, *, is_image: bool) -> tuple[str, tuple[str, ...]]:
+    """The likelihood, 'columns' if not all are alike, and the kind of each column; sets ``likelihood_``."""
+    likelihood, n_levels, summary = estimator.likelihood, _count_levels(estimator), data.summary
+    is_plain = isinstance(likelihood, str) and not n_levels
+    if is_plain and (likelihood in PLAIN or is_image or summary.is_binary.all()):
+        likelihood = check_likelihood(likelihood, summary, is_image=is_image)
+        kinds = (likelihood,) * len(summary.mean)
+    else:
+        if estimator.network == "conv":
+            raise ValueError(f"network='conv' needs one likelihood for all pixels; got likelihood={likelihood!r}")
+        names = getattr(estimator, "feature_names_in_", None)
+        kinds = choose_kinds(likelihood, n_levels, summary, _take_some(data), names)
+        likelihood = check_kinds(kinds) or "columns"
+    estimator.likelihood_ = likelihood if likelihood != "columns" else kinds
+    return likelihood, kinds
+
+
+def _count_levels(estimator: Any) -> dict[int, int]:
+    """Numbers of categories, by index of the column."""
+    categories = estimator._categories
+    return {} if categories is None else {d: len(known) for d, known in categories.values.items()}
+
+
+def _take_some(data: TrainingData) -> Floats:
+    """Evenly spaced samples (n, D), for distributions of single features."""
+    indices = np.linspace(0, len(data) - 1, min(len(data), MOST_ROWS)).astype(np.int64)
+    return np.asarray(data.subset(np.unique(indices))[:], np.float64)

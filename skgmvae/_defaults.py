@@ -29,7 +29,7 @@ def check_linear_path(
     """
     obstacles = {
         f"network={network!r}": network != "mlp",
-        f"the likelihood {likelihood!r}": likelihood != "gaussian",
+        f"the likelihood {likelihood!r}": likelihood not in ("gaussian", "columns"),
         "init_params='random'": is_random,
     }
     found = [name for name, is_there in obstacles.items() if is_there]

@@ -31,6 +31,7 @@ from skgmvae._parameters import (
 from skgmvae._sklearn_callbacks import EpochTasks
 from skgmvae._validation import check_enough_samples, check_samples, explained
 from skgmvae.data.arrays import MatrixLike
+from skgmvae.data.categories import learn_categories
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import MAX_SEED, check_device, describe_environment, isolated, total_memory
 from skgmvae.training.checkpoint import Checkpoint
@@ -72,6 +73,8 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     """
     # a fitted mixture accepts a block of any size
     least = 2 if reset else 1
+    if reset:
+        estimator._categories = learn_categories(X, estimator.categorical_features)
     samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
     if reset:
         check_enough_samples(len(samples), estimator.n_components)

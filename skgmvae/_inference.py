@@ -20,6 +20,7 @@ from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
+from skgmvae.data.categories import Categories
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
 from skgmvae.models.importance import FIRST
@@ -48,6 +49,7 @@ class MixtureInference(
     device: str
     random_state: Seed
     _noise_seed: int
+    _categories: Categories | None = None  # of columns of categories; None: there are none
 
     @property
     def _n_features_out(self) -> int:

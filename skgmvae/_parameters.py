@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 
 from skgmvae.data.arrays import Floats
 from skgmvae.data.summary import FeatureSummary
+from skgmvae.models.columns import KINDS
 
 AUTO = StrOptions({"auto"})
 SHARED_CONSTRAINTS: dict[str, list[Any]] = {
@@ -24,7 +25,8 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [tuple, list, None],
     "linear_path": [AUTO, "boolean"],
-    "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
+    "likelihood": [StrOptions({"auto", *KINDS} - {"categorical"}), list, tuple, dict],
+    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
     "init_params": [
         StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),
         HasMethods("fit_predict"),
@@ -63,6 +65,7 @@ STRUCTURE = (
     "image_shape",
     "linear_path",
     "likelihood",
+    "categorical_features",
     "covariance_type",
     "learn_weights",
 )

@@ -228,7 +228,8 @@ class VaDEClustering(DeepMixture):
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
         linear_path: bool | str = "auto",
-        likelihood: str = "auto",
+        likelihood: Any = "auto",
+        categorical_features: Any = "from_dtype",
         init_params: Any = "auto",
         weights_init: Any = None,
         means_init: Any = None,
@@ -264,6 +265,7 @@ class VaDEClustering(DeepMixture):
         self.image_shape = image_shape
         self.linear_path = linear_path
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
         self.init_params = init_params
         self.weights_init = weights_init
         self.means_init = means_init

@@ -12,6 +12,7 @@ from skgmvae._auto import IMAGES, TABLES, get_defaults, is_auto
 from skgmvae._base import DeepMixture
 from skgmvae.data.arrays import Seed
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.columns import KINDS
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.em import EMConfig, EMNet, count_steps
 
@@ -216,7 +217,7 @@ class VAEEMClustering(DeepMixture):
     _net_type = EMNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
-        "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "unit_gaussian"})],
+        "likelihood": [StrOptions({"auto", "unit_gaussian", *KINDS} - {"categorical"}), list, tuple, dict],
         "pretrain_hidden_layer_sizes": [tuple, list, None],
         "steps_per_iter": [Interval(Integral, 1, None, closed="left"), None],
         "m_step": [StrOptions({"sampled", "weighted"})],
@@ -244,7 +245,8 @@ class VAEEMClustering(DeepMixture):
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
         linear_path: bool | str = "auto",
-        likelihood: str = "auto",
+        likelihood: Any = "auto",
+        categorical_features: Any = "from_dtype",
         init_params: Any = "auto",
         weights_init: Any = None,
         means_init: Any = None,
@@ -281,6 +283,7 @@ class VAEEMClustering(DeepMixture):
         self.image_shape = image_shape
         self.linear_path = linear_path
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
         self.init_params = init_params
         self.weights_init = weights_init
         self.means_init = means_init

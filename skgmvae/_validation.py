@@ -53,6 +53,9 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
         ``reset``, ``ensure_min_samples``, … of :func:`sklearn.utils.validation.validate_data`.
     """
     _check_convertible(X)
+    categories = getattr(estimator, "_categories", None)
+    if categories is not None:
+        X = categories.encode(X)
     with explained(X):
         X = _as_array(X)
         options = {"ensure_all_finite": "allow-nan", **options, "dtype": [np.float64, np.float32]}

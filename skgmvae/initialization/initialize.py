@@ -26,10 +26,11 @@ from skgmvae.initialization.representations import (
     principal_components,
     subsample,
 )
-from skgmvae.initialization.strategies import Representations, choose_responsibilities, propagate
+from skgmvae.initialization.strategies import MixedPoints, Representations, choose_responsibilities, propagate
 from skgmvae.initialization.variance import initialize_variance
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
+from skgmvae.models.linear_path import MixtureMoments
 from skgmvae.models.missing import find_missing
 from skgmvae.runtime import RandomStream
 
@@ -119,13 +120,16 @@ def initialize_model(
     indices = subsample(len(data), random_state)
     samples = data.X if indices is None else data.subset(indices)
     is_linear = autoencoder.linear is not None
-    observed = None
-    if data.summary.has_missing:
+    observed, is_mixed = None, bool(model.likelihood.n_heads)
+    if data.summary.has_missing or is_mixed:
         observed = torch.from_numpy(cells(autoencoder).transform(samples, config.device))
+    if data.summary.has_missing:
         samples = complete_samples(samples)
     representation = inputs(autoencoder) if is_linear else embedding(autoencoder)
     embedded = _Points(representation, representation.transform(samples, config.device))
     views, seen = _represent(autoencoder, samples, embedded, config, random_state)
+    if is_mixed and observed is not None and is_linear:
+        views = views._replace(mixed=MixedPoints(observed, model.likelihood))
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
@@ -148,11 +152,27 @@ def initialize_linear(
     model: Any, points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState
 ) -> None:
     """Let the model be the mixture of standardized samples (N, D) with these responsibilities (N, K)."""
-    model.background.fit(points.double())
-    estimate = estimate_mixture if find_missing(points) is None else estimate_observed_mixture
-    model.initialize_as(estimate(points, responsibilities, random_state, **model.mixture_options))
+    likelihood, points = model.likelihood, points.double()
+    model.background.fit(points)
+    G = points.shape[1] - likelihood.n_heads
+    continuous = points[:, :G]
+    if G == 0:
+        model.initialize_as(_weigh_components(responsibilities))
+    else:
+        estimate = estimate_mixture if find_missing(continuous) is None else estimate_observed_mixture
+        model.initialize_as(estimate(continuous, responsibilities, random_state, **model.mixture_options))
+    if likelihood.n_heads:
+        model.background.outputs.copy_(likelihood.estimate_heads(points, points.new_ones(len(points), 1))[0])
+        model.initialize_heads(likelihood.estimate_heads(points, responsibilities))
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = responsibilities
+
+
+def _weigh_components(responsibilities: Tensor) -> MixtureMoments:
+    """The mixture of responsibilities (N, K) in no dimension."""
+    N, K = responsibilities.shape
+    weights = (responsibilities.double().sum(0) + 1.0) / (N + K)
+    return MixtureMoments(weights, weights.new_zeros(K, 0), weights.new_zeros(K, 0, 0))
 
 
 def _find_responsibilities(

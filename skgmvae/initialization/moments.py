@@ -12,7 +12,7 @@ from skgmvae.functional import LOG_2PI
 from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 
-__all__ = ["FAR", "N_FOLDS", "Regularization", "Sums", "estimate_mixture", "list_settings", "regularize"]
+__all__ = ["FAR", "N_FOLDS", "Regularization", "Sums", "estimate_mixture", "list_settings", "regularize", "sum_up"]
 
 # what is tried: samples, in units of D + 1, that the pooled covariance weighs, and what is added to the variances of
 # the standardized inputs
@@ -97,7 +97,7 @@ def _choose(
     is_tied: bool,
 ) -> MixtureMoments:
     """The moments with the regularization of the highest likelihood of samples left out."""
-    sums = [_sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
+    sums = [sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
     stacked = Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
     total = Sums(*(part.sum(0) for part in stacked))
     rest = Sums(*(whole - part for whole, part in zip(total, stacked, strict=True)))
@@ -112,7 +112,8 @@ def _choose(
     return regularize(total, max(settings, key=score), is_tied)
 
 
-def _sum_up(points: Tensor, responsibilities: Tensor) -> Sums:
+def sum_up(points: Tensor, responsibilities: Tensor) -> Sums:
+    """Sums (K, ...) of samples (N, D) with responsibilities (N, K)."""
     second = [(points * column.unsqueeze(-1)).T @ points for column in responsibilities.T]
     return Sums(responsibilities.sum(0), responsibilities.T @ points, torch.stack(second))
 

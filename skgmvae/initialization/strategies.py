@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
@@ -10,20 +10,29 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
+from torch import Tensor
 
 from skgmvae.data.arrays import Array, Floats
 from skgmvae.initialization.choice import choose_clusters
+from skgmvae.initialization.mixed_columns import choose_mixed
 from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.spectral import partition_graph
 
-__all__ = ["STRATEGIES", "Representations", "choose_responsibilities", "propagate"]
+__all__ = ["STRATEGIES", "MixedPoints", "Representations", "choose_responsibilities", "propagate"]
 
 MAX_INITS = 10  # of k-means and of a mixture, of which the best is taken …
 MAX_CENTERS = 500  # … while those of all initializations are no more than these
 MAX_MIXTURE_ROWS = 20_000  # samples on which initializations of a mixture compete before all are assigned
 N_LANDMARKS = 5_000  # samples among which the nearest of further ones are looked for …
 N_NEAREST = 5  # … and this many of them give a further one its responsibilities
+
+
+class MixedPoints(NamedTuple):
+    """Standardized samples (N, F) of a table with columns of several kinds, and its likelihood."""
+
+    points: Tensor
+    likelihood: Any
 
 
 class Representations(NamedTuple):
@@ -43,6 +52,8 @@ class Representations(NamedTuple):
         Whether the components are those of oriented gradients.
     is_trained : bool
         Whether the embedding is that of a trained autoencoder.
+    mixed : MixedPoints or None
+        The samples, if their columns are of several kinds.
     """
 
     embedding: Array
@@ -51,6 +62,7 @@ class Representations(NamedTuple):
     learned: Array | None = None
     of_images: bool = False
     is_trained: bool = True
+    mixed: MixedPoints | None = None
 
 
 def choose_responsibilities(
@@ -81,6 +93,8 @@ def choose_responsibilities(
         return "graph of contrastive features", joint_graph_responsibilities([points.learned], K, random_state)
     if init_params != "auto":
         return init_params, STRATEGIES[init_params](points.embedding, K, random_state)
+    if points.mixed is not None:
+        return choose_mixed(*points.mixed, K, random_state)
     if points.inputs is not None:
         choice = choose_clusters(points.inputs.astype(np.float64, order="C"), K, random_state)
         return f"{choice.name} of the inputs", choice.responsibilities

@@ -6,9 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skgmvae.functional import noise_like, reparameterize
 from skgmvae.models.background import Background
+from skgmvae.models.columns import Columns
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.jacobians import differentiate_decoder
 from skgmvae.models.laplace import Expansion, expand_likelihood
@@ -50,10 +52,10 @@ class Autoencoder(nn.Module):
     Parameters
     ----------
     n_features : int
-        D.
+        D; the number of its inputs and outputs if the likelihood has several for a feature.
     latent_dim : int
         L.
-    likelihood : Bernoulli or Gaussian
+    likelihood : Bernoulli, Gaussian or Columns
     hidden_layer_sizes : sequence of int
         Widths of the encoder's hidden layers; the decoder mirrors them.
     image_shape : (C, H, W) or None
@@ -72,7 +74,7 @@ class Autoencoder(nn.Module):
         self,
         n_features: int,
         latent_dim: int,
-        likelihood: Bernoulli | Gaussian,
+        likelihood: Bernoulli | Gaussian | Columns,
         hidden_layer_sizes: Sequence[int],
         image_shape: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
@@ -94,13 +96,36 @@ class Autoencoder(nn.Module):
         self.body_width = width
         self.head = GaussianHead(width, latent_dim)
         self.linear = LinearPath(n_features, latent_dim) if has_linear_path else None
+        self.component_outputs: nn.Parameter | None = None
         draw_weights(self, generator, for_relu=True)
+
+    @property
+    def n_gaussian(self) -> int:
+        """Number of outputs, the first ones, that are means of Gaussians; the others are heads."""
+        return self.n_features - self.likelihood.n_heads
+
+    def add_components(self, n_components: int) -> None:
+        """Let the outputs of the heads differ between components by constants, beside a linear path."""
+        if self.linear is not None and self.likelihood.n_heads:
+            outputs = torch.zeros(n_components, self.likelihood.n_heads, dtype=torch.float32)
+            self.component_outputs = nn.Parameter(outputs)
+
+    @torch.no_grad()
+    def initialize_heads(self, outputs: Tensor) -> None:
+        """Let these be the outputs (K, H) of the heads in each component."""
+        if self.component_outputs is None:
+            raise ValueError("the components have no outputs of their own")
+        self.component_outputs.copy_(outputs)
+
+    def outputs_of_components(self) -> Tensor | None:
+        """What is added to the decoder's output in each component, (K, F), if anything is."""
+        return None if self.component_outputs is None else F.pad(self.component_outputs, (self.n_gaussian, 0))
 
     def make_background(self) -> Background | None:
         """The background of a model with a linear path; others have none."""
         if self.linear is None:
             return None
-        background = Background(self.n_features)
+        background = Background(self.n_features, self.likelihood.n_heads)
         self._completion = (background,)
         return background
 
@@ -137,8 +162,10 @@ class Autoencoder(nn.Module):
         mean, log_variance = self.head(features)
         if self.linear is None:
             return (mean, log_variance), features
-        if missing is not None and isinstance(self.likelihood, Gaussian):
-            log_variance = log_variance + widen(missing, self.linear.decoder.weight.T, self.likelihood.log_variance)
+        gaussian = self.likelihood.gaussian
+        if missing is not None and gaussian is not None:
+            missing, weight = missing[..., : self.n_gaussian], self.linear.decoder.weight[: self.n_gaussian]
+            log_variance = log_variance + widen(missing, weight.T, gaussian.log_variance)
         return (mean + self.linear.encoder(completed), log_variance), features
 
     def encode_mean(self, standardized: Tensor) -> Tensor:
@@ -167,45 +194,80 @@ class Autoencoder(nn.Module):
         return output if self.linear is None else output + self.linear.decoder(z)
 
     def log_likelihood(self, standardized: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z), shape (..., N), of samples (N, D) at latent points (..., N, L)."""
-        return self.likelihood.log_prob(standardized, self.decode(z))
+        """log p(x|z), shape (..., N), of samples (N, D) at latent points (..., N, L).
 
-    def expand(self, standardized: Tensor, z: Tensor) -> Expansion:
-        """log p(x|z) of samples (N, D) to second order around z (N, k, L): k expansions of each sample."""
+        With component outputs log p(x|z, c), (..., N, K).
+        """
+        output, of_components = self.decode(z), self.outputs_of_components()
+        if of_components is None:
+            return self.likelihood.log_prob(standardized, output)
+        return self.likelihood.log_prob(standardized.unsqueeze(-2), output.unsqueeze(-2) + of_components)
+
+    def decode_of(self, z: Tensor, components: Tensor) -> Tensor:
+        """Decoder output (N, D) for latent points (N, L) of components (N,)."""
+        output, of_components = self.decode(z), self.outputs_of_components()
+        return output if of_components is None else output + of_components[components]
+
+    def decode_all(self, z: Tensor) -> Tensor:
+        """Decoder output (..., K, D) for latent points (..., K, L), one of each component."""
+        output, of_components = self.decode(z), self.outputs_of_components()
+        return output if of_components is None else output + of_components
+
+    def expand(self, standardized: Tensor, z: Tensor, of_components: Tensor | None = None) -> Expansion:
+        """log p(x|z) of samples (N, D) to second order around z (N, k, L): k expansions of each sample.
+
+        With ``of_components`` (k, D) or (N, k, D), which is added to the decoder's output.
+        """
         output, jacobian = differentiate_decoder(self, z)
+        if of_components is not None:
+            output = output + of_components
         rows = standardized.unsqueeze(1).expand_as(output)
         log_likelihood = self.likelihood.log_prob(rows, output)
         return expand_likelihood(log_likelihood, *self.likelihood.differentiate(rows, output), jacobian)
 
     @property
     def is_linear(self) -> bool:
-        """Whether the decoder is its linear path alone."""
-        return self.linear is not None and isinstance(self.likelihood, Gaussian) and adds_nothing(self.decoder)
+        """Whether the decoder is its linear path alone, which reaches no head."""
+        if self.linear is None or self.likelihood.gaussian is None or not adds_nothing(self.decoder):
+            return False
+        return not bool(self.linear.decoder.weight[self.n_gaussian :].any())
 
     def log_joint_of(self, x: Tensor, log_weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
         """log p(x, c), (N, K), of standardized samples (N, D) where the decoder is linear.
 
         The components of z have log-weights (K,), means (K, L) and covariances (K or 1, L, L).
         """
-        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+        gaussian, G = self.likelihood.gaussian, self.n_gaussian
+        if self.linear is None or gaussian is None:
             raise ValueError("the density has a closed form only with a linear path and a Gaussian likelihood")
-        W, noise = self.linear.decoder.weight, self.likelihood.log_variance.exp()
+        W, bias, noise = self.linear.decoder.weight[:G], self.linear.decoder.bias, gaussian.log_variance.exp()
         covariances = W @ covariances @ W.T + noise.diag()
-        log_joint = log_joint_of_mixture(x, log_weights, self.linear.decoder(means), covariances)
-        return (log_joint - self.likelihood.log_jacobian(x).unsqueeze(-1)).to(W.dtype)
+        log_joint = log_joint_of_mixture(x[:, :G], log_weights, means @ W.T + bias[:G], covariances)
+        log_joint = (log_joint - self.likelihood.log_jacobian(x).unsqueeze(-1)).to(W.dtype)
+        of_components = self.outputs_of_components()
+        if of_components is None or not isinstance(self.likelihood, Columns):
+            return log_joint
+        return log_joint + self.likelihood.log_prob_of_heads(x.unsqueeze(1), of_components + bias)
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding (N, L) of rows (N, D)."""
         return self.encode_mean(self.standardize(x))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
-        return self.likelihood.mean(self.decode(self.embed(x)))
+    def reconstruct(self, x: Tensor, log_responsibilities: Tensor | None = None) -> Tensor:
+        """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D).
+
+        With component outputs by ``log_responsibilities`` (N, K).
+        """
+        output, of_components = self.decode(self.embed(x)), self.outputs_of_components()
+        if of_components is None or log_responsibilities is None:
+            return self.likelihood.collapse(self.likelihood.mean(output))
+        expected = self.likelihood.mean(output.unsqueeze(1) + of_components)
+        return self.likelihood.collapse((log_responsibilities.exp().unsqueeze(1) @ expected).squeeze(1))
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> ELBOTerms:
         """The reconstruction term (N,) of rows (N, D) at the posterior mean, without sampling."""
         standardized = self.standardize(x)
-        log_likelihood = self.log_likelihood(standardized, self.encode_mean(standardized))
+        log_likelihood = self.likelihood.log_prob(standardized, self.decode(self.encode_mean(standardized)))
         zero = torch.zeros_like(log_likelihood)
         return ELBOTerms(log_likelihood, zero, zero, zero)
 
@@ -218,22 +280,25 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def initialize_linear(self, start: LatentMixture) -> None:
         """Begin as a linear model: the networks add nothing to the linear path, q(z|x) has a constant variance."""
-        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+        gaussian, G = self.likelihood.gaussian, self.n_gaussian
+        if self.linear is None or gaussian is None:
             raise ValueError("a linear model needs has_linear_path=True and a Gaussian likelihood")
         for layer in (self.head.mean, self.head.log_variance, self.decoder[-1]):
             for parameter in layer.parameters():
                 parameter.zero_()
-        self.linear.encoder.weight.copy_(start.encoder_weight)
+        for parameter in self.linear.parameters():
+            parameter.zero_()
+        self.linear.encoder.weight[:, :G] = start.encoder_weight
         self.linear.encoder.bias.copy_(start.encoder_bias)
-        self.linear.decoder.weight.copy_(start.decoder_weight)
-        self.linear.decoder.bias.copy_(start.decoder_bias)
+        self.linear.decoder.weight[:G] = start.decoder_weight
+        self.linear.decoder.bias[:G] = start.decoder_bias
         self.head.log_variance.bias.copy_(start.posterior_variance.log())
-        self.likelihood.set_variance(start.noise_variance)
+        gaussian.set_variance(start.noise_variance)
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
+        """Squared residuals (N, G) of the standardized samples (N, D) at one draw of z each, of Gaussian features."""
         standardized = self.standardize(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))
-        return (standardized - self.decode(z)).square()
+        return (standardized - self.decode(z))[:, : self.n_gaussian].square()

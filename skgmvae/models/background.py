@@ -22,22 +22,30 @@ class Background(nn.Module):
     product of t-distributions of the features. Without it a single sample far from all components, whose log-density
     falls with the square of its distance, can decide on a mean score.
 
+    Of a table with columns that are not continuous, both are multiplied by the distributions of these in all samples.
+
     Parameters
     ----------
     n_features : int
+    n_heads : int, default=0
+        Of the features, the last ones, that are inputs of columns that are not continuous; their mean and covariance
+        only serve to complete samples.
     """
 
     __call__: Callable[..., Tensor]  # forward
-    double_buffers = ("log_weight", "mean", "scale", "factor")  # not cast with the networks
+    double_buffers = ("log_weight", "mean", "scale", "factor", "outputs")  # not cast with the networks
 
     log_weight: Tensor
     mean: Tensor
     scale: Tensor
     factor: Tensor
+    outputs: Tensor | None
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(self, n_features: int, n_heads: int = 0) -> None:
         super().__init__()
-        D = n_features
+        D, self.n_gaussian = n_features, n_features - n_heads
+        outputs = torch.zeros(n_heads, dtype=torch.float64, device="cpu") if n_heads else None
+        self.register_buffer("outputs", outputs)  # of the heads, in all samples
         self.register_buffer("log_weight", torch.tensor(-math.inf, dtype=torch.float64, device="cpu"))
         self.register_buffer("mean", torch.zeros(D, dtype=torch.float64, device="cpu"))
         self.register_buffer("scale", torch.ones(D, dtype=torch.float64, device="cpu"))
@@ -59,26 +67,34 @@ class Background(nn.Module):
         return self
 
     def forward(self, points: Tensor) -> Tensor:
-        """Log-density (N,) of standardized samples (N, D), of their observed cells."""
+        """Log-density (N,) of the observed continuous cells of standardized samples (N, D)."""
+        points = points[:, : self.n_gaussian]
         missing = find_missing(points)
         if missing is not None:
             return self._log_marginal(points, missing)
-        centered = points.to(self.mean) - self.mean
-        D, nu = len(self.mean), JOINT_FREEDOM
-        whitened = torch.linalg.solve_triangular(self.factor, centered.T, upper=False)
-        joint = _log_t(whitened.square().sum(0), nu, D) - self.factor.diagonal().log().sum()
-        of_features = _log_t((centered / self.scale).square(), FEATURE_FREEDOM, 1) - self.scale.log()
+        mean, scale, factor = self._of_gaussian()
+        centered = points.to(mean) - mean
+        D, nu = len(mean), JOINT_FREEDOM
+        whitened = torch.linalg.solve_triangular(factor, centered.T, upper=False)
+        joint = _log_t(whitened.square().sum(0), nu, D) - factor.diagonal().log().sum()
+        of_features = _log_t((centered / scale).square(), FEATURE_FREEDOM, 1) - scale.log()
         return torch.logaddexp(joint, of_features.sum(-1)) - math.log(2.0)
+
+    def _of_gaussian(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (G,), scale (G,) and the factor (G, G) of the covariance of the continuous features."""
+        G = self.n_gaussian
+        return self.mean[:G], self.scale[:G], self.factor[:G, :G]
 
     def _log_marginal(self, points: Tensor, missing: Tensor) -> Tensor:
         """Log-density (N,) of the observed cells of standardized samples (N, D)."""
-        centered = (points.to(self.mean) - self.mean).masked_fill(missing, 0.0)
-        factor = torch.linalg.cholesky(mask_covariance(self.factor @ self.factor.T, ~missing))
+        mean, scale, factor = self._of_gaussian()
+        centered = (points.to(mean) - mean).masked_fill(missing, 0.0)
+        factor = torch.linalg.cholesky(mask_covariance(factor @ factor.T, ~missing))
         whitened = torch.linalg.solve_triangular(factor, centered.unsqueeze(-1), upper=False).squeeze(-1)
         n_observed = (~missing).sum(-1)
         log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         joint = _log_t(whitened.square().sum(-1), JOINT_FREEDOM, n_observed) - log_determinant
-        of_features = _log_t((centered / self.scale).square(), FEATURE_FREEDOM, 1) - self.scale.log()
+        of_features = _log_t((centered / scale).square(), FEATURE_FREEDOM, 1) - scale.log()
         return torch.logaddexp(joint, of_features.masked_fill(missing, 0.0).sum(-1)) - math.log(2.0)
 
     def complete(self, points: Tensor, missing: Tensor) -> Tensor:

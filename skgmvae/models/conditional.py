@@ -45,7 +45,7 @@ def complete_by_means(model: Any, x: Tensor, points: PointSets) -> Tensor:
     shifts = hash_rows(model.likelihood.standardize(x, torch.float64), sobol.shape[1], points.seed)
     found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
     estimate = _mean_of_own if posterior.has_own_latents else _mean_of_shared
-    means = estimate(model, posterior, proposal, log_laplace, found)
+    means = model.likelihood.collapse(estimate(model, posterior, proposal, log_laplace, found))
     return torch.where(missing, means.to(x.dtype), x)
 
 
@@ -57,17 +57,22 @@ def _mean_of_shared(
         raise ValueError("components that share latent variables have a Laplace approximation of their posterior")
 
     def expect(u: Tensor) -> Tensor:
-        """E[x | u], (n, S, D), at (n, S, U)."""
-        mean: Tensor = model.likelihood.mean(posterior.decode(u))
+        """E[x | u, c], (n, K, D), at (n, K, U)."""
+        mean: Tensor = model.likelihood.mean(posterior.decode_own(u))
         return mean
 
     at_maximum, slopes = differentiate(expect, proposal.means)  # (n, K, D) and (n, K, U, D)
-    totals = torch.softmax(torch.logsumexp(points.log_weights, -1), 1)  # (n, S)
-    controls = torch.softmax(points.log_controls.flatten(1), 1).unflatten(1, points.log_controls.shape[1:])
+    shape = points.log_weights.shape[1:]
+    weights, controls = (
+        torch.softmax(log.flatten(1), 1).unflatten(1, shape) for log in (points.log_weights, points.log_controls)
+    )
     shares = controls.sum(1)  # (n, K)
     offsets = controls.mT @ points.u - shares.unsqueeze(-1) * proposal.means  # (n, K, U)
-    sampled = (totals.unsqueeze(1) @ expect(points.u)).squeeze(1)
+    expected = model.likelihood.mean(posterior.decode_all(points.u))  # (n, S, 1 or K, D)
+    if expected.shape[2] == 1:
+        weights = weights.sum(-1, keepdim=True)
     excess = (log_laplace.exp() - shares).unsqueeze(1) @ at_maximum
+    sampled = torch.einsum("nsk,nskd->nd", weights, expected)
     means: Tensor = sampled + excess.squeeze(1) - (offsets.unsqueeze(-2) @ slopes).sum((1, 2))
     return means
 
@@ -77,7 +82,7 @@ def _mean_of_own(model: Any, posterior: Any, proposal: Proposal, log_laplace: Te
 
     def expect(u: Tensor) -> Tensor:
         """E[x | u, c], (..., n, K, D), at (..., n, K, U)."""
-        mean: Tensor = model.likelihood.mean(posterior.decode(u))
+        mean: Tensor = model.likelihood.mean(posterior.decode_all(u))
         return mean
 
     maximum = proposal.means.squeeze(-2)  # (n, K, U)
@@ -133,9 +138,11 @@ def draw_given(
     chosen = torch.multinomial(shares, 1, generator=generator).squeeze(1)
     point, components = chosen // log_weights.shape[2], chosen % log_weights.shape[2]
     components = torch.full_like(components, component) if component is not None else components
-    output = posterior.decode(found.u[rows, point].unsqueeze(1))  # (n, 1, D), or (n, 1, K, D)
+    output = posterior.decode_all(found.u[rows, point].unsqueeze(1)).squeeze(1)  # (n, 1 or K, D)
+    if not posterior.has_own_latents:
+        output = output[rows, components if output.shape[1] > 1 else 0]
     likelihood = model.likelihood
-    drawn = (likelihood.mean(output) if expected else likelihood.draw(output, generator)).squeeze(1)
+    drawn = likelihood.collapse(likelihood.mean(output)) if expected else likelihood.draw(output, generator)
     drawn = drawn[rows, components] if posterior.has_own_latents else drawn
     return torch.where(x.isnan(), drawn.to(x.dtype), x), components
 

@@ -4,7 +4,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from skgmvae.functional import log_mean_exp
 from skgmvae.models.contract import Model
 from skgmvae.models.importance import PointSets
 
@@ -26,7 +28,12 @@ def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
     likelihood = model.likelihood
     points = likelihood.standardize(x, torch.float64)
     log_jacobian = likelihood.log_jacobian(points).to(log_density)
-    mixed: Tensor = model.background.mix(log_density + log_jacobian, points) - log_jacobian
+    own = model.background(points)
+    if model.background.outputs is not None:
+        outputs = F.pad(model.background.outputs, (model.background.n_gaussian, 0)).to(points)
+        # of stacked components, which have dispersions of their own, the mean
+        own = own + log_mean_exp(likelihood.log_prob_of_heads(points.unsqueeze(-2), outputs), -1)
+    mixed: Tensor = model.background.mix(log_density + log_jacobian, points, own) - log_jacobian
     return mixed
 
 

@@ -17,6 +17,7 @@ from skgmvae.functional import (
     reparameterize,
 )
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.columns import Columns
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import PointSets, estimate_log_joint
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
@@ -78,6 +79,7 @@ class GMVAE(nn.Module):
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.background = autoencoder.make_background()
+        autoencoder.add_components(K)
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.style_head = GaussianHead(autoencoder.body_width, W)
         self.prior = PriorNetwork(W, prior_width, K, L)
@@ -85,12 +87,12 @@ class GMVAE(nn.Module):
         draw_weights(self.prior, generator)
 
     @property
-    def likelihood(self) -> Bernoulli | Gaussian:
+    def likelihood(self) -> Bernoulli | Gaussian | Columns:
         """p(x|z)."""
         return self.autoencoder.likelihood
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
+        """Squared residuals (N, G) of the standardized samples (N, D) at one draw of z each, of Gaussian features."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -120,15 +122,18 @@ class GMVAE(nn.Module):
         z, w = self._draw(q_z, q_w, noise_like(q_z[0], M, width=self.latent_dim + self.style_dim, generator=generator))
         prior_mean, prior_log_variance = self.prior(w)
         prior = prior_mean, prior_log_variance, torch.exp(-prior_log_variance)
-        log_weights = self.log_weights()
+        log_weights, log_likelihood = self.log_weights(), self.autoencoder.log_likelihood(standardized, z)
+        depends = self.autoencoder.component_outputs is not None  # on c
         log_posterior = log_responsibilities
         if log_posterior is None:
-            log_posterior = torch.log_softmax(_log_joint(z, log_weights, *prior), -1)  # log p(c|z,w), Eq. 3
+            log_joint = _log_joint(z, log_weights, *prior)  # Eq. 3, log p(c|z,w)
+            log_posterior = torch.log_softmax(log_joint + log_likelihood if depends else log_joint, -1)
         posterior = log_posterior.exp()
+        log_likelihood = (posterior * log_likelihood).sum(-1) if depends else log_likelihood
         kl_component = kl_categorical(log_posterior, log_weights, posterior)  # Eq. 6
         divergences = kl_normal(q_z[0].unsqueeze(-2), q_z[1].unsqueeze(-2), *prior)
         return ELBOTerms(
-            log_likelihood=mean_over_draws(self.autoencoder.log_likelihood(standardized, z), M),
+            log_likelihood=mean_over_draws(log_likelihood, M),
             kl_latent=mean_over_draws((posterior * divergences).sum(-1), M),  # Eq. 5
             kl_style=kl_standard_normal(*q_w),
             kl_component=mean_over_draws(kl_component, M if log_responsibilities is None else 1),
@@ -140,16 +145,23 @@ class GMVAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
-        return self.autoencoder.reconstruct(x)
+        if self.autoencoder.component_outputs is None:
+            return self.autoencoder.reconstruct(x)
+        at_mean = self.weight_logits.new_zeros(1, *self.noise_shape)
+        return self.autoencoder.reconstruct(x, self.log_responsibilities(x, at_mean))
 
     def log_responsibilities(self, x: Tensor, noise: Tensor) -> Tensor:
         """log (1/S) Σ_s p(c|z_s,w_s), (N, K) for rows (N, D), from noise (S, L + W) shared by all of them."""
-        q = self.encode(self.autoencoder.standardize(x))
+        standardized = self.autoencoder.standardize(x)
+        q, depends = self.encode(standardized), self.autoencoder.component_outputs is not None
         # draw by draw: all draws at once would need S·N·K·L numbers
         log_weights, log_posteriors = self.log_weights(), []
         for one in noise:
             z, w = self._draw(*q, one)
-            log_posteriors.append(torch.log_softmax(_log_joint(z, log_weights, *self.prior(w)), -1))
+            log_joint = _log_joint(z, log_weights, *self.prior(w))
+            if depends:
+                log_joint = log_joint + self.autoencoder.log_likelihood(standardized, z)
+            log_posteriors.append(torch.log_softmax(log_joint, -1))
         return log_mean_exp(torch.stack(log_posteriors), 0)
 
     def posterior(self, x: Tensor) -> GMVAEPosterior:
@@ -176,20 +188,21 @@ class GMVAE(nn.Module):
             w = self.weight_logits.new_empty(len(components), self.style_dim).normal_(generator=generator)
         mean, log_variance = self._prior_of(components, w)
         z = reparameterize(mean, log_variance, torch.empty_like(mean).normal_(generator=generator))
-        output = self.autoencoder.decode(z)
-        likelihood = self.autoencoder.likelihood
-        return likelihood.draw(output, generator), likelihood.mean(output)
+        output = self.autoencoder.decode_of(z, components)
+        likelihood = self.likelihood
+        return likelihood.draw(output, generator), likelihood.collapse(likelihood.mean(output))
 
     def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """E[x|z] and Var[x|z], (S, K, D), at z of each component from standard normal noise (S, L + W)."""
+        """E[x|z] (S, K, F), as ``likelihood.mean``, and Var[x|z], (S, K, D), at z from standard noise (S, L + W)."""
         noise_z, w = noise.split([self.latent_dim, self.style_dim], -1)
         z = reparameterize(*self.prior(w), noise_z.unsqueeze(-2))
-        output = self.autoencoder.decode(z)
+        output = self.autoencoder.decode_all(z)
         return self.likelihood.mean(output), self.likelihood.variance(output)
 
     def traverse(self, components: Tensor, w: Tensor) -> Tensor:
         """E[x | z = μ_c(w)] in the units of the data, shape (N, D), for components (N,) and w (N, W)."""
-        return self.autoencoder.likelihood.mean(self.autoencoder.decode(self._prior_of(components, w)[0]))
+        output = self.autoencoder.decode_of(self._prior_of(components, w)[0], components)
+        return self.likelihood.collapse(self.likelihood.mean(output))
 
     def _prior_of(self, components: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """μ_c(w) and log σ²_c(w), each (N, L), of components (N,) at w (N, W)."""
@@ -212,7 +225,7 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture, means (K, D), of the standardized inputs, as near as diagonal σ²_c(w) allow."""
+        """Be this mixture, means (K, G), of the standardized inputs, as near as diagonal σ²_c(w) allow."""
         start = make_latent(mixture, self.latent_dim, is_diagonal=True)
         self.autoencoder.initialize_linear(start)
         self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1), slope=0.0)
@@ -226,9 +239,15 @@ class GMVAE(nn.Module):
             layer.weight.zero_()
             layer.bias.zero_()
 
+    def initialize_heads(self, outputs: Tensor) -> None:
+        """Let these be the outputs (K, H) of the heads in each component."""
+        self.autoencoder.initialize_heads(outputs)
+
     def reorder(self, order: Tensor) -> None:
         """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
         take_components(self.weight_logits, order)
+        if self.autoencoder.component_outputs is not None:
+            take_components(self.autoencoder.component_outputs, order)
         self.prior.reorder(order)
 
 

@@ -13,18 +13,33 @@ MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; ke
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
 LARGEST = {torch.float64: 1e100}  # input of networks in queries, whose squares, and products with weights, stay finite
 LARGEST_SINGLE = 1e15
+LEAST_POSITIVE = 1e-300  # in place of zero, of which there is no logarithm
 LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight
 
 
 class Likelihood(nn.Module):
-    """What all likelihoods know of missing values."""
+    """What all likelihoods know of missing values, and of features with one output of the decoder each."""
 
     neutral = 0.0  # input of networks in place of a missing value
     has_missing = False  # in training, whether there are any: to look in every batch would take time
+    n_heads = 0  # outputs of the decoder, the last ones, that differ between components by a constant
+
+    @property
+    def gaussian(self) -> "Gaussian | None":
+        """The likelihood of the first outputs if it is Gaussian."""
+        return None
 
     def find_missing(self, x: Tensor) -> Tensor | None:
         """Which cells of samples (..., D) are missing, in a shape that broadcasts to theirs; None if none is."""
         return None if self.training and not self.has_missing else find_missing(x)
+
+    def collapse(self, expected: Tensor) -> Tensor:
+        """The values (..., D) that stand for expectations of ``mean`` (..., F): of categories the most probable."""
+        return expected
+
+    def to_numbers(self, expected: Tensor) -> Tensor:
+        """The expectations (..., D) of the values as numbers, from those of ``mean`` (..., F)."""
+        return expected
 
 
 class Bernoulli(Likelihood):
@@ -81,7 +96,7 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """x | z ~ N(location + scale · output, scale² · diag exp(log_variance)).
+    """x | z ~ N(location + scale · output, scale² · diag exp(log_variance)), of some features log x in place of x.
 
     Parameters
     ----------
@@ -94,6 +109,8 @@ class Gaussian(Likelihood):
         Number of stacked outputs (..., N, K, D), each with its own variance.
     has_own_floor : bool, default=False
         Whether an initial variance may lie below the usual floor, and is then its own.
+    is_log : Tensor of shape (D,), optional
+        The log-normal features; location and scale are those of their logarithms.
     """
 
     double_buffers = ("location", "scale", "log_scale_sum")  # not cast with the networks
@@ -102,6 +119,7 @@ class Gaussian(Likelihood):
     scale: Tensor
     log_scale_sum: Tensor
     least_log_variance: Tensor | None
+    is_log: Tensor | None
 
     def __init__(
         self,
@@ -111,9 +129,11 @@ class Gaussian(Likelihood):
         learns_variance: bool = True,
         n_copies: int | None = None,
         has_own_floor: bool = False,
+        is_log: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.learns_variance = learns_variance
+        self.register_buffer("is_log", is_log, persistent=False)
         self.register_buffer("location", location)
         self.register_buffer("scale", scale)
         self.register_buffer("log_scale_sum", scale.log().sum())
@@ -132,7 +152,13 @@ class Gaussian(Likelihood):
             learns_variance=self.learns_variance,
             n_copies=n_copies,
             has_own_floor=self.least_log_variance is not None,
+            is_log=self.is_log,
         )
+
+    @property
+    def gaussian(self) -> "Gaussian":
+        """The likelihood itself."""
+        return self
 
     @property
     def log_variance(self) -> Tensor:
@@ -155,6 +181,8 @@ class Gaussian(Likelihood):
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input (x − location) / scale, (N, D), for samples (N, D)."""
+        if self.is_log is not None:
+            x = torch.where(self.is_log, x.double().clamp_min(LEAST_POSITIVE).log(), x)
         return _limit((x - self.location) / self.scale, dtype).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -162,22 +190,28 @@ class Gaussian(Likelihood):
         missing = self.find_missing(x)
         # the density in the units of the data: the Jacobian of the standardization is 1 / Π scale
         if missing is None:
-            return log_normal(x, output, self.log_variance) - self.log_scale_sum.to(x.dtype)
+            return log_normal(x, output, self.log_variance) - self.log_jacobian(x).to(x.dtype)
         log_variance = self.log_variance
         squares = (x.masked_fill(missing, 0.0) - output).square() * torch.exp(-log_variance)
-        cells = -0.5 * (squares + log_variance + LOG_2PI) - self.scale.log().to(x.dtype)
-        return cells.masked_fill(missing, 0.0).sum(-1)
+        cells = -0.5 * (squares + log_variance + LOG_2PI)
+        return cells.masked_fill(missing, 0.0).sum(-1) - self.log_jacobian(x).to(x.dtype)
 
     def log_jacobian(self, x: Tensor) -> Tensor:
         """log abs(d x / d standardized x) of the observed cells of standardized samples (N, D), (N,) or ()."""
         missing = self.find_missing(x)
-        if missing is None:
+        if missing is None and self.is_log is None:
             return self.log_scale_sum
-        return self.scale.log().expand_as(x).masked_fill(missing, 0.0).sum(-1)
+        cells = self.scale.log()
+        if self.is_log is not None:
+            cells = cells + torch.where(self.is_log, self.location + self.scale * x, 0.0)  # log x
+        cells = cells.expand_as(x)
+        return (cells if missing is None else cells.masked_fill(missing, 0.0)).sum(-1)
 
     def supports(self, x: Tensor) -> Tensor:
-        """Whether all values of samples (N, D) can be observed, (N,): any real number."""
-        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        """Whether all values of samples (N, D) can be observed, (N,): any real number, or any positive one."""
+        if self.is_log is None:
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        return ~(self.is_log & (x <= 0.0)).any(-1)
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
@@ -186,16 +220,24 @@ class Gaussian(Likelihood):
 
     def variance(self, output: Tensor) -> Tensor:
         """Var[x | z] in the units of the data, (..., D) for outputs (..., D)."""
-        return (self.scale.square() * self.log_variance.exp()).expand_as(output)
+        variance = (self.scale.square() * self.log_variance.exp()).expand_as(output)
+        if self.is_log is None:
+            return variance
+        return torch.where(self.is_log, variance.expm1() * self.mean(output).square(), variance)
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
-        return self.location + self.scale * output
+        location = self.location + self.scale * output
+        if self.is_log is None:
+            return location
+        variance = self.scale.square() * self.log_variance.exp()
+        return torch.where(self.is_log, torch.exp(location + 0.5 * variance), location)
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
-        return self.mean(reparameterize(output, self.log_variance, noise))
+        drawn = self.location + self.scale * reparameterize(output, self.log_variance, noise)
+        return drawn if self.is_log is None else torch.where(self.is_log, drawn.exp(), drawn)
 
 
 def _mask(slope: Tensor, curvature: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:

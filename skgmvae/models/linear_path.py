@@ -115,6 +115,8 @@ def make_latent(
     are those along which the S_c are nearly diagonal; exactly so, of two components.
     """
     D, L = mixture.means.shape[1], latent_dim
+    if D == 0:
+        return _make_empty(mixture, L, has_codes=has_codes)
     bias = mixture.weights @ mixture.means
     centered = mixture.means - bias
     total = mixture.pooled + torch.einsum("k,ki,kj->ij", mixture.weights, centered, centered)
@@ -138,6 +140,14 @@ def make_latent(
         return start
     codes = make_codes(len(means), L - D).to(means)
     return _add_dimensions(start, codes if has_codes else torch.zeros_like(codes))
+
+
+def _make_empty(mixture: MixtureMoments, latent_dim: int, *, has_codes: bool) -> LatentMixture:
+    """Latent variables (K, L) that reach nothing, for samples without continuous features."""
+    K, none = len(mixture.means), mixture.means.new_zeros
+    parts = none(K, 0), none(K, 0, 0), none(0, 0), none(0), none(0), none(0, 0), none(0), none(0)
+    codes = make_codes(K, latent_dim).to(mixture.means)
+    return _add_dimensions(LatentMixture(*parts), codes if has_codes else torch.zeros_like(codes))
 
 
 def make_codes(n_components: int, n_dimensions: int) -> Tensor:

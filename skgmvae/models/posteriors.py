@@ -46,11 +46,42 @@ class _SharedPosterior(_Posterior):
         """Values (K, ...) of the components, or (n, 1, ...) if each sample has one of its own."""
         return values if self.components is None else values[self.components].unsqueeze(1)
 
+    def _of_components(self) -> Tensor | None:
+        """What is added to the decoder's output in each component, (K, D) or (n, 1, D)."""
+        outputs = self.model.autoencoder.outputs_of_components()
+        return None if outputs is None else self._select(outputs)
+
+    def _expand_likelihood(self, z: Tensor) -> Expansion:
+        """log p(x|z, c) to second order around z (n, 1 or K, L)."""
+        expansion: Expansion = self.model.autoencoder.expand(self.standardized, z, self._of_components())
+        return expansion
+
     def _log_likelihood(self, z: Tensor) -> Tensor:
-        """log p(x|z), (n, S), at z (n, S, L)."""
-        rows = self.standardized.unsqueeze(1).expand(-1, z.shape[1], -1)
-        log_likelihood: Tensor = self.model.autoencoder.log_likelihood(rows, z)
-        return log_likelihood
+        """log p(x|z, c), (n, K), at z (n, K, L)."""
+        return self._log_prob(self._decode_own(z))
+
+    def _decode_own(self, z: Tensor) -> Tensor:
+        """Decoder output (n, 1 or K, D) of the components, each at its own z (n, 1 or K, L)."""
+        output: Tensor = self.model.autoencoder.decode(z)
+        of_components = self._of_components()
+        return output if of_components is None else output + of_components
+
+    def _log_likelihoods(self, z: Tensor) -> Tensor:
+        """log p(x|z, c), (n, S, 1 or K), at z (n, S, L)."""
+        return self._log_prob(self._decode_all(z))
+
+    def _decode_all(self, z: Tensor) -> Tensor:
+        """Decoder output (n, S, 1 or K, D) of every component at z (n, S, L)."""
+        output, of_components = self.model.autoencoder.decode(z).unsqueeze(2), self._of_components()
+        if of_components is None:
+            return output
+        return output + (of_components if of_components.dim() == 2 else of_components.unsqueeze(1))
+
+    def _log_prob(self, output: Tensor) -> Tensor:
+        """log p(x|z, c), (n, ...), for decoder outputs (n, ..., D)."""
+        rows = self.standardized[(slice(None), *[None] * (output.dim() - 2))].expand_as(output)
+        log_prob: Tensor = self.model.likelihood.log_prob(rows, output)
+        return log_prob
 
 
 class VaDEPosterior(_SharedPosterior):
@@ -58,16 +89,19 @@ class VaDEPosterior(_SharedPosterior):
 
     def expand(self, u: Tensor) -> Expansion:
         """log p(x, z, c), (n, K), to second order around z (n, 1 or K, L)."""
-        return add_expansions(self._expand_prior(u), self.model.autoencoder.expand(self.standardized, u))
+        return add_expansions(self._expand_prior(u), self._expand_likelihood(u))
 
     def value(self, u: Tensor) -> Tensor:
         """log p(x, z, c), (n, K), at z (n, K, L)."""
         return self._expand_prior(u).value + self._log_likelihood(u)
 
-    def decode(self, u: Tensor) -> Tensor:
-        """Decoder output (n, S, D) at z (n, S, L)."""
-        output: Tensor = self.model.autoencoder.decode(u)
-        return output
+    def decode_own(self, u: Tensor) -> Tensor:
+        """Decoder output (n, 1 or K, D) of the components, each at its own z (n, 1 or K, L)."""
+        return self._decode_own(u)
+
+    def decode_all(self, u: Tensor) -> Tensor:
+        """Decoder output (n, S, 1 or K, D) of every component at z (n, S, L)."""
+        return self._decode_all(u)
 
     def _expand_prior(self, u: Tensor) -> Expansion:
         """log π_c p(z|c), (n, K), around z (n, 1 or K, L)."""
@@ -81,7 +115,7 @@ class VaDEPosterior(_SharedPosterior):
         """log p(x, z, c), (n, S, K), at z (n, S, L)."""
         model = self.model
         log_normals = log_normal_full(u, model.means, model.precision_factor())
-        joint: Tensor = self._log_likelihood(u).unsqueeze(-1) + model.log_weights() + log_normals
+        joint: Tensor = self._log_likelihoods(u) + model.log_weights() + log_normals
         return joint
 
 
@@ -91,7 +125,7 @@ class GMVAEPosterior(_SharedPosterior):
     def expand(self, u: Tensor) -> Expansion:
         """log p(x, z, w, c), (n, K), to second order around (z, w) (n, 1 or K, L + W)."""
         z, w = self._split(u)
-        value, gradient, precision = self.model.autoencoder.expand(self.standardized, z)
+        value, gradient, precision = self._expand_likelihood(z)
         W = self.model.style_dim
         padded = Expansion(value, F.pad(gradient, (0, W)), F.pad(precision, (0, W, 0, W)))
         return add_expansions(self._expand_prior(z, w), padded)
@@ -104,10 +138,13 @@ class GMVAEPosterior(_SharedPosterior):
         value: Tensor = self._log_likelihood(z) + log_prior
         return value
 
-    def decode(self, u: Tensor) -> Tensor:
-        """Decoder output (n, S, D) at (z, w) (n, S, L + W)."""
-        output: Tensor = self.model.autoencoder.decode(self._split(u)[0])
-        return output
+    def decode_own(self, u: Tensor) -> Tensor:
+        """Decoder output (n, 1 or K, D) of the components, each at its own (z, w) (n, 1 or K, L + W)."""
+        return self._decode_own(self._split(u)[0])
+
+    def decode_all(self, u: Tensor) -> Tensor:
+        """Decoder output (n, S, 1 or K, D) of every component at (z, w) (n, S, L + W)."""
+        return self._decode_all(self._split(u)[0])
 
     def _split(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """z (..., L) and w (..., W) of u (..., L + W)."""
@@ -152,7 +189,7 @@ class GMVAEPosterior(_SharedPosterior):
         """log p(x, z, w, c), (n, S, K), at (z, w) (n, S, L + W)."""
         z, w = self._split(u)
         log_prior = self.model.log_weights() + log_normal(z.unsqueeze(-2), *self.model.prior(w))
-        joint: Tensor = (self._log_likelihood(z) + log_standard_normal(w)).unsqueeze(-1) + log_prior
+        joint: Tensor = self._log_likelihoods(z) + log_standard_normal(w).unsqueeze(-1) + log_prior
         return joint
 
 
@@ -179,7 +216,7 @@ class VAEEMPosterior(_Posterior):
         """log p(x, z, c), (n, K), at z_c (n, K, L)."""
         return self.log_joint(u.unsqueeze(1)).squeeze(1)
 
-    def decode(self, u: Tensor) -> Tensor:
+    def decode_all(self, u: Tensor) -> Tensor:
         """Decoder outputs (..., K, D) at z_c (..., K, L)."""
         output: Tensor = self.model.decode(u)
         return output

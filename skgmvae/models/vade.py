@@ -17,6 +17,7 @@ from skgmvae.functional import (
     temper_posterior,
 )
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.columns import Columns
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import PointSets, estimate_log_joint
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
@@ -72,6 +73,7 @@ class VaDE(nn.Module):
         self.covariance_type = covariance_type
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
         self.background = autoencoder.make_background()
+        autoencoder.add_components(K)
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.means = nn.Parameter(torch.randn(K, L, generator=generator, dtype=torch.float32))
         # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, the entries below
@@ -84,7 +86,7 @@ class VaDE(nn.Module):
             self.register_buffer("_layout", _lay_out_factor(L), persistent=False)
 
     @property
-    def likelihood(self) -> Bernoulli | Gaussian:
+    def likelihood(self) -> Bernoulli | Gaussian | Columns:
         """p(x|z)."""
         return self.autoencoder.likelihood
 
@@ -94,7 +96,7 @@ class VaDE(nn.Module):
         return {"reg_covar": self.reg_covar, "is_tied": self.covariance_type == "tied"}
 
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of the standardized samples (N, D) at one draw of z each."""
+        """Squared residuals (N, G) of the standardized samples (N, D) at one draw of z each, of Gaussian features."""
         return self.autoencoder.residual_squares(x, generator)
 
     def log_weights(self) -> Tensor:
@@ -130,18 +132,21 @@ class VaDE(nn.Module):
 
         q(c|x) is the exact maximizer given q(z|x), so no gradient has to pass through it (Danskin); for
         λ = 0 the sum is log_likelihood + logsumexp_c(log π_c + g_c) + H(q(z|x)). If
-        given, ``log_responsibilities`` (N, K) are clamped as log q(c|x).
+        given, ``log_responsibilities`` (N, K) are clamped as log q(c|x). Where the likelihood depends on c, q(c|x)
+        includes it, and the first term is its expectation.
         """
         standardized = self.autoencoder.standardize(x)
         mean, log_variance = self.autoencoder.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, self.n_mc_samples, generator=generator))
         log_likelihood = mean_over_draws(self.autoencoder.log_likelihood(standardized, z), self.n_mc_samples)
         g = self._expected_log_prior(mean, log_variance)
-        log_weights = self.log_weights()
+        log_weights, depends = self.log_weights(), log_likelihood.dim() > 1  # on c
         log_q, temperature = log_responsibilities, None
         if log_q is None:
-            log_q, temperature = temper_posterior(g, log_weights, self.min_information)
+            evidence = g + log_likelihood if depends else g
+            log_q, temperature = temper_posterior(evidence, log_weights, self.min_information)
         q = log_q.exp()
+        log_likelihood = (q * log_likelihood).sum(-1) if depends else log_likelihood
         kl_latent = -((q * g).sum(-1) + entropy_normal(log_variance))
         kl_component = kl_categorical(log_q, log_weights, q)
         if temperature is not None:
@@ -156,11 +161,19 @@ class VaDE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z = embed(x)] in the units of the data, (N, D) for rows (N, D)."""
-        return self.autoencoder.reconstruct(x)
+        depends = self.autoencoder.component_outputs is not None
+        return self.autoencoder.reconstruct(x, self.log_responsibilities(x) if depends else None)
 
     def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log q(c|x) = log softmax_c (log π_c + g_c), (N, K) for rows (N, D); exact, without noise."""
-        g = self._expected_log_prior(*self.autoencoder.encode(self.autoencoder.standardize(x)))
+        """log q(c|x) = log softmax_c (log π_c + g_c), (N, K) for rows (N, D); exact, without noise.
+
+        Where the likelihood depends on c, with log p(x|z, c) at the mean of q(z|x).
+        """
+        standardized = self.autoencoder.standardize(x)
+        mean, log_variance = self.autoencoder.encode(standardized)
+        g = self._expected_log_prior(mean, log_variance)
+        if self.autoencoder.component_outputs is not None:
+            g = g + self.autoencoder.log_likelihood(standardized, mean)
         return torch.log_softmax(self.log_weights() + g, -1)
 
     def posterior(self, x: Tensor) -> VaDEPosterior:
@@ -183,17 +196,17 @@ class VaDE(nn.Module):
         factors = self.precision_factor().expand(self.n_components, -1, -1)[components]
         # A (z − m) = ε  ⇔  z = m + A⁻¹ ε
         z = means + torch.linalg.solve_triangular(factors, noise.unsqueeze(-1), upper=False).squeeze(-1)
-        output = self.autoencoder.decode(z)
-        likelihood = self.autoencoder.likelihood
-        return likelihood.draw(output, generator), likelihood.mean(output)
+        output = self.autoencoder.decode_of(z, components)
+        likelihood = self.likelihood
+        return likelihood.draw(output, generator), likelihood.collapse(likelihood.mean(output))
 
     def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """E[x|z] and Var[x|z], (S, K, D), at z of each component from standard normal noise (S, L)."""
+        """E[x|z] (S, K, F), as ``likelihood.mean``, and Var[x|z], (S, K, D), at z from standard noise (S, L)."""
         factors = self.precision_factor().expand(self.n_components, -1, -1)
         z = self.means + torch.linalg.solve_triangular(
             factors, noise.T.expand(self.n_components, -1, -1), upper=False
         ).movedim(-1, 0)
-        output = self.autoencoder.decode(z)
+        output = self.autoencoder.decode_all(z)
         return self.likelihood.mean(output), self.likelihood.variance(output)
 
     @torch.no_grad()
@@ -209,13 +222,13 @@ class VaDE(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture, means (K, D), of the standardized inputs, as near as a restricted S_c allows."""
+        """Be this mixture, means (K, G), of the standardized inputs, as near as a restricted S_c allows."""
         # one variance for all directions would weigh the distances of the codes differently in each component
         kind = self.covariance_type
         start = make_latent(mixture, self.latent_dim, has_codes=kind != "spherical", is_diagonal=kind == "diag")
         self.autoencoder.initialize_linear(start)
         tied = self.covariance_type == "tied"
-        n_used = min(self.latent_dim, self.autoencoder.n_features)  # dimensions of z that reach x
+        n_used = min(self.latent_dim, mixture.means.shape[1]) or None  # dimensions of z that reach x
         self._set_covariances(start.covariances[:1] if tied else start.covariances, n_used)
         self.means.copy_(start.means)
         if self.weight_logits.requires_grad:
@@ -235,9 +248,14 @@ class VaDE(nn.Module):
             rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, -1)
             self.below_diagonal.copy_(factor[:, rows, columns])
 
+    def initialize_heads(self, outputs: Tensor) -> None:
+        """Let these be the outputs (K, H) of the heads in each component."""
+        self.autoencoder.initialize_heads(outputs)
+
     def reorder(self, order: Tensor) -> None:
         """Component ``order[i]`` becomes component ``i``, for ``order`` (K,)."""
-        for parameter in (self.weight_logits, self.means, self.log_diagonal, self.below_diagonal):
+        own = self.weight_logits, self.means, self.log_diagonal, self.below_diagonal
+        for parameter in (*own, self.autoencoder.component_outputs):
             if parameter is not None:
                 take_components(parameter, order)
 

@@ -18,9 +18,9 @@ from skgmvae.functional import (
     temper_posterior,
 )
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.columns import Columns
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.importance import PointSets, estimate_log_joint
-from skgmvae.models.likelihoods import Gaussian
 from skgmvae.models.linear_path import MixtureMoments, adds_nothing, log_joint_of_mixture, make_latent
 from skgmvae.models.missing import complete_linear, widen
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
@@ -100,6 +100,7 @@ class VAEEM(nn.Module):
         self.background = autoencoder.make_background()
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.likelihood = autoencoder.likelihood.repeat(K)
+        self.n_outputs = autoencoder.n_features
         self.copies_autoencoder = hidden_layer_sizes is None and image_shape is None
         self._make_networks(autoencoder, hidden_layer_sizes, image_shape, generator)
 
@@ -137,6 +138,11 @@ class VAEEM(nn.Module):
     # -------------------------------------------------------------------------------- networks
 
     @property
+    def n_gaussian(self) -> int:
+        """Number of outputs, the first ones, that are means of Gaussians."""
+        return self.n_outputs - self.likelihood.n_heads
+
+    @property
     def dtype(self) -> torch.dtype:
         """Dtype of the networks."""
         return self.head.mean.weight.dtype
@@ -168,16 +174,21 @@ class VAEEM(nn.Module):
         mean, log_variance = self.head(features.to(standardized.dtype))
         if self.linear is None:
             return mean, log_variance
-        if missing is not None and isinstance(self.likelihood, Gaussian):
-            log_variance = log_variance + widen(missing, self.linear.decoder.weight, self.likelihood.log_variance)
+        gaussian, G = self.likelihood.gaussian, self.n_gaussian
+        if missing is not None and gaussian is not None:
+            weight = self.linear.decoder.weight[..., :G]
+            log_variance = log_variance + widen(missing[..., :G], weight, gaussian.log_variance)
         return mean + self.linear.encoder(standardized), log_variance
 
     def _complete(self, standardized: Tensor, missing: Tensor) -> Tensor:
         """Network input (N, K, D) with missing values filled, by the linear path of each component."""
-        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+        gaussian, G = self.likelihood.gaussian, self.n_gaussian
+        if self.linear is None or gaussian is None:
             return standardized.masked_fill(missing, self.likelihood.neutral)
-        decoder = self.linear.decoder
-        return complete_linear(standardized, missing, decoder.weight, decoder.bias, self.likelihood.log_variance)
+        weight, bias = self.linear.decoder.weight[..., :G], self.linear.decoder.bias[:, :G]
+        parts = standardized[..., :G], missing[..., :G], weight, bias, gaussian.log_variance
+        heads = standardized[..., G:].masked_fill(missing[..., G:], self.likelihood.neutral)
+        return torch.cat([complete_linear(*parts), heads], -1)
 
     def decode(self, z: Tensor) -> Tensor:
         """Decoder outputs (..., N, K, D) for latent points (..., N, K, L)."""
@@ -277,7 +288,8 @@ class VAEEM(nn.Module):
         mean, log_variance = self.encode(standardized)
         output = self.decode(mean)
         elbo = self.likelihood.log_prob(standardized, output) - kl_standard_normal(mean, log_variance)
-        return take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
+        expected = take_own(self.likelihood.mean(output), (self.log_weights() + elbo).argmax(-1))
+        return self.likelihood.collapse(expected)
 
     def posterior(self, x: Tensor) -> VAEEMPosterior:
         """p(z, c | x) of rows (N, D), not normalized."""
@@ -288,12 +300,29 @@ class VAEEM(nn.Module):
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D): of linear decoders exactly, else by importance sampling."""
         standardized = self.likelihood.standardize(x, torch.float64)
-        if self.linear is not None and isinstance(self.likelihood, Gaussian) and adds_nothing(self.decoder):
-            W, noise = self.linear.decoder.weight, self.likelihood.log_variance.exp()
-            means, covariances = self.linear.decoder.bias, W.mT @ W + noise.diag_embed()
-            log_joint = log_joint_of_mixture(standardized, self.log_weights(), means.reshape(len(W), -1), covariances)
-            return (log_joint - self.likelihood.log_jacobian(standardized).unsqueeze(-1)).to(W.dtype)
+        if self.is_linear:
+            return self._log_joint_of_linear(standardized)
         return estimate_log_joint(self.posterior(x), standardized, points)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the decoders are their linear paths alone, which reach no head."""
+        if self.linear is None or self.likelihood.gaussian is None or not adds_nothing(self.decoder):
+            return False
+        return not bool(self.linear.decoder.weight[..., self.n_gaussian :].any())
+
+    def _log_joint_of_linear(self, standardized: Tensor) -> Tensor:
+        """log p(x, c), (N, K), of standardized samples (N, D), exactly, if the decoders are linear."""
+        gaussian, G = self.likelihood.gaussian, self.n_gaussian
+        if self.linear is None or gaussian is None:
+            raise ValueError("the density has a closed form only with a linear path and a Gaussian likelihood")
+        W, bias = self.linear.decoder.weight[..., :G], self.linear.decoder.bias
+        covariances = W.mT @ W + gaussian.log_variance.exp().diag_embed()
+        log_joint = log_joint_of_mixture(standardized[:, :G], self.log_weights(), bias[:, :G], covariances)
+        log_joint = (log_joint - self.likelihood.log_jacobian(standardized).unsqueeze(-1)).to(W.dtype)
+        if not isinstance(self.likelihood, Columns):
+            return log_joint
+        return log_joint + self.likelihood.log_prob_of_heads(standardized.unsqueeze(1), bias)
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,).
@@ -312,22 +341,23 @@ class VAEEM(nn.Module):
             table[at] = z[rows]
             output = self.decode(table)
             all_draws.append(self.likelihood.draw(output, generator)[at])
-            all_means.append(self.likelihood.mean(output)[at])
+            all_means.append(self.likelihood.collapse(self.likelihood.mean(output)[at]))
         back = torch.cat([rows for _, rows in tables]).argsort()
         return torch.cat(all_draws)[back], torch.cat(all_means)[back]
 
     def component_moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """E[x|z, c] and Var[x|z, c], (S, K, D), at z given as standard normal noise (S, L)."""
+        """E[x|z, c] (S, K, F), as ``likelihood.mean``, and Var[x|z, c], (S, K, D), at standard normal z (S, L)."""
         output = self.decode(noise.unsqueeze(1).expand(-1, self.n_components, -1))
         return self.likelihood.mean(output), self.likelihood.variance(output)
 
     @torch.no_grad()
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Squared residuals (N, D) of standardized samples (N, D) at one draw of z of the most probable component."""
+        """Squared residuals (N, G) of standardized samples (N, D) at one draw of z of the most probable component."""
         standardized = self._stack(x)
         mean, log_variance = self.encode(standardized)
         z = reparameterize(mean, log_variance, noise_like(mean, 1, generator=generator))
-        return take_own((standardized - self.decode(z)).square(), self.embed(x).argmax(-1))
+        squares = (standardized - self.decode(z))[..., : self.n_gaussian].square()
+        return take_own(squares, self.embed(x).argmax(-1))
 
     # ------------------------------------------------------- initialization, renumbering
 
@@ -347,25 +377,35 @@ class VAEEM(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture, means (K, D), of the standardized inputs; for L < D, on each component's principal axes.
+        """Be this mixture, means (K, G), of the standardized inputs; for L < G, on each component's principal axes.
 
         As q_c(z|x) is then the posterior, ELBO_c is the log-density of the component.
         """
-        if self.linear is None or not isinstance(self.likelihood, Gaussian):
+        gaussian, G = self.likelihood.gaussian, self.n_gaussian
+        if self.linear is None or gaussian is None:
             raise ValueError("a mixture of the inputs needs a linear path and a Gaussian likelihood")
         for layer in (self.head.mean, self.head.log_variance, stacked_layer(self.decoder, -1)):
             for parameter in layer.parameters():
                 parameter.zero_()
+        for parameter in self.linear.parameters():
+            parameter.zero_()
         starts = [make_latent(part, self.latent_dim, has_codes=False) for part in mixture.split()]
         for c, start in enumerate(starts):
-            self.linear.encoder.weight[c] = start.encoder_weight.T
+            self.linear.encoder.weight[c, :G] = start.encoder_weight.T
             self.linear.encoder.bias[c] = start.encoder_bias
-            self.linear.decoder.weight[c] = start.decoder_weight.T
-            self.linear.decoder.bias[c] = start.decoder_bias
+            self.linear.decoder.weight[c, :, :G] = start.decoder_weight.T
+            self.linear.decoder.bias[c, :G] = start.decoder_bias
             self.head.log_variance.bias[c] = start.posterior_variance.log()
-        self.likelihood.set_variance(torch.stack([start.noise_variance for start in starts]))
+        gaussian.set_variance(torch.stack([start.noise_variance for start in starts]))
         if self.weight_logits.requires_grad:
             self.weight_logits.copy_(mixture.weights.log())
+
+    @torch.no_grad()
+    def initialize_heads(self, outputs: Tensor) -> None:
+        """Let these be the outputs (K, H) of the heads in each component."""
+        if self.linear is None:
+            raise ValueError("outputs of components need a linear path")
+        self.linear.decoder.bias[:, self.n_gaussian :] = outputs
 
     def _whiten(self, start: ComponentMoments) -> None:
         """Change coordinates so that N(0, I) corresponds to N(m_c, S_c) in the embedding, m (K, L) and S (K, L, L).
@@ -395,7 +435,7 @@ class VAEEM(nn.Module):
 
     def blocks(self, parameter: Tensor) -> Tensor:
         """View (K, n, ...) of a parameter (K·n, ...), or of a tensor of its shape."""
-        blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, -1))
+        blocks: Tensor = parameter.detach().unflatten(0, (self.n_components, len(parameter) // self.n_components))
         return blocks
 
 

@@ -24,9 +24,11 @@ class Architecture:
     hidden_layer_sizes : tuple of int
     image_shape : tuple of int or None
         For convolutional networks.
-    likelihood : {'bernoulli', 'gaussian', 'unit_gaussian'}
+    likelihood : {'bernoulli', 'gaussian', 'unit_gaussian', 'columns'}
     location, scale : tuple of float
         Constants of the Gaussian likelihood's standardization; empty for Bernoulli, ones for 'unit_gaussian'.
+    columns : tuple of (str, int)
+        Kind and number of categories of each feature, for 'columns'.
     linear_path : bool
         Whether linear maps stand beside the networks.
     """
@@ -39,6 +41,12 @@ class Architecture:
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     linear_path: bool = False
+    columns: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Number of inputs and outputs of the networks."""
+        return sum(max(1, n_levels) for _, n_levels in self.columns) or self.n_features
 
 
 @dataclass(frozen=True)

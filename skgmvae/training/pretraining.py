@@ -8,6 +8,7 @@ from skgmvae._evaluation import count_weights
 from skgmvae.data.arrays import Array
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.columns import Column, Columns
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.runtime import RandomStream
 from skgmvae.training.checkpoint import PhaseCheckpoint
@@ -22,18 +23,20 @@ Weights: TypeAlias = dict[str, Array]
 def make_autoencoder(architecture: Architecture, generator: torch.Generator | None = None) -> Autoencoder:
     """An autoencoder with random weights, drawn from torch's global generator if None is given."""
     if architecture.likelihood == "bernoulli":
-        likelihood: Bernoulli | Gaussian = Bernoulli()
+        likelihood: Bernoulli | Gaussian | Columns = Bernoulli()
     else:
-        constants = (
+        location, scale = (
             torch.tensor(values, dtype=torch.float64) for values in (architecture.location, architecture.scale)
         )
-        likelihood = Gaussian(
-            *constants,
-            learns_variance=architecture.likelihood == "gaussian",
-            has_own_floor=architecture.linear_path,
-        )
+        floor = architecture.linear_path
+        if architecture.likelihood == "columns":
+            kinds = [Column(*column) for column in architecture.columns]
+            likelihood = Columns(kinds, location, scale, has_own_floor=floor)
+        else:
+            learns = architecture.likelihood == "gaussian"
+            likelihood = Gaussian(location, scale, learns_variance=learns, has_own_floor=floor)
     return Autoencoder(
-        architecture.n_features,
+        architecture.width,
         architecture.latent_dim,
         likelihood,
         architecture.hidden_layer_sizes,

@@ -1,0 +1,122 @@
+"""The likelihood of each feature, from the parameter ``likelihood`` and the samples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skgmvae.data.arrays import Floats
+from skgmvae.data.categories import find_column
+from skgmvae.data.summary import FeatureSummary
+from skgmvae.initialization.skewness import is_log_normal
+from skgmvae.models.columns import COUNTS, KINDS
+
+__all__ = ["PLAIN", "check_kinds", "choose_kinds", "standardize_columns"]
+
+PLAIN = ("bernoulli", "gaussian", "unit_gaussian")  # likelihoods of tables whose columns are all alike
+NEEDED = {
+    "bernoulli": "values in [0, 1]",
+    "log_normal": "values above 0",
+    "poisson": "whole numbers from 0 on",
+    "negative_binomial": "whole numbers from 0 on",
+}
+
+
+def choose_kinds(
+    likelihood: Any, n_levels: Mapping[int, int], summary: FeatureSummary, rows: Floats, names: Sequence[Any] | None
+) -> tuple[str, ...]:
+    """The kind of each of D columns.
+
+    'auto': categorical where the column is one; Bernoulli where all values are 0 or 1; log-normal where this is clearly
+    more likely for samples held out than any normal or mixture of few normals; else Gaussian.
+
+    Parameters
+    ----------
+    likelihood : str, sequence or dict
+        As the estimator's parameter.
+    n_levels : dict of int to int
+        Numbers of categories of the categorical columns.
+    summary : FeatureSummary
+    rows : ndarray of shape (n, D)
+        Some samples.
+    names : sequence or None
+        Of the features.
+
+    Returns
+    -------
+    kinds : tuple of str
+
+    Raises
+    ------
+    ValueError
+        If a kind is unknown, or does not fit its column.
+    """
+    D = len(summary.mean)
+    wanted = ["auto"] * D
+    if isinstance(likelihood, str):
+        wanted = [likelihood] * D
+    elif isinstance(likelihood, Mapping):
+        for name, kind in likelihood.items():
+            wanted[find_column(name, names, D, "likelihood")] = kind
+    else:
+        wanted = list(likelihood)
+        if len(wanted) != D:
+            raise ValueError(f"likelihood has {len(wanted)} entries for {D} features")
+    for kind in wanted:
+        if kind not in ("auto", *KINDS):
+            raise ValueError(f"likelihood must consist of 'auto' and {', '.join(map(repr, KINDS))}; got {kind!r}")
+    is_varied = summary.low < summary.high
+    for d, kind in enumerate(wanted):
+        if d in n_levels:
+            if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
+                raise ValueError(f"feature {d} is categorical, and its likelihood cannot be {kind!r}")
+            wanted[d] = "categorical"
+        elif kind == "auto":
+            is_flag = bool(summary.is_binary[d] and is_varied[d])
+            wanted[d] = "bernoulli" if is_flag else "gaussian"
+            if not is_flag and is_log_normal(rows[:, d]):
+                wanted[d] = "log_normal"
+        else:
+            _check_kind(kind, d, summary)
+    return tuple(wanted)
+
+
+def _check_kind(kind: str, d: int, summary: FeatureSummary) -> None:
+    low, high, is_whole = float(summary.low[d]), float(summary.high[d]), bool(summary.is_integral[d])
+    fits = {
+        "bernoulli": low >= 0.0 and high <= 1.0,
+        "log_normal": low > 0.0,
+        "categorical": False,
+        **dict.fromkeys(COUNTS, low >= 0.0 and is_whole),
+    }
+    if fits.get(kind, True):
+        return
+    if kind == "categorical":
+        raise ValueError(f"likelihood='categorical' of feature {d}: name it in categorical_features too")
+    raise ValueError(
+        f"likelihood={kind!r} needs {NEEDED[kind]}; feature {d} has {'' if is_whole else 'fractional '}values from "
+        f"{low:.6g} to {high:.6g}. Use another likelihood for it, or 'auto'."
+    )
+
+
+def check_kinds(kinds: Sequence[str]) -> str | None:
+    """The name of the likelihood if all columns are alike and no other is needed; else None."""
+    alike = set(kinds)
+    return alike.pop() if len(alike) == 1 and kinds[0] in PLAIN else None
+
+
+def standardize_columns(
+    kinds: Sequence[str], rows: Floats, location: Floats, scale: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Location and scale (D,) of each column as its kind needs them, by those of the values, and samples (n, D)."""
+    location, scale = location.copy(), scale.copy()
+    for d, kind in enumerate(kinds):
+        if kind == "log_normal" or kind in COUNTS:
+            values = rows[~np.isnan(rows[:, d]), d]
+            transformed = np.log(values[values > 0.0]) if kind == "log_normal" else np.log1p(values)
+            location[d], spread = float(transformed.mean()), float(transformed.std())
+            scale[d] = spread if spread > 0.0 else 1.0
+        elif kind in ("bernoulli", "categorical"):
+            location[d], scale[d] = 0.0, 1.0
+    return location, scale

@@ -1,0 +1,178 @@
+"""Clusters of tables whose columns are of several kinds: a mixture of products of their distributions."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skgmvae.initialization.choice import choose_clusters
+from skgmvae.initialization.moments import Regularization, regularize, sum_up
+from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.models.linear_path import log_joint_of_mixture
+from skgmvae.models.missing import complete_normal, estimate_normal
+
+__all__ = ["choose_mixed", "weigh_columns"]
+
+MAX_SAMPLES = 5_000  # on which the mixture is fitted; the others follow by their responsibilities
+N_RANDOM = 8  # random initializations
+N_SHORT, N_LONG, N_FINALISTS = 10, 100, 3  # iterations of EM of all initializations, and of the best of them
+TOLERANCE = 1e-4  # nats per sample
+SETTING = Regularization(1.0, 1e-3)
+KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood orders its outputs
+
+
+class _Fit(NamedTuple):
+    """Responsibilities (n, K), and the information criterion, in nats per sample; higher is better."""
+
+    name: str
+    is_diagonal: bool
+    responsibilities: Tensor
+    value: float
+
+
+@torch.no_grad()
+def choose_mixed(
+    points: Tensor, likelihood: Any, n_components: int, random_state: np.random.RandomState
+) -> tuple[str, NDArray[np.float64]]:
+    """Name and responsibilities (N, K): of the mixture of the best information criterion.
+
+    In a component the continuous columns are normal, with a full or a diagonal covariance, and the others independent.
+    EM begins from clusters of the continuous columns, from clusters and k-means of all columns with equal weights, and
+    at random.
+
+    Parameters
+    ----------
+    points : Tensor of shape (N, F)
+        Standardized samples, as the likelihood has them. Missing values are NaN; those of continuous columns are first
+        filled in by the other columns, under one normal distribution.
+    likelihood : Columns
+    n_components : int
+        K.
+    random_state : RandomState
+    """
+    K, points = n_components, _complete(points.double(), likelihood)
+    if K == 1:
+        return "single component", np.ones((len(points), 1))
+    chosen = torch.arange(len(points))
+    if len(points) > MAX_SAMPLES:
+        chosen = torch.from_numpy(np.sort(random_state.choice(len(points), MAX_SAMPLES, replace=False)))
+    mixture = _ProductMixture(points[chosen], likelihood)
+    begun = {name: torch.from_numpy(R) for name, R in _begin(points[chosen], likelihood, K, random_state).items()}
+    kinds = (True, False) if mixture.n_gaussian > 1 else (True,)
+    short = [mixture.fit(name, R, kind, N_SHORT) for name, R in begun.items() for kind in kinds]
+    best: list[_Fit] = []
+    for kind in kinds:
+        finalists = sorted((fit for fit in short if fit.is_diagonal == kind), key=lambda fit: -fit.value)
+        best += [mixture.fit(fit.name, fit.responsibilities, kind, N_LONG) for fit in finalists[:N_FINALISTS]]
+    found = max(best, key=lambda fit: fit.value)
+    R = found.responsibilities
+    if len(chosen) < len(points):
+        R = mixture.predict(found, points)
+    shape = "diagonal" if found.is_diagonal else "full"
+    return f"mixture of {shape} normals and products, from {found.name}", R.numpy()
+
+
+def _complete(points: Tensor, likelihood: Any) -> Tensor:
+    """The points (N, F), missing values of the continuous columns filled in."""
+    G = points.shape[1] - likelihood.n_heads
+    missing = points[:, :G].isnan()
+    if not bool(missing.any()):
+        return points
+    completed = complete_normal(points, points.isnan(), *estimate_normal(points))
+    return torch.cat([completed[:, :G], points[:, G:]], 1)
+
+
+def _begin(
+    points: Tensor, likelihood: Any, n_components: int, random_state: np.random.RandomState
+) -> dict[str, NDArray[np.float64]]:
+    """Responsibilities (n, K) that EM begins with."""
+    K, n = n_components, len(points)
+    G = points.shape[1] - likelihood.n_heads
+    weighted = weigh_columns(points, likelihood)
+    begun = {"k-means of all columns": np.eye(K)[fit_kmeans(weighted, K, random_state, n_init=5)[0]]}
+    if n > K + 1:
+        if G > 0:
+            continuous = points[:, :G].double().numpy()
+            begun["continuous columns"] = choose_clusters(continuous, K, random_state).responsibilities
+        begun["all columns"] = choose_clusters(_reduce(weighted), K, random_state).responsibilities
+    for i in range(N_RANDOM):
+        begun[f"random responsibilities {i}"] = random_state.dirichlet(np.ones(K), n)
+    return begun
+
+
+def weigh_columns(points: Tensor, likelihood: Any) -> NDArray[np.float64]:
+    """Points (N, F) of columns with equal weights: variance one, of all categories of a column together.
+
+    As in a factor analysis of mixed data (Pagès 2004) the indicator of a category is divided by the root of its share.
+    Missing values are means.
+    """
+    parts = []
+    for kind, values in zip(KINDS, points.double().split(likelihood.sizes, -1), strict=True):
+        X = values.numpy()
+        if not X.shape[1]:
+            continue
+        mean = np.nanmean(X, axis=0)
+        centered = np.nan_to_num(X - mean)
+        if kind == "categorical":
+            one_hots = np.split(centered, np.cumsum(likelihood.categorical.n_levels)[:-1], axis=1)
+            for one_hot in one_hots:
+                total = math.sqrt(max(float(one_hot.var(0).sum()), 1e-12))
+                parts.append(one_hot / total)
+        else:
+            deviation = centered.std(0)
+            parts.append(centered / np.where(deviation > 0.0, deviation, 1.0))
+    return np.hstack(parts)
+
+
+def _reduce(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The principal components (N, P) of more than average variance; at least two if there are as many."""
+    centered = points - points.mean(0)
+    values, vectors = np.linalg.eigh(centered.T @ centered / len(points))
+    kept = max(int((values > values.mean()).sum()), min(2, len(values)))
+    return np.asarray(centered @ vectors[:, -kept:])
+
+
+class _ProductMixture:
+    """EM of Σ_c π_c N(continuous) Π p(others | c) on standardized samples (n, F).
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, F)
+    likelihood : Columns
+    """
+
+    def __init__(self, points: Tensor, likelihood: Any) -> None:
+        self.points, self.likelihood = points, likelihood
+        self.n_gaussian = points.shape[1] - likelihood.n_heads
+
+    def fit(self, name: str, responsibilities: Tensor, is_diagonal: bool, max_iter: int) -> _Fit:
+        """EM from responsibilities (n, K)."""
+        R, last = responsibilities.double(), -math.inf
+        for _ in range(max_iter):
+            log_joint = self._log_joint(R, self.points, is_diagonal)
+            value = float(torch.logsumexp(log_joint, -1).mean())
+            R = torch.softmax(log_joint, -1)
+            if value - last < TOLERANCE:
+                break
+            last = value
+        n, K = R.shape
+        G = self.n_gaussian
+        n_parameters = K * (self.likelihood.n_heads + G + (G if is_diagonal else G * (G + 1) // 2)) + K - 1
+        return _Fit(name, is_diagonal, R, value - 0.5 * n_parameters * math.log(n) / n)
+
+    def predict(self, fit: _Fit, points: Tensor) -> Tensor:
+        """Responsibilities (N, K) of other samples (N, F)."""
+        return torch.softmax(self._log_joint(fit.responsibilities, points, fit.is_diagonal), -1)
+
+    def _log_joint(self, responsibilities: Tensor, at: Tensor, is_diagonal: bool) -> Tensor:
+        """log p(x, c), (N, K), of samples (N, F), with the parameters of responsibilities (n, K)."""
+        G, likelihood = self.n_gaussian, self.likelihood
+        weights, means, covariances = regularize(sum_up(self.points[:, :G], responsibilities), SETTING, is_tied=False)
+        if is_diagonal:
+            covariances = covariances.diagonal(dim1=-2, dim2=-1).diag_embed()
+        outputs = torch.nn.functional.pad(likelihood.estimate_heads(self.points, responsibilities), (G, 0))
+        log_normals = log_joint_of_mixture(at[:, :G], weights.log(), means, covariances)
+        return log_normals + likelihood.log_prob_of_heads(at.unsqueeze(1), outputs).double()
