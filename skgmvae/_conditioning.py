@@ -16,11 +16,12 @@ from skgmvae._evaluation import inference_precision, map_chunks
 from skgmvae._sampling import check_component, check_n_samples
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
+from skgmvae.data.categories import find_column
 from skgmvae.models.conditional import complete_by_means, draw_given
 from skgmvae.models.importance import PointSets, count_values, make_point_sets
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
-__all__ = ["ConditionalQueries", "sample_given"]
+__all__ = ["ConditionalQueries", "sample_given", "to_user"]
 
 
 class ConditionalQueries:
@@ -83,7 +84,7 @@ class ConditionalQueries:
 
         with inference_precision(single=False):
             if n_draws is None:
-                return _like(X, map_chunks(module, fill, samples, device, **options))
+                return _like(self, X, map_chunks(module, fill, samples, device, **options))
             if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
                 raise ValueError(f"n_draws must be an integer of at least 1, or None for means; got {n_draws!r}")
             rng = check_random_state(self.random_state if random_state is None else random_state)
@@ -93,13 +94,12 @@ class ConditionalQueries:
                 return _fill(rows, lambda some: draw_given(model, some, points, generator)[0])
 
             draws = [map_chunks(module, draw, samples, device, **options) for _ in range(int(n_draws))]
-        is_frame = hasattr(X, "columns")
-        return [_like(X, values) for values in draws] if is_frame else np.stack(draws)
+        return [_like(self, X, values) for values in draws] if hasattr(X, "columns") else np.stack(draws)
 
 
 def sample_given(
     estimator: Any,
-    given: Mapping[Any, float],
+    given: Mapping[Any, Any],
     n_samples: int,
     component: int | None,
     random_state: Seed,
@@ -112,8 +112,10 @@ def sample_given(
     if component is not None:
         check_component(estimator, component)
     row = np.full(estimator.n_features_in_, np.nan)
+    names = getattr(estimator, "feature_names_in_", None)
     for name, value in given.items():
-        row[_find_column(estimator, name)] = _check_value(name, value)
+        d = find_column(name, names, len(row), "given")
+        row[d] = _check_value(estimator, d, name, value)
     rng = check_random_state(estimator.random_state if random_state is None else random_state)
     module, device, points = estimator.net_.module_, check_device(estimator.device), estimator._points()
     generator = torch.Generator(_where_to_draw(module, device)).manual_seed(int(rng.randint(MAX_SEED)))
@@ -153,27 +155,31 @@ def _where_to_draw(module: torch.nn.Module, device: torch.device) -> torch.devic
     return torch.device("cpu") if device.type == "mps" else device
 
 
-def _find_column(estimator: Any, name: Any) -> int:
-    """Index of a feature by its name or index."""
-    names, D = getattr(estimator, "feature_names_in_", None), int(estimator.n_features_in_)
-    if names is not None and name in list(names):
-        return list(names).index(name)
-    if isinstance(name, Integral) and not isinstance(name, bool) and 0 <= int(name) < D:
-        return int(name)
-    known = f"the indices 0 to {D - 1}" + ("" if names is None else f" and the names {', '.join(map(str, names))}")
-    raise ValueError(f"given names a feature {name!r}, which there is not; there are {known}")
-
-
-def _check_value(name: Any, value: Any) -> float:
+def _check_value(estimator: Any, d: int, name: Any, value: Any) -> float:
+    """The number that stands for a value of column d."""
+    categories = estimator._categories
+    if categories is not None and d in categories.values:
+        try:
+            return float(categories.encode_value(d, value))
+        except ValueError as error:
+            raise ValueError(f"given[{name!r}]: {error}") from error
     if not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"given[{name!r}] must be a finite number; got {value!r}. Leave out what is not known.")
     return float(value)
 
 
-def _like(X: Any, values: Array) -> Any:
-    """The values (N, D) in a frame with the columns of ``X``, if it is one."""
-    if not hasattr(X, "columns"):
+def to_user(estimator: Any, values: Array, X: Any = None) -> Any:
+    """The samples (N, D) with categories in place of codes; in a frame, with the index of ``X``, if these were in one."""
+    if estimator._categories is None:
         return values
+    names = getattr(estimator, "feature_names_in_", None)
+    return estimator._categories.decode(values, names, getattr(X, "index", None))
+
+
+def _like(estimator: Any, X: Any, values: Array) -> Any:
+    """The samples (N, D) as :func:`to_user` has them, or in a frame with the columns of ``X``, if it is one."""
+    if estimator._categories is not None or not hasattr(X, "columns"):
+        return to_user(estimator, values, X)
     if hasattr(X, "iloc"):
         return type(X)(values, index=X.index, columns=X.columns)
     return type(X)(values, schema=list(X.columns))

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._base import DeepMixture
-from skgmvae._conditioning import sample_given
+from skgmvae._conditioning import to_user
 from skgmvae._evaluation import inference_precision, model_for_queries
 from skgmvae._presets import PAPER_SETTINGS
 from skgmvae._sampling import check_component, draw_components
@@ -332,11 +332,11 @@ class GMVAEClustering(DeepMixture):
         n_samples: int = 1,
         *,
         component: int | None = None,
-        given: Mapping[Any, float] | None = None,
+        given: Mapping[Any, Any] | None = None,
         w: ArrayLike | None = None,
         expected: bool = False,
         random_state: Seed = None,
-    ) -> tuple[Floats, Integers]:
+    ) -> tuple[Any, Integers]:
         """Draw samples from the fitted distribution.
 
         Parameters
@@ -351,14 +351,16 @@ class GMVAEClustering(DeepMixture):
             Fixed value of the style variable: with ``w=0`` all variation within a component is that of its Gaussian
             (Fig. 5a of the paper). One value per sample is assigned in the order of the sorted components.
         expected : bool, default=False
-            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood.
+            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood. Of
+            categories, the most probable.
         random_state : int, RandomState or None, default=None
             None: the estimator's ``random_state``; if this is an integer, every call draws the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            In the units of the data, sorted by component.
+            In the units of the data, sorted by component. If the estimator was fitted to a DataFrame with columns of
+            categories, a DataFrame.
         y : ndarray of shape (n_samples,), int64
             The component of each sample.
 
@@ -370,14 +372,16 @@ class GMVAEClustering(DeepMixture):
         """
         if given and w is not None:
             raise ValueError("w follows from what is given; pass one of w and given")
-        if given:
-            return sample_given(self, given, n_samples, component, random_state, expected=expected)
+        if w is None:
+            return super().sample(
+                n_samples, component=component, given=given, expected=expected, random_state=random_state
+            )
         labels, seed = draw_components(self, n_samples, component, random_state)
-        latents = {} if w is None else {"w": self._check_w(w, n_samples)}
-        return self._generate(labels, seed, expected=expected, **latents), labels
+        samples = self._generate(labels, seed, expected=expected, w=self._check_w(w, n_samples))
+        return to_user(self, samples), labels
 
     @isolated()
-    def traverse(self, w: Sequence[ArrayLike] | Array, *, component: int) -> Floats:
+    def traverse(self, w: Sequence[ArrayLike] | Array, *, component: int) -> Any:
         """Decode the center of a component for given styles w: E[x | z = μ_c(w)] (Fig. 5b of the paper).
 
         Parameters
@@ -389,7 +393,8 @@ class GMVAEClustering(DeepMixture):
         Returns
         -------
         X : ndarray of shape (n_points, n_features)
-            In the units of the data.
+            In the units of the data. If the estimator was fitted to a DataFrame with columns of categories, a
+            DataFrame.
 
         Raises
         ------
@@ -404,8 +409,8 @@ class GMVAEClustering(DeepMixture):
         there = next(model.parameters()).device
         components = torch.full((len(points),), component, device=there)
         with torch.inference_mode():
-            means: Floats = model.traverse(components, torch.from_numpy(points).to(there)).numpy(force=True)
-        return means
+            means = model.traverse(components, torch.from_numpy(points).to(there)).numpy(force=True)
+        return to_user(self, means)
 
     def _check_w(self, w: ArrayLike | Sequence[ArrayLike], n_rows: int) -> Floats:
         """One finite value of w per sample, shape (n_rows, W)."""

@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, DensityMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae._conditioning import ConditionalQueries, sample_given
+from skgmvae._conditioning import ConditionalQueries, sample_given, to_user
 from skgmvae._criteria import DensityCriteria
 from skgmvae._evaluation import generate_chunks, map_chunks
 from skgmvae._onnx import write_onnx
@@ -152,10 +152,10 @@ class MixtureInference(
         n_samples: int = 1,
         *,
         component: int | None = None,
-        given: Mapping[Any, float] | None = None,
+        given: Mapping[Any, Any] | None = None,
         expected: bool = False,
         random_state: Seed = None,
-    ) -> tuple[Floats, Integers]:
+    ) -> tuple[Any, Integers]:
         """Draw samples from the fitted distribution.
 
         Parameters
@@ -167,14 +167,16 @@ class MixtureInference(
             Values of some features, by name or index: the others are drawn given these, and so are the components, by
             importance sampling.
         expected : bool, default=False
-            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood.
+            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood. Of
+            categories, the most probable.
         random_state : int, RandomState or None, default=None
             None: the estimator's ``random_state``; if this is an integer, every call draws the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            In the units of the data, sorted by component.
+            In the units of the data, sorted by component. If the estimator was fitted to a DataFrame with columns of
+            categories, a DataFrame.
         y : ndarray of shape (n_samples,), int64
             The component of each sample.
 
@@ -184,9 +186,11 @@ class MixtureInference(
             If ``n_samples`` is below one, ``component`` is not one of the components, or ``given`` names no feature.
         """
         if given:
-            return sample_given(self, given, n_samples, component, random_state, expected=expected)
-        labels, seed = draw_components(self, n_samples, component, random_state)
-        return self._generate(labels, seed, expected=expected), labels
+            samples, labels = sample_given(self, given, n_samples, component, random_state, expected=expected)
+        else:
+            labels, seed = draw_components(self, n_samples, component, random_state)
+            samples = self._generate(labels, seed, expected=expected)
+        return to_user(self, samples), labels
 
     def _generate(self, labels: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
         """Draws of x | c, or their means E[x|z], one per label, with fixed ``latents``."""
@@ -210,7 +214,7 @@ class MixtureInference(
         return self._over_chunks(lambda model, rows: model.embed(rows), self._check_samples(X))
 
     @isolated()
-    def reconstruct(self, X: MatrixLike) -> Floats:
+    def reconstruct(self, X: MatrixLike) -> Any:
         """Reconstruct the samples: E[x | z] at the embedding, in the units of the data.
 
         Parameters
@@ -220,8 +224,10 @@ class MixtureInference(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
+            If the estimator was fitted to a DataFrame with columns of categories, a DataFrame.
         """
-        return self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_samples(X))
+        values = self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_samples(X))
+        return to_user(self, values, X)
 
     @isolated()
     def to_onnx(self, path: str | os.PathLike[str], outputs: Sequence[str] = ("responsibilities", "transform")) -> None:

@@ -74,7 +74,7 @@ STRUCTURE = (
 def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that determine the architecture of the networks."""
     values = {name: parameters[name] for name in STRUCTURE if name in parameters}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: tuple(value) if isinstance(value, (list, np.ndarray)) else value for name, value in values.items()}
 
 
 def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any], verb: str = "continued") -> None:

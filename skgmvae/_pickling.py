@@ -19,5 +19,21 @@ class PickleSupport:
             return
         vars(self).setdefault("validation_scores_", [])
         vars(self).setdefault("best_iter_", state["n_iter_"])
-        if "background" not in net.module_._modules and "background" not in vars(net.module_):
-            net.module_.background = None
+        module = net.module_
+        if "background" not in module._modules and "background" not in vars(module):
+            module.background = None
+        if "n_outputs" not in vars(module):
+            _complete_modules(module, int(state["n_features_in_"]))
+
+
+def _complete_modules(module: Any, n_features: int) -> None:
+    """What the modules of versions with one likelihood for all features lack."""
+    module.n_outputs = n_features
+    for part in module.modules():
+        if type(part).__name__ == "Gaussian":
+            part._buffers.setdefault("is_log", None)
+        elif type(part).__name__ == "Autoencoder":
+            part._parameters.setdefault("component_outputs", None)
+        elif type(part).__name__ == "Background":
+            part._buffers.setdefault("outputs", None)
+            part.n_gaussian = n_features

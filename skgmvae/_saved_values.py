@@ -10,6 +10,8 @@ import numpy as np
 
 from skgmvae._file_format import NotASavedEstimatorError, to_plain
 from skgmvae.data.arrays import Array
+from skgmvae.data.categories import MAX_CATEGORIES, Categories, restore_categories
+from skgmvae.models.columns import KINDS
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.config import Architecture
 
@@ -18,6 +20,7 @@ __all__ = [
     "check_architecture",
     "check_arrays",
     "check_attributes",
+    "check_categories",
     "check_integer",
     "check_sizes",
     "holds_object",
@@ -30,7 +33,7 @@ MAX_INTEGER = 2**53  # beyond it, not every integer is a float
 # of some models, or not of earlier versions
 OPTIONAL = (
     *("reseeded_", "best_iter_", "validation_scores_", "hidden_layer_sizes_", "latent_dim_", "batch_size_"),
-    *("learning_rate_", "pretrain_iter_", "max_iter_", "precision_"),
+    *("learning_rate_", "pretrain_iter_", "max_iter_", "precision_", "likelihood_"),
 )
 RELATIVE_ERROR = 1e-5  # of the sum of float32 weights, and of the symmetry of covariances
 
@@ -82,6 +85,7 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "max_iter_": is_count,
     "precision_": lambda value: value in ("float32", "bfloat16"),
     "reseeded_": is_list_of(is_pair),
+    "likelihood_": lambda value: isinstance(value, str) or is_list_of(lambda kind: kind in KINDS)(value),
 }
 
 
@@ -93,7 +97,8 @@ def check_attributes(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if not ATTRIBUTES[name](value):
             raise NotASavedEstimatorError(f"the file's {name} is not what it must be: {str(value)[:80]}")
-    sizes = {name: to_tuples(value) for name, value in values.items() if name == "hidden_layer_sizes_"}
+    tuples = ("hidden_layer_sizes_", "likelihood_")
+    sizes = {name: to_tuples(value) for name, value in values.items() if name in tuples}
     return {"best_iter_": values["n_iter_"], "validation_scores_": [], **values, **sizes}
 
 
@@ -159,11 +164,12 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
     D = check_integer(fields["n_features"], "n_features", 1)
     location, scale = (tuple(map(float, fields[name])) for name in ("location", "scale"))
     sizes_of_constants = (0,) if fields["likelihood"] == "bernoulli" else (D,)
+    columns = _check_columns(fields.get("columns", ()), fields["likelihood"], D)
     if any(len(values) not in sizes_of_constants or not np.isfinite(values).all() for values in (location, scale)):
         raise NotASavedEstimatorError(f"the file's location and scale are not {D} finite numbers each")
     if min(scale, default=1.0) <= 0.0:
         raise NotASavedEstimatorError(f"the file's scale is not positive, but as low as {min(scale)}")
-    if fields["likelihood"] not in ("bernoulli", "gaussian", "unit_gaussian"):
+    if fields["likelihood"] not in ("bernoulli", "gaussian", "unit_gaussian", "columns"):
         raise NotASavedEstimatorError(f"the file's likelihood is {fields['likelihood']!r}")
     return Architecture(
         n_features=D,
@@ -176,7 +182,32 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
         location=location,
         scale=scale,
         linear_path=_check_boolean(fields["linear_path"], "linear_path"),
+        columns=columns,
     )
+
+
+def _check_columns(columns: Any, likelihood: Any, n_features: int) -> tuple[tuple[str, int], ...]:
+    """Kind and number of categories of each feature in the file."""
+    if len(columns) != (n_features if likelihood == "columns" else 0):
+        raise NotASavedEstimatorError(f"the file describes the likelihood of {len(columns)} of {n_features} features")
+    checked = []
+    for kind, n_levels in columns:
+        least = 1 if kind == "categorical" else 0
+        if kind not in KINDS:
+            raise NotASavedEstimatorError(f"the file's likelihood of a feature is {kind!r}")
+        checked.append((str(kind), check_integer(n_levels, "n_levels", least, MAX_CATEGORIES * least)))
+    return tuple(checked)
+
+
+def check_categories(fields: Any, architecture: Architecture) -> Categories | None:
+    """The categories in the file, as many as its networks have."""
+    if fields is None:
+        return None
+    n_levels = {d: n for d, (kind, n) in enumerate(architecture.columns) if kind == "categorical"}
+    values, dtypes, library = fields["values"], fields["dtypes"], fields["library"]
+    if library not in (None, "pandas", "polars") or {int(d): len(known) for d, known in values.items()} != n_levels:
+        raise NotASavedEstimatorError("the file's categories do not match its networks")
+    return restore_categories(values, dtypes, library)
 
 
 def holds_object(value: Any) -> bool:
@@ -196,5 +227,7 @@ def shorten(array: Array) -> Array:
 
 
 def to_tuples(value: Any) -> Any:
-    """JSON lists as tuples."""
+    """JSON lists as tuples, and indices of columns, which JSON has as strings, as integers."""
+    if isinstance(value, dict):
+        return {int(name) if name.isdecimal() else name: to_tuples(item) for name, item in value.items()}
     return tuple(to_tuples(item) for item in value) if isinstance(value, list) else value

@@ -24,6 +24,7 @@ from skgmvae._saved_values import (
     check_architecture,
     check_arrays,
     check_attributes,
+    check_categories,
     check_integer,
     check_sizes,
     holds_object,
@@ -43,6 +44,7 @@ MODULE, ATTRIBUTE = "module.", "attribute."
 ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_")
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
 FOLDERS = ("memory", "checkpoint")  # parameters that a file does not set: the next fit would read what lies there
+LATER = {"categorical_features": "from_dtype"}  # parameters that files of earlier versions lack
 N_SPREADS = 10.0  # from the means: where else a model must have answers
 
 Estimator = TypeVar("Estimator", bound=Any)
@@ -64,6 +66,7 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         "architecture": dataclasses.asdict(estimator._fitted_architecture),
         "structure": {name: to_plain(value) for name, value in estimator._fitted_structure.items()},
         "noise_seed": int(estimator._noise_seed),
+        "categories": _describe_categories(estimator._categories),
         "feature_names": None if names is None else [str(name) for name in names],
         "attributes": {name: to_plain(getattr(estimator, name)) for name in ATTRIBUTES if hasattr(estimator, name)},
     }
@@ -83,6 +86,14 @@ def _describe_parameters(estimator: Any) -> dict[str, Any]:
             warnings.warn(text, UserWarning, stacklevel=4)
         parameters[name] = to_plain(defaults[name]) if is_lost else plain
     return parameters
+
+
+def _describe_categories(categories: Any) -> dict[str, Any] | None:
+    if categories is None:
+        return None
+    values = {str(d): known.tolist() for d, known in categories.values.items()}
+    dtypes = {str(d): dtype for d, dtype in categories.dtypes.items()}
+    return {"values": values, "dtypes": dtypes, "library": categories.library}
 
 
 def _check_loadable(cls: type[Any], arrays: dict[str, Array], description: dict[str, Any]) -> None:
@@ -149,11 +160,12 @@ def _outline(cls: type[Any], description: dict[str, Any], shapes: dict[str, tupl
 def _restore(outline: _Outline, arrays: dict[str, Array]) -> Any:
     """The fitted estimator, after a check of every value."""
     estimator, architecture, description = outline
-    structure = {name: to_tuples(value) for name, value in description["structure"].items()}
+    structure = {**LATER, **{name: to_tuples(value) for name, value in description["structure"].items()}}
     if set(structure) != set(get_structure(estimator.get_params(deep=False))):
         raise NotASavedEstimatorError("the file's structure is not that of this class")
     check_same_structure(structure, estimator.get_params(deep=False))
     estimator._fitted_structure, estimator._fitted_architecture = structure, architecture
+    estimator._categories = check_categories(description.get("categories"), architecture)
     estimator._noise_seed = check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
     state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
     module = _make_module(estimator, architecture, state)
@@ -191,7 +203,8 @@ def _make_module(estimator: Any, architecture: Architecture, state: dict[str, Ar
     generator = RandomStream(0).on("cpu")  # of initial weights, which those of the file replace
     module = estimator._make_model(make_autoencoder(architecture, generator), generator)
     if module.likelihood.learns_variance:
-        module.likelihood.set_variance(torch.ones(architecture.n_features, dtype=torch.float32))
+        n_gaussian = architecture.width - module.likelihood.n_heads
+        module.likelihood.set_variance(torch.ones(n_gaussian, dtype=torch.float32))
     cast_networks(module, torch.float64)
     module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
     if hasattr(module.likelihood, "scale") and not (module.likelihood.scale > 0.0).all():
@@ -218,11 +231,14 @@ def _check_answers(estimator: Any) -> None:
     """Raise unless the model gives finite answers at the means of its components, and around them."""
     spread = N_SPREADS * np.array(estimator._fitted_architecture.scale or 0.0)
     X = np.concatenate([estimator.means_, estimator.means_ - spread, estimator.means_ + spread])
+    if estimator._fitted_architecture.columns:  # other values may be impossible
+        X = estimator._generate(np.arange(len(X)) % len(estimator.means_), 0, expected=False)
     with inference_precision(single=False):
         for query in ("predict_proba", "score_samples", "transform", "reconstruct"):
-            if not np.isfinite(getattr(estimator, query)(X)).all():
+            answers = getattr(estimator, query)(X)
+            if query != "reconstruct" and not np.isfinite(answers).all():
                 raise NotASavedEstimatorError(f"the model's {query} gives values that are not finite")
-        if not np.isfinite(estimator.sample(len(X), random_state=0)[0]).all():
+        if not np.isfinite(estimator._generate(np.arange(len(X)) % len(estimator.means_), 0, expected=False)).all():
             raise NotASavedEstimatorError("the model's samples are not finite")
 
 

@@ -11,8 +11,9 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from skgmvae.data.arrays import Array
 
-__all__ = ["Categories", "find_column", "is_frame", "learn_categories"]
+__all__ = ["MAX_CATEGORIES", "Categories", "find_column", "is_frame", "learn_categories", "restore_categories"]
 
+RESTORED = ("category", "boolean", "string", "bool")  # dtypes of pandas that decoded columns get
 MAX_CATEGORIES = 255  # of a column; one with more is rather a name or a number
 
 
@@ -227,7 +228,9 @@ def _name(X: Any, d: int) -> str:
     return repr(X.columns[d]) if is_frame(X) else str(d)
 
 
-def restore(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str | None) -> Categories:
+def restore_categories(
+    values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str | None
+) -> Categories:
     """Categories from plain values, as JSON holds them."""
     arrays = {int(d): _unify(np.array(known, dtype=object), int(d)) for d, known in values.items()}
     return Categories(arrays, {int(d): str(dtype) for d, dtype in dtypes.items()}, library)

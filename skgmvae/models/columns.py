@@ -73,13 +73,13 @@ class Columns(Likelihood):
         self.n_columns = [len(part) for part in (continuous, binary, categorical, counts)]  # of each part
         self.sizes = [len(continuous), len(binary), sum(n_levels), len(counts)]  # its outputs
         self.width, self.n_heads = sum(self.sizes), sum(self.sizes[1:])
-        is_log = torch.tensor([kinds[d] == "log_normal" for d in continuous], dtype=torch.bool)
+        is_log = [kinds[d] == "log_normal" for d in continuous]
         self.continuous = Gaussian(
             location[continuous],
             scale[continuous],
             n_copies=n_copies,
             has_own_floor=has_own_floor,
-            is_log=is_log if bool(is_log.any()) else None,
+            is_log=torch.tensor(is_log, dtype=torch.bool) if any(is_log) else None,
         )
         self.binary, self.categorical = BinaryHead(), CategoricalHead(n_levels)
         self.counts = CountHead(location[counts], scale[counts], kinds.count(COUNTS[1]), n_copies)

@@ -80,6 +80,7 @@ class GMVAE(nn.Module):
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.background = autoencoder.make_background()
         autoencoder.add_components(K)
+        self.n_outputs = autoencoder.n_features
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.style_head = GaussianHead(autoencoder.body_width, W)
         self.prior = PriorNetwork(W, prior_width, K, L)

@@ -74,6 +74,7 @@ class VaDE(nn.Module):
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
         self.background = autoencoder.make_background()
         autoencoder.add_components(K)
+        self.n_outputs = autoencoder.n_features
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.means = nn.Parameter(torch.randn(K, L, generator=generator, dtype=torch.float32))
         # the factor A of the precision AᵀA: log of its diagonal and, for full covariances, the entries below
