@@ -29,7 +29,7 @@ def component_means(module: Any, n_features: int, device: torch.device) -> Float
 @torch.inference_mode()
 def component_covariances(module: Any, n_features: int, device: torch.device) -> Floats:
     """Cov[x | c] in the units of the data, shape (K, D, D), by the law of total covariance; exact as the means."""
-    to_numbers = module.likelihood.to_numbers
+    to_numbers: Callable[[Tensor], Tensor] = module.likelihood.to_numbers
     means = to_numbers(_average(module, n_features, device, lambda mean, _: mean.sum(0)))
 
     def scatter(mean: Tensor, variance: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from skgmvae._evaluation import inference_precision, map_chunks
 from skgmvae._sampling import check_component, check_n_samples
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
-from skgmvae.data.categories import find_column
+from skgmvae.data.categories import Categories, find_column
 from skgmvae.models.conditional import complete_by_means, draw_given
 from skgmvae.models.importance import PointSets, count_values, make_point_sets
 from skgmvae.runtime import MAX_SEED, check_device, isolated
@@ -32,12 +32,20 @@ class ConditionalQueries:
     device: str
     random_state: Seed
     _noise_seed: int
+    _categories: Categories | None = None  # of columns of categories; None: there are none
 
     def __sklearn_tags__(self) -> Any:
         """NaN is a missing value."""
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         return tags
+
+    @property
+    def categories_(self) -> list[Array | None]:
+        """The categories of each feature that has some, else None."""
+        check_is_fitted(self)
+        found = {} if self._categories is None else self._categories.values
+        return [found.get(d) for d in range(self.n_features_in_)]
 
     def _values_per_row(self) -> int:
         return count_values(self.net_.module_, self.n_features_in_)
@@ -169,7 +177,7 @@ def _check_value(estimator: Any, d: int, name: Any, value: Any) -> float:
 
 
 def to_user(estimator: Any, values: Array, X: Any = None) -> Any:
-    """The samples (N, D) with categories in place of codes; in a frame, with the index of ``X``, if these were in one."""
+    """The samples (N, D) with categories in place of codes; in a frame with the index of ``X`` if they were in one."""
     if estimator._categories is None:
         return values
     names = getattr(estimator, "feature_names_in_", None)

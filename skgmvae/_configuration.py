@@ -139,15 +139,13 @@ def _make_architecture(
         location=tuple(location.tolist()),
         scale=tuple(scale.tolist()),
         linear_path=linear_path,
-        columns=tuple((kind, _count_levels(estimator).get(d, 0)) for d, kind in enumerate(kinds))
-        if likelihood == "columns"
-        else (),
+        columns=_describe_columns(estimator, kinds) if likelihood == "columns" else (),
     )
 
 
 def _choose_likelihood(estimator: Any, data: TrainingData, *, is_image: bool) -> tuple[str, tuple[str, ...]]:
     """The likelihood, 'columns' if not all are alike, and the kind of each column; sets ``likelihood_``."""
-    likelihood, n_levels, summary = estimator.likelihood, _count_levels(estimator), data.summary
+    likelihood, n_levels, summary = estimator.likelihood, _get_levels(estimator), data.summary
     is_plain = isinstance(likelihood, str) and not n_levels
     if is_plain and (likelihood in PLAIN or is_image or summary.is_binary.all()):
         likelihood = check_likelihood(likelihood, summary, is_image=is_image)
@@ -162,10 +160,15 @@ def _choose_likelihood(estimator: Any, data: TrainingData, *, is_image: bool) ->
     return likelihood, kinds
 
 
-def _count_levels(estimator: Any) -> dict[int, int]:
+def _get_levels(estimator: Any) -> dict[int, int]:
     """Numbers of categories, by index of the column."""
-    categories = estimator._categories
-    return {} if categories is None else {d: len(known) for d, known in categories.values.items()}
+    return {} if estimator._categories is None else dict(estimator._categories.n_levels)
+
+
+def _describe_columns(estimator: Any, kinds: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Kind and number of categories of each column."""
+    n_levels = _get_levels(estimator)
+    return tuple((kind, n_levels.get(d, 0)) for d, kind in enumerate(kinds))
 
 
 def _take_some(data: TrainingData) -> Floats:

@@ -20,7 +20,6 @@ from skgmvae._sampling import draw_components
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
-from skgmvae.data.categories import Categories
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
 from skgmvae.models.importance import FIRST
@@ -49,7 +48,6 @@ class MixtureInference(
     device: str
     random_state: Seed
     _noise_seed: int
-    _categories: Categories | None = None  # of columns of categories; None: there are none
 
     @property
     def _n_features_out(self) -> int:
@@ -128,8 +126,7 @@ class MixtureInference(
         :func:`skgmvae.metrics.score_bias` to measure by how much. The points are determined at ``fit``, and differ
         between samples by a hash of their values: a sample has the same score in every call, and errors average out
         over samples. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so that models with
-        different values are comparable. With a Bernoulli likelihood and values strictly between 0 and 1 it is not a
-        normalized density.
+        different values are comparable. Of Bernoulli features with values between 0 and 1 it is no normalized density.
 
         Parameters
         ----------
@@ -164,19 +161,16 @@ class MixtureInference(
         component : int, optional
             Draw from this component alone.
         given : dict, optional
-            Values of some features, by name or index: the others are drawn given these, and so are the components, by
-            importance sampling.
+            Values of some features, by name or index: components and other features are drawn given these.
         expected : bool, default=False
-            Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood. Of
-            categories, the most probable.
+            Return E[x | z] instead of a draw of x given z (for images, samples without noise); of categories, the mode.
         random_state : int, RandomState or None, default=None
             None: the estimator's ``random_state``; if this is an integer, every call draws the same samples.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            In the units of the data, sorted by component. If the estimator was fitted to a DataFrame with columns of
-            categories, a DataFrame.
+            Sorted by component. A DataFrame if the estimator was fitted to one with columns of categories.
         y : ndarray of shape (n_samples,), int64
             The component of each sample.
 
@@ -224,10 +218,9 @@ class MixtureInference(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            If the estimator was fitted to a DataFrame with columns of categories, a DataFrame.
+            A DataFrame if the estimator was fitted to one with columns of categories.
         """
-        values = self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_samples(X))
-        return to_user(self, values, X)
+        return to_user(self, self._over_chunks(lambda model, rows: model.reconstruct(rows), self._check_samples(X)), X)
 
     @isolated()
     def to_onnx(self, path: str | os.PathLike[str], outputs: Sequence[str] = ("responsibilities", "transform")) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from skgmvae.data.arrays import Floats
 from skgmvae.data.categories import find_column
 from skgmvae.data.summary import FeatureSummary
-from skgmvae.initialization.skewness import is_log_normal
+from skgmvae.initialization.skewness import find_log_normal
 from skgmvae.models.columns import COUNTS, KINDS
 
 __all__ = ["PLAIN", "check_kinds", "choose_kinds", "standardize_columns"]
@@ -66,17 +66,16 @@ def choose_kinds(
     for kind in wanted:
         if kind not in ("auto", *KINDS):
             raise ValueError(f"likelihood must consist of 'auto' and {', '.join(map(repr, KINDS))}; got {kind!r}")
-    is_varied = summary.low < summary.high
+    is_flag = summary.is_binary & (summary.low < summary.high)
+    is_open = [d for d, kind in enumerate(wanted) if kind == "auto" and d not in n_levels and not is_flag[d]]
+    is_skewed = dict(zip(is_open, find_log_normal(rows[:, is_open]), strict=True))
     for d, kind in enumerate(wanted):
         if d in n_levels:
             if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
                 raise ValueError(f"feature {d} is categorical, and its likelihood cannot be {kind!r}")
             wanted[d] = "categorical"
         elif kind == "auto":
-            is_flag = bool(summary.is_binary[d] and is_varied[d])
-            wanted[d] = "bernoulli" if is_flag else "gaussian"
-            if not is_flag and is_log_normal(rows[:, d]):
-                wanted[d] = "log_normal"
+            wanted[d] = "bernoulli" if is_flag[d] else "log_normal" if is_skewed[d] else "gaussian"
         else:
             _check_kind(kind, d, summary)
     return tuple(wanted)

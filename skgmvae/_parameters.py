@@ -80,7 +80,7 @@ def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any], verb: str = "continued") -> None:
     """Raise unless a net fitted with the structure ``fitted`` is one of these parameters."""
     for name, value in get_structure(parameters).items():
-        if value != fitted[name]:
+        if value != fitted.get(name, value):  # earlier versions did not know all of them
             raise ValueError(
                 f"The fitted model has {name}={fitted[name]!r} and cannot be {verb} with "
                 f"{name}={value!r}; set it back, or fit anew with warm_start=False."

@@ -205,9 +205,10 @@ def check_categories(fields: Any, architecture: Architecture) -> Categories | No
         return None
     n_levels = {d: n for d, (kind, n) in enumerate(architecture.columns) if kind == "categorical"}
     values, dtypes, library = fields["values"], fields["dtypes"], fields["library"]
-    if library not in (None, "pandas", "polars") or {int(d): len(known) for d, known in values.items()} != n_levels:
+    categories = restore_categories(values, dtypes, library)
+    if library not in (None, "pandas", "polars") or categories.n_levels != n_levels:
         raise NotASavedEstimatorError("the file's categories do not match its networks")
-    return restore_categories(values, dtypes, library)
+    return categories
 
 
 def holds_object(value: Any) -> bool:

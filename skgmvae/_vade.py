@@ -58,10 +58,18 @@ class VaDEClustering(DeepMixture):
         (n_samples + 1) is part of the density, but not a component: ``sample`` and ``predict_proba`` leave it out.
         'auto': for a Gaussian likelihood and ``network='mlp'``, up to 100 features, if the samples are not images and
         ``init_params`` is not 'random'.
-    likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
-        p(x|z). 'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in [0,
-        1]; else Gaussian. The Gaussian has a learned variance per feature and standardizes the features internally;
-        densities are in the units of the data.
+    likelihood : str, sequence of str or dict, default='auto'
+        p(x|z): one of 'auto', 'bernoulli', 'gaussian', 'log_normal', 'poisson', 'negative_binomial'
+        or one for each feature, or a dict by name or index of features, the others being 'auto'.
+        'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in [0, 1]. In
+        other tables it selects for each feature: categorical if it is one of ``categorical_features``, Bernoulli if its
+        values are 0 and 1, log-normal if logarithms fit clearly better (see :doc:`/tables`), else Gaussian. The
+        Gaussian has a learned variance per feature and standardizes the features internally; densities are in
+        the units of the data.
+    categorical_features : 'from_dtype', array-like or None, default='from_dtype'
+        Features whose values are categories: names, indices or booleans. 'from_dtype': columns of a pandas or polars
+        DataFrame of categories, strings or booleans. At most 255 categories each; a category that was not in ``fit``
+        says nothing about the component, and has probability 1e-6. Needs an array in memory or a DataFrame.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
         Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
@@ -165,6 +173,10 @@ class VaDEClustering(DeepMixture):
         Mean reconstruction log-likelihood per epoch of the pretraining.
     phase_seconds_ : dict of str to float
         Wall time per phase.
+    likelihood_ : str or tuple of str
+        The likelihood of all features, or of each.
+    categories_ : list
+        The categories of each feature that has some, an array; None of the others.
     init_params_ : str
         Name of the initialization that was used.
     converged_ : bool

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import nn
 from skgmvae._auto import choose_settings, set_settings
 from skgmvae._configuration import make_train_config
 from skgmvae._evaluation import cast_networks, inference_precision
-from skgmvae._file_format import NotASavedEstimatorError, open_file, to_plain, write_file
+from skgmvae._file_format import NotASavedEstimatorError, find_version, open_file, to_plain, write_file
 from skgmvae._parameters import check_parameters, check_same_structure, get_structure
 from skgmvae._saved_values import (
     ATTRIBUTES,
@@ -61,12 +60,12 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     names = getattr(estimator, "feature_names_in_", None)
     description = {
         "class": type(estimator).__name__,
-        "versions": {name: _find_version(name) for name in PACKAGES},
+        "versions": {name: find_version(name) for name in PACKAGES},
         "parameters": _describe_parameters(estimator),
         "architecture": dataclasses.asdict(estimator._fitted_architecture),
         "structure": {name: to_plain(value) for name, value in estimator._fitted_structure.items()},
         "noise_seed": int(estimator._noise_seed),
-        "categories": _describe_categories(estimator._categories),
+        "categories": None if estimator._categories is None else estimator._categories.describe(),
         "feature_names": None if names is None else [str(name) for name in names],
         "attributes": {name: to_plain(getattr(estimator, name)) for name in ATTRIBUTES if hasattr(estimator, name)},
     }
@@ -86,14 +85,6 @@ def _describe_parameters(estimator: Any) -> dict[str, Any]:
             warnings.warn(text, UserWarning, stacklevel=4)
         parameters[name] = to_plain(defaults[name]) if is_lost else plain
     return parameters
-
-
-def _describe_categories(categories: Any) -> dict[str, Any] | None:
-    if categories is None:
-        return None
-    values = {str(d): known.tolist() for d, known in categories.values.items()}
-    dtypes = {str(d): dtype for d, dtype in categories.dtypes.items()}
-    return {"values": values, "dtypes": dtypes, "library": categories.library}
 
 
 def _check_loadable(cls: type[Any], arrays: dict[str, Array], description: dict[str, Any]) -> None:
@@ -202,12 +193,12 @@ def _make_module(estimator: Any, architecture: Architecture, state: dict[str, Ar
     """The model with its weights."""
     generator = RandomStream(0).on("cpu")  # of initial weights, which those of the file replace
     module = estimator._make_model(make_autoencoder(architecture, generator), generator)
-    if module.likelihood.learns_variance:
-        n_gaussian = architecture.width - module.likelihood.n_heads
-        module.likelihood.set_variance(torch.ones(n_gaussian, dtype=torch.float32))
+    gaussian = module.likelihood.gaussian
+    if gaussian is not None and gaussian.learns_variance:
+        gaussian.set_variance(torch.ones(len(gaussian.location), dtype=torch.float32))
     cast_networks(module, torch.float64)
     module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
-    if hasattr(module.likelihood, "scale") and not (module.likelihood.scale > 0.0).all():
+    if gaussian is not None and not (gaussian.scale > 0.0).all():
         raise NotASavedEstimatorError("the file's scale is not positive")
     restored: nn.Module = module.eval()
     return restored
@@ -256,10 +247,3 @@ def _make_net_around(estimator: Any, module: Any) -> ELBONet:
         for name, value in zip(estimator.history_, values, strict=True):
             net.history.record(name, value)
     return net
-
-
-def _find_version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # not installed
-        return None

@@ -19,7 +19,7 @@ OWN_TEXT = {
     *("tol", "max_iter", "learn_weights", "batch_size", "verbose", "init_clamp", "learning_rate"),
     *("lower_bound_", "lower_bounds_", "history_", "n_iter_", "net_"),
 }
-COMPUTED = {"covariances_", "precisions_", "precisions_cholesky_"}  # on access
+COMPUTED = {"covariances_", "precisions_", "precisions_cholesky_", "categories_"}  # on access
 
 
 def read_entries(cls, section):

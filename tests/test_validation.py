@@ -102,8 +102,6 @@ BAD_DATA = {
     "images": (IMAGES, r"dim 3.* X has shape \(40, 4, 4\); .*X.reshape\(len\(X\), -1\), which gives 16 features"),
     "words": ([["a", "b"]] * 10, "string to float: .*'a'.* encode them, for instance with OneHotEncoder"),
     "a file's name": ("table.csv", "string to float: .*'table.csv'.* X must contain numbers"),
-    "words in a frame": (FRAME.assign(kind=["x", "y"] * 20), r"columns that are not numbers: 'kind' \(.*Drop them or"),
-    "categories": (FRAME.assign(kind=pd.Categorical(["x", "y"] * 20)), r"not numbers: 'kind' \(category\).*encode"),
     "dates": (FRAME.assign(day=pd.Timestamp("2020-01-01")), r"dates or durations: 'day' \(datetime64.*days since"),
     "dates alone": (pd.DataFrame({"day": pd.date_range("2020", periods=40)}), "dates or durations: 'day'.*days since"),
     "an array of dates": (

@@ -35,6 +35,17 @@ class Categories:
     dtypes: dict[int, str] = field(default_factory=dict)
     library: str | None = None
 
+    @property
+    def n_levels(self) -> dict[int, int]:
+        """Numbers of categories, by index of the column; booleans are numbers 0 and 1."""
+        return {d: len(known) for d, known in self.values.items() if known.dtype.kind != "b"}
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, for :func:`restore_categories`."""
+        values = {str(d): known.tolist() for d, known in self.values.items()}
+        dtypes = {str(d): dtype for d, dtype in self.dtypes.items()}
+        return {"values": values, "dtypes": dtypes, "library": self.library}
+
     def encode(self, X: Any) -> Any:
         """The table with codes in place of categories: −1 of new ones, NaN where they are missing."""
         if is_frame(X):
@@ -52,7 +63,7 @@ class Categories:
 
     def _encode_column(self, d: int, column: Any) -> Array:
         known, missing = self.values[d], _find_missing(column)
-        values = np.where(missing, known[0], _to_array(column)) if missing.any() else _to_array(column)
+        values = np.where(missing, known[0], _to_array(column))
         encoder = OrdinalEncoder(
             categories=[known], handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float64
         )
@@ -93,8 +104,11 @@ class Categories:
     def _decode_column(self, d: int, codes: Array) -> Array:
         known = self.values[d]
         missing = ~(codes >= 0.0)
-        decoded = known[np.where(missing, 0, codes).astype(np.int64)]
-        return np.where(missing, None, decoded) if missing.any() else decoded
+        decoded: Array = known[np.where(missing, 0, codes).round().astype(np.int64)]
+        if missing.any():
+            decoded = decoded.astype(object)
+            decoded[missing] = None
+        return decoded
 
 
 def learn_categories(X: Any, categorical_features: Any) -> Categories | None:
@@ -119,6 +133,7 @@ def learn_categories(X: Any, categorical_features: Any) -> Categories | None:
     for d in found:
         column = _get_column(X, d) if is_frame(X) else np.asarray(X)[:, d]
         known = np.unique(_unify(_to_array(column)[~_find_missing(column)], d))
+        known = np.array([False, True]) if known.dtype.kind == "b" else known  # for a code that is the value
         if not len(known):
             raise ValueError(f"the categorical column {_name(X, d)} has no value at all; drop it")
         if len(known) > MAX_CATEGORIES:
@@ -212,7 +227,7 @@ def _find_missing(column: Any) -> Array:
 
 
 def _unify(values: Array, d: int) -> Array:
-    """Values of one type: booleans, numbers or strings."""
+    """Values (N,) of one type: booleans, numbers or strings."""
     unified = np.array(values.tolist()) if values.dtype == object else values
     if unified.dtype.kind not in "biufU":
         raise ValueError(f"the categorical column {d} holds values that are neither strings, numbers nor booleans")

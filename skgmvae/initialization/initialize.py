@@ -14,7 +14,7 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
-from skgmvae.initialization.moments import estimate_mixture
+from skgmvae.initialization.moments import estimate_mixture, weigh_components
 from skgmvae.initialization.observed_moments import estimate_observed_mixture
 from skgmvae.initialization.representations import (
     Representation,
@@ -30,7 +30,6 @@ from skgmvae.initialization.strategies import MixedPoints, Representations, choo
 from skgmvae.initialization.variance import initialize_variance
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
-from skgmvae.models.linear_path import MixtureMoments
 from skgmvae.models.missing import find_missing
 from skgmvae.runtime import RandomStream
 
@@ -157,7 +156,7 @@ def initialize_linear(
     G = points.shape[1] - likelihood.n_heads
     continuous = points[:, :G]
     if G == 0:
-        model.initialize_as(_weigh_components(responsibilities))
+        model.initialize_as(weigh_components(responsibilities))
     else:
         estimate = estimate_mixture if find_missing(continuous) is None else estimate_observed_mixture
         model.initialize_as(estimate(continuous, responsibilities, random_state, **model.mixture_options))
@@ -166,13 +165,6 @@ def initialize_linear(
         model.initialize_heads(likelihood.estimate_heads(points, responsibilities))
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = responsibilities
-
-
-def _weigh_components(responsibilities: Tensor) -> MixtureMoments:
-    """The mixture of responsibilities (N, K) in no dimension."""
-    N, K = responsibilities.shape
-    weights = (responsibilities.double().sum(0) + 1.0) / (N + K)
-    return MixtureMoments(weights, weights.new_zeros(K, 0), weights.new_zeros(K, 0, 0))
 
 
 def _find_responsibilities(
@@ -245,7 +237,9 @@ def _represent(
     if image_shape is None and samples.shape[1] <= MAX_INPUT_FEATURES:
         X = samples[: len(samples)]  # read once, for both
         points = inputs(autoencoder).transform(X, device)
-        return views._replace(inputs=X), _Points(inputs(autoencoder), points)
+        gaussian = autoencoder.likelihood.gaussian
+        is_as_given = gaussian is None or gaussian.is_log is None  # else clusters are looked for in logarithms
+        return views._replace(inputs=X if is_as_given else points), _Points(inputs(autoencoder), points)
     pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
     principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)

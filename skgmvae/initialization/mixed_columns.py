@@ -175,4 +175,5 @@ class _ProductMixture:
             covariances = covariances.diagonal(dim1=-2, dim2=-1).diag_embed()
         outputs = torch.nn.functional.pad(likelihood.estimate_heads(self.points, responsibilities), (G, 0))
         log_normals = log_joint_of_mixture(at[:, :G], weights.log(), means, covariances)
-        return log_normals + likelihood.log_prob_of_heads(at.unsqueeze(1), outputs).double()
+        log_joint: Tensor = log_normals + likelihood.log_prob_of_heads(at.unsqueeze(1), outputs).double()
+        return log_joint

@@ -12,7 +12,17 @@ from skgmvae.functional import LOG_2PI
 from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 
-__all__ = ["FAR", "N_FOLDS", "Regularization", "Sums", "estimate_mixture", "list_settings", "regularize", "sum_up"]
+__all__ = [
+    "FAR",
+    "N_FOLDS",
+    "Regularization",
+    "Sums",
+    "estimate_mixture",
+    "list_settings",
+    "regularize",
+    "sum_up",
+    "weigh_components",
+]
 
 # what is tried: samples, in units of D + 1, that the pooled covariance weighs, and what is added to the variances of
 # the standardized inputs
@@ -79,6 +89,13 @@ def estimate_mixture(
     # samples that the background explains better should not widen a component
     shares = (_log_prob(points, mixture) - background.mix(_log_prob(points, mixture), points)).exp().clamp_max(1.0)
     return _choose(points, responsibilities * shares.unsqueeze(-1), fold, settings, background, is_tied=is_tied)
+
+
+def weigh_components(responsibilities: Tensor) -> MixtureMoments:
+    """The mixture of responsibilities (N, K) in no dimension."""
+    N, K = responsibilities.shape
+    weights = (responsibilities.double().sum(0) + 1.0) / (N + K)
+    return MixtureMoments(weights, weights.new_zeros(K, 0), weights.new_zeros(K, 0, 0))
 
 
 def list_settings(reg_covar: float, *, is_tied: bool) -> list[Regularization]:

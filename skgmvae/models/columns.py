@@ -1,14 +1,15 @@
 """The likelihood of tables whose columns are of several kinds: continuous ones, binary ones, categories, counts."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from skgmvae.models.counts import CountHead
 from skgmvae.models.heads import BinaryHead, CategoricalHead
-from skgmvae.models.likelihoods import Gaussian, Likelihood
+from skgmvae.models.likelihood import Likelihood
+from skgmvae.models.likelihoods import Gaussian
 
 __all__ = ["COUNTS", "KINDS", "Column", "Columns"]
 
@@ -108,11 +109,11 @@ class Columns(Likelihood):
         return torch.cat([part.standardize(x, dtype) for part, x in zip(self._parts, parts, strict=True)], -1)
 
     @property
-    def _parts(self) -> tuple[Gaussian, BinaryHead, CategoricalHead, CountHead]:
+    def _parts(self) -> tuple[Any, ...]:
         return self.continuous, self.binary, self.categorical, self.counts
 
     @property
-    def _heads(self) -> tuple[BinaryHead, CategoricalHead, CountHead]:
+    def _heads(self) -> tuple[Any, ...]:
         return self.binary, self.categorical, self.counts
 
     def supports(self, x: Tensor) -> Tensor:
@@ -130,9 +131,8 @@ class Columns(Likelihood):
         """The same of the columns that are not continuous, (..., N)."""
         parts = zip(self._heads, x.split(self.sizes, -1)[1:], output.split(self.sizes, -1)[1:], strict=True)
         first, *others = (head.log_prob(x, output) for head, x, output in parts)
-        for other in others:
-            first = first + other
-        return first
+        total: Tensor = sum(others, first)
+        return total
 
     def log_jacobian(self, x: Tensor) -> Tensor:
         """log abs(d x / d standardized x) of the observed continuous cells of standardized rows (N, F), (N,) or ()."""

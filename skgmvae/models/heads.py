@@ -117,6 +117,7 @@ class CategoricalHead(nn.Module):
         return self._join([part.softmax(-1) for part in self.split(output)], output)
 
     def _join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
+        """Values (..., F) from those of each column; without columns, ``like`` (..., 0)."""
         return torch.cat([*parts], -1) if parts else like
 
     def collapse(self, expected: Tensor) -> Tensor:
@@ -128,6 +129,7 @@ class CategoricalHead(nn.Module):
         return self._stack([part @ torch.arange(part.shape[-1]).to(part) for part in self.split(expected)], expected)
 
     def _stack(self, columns: Sequence[Tensor], like: Tensor) -> Tensor:
+        """Values (..., P) from those of each column (...), of the type of ``like`` (..., F)."""
         return torch.stack([*columns], -1).to(like) if columns else like[..., :0]
 
     def variance(self, output: Tensor) -> Tensor:

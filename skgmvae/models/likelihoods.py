@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skgmvae.functional import LOG_2PI, log_normal, reparameterize
-from skgmvae.models.missing import find_missing
+from skgmvae.models.likelihood import Likelihood
 
-__all__ = ["Bernoulli", "Gaussian", "Likelihood"]
+__all__ = ["Bernoulli", "Gaussian"]
 
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
@@ -15,31 +15,6 @@ LARGEST = {torch.float64: 1e100}  # input of networks in queries, whose squares,
 LARGEST_SINGLE = 1e15
 LEAST_POSITIVE = 1e-300  # in place of zero, of which there is no logarithm
 LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight
-
-
-class Likelihood(nn.Module):
-    """What all likelihoods know of missing values, and of features with one output of the decoder each."""
-
-    neutral = 0.0  # input of networks in place of a missing value
-    has_missing = False  # in training, whether there are any: to look in every batch would take time
-    n_heads = 0  # outputs of the decoder, the last ones, that differ between components by a constant
-
-    @property
-    def gaussian(self) -> "Gaussian | None":
-        """The likelihood of the first outputs if it is Gaussian."""
-        return None
-
-    def find_missing(self, x: Tensor) -> Tensor | None:
-        """Which cells of samples (..., D) are missing, in a shape that broadcasts to theirs; None if none is."""
-        return None if self.training and not self.has_missing else find_missing(x)
-
-    def collapse(self, expected: Tensor) -> Tensor:
-        """The values (..., D) that stand for expectations of ``mean`` (..., F): of categories the most probable."""
-        return expected
-
-    def to_numbers(self, expected: Tensor) -> Tensor:
-        """The expectations (..., D) of the values as numbers, from those of ``mean`` (..., F)."""
-        return expected
 
 
 class Bernoulli(Likelihood):

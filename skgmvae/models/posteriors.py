@@ -72,7 +72,8 @@ class _SharedPosterior(_Posterior):
 
     def _decode_all(self, z: Tensor) -> Tensor:
         """Decoder output (n, S, 1 or K, D) of every component at z (n, S, L)."""
-        output, of_components = self.model.autoencoder.decode(z).unsqueeze(2), self._of_components()
+        output: Tensor = self.model.autoencoder.decode(z).unsqueeze(2)
+        of_components = self._of_components()
         if of_components is None:
             return output
         return output + (of_components if of_components.dim() == 2 else of_components.unsqueeze(1))

@@ -13,7 +13,7 @@ from skgmvae._evaluation import cast_networks, count_weights
 from skgmvae._interrupts import held, take_interrupt, was_forced
 from skgmvae.data.batches import ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
-from skgmvae.models.likelihoods import Likelihood
+from skgmvae.models.likelihood import Likelihood
 from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, limit_threads
 from skgmvae.training.callbacks import ConvergenceStopping, DivergenceGuard, FlushDenormals, StepSizeSchedule
 from skgmvae.training.checkpoint import PhaseCheckpoint, TrainingCheckpoint

@@ -1,0 +1,283 @@
+"""Tables whose columns are of several kinds: likelihoods against torch's, exact answers, categories in and out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import logsumexp, softmax
+from sklearn.base import clone
+from sklearn.metrics import adjusted_rand_score
+from torch import distributions
+
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.initialization.skewness import find_log_normal
+from skgmvae.models.columns import Column, Columns
+
+ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
+KINDS = [
+    Column("categorical", 3),
+    Column("gaussian"),
+    Column("poisson"),
+    Column("bernoulli"),
+    Column("log_normal"),
+    Column("negative_binomial"),
+    Column("categorical", 2),
+]
+LOCATION = torch.tensor([0.0, 1.0, 0.8, 0.0, 0.5, 0.9, 0.0], dtype=torch.float64)
+SCALE = torch.tensor([1.0, 2.0, 0.7, 1.0, 0.6, 1.3, 1.0], dtype=torch.float64)
+X = torch.tensor([[2, -0.3, 4, 1, 0.7, 9, 0], [0, 2.5, 0, 0, 3.1, 0, 1]], dtype=torch.float64)
+
+
+@pytest.fixture
+def likelihood():
+    columns = Columns(KINDS, LOCATION, SCALE).double().eval()
+    columns.set_variance(torch.tensor([0.4, 0.9], dtype=torch.float64))
+    with torch.no_grad():
+        columns.counts.scaled_log_size.fill_(0.05)
+    return columns
+
+
+@pytest.fixture
+def output():
+    return torch.randn(2, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def reference(likelihood, output):
+    """torch's distributions of the seven columns, given outputs in the order of the likelihood."""
+    gaussian, log_normal, odds, three, two, poisson, dispersed = output.split([1, 1, 1, 3, 2, 1, 1], -1)
+    size = likelihood.counts.log_size.exp()
+    one = torch.tensor(0.4, dtype=torch.float64).sqrt(), torch.tensor(0.9, dtype=torch.float64).sqrt()
+    return [
+        distributions.Categorical(logits=three),
+        distributions.Normal(1.0 + 2.0 * gaussian.squeeze(-1), 2.0 * one[0]),
+        distributions.Poisson(poisson.squeeze(-1).exp()),
+        distributions.Bernoulli(logits=odds.squeeze(-1)),
+        distributions.LogNormal(0.5 + 0.6 * log_normal.squeeze(-1), 0.6 * one[1]),
+        distributions.NegativeBinomial(size, logits=dispersed.squeeze(-1) - size.log()),
+        distributions.Categorical(logits=two),
+    ]
+
+
+def test_log_probabilities_are_those_of_torch(likelihood, output):
+    expected = torch.stack([d.log_prob(x) for d, x in zip(reference(likelihood, output), X.T, strict=True)])
+    found = likelihood.log_prob(likelihood.standardize(X, torch.float64), output)
+    torch.testing.assert_close(found, expected.sum(0), rtol=0.0, atol=1e-5)  # 1e-6 per category is for new ones
+    for d in range(len(KINDS)):  # a missing value leaves its column out
+        holes = X.clone()
+        holes[:, d] = torch.nan
+        found = likelihood.log_prob(likelihood.standardize(holes, torch.float64), output)
+        torch.testing.assert_close(found, expected.sum(0) - expected[d], rtol=0.0, atol=1e-5)
+
+
+def test_moments_and_draws_are_those_of_torch(likelihood, output):
+    expected = reference(likelihood, output)
+    numbers = likelihood.to_numbers(likelihood.mean(output))
+    draws = likelihood.draw(output.expand(40_000, 2, 10), torch.Generator().manual_seed(0))
+    for d, distribution in enumerate(expected):
+        if isinstance(distribution, distributions.Categorical):
+            levels = torch.arange(distribution.probs.shape[-1]).double()
+            mean = distribution.probs @ levels
+            variance = distribution.probs @ levels**2 - mean**2
+        else:
+            mean, variance = distribution.mean, distribution.variance
+        torch.testing.assert_close(numbers[:, d], mean)
+        torch.testing.assert_close(likelihood.variance(output)[:, d], variance)
+        error = (draws[..., d].mean(0) - mean).abs() / (variance / 40_000).sqrt()
+        assert error.max() < 4.0
+        torch.testing.assert_close(draws[..., d].var(0), variance, rtol=0.2, atol=1e-2)
+
+
+def test_derivatives_are_those_of_autograd(likelihood, output):
+    x, output = likelihood.standardize(X, torch.float64), output.requires_grad_(True)
+    slope, curvature = likelihood.differentiate(x, output)
+    expected = torch.autograd.grad(likelihood.log_prob(x, output).sum(), output)[0]
+    torch.testing.assert_close(slope, expected)
+    # the Fisher information is the variance of the slope over draws
+    draws = likelihood.draw(output.detach().expand(40_000, 2, 10), torch.Generator().manual_seed(1))
+    slopes, _ = likelihood.differentiate(
+        likelihood.standardize(draws, torch.float64), output.detach().expand(40_000, 2, 10)
+    )
+    torch.testing.assert_close(curvature.detach(), slopes.var(0), rtol=0.1, atol=0.02)
+
+
+def make_classes(rng, n=400):
+    """Three classes in four categorical columns of strings."""
+    y = rng.randint(3, size=n)
+    p = rng.dirichlet(np.full(4, 0.3), (4, 3))
+    codes = np.array([[rng.choice(4, p=p[d, c]) for d in range(4)] for c in y])
+    return pd.DataFrame(np.array(list("abcd"))[codes], columns=list("wxyz")), y
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_categories_alone_are_a_latent_class_model(estimator):
+    frame, y = make_classes(np.random.RandomState(0))
+    model = estimator(3, max_iter=0, random_state=0).fit(frame)
+    assert adjusted_rand_score(y, model.labels_) > 0.6
+    # the shares of the categories in samples of each class, from the model's own draws of many samples
+    labels = model.predict_proba(frame)
+    joint = (
+        np.log(model.weights_)
+        + sum(
+            np.log(np.stack([softmax(part) for part in logits]))[:, codes]
+            for logits, codes in zip(get_logits(model), encode(frame), strict=True)
+        ).T
+    )
+    np.testing.assert_allclose(labels, softmax(joint, axis=1), atol=1e-5)
+    background = 1.0 / (len(frame) + 1.0)
+    overall = sum(np.log((np.bincount(c, minlength=4) + 0.5) / (len(c) + 1.0))[c] for c in encode(frame))
+    expected = np.logaddexp(np.log1p(-background) + logsumexp(joint, axis=1), np.log(background) + overall)
+    np.testing.assert_allclose(model.score_samples(frame), expected, atol=0.01)
+
+
+def encode(frame):
+    return [np.searchsorted(list("abcd"), frame[name]) for name in frame]
+
+
+def get_logits(model):
+    """Logits (K, 4) of each of four columns."""
+    module = model.net_.module_
+    outputs = module.linear.decoder.bias if hasattr(module, "linear") else module.autoencoder.component_outputs
+    return np.split(outputs.detach().numpy(), 4, axis=1)
+
+
+def make_table(rng, n=300):
+    """Three groups in columns of all kinds, as a frame with holes."""
+    y = rng.randint(3, size=n)
+    frame = pd.DataFrame({"age": 30.0 + 10.0 * y + 3.0 * rng.randn(n)})
+    frame["income"] = np.exp(0.6 * rng.randn(n) + y)
+    frame["city"] = np.array(["Aix", "Bern", "Cork"])[np.where(rng.rand(n) < 0.8, y, rng.randint(3, size=n))]
+    frame["smokes"] = rng.rand(n) < 0.2 + 0.3 * y
+    frame["visits"] = rng.poisson(2.0 + 3.0 * y)
+    frame["grade"] = pd.Categorical(np.array(["low", "high"])[rng.randint(2, size=n)])
+    return frame, y
+
+
+def test_rare_and_new_categories_and_a_new_one_in_a_stream():
+    frame, _ = make_table(np.random.RandomState(0))
+    model = VaDEClustering(3, max_iter=0, random_state=0).fit(frame)
+    other = frame.assign(city="Oslo")
+    known, new = model.score_samples(frame), model.score_samples(other)
+    assert np.isfinite(new).all()
+    assert (new < known - 5.0).all()
+    # a new category says nothing about the component, as a missing one
+    np.testing.assert_allclose(model.predict_proba(other), model.predict_proba(frame.assign(city=None)), atol=1e-9)
+    model.partial_fit(other)
+    assert list(model.categories_[2]) == ["Aix", "Bern", "Cork"]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_frame_goes_in_and_comes_out(estimator, tmp_path):
+    frame, y = make_table(np.random.RandomState(0))
+    holes = frame.mask(np.random.RandomState(1).rand(*frame.shape) < 0.1)
+    holes["grade"] = holes["grade"].astype("category")
+    model = estimator(3, max_iter=20, tol=100.0, likelihood={"visits": "poisson"}, random_state=0).fit(holes)
+    kinds = ("gaussian", "log_normal", "categorical", "bernoulli", "poisson", "categorical")
+    assert model.likelihood_ == kinds
+    assert adjusted_rand_score(y, model.labels_) > 0.6
+    samples, components = model.sample(400, random_state=0)
+    assert list(samples.columns) == list(frame.columns)
+    assert set(samples["city"]) == {"Aix", "Bern", "Cork"}
+    assert samples["smokes"].dtype == bool
+    assert samples["grade"].dtype == "category"
+    assert (samples["income"] > 0.0).all()
+    assert (samples["visits"] == samples["visits"].round()).all()
+    assert adjusted_rand_score(components, model.predict(samples)) > 0.5
+    imputed = model.impute(holes)
+    assert not imputed.isna().any(axis=None)
+    assert (imputed["city"] == frame["city"]).mean() > 0.95
+    given, _ = model.sample(200, given={"city": "Cork", "smokes": True}, random_state=0)
+    assert set(given["city"]) == {"Cork"}
+    assert given["age"].mean() > frame["age"].mean() + 4.0
+    with pytest.raises(ValueError, match="'Oslo' is none of the categories 'Aix', 'Bern', 'Cork'"):
+        model.sample(given={"city": "Oslo"})
+    model.save(tmp_path / "model")
+    loaded = estimator.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.score_samples(holes), model.score_samples(holes))
+    pd.testing.assert_frame_equal(loaded.sample(5, random_state=0)[0], model.sample(5, random_state=0)[0])
+    assert clone(loaded).get_params()["likelihood"] == {"visits": "poisson"}
+
+
+def test_a_frame_of_polars_comes_out_as_one():
+    polars = pytest.importorskip("polars")
+    frame, _ = make_table(np.random.RandomState(0))
+    table = polars.DataFrame({name: frame[name].tolist() for name in frame})
+    model = VaDEClustering(3, max_iter=0, random_state=0).fit(table)
+    samples, _ = model.sample(3, random_state=0)
+    assert samples.schema == {**table.schema, "visits": polars.Float64}
+    assert np.array_equal(model.predict(table), model.labels_)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_conditional_answers_of_the_initial_mixture_are_exact(estimator):
+    """The mean of a continuous column given a category, by Bayes' rule over the components."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=400)
+    X = np.c_[4.0 * y + rng.randn(400), np.where(rng.rand(400) < 0.7, y, 1 - y)]
+    model = estimator(2, max_iter=0, categorical_features=[1], random_state=0).fit(X)
+    rows = np.array([[np.nan, 0.0], [np.nan, 1.0]])
+    p = model.predict_proba(rows)
+    np.testing.assert_allclose(model.impute(rows)[:, 0], p @ model.means_[:, 0], atol=1e-6)
+    logits = get_two_logits(model)
+    expected = model.weights_ * softmax(logits, axis=1).T
+    np.testing.assert_allclose(p, expected / expected.sum(1, keepdims=True), atol=1e-6)
+    drawn, _ = model.sample(4000, given={1: 0.0}, random_state=0)
+    assert abs(drawn[:, 0].mean() - (p @ model.means_[:, 0])[0]) < 4.0 * 2.2 / np.sqrt(4000)
+
+
+def get_two_logits(model):
+    module = model.net_.module_
+    outputs = module.linear.decoder.bias[:, 1:] if hasattr(module, "linear") else module.autoencoder.component_outputs
+    return outputs.detach().numpy()
+
+
+@pytest.mark.parametrize("estimator", [VaDEClustering, VAEEMClustering])
+def test_training_learns_what_categories_say_of_a_curve(estimator):
+    """A category depends on the position along a line within the component, which the initial mixture cannot say."""
+    rng = np.random.RandomState(0)
+    t = rng.uniform(-2.0, 2.0, 900)
+    X = np.c_[t, t**2 + 0.2 * rng.randn(900), (np.abs(t) > 1.0)]
+    options = {"categorical_features": [2], "random_state": 0}
+    trained = estimator(1, **options).fit(X[:600])
+    initial = estimator(1, max_iter=0, **options).fit(X[:600])
+    assert trained.score(X[600:]) > initial.score(X[600:]) + 0.3
+    p = trained.impute(np.c_[[0.0, 1.8], [0.0, 3.24], [np.nan, np.nan]])
+    np.testing.assert_array_equal(p[:, 2], [0.0, 1.0])
+
+
+def test_logarithms_are_chosen_where_they_fit_clearly_better():
+    rng = np.random.RandomState(0)
+    y = rng.randint(5, size=600) == 0
+    X = np.c_[np.exp(0.8 * rng.randn(600)), 10.0 + 6.0 * y + rng.randn(600), rng.randn(600) + 50.0, rng.rand(600) + 1.0]
+    assert find_log_normal(X).tolist() == [True, False, False, False]
+    model = VaDEClustering(1, max_iter=0, random_state=0).fit(X)
+    assert model.likelihood_ == ("log_normal", "gaussian", "gaussian", "gaussian")
+    assert np.isneginf(model.score_samples(np.array([[0.0, 10.0, 50.0, 1.0]])))
+    logs = X.copy()
+    logs[:, 0] = np.log(X[:, 0])
+    plain = VaDEClustering(1, max_iter=0, likelihood="gaussian", random_state=0).fit(logs)
+    np.testing.assert_allclose(model.score_samples(X), plain.score_samples(logs) - logs[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"likelihood": {"age": "poisson"}}, "needs whole numbers from 0 on; feature 0 has fractional values"),
+        ({"likelihood": {"height": "gaussian"}}, "likelihood names a feature 'height'"),
+        ({"likelihood": ["gaussian"]}, "has 1 entries for 6 features"),
+        ({"likelihood": {"age": "gamma"}}, "got 'gamma'"),
+        ({"likelihood": {"city": "gaussian"}}, "is categorical, and its likelihood cannot be 'gaussian'"),
+        ({"categorical_features": None}, r"not numbers: 'city' \(.*'grade' \(category\).*Drop them"),
+        ({"categorical_features": ["towns"]}, "categorical_features names a feature 'towns'"),
+        ({"categorical_features": [True]}, "has 1 booleans for 6 features"),
+    ],
+)
+def test_what_does_not_fit_is_named(parameters, message):
+    frame, _ = make_table(np.random.RandomState(0), 60)
+    with pytest.raises(ValueError, match=message):
+        VaDEClustering(2, max_iter=0, **parameters).fit(frame)
+
+
+def test_columns_with_too_many_categories_are_refused():
+    frame = pd.DataFrame({"name": [f"person {i}" for i in range(300)], "age": np.arange(300.0)})
+    with pytest.raises(ValueError, match="'name' has 300 categories, and at most 255"):
+        VaDEClustering(2).fit(frame)
