@@ -170,8 +170,9 @@ def find_column(name: Any, names: Sequence[Any] | None, n_features: int, paramet
         return list(names).index(name)
     if isinstance(name, Integral) and not isinstance(name, bool) and 0 <= int(name) < n_features:
         return int(name)
-    known = f"the indices 0 to {n_features - 1}"
-    known += "" if names is None else f" and the names {', '.join(map(str, names))}"
+    known = f"the indices 0 to {n_features - 1}" + (
+        "" if names is None else f" and the names {', '.join(map(str, names))}"
+    )
     raise ValueError(f"{parameter} names a feature {name!r}, which there is not; there are {known}")
 
 
@@ -193,20 +194,18 @@ def _get_column(X: Any, d: int) -> Any:
 
 
 def _replace_column(X: Any, d: int, values: Array) -> Any:
-    if hasattr(X, "isetitem"):
-        X = X.copy(deep=False)
-        X.isetitem(d, values)
-        return X
-    return X.with_columns(type(X[:, d])(X.columns[d], values))
+    if not hasattr(X, "isetitem"):
+        return X.with_columns(type(X[:, d])(X.columns[d], values))
+    X = X.copy(deep=False)
+    X.isetitem(d, values)
+    return X
 
 
 def _has_categories(column: Any) -> bool:
     """Whether the dtype of a column of a frame is categorical, string or boolean, or it holds strings."""
     dtype = str(column.dtype).lower()
-    if dtype.startswith(("category", "categorical", "enum", "str", "bool")):
-        return True
     if dtype != "object":
-        return False
+        return dtype.startswith(("category", "categorical", "enum", "str", "bool"))
     known = _to_array(column)[~_find_missing(column)]
     return len(known) > 0 and np.array(known.tolist()).dtype.kind in "Ub"
 
