@@ -12,7 +12,7 @@ from skgmvae._evaluation import count_weights, inference_precision, model_for_qu
 from skgmvae.data.arrays import Floats
 from skgmvae.runtime import limit_threads
 
-__all__ = ["component_covariances", "component_means"]
+__all__ = ["component_covariances", "component_expectations", "component_means"]
 
 N_PAIRS = 512  # of draws per component
 CHUNK_VALUES = 2**21  # of samples, at a time: 16 MiB
@@ -21,16 +21,22 @@ CHUNK_VALUES = 2**21  # of samples, at a time: 16 MiB
 @torch.inference_mode()
 def component_means(module: Any, n_features: int, device: torch.device) -> Floats:
     """E[x | c] in the units of the data, shape (K, D); exact for a linear decoder. Of categories the most probable."""
-    expected = _average(module, n_features, device, lambda mean, _: mean.sum(0))
+    expected = component_expectations(module, n_features, device)
     means: Floats = module.likelihood.collapse(expected).numpy(force=True)
     return means
+
+
+@torch.inference_mode()
+def component_expectations(module: Any, n_features: int, device: torch.device) -> Tensor:
+    """As ``component_means``, but of categories their probabilities: (K, F)."""
+    return _average(module, n_features, device, lambda mean, _: mean.sum(0))
 
 
 @torch.inference_mode()
 def component_covariances(module: Any, n_features: int, device: torch.device) -> Floats:
     """Cov[x | c] in the units of the data, shape (K, D, D), by the law of total covariance; exact as the means."""
     to_numbers: Callable[[Tensor], Tensor] = module.likelihood.to_numbers
-    means = to_numbers(_average(module, n_features, device, lambda mean, _: mean.sum(0)))
+    means = to_numbers(component_expectations(module, n_features, device))
 
     def scatter(mean: Tensor, variance: Tensor) -> Tensor:
         centered = (to_numbers(mean) - means.to(mean)).movedim(0, 1)  # (K, S, D)

@@ -7,9 +7,11 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._component_moments import component_covariances
-from skgmvae.data.arrays import Floats, MatrixLike
+from skgmvae._component_table import describe_components
+from skgmvae.data.arrays import Array, Floats, MatrixLike
 from skgmvae.runtime import check_device, isolated
 
 __all__ = ["DensityCriteria"]
@@ -30,6 +32,23 @@ class DensityCriteria:
     n_features_in_: int
     best_iter_: int
     device: str
+
+    @isolated()
+    def describe(self) -> dict[str, Array]:
+        """Describe the components: for each feature its typical value, and how far it is from the other components.
+
+        The columns are ready for :class:`pandas.DataFrame`, and sorted by component and size of the difference.
+
+        Returns
+        -------
+        table : dict of str to ndarray of shape (n_components * n_features,)
+            ``component``, ``feature`` and ``likelihood``; ``typical``: the mean in the component, or the most probable
+            category; ``spread``: the standard deviation in the component, or the probability of that category;
+            ``rest``: the mean, or the probability of that category, in the other components together; ``difference``
+            between the component and the rest, in standard deviations within components.
+        """
+        check_is_fitted(self)
+        return describe_components(self)
 
     def score(self, X: MatrixLike, y: Any = None) -> float:
         """Mean of :meth:`score_samples` over the samples; higher is better.

@@ -1,5 +1,6 @@
 """The likelihood of each feature, from the parameter ``likelihood`` and the samples."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,12 +9,13 @@ from numpy.typing import NDArray
 
 from skgmvae.data.arrays import Floats
 from skgmvae.data.categories import find_column
-from skgmvae.data.summary import FeatureSummary
+from skgmvae.data.summary import MAX_DISTINCT, FeatureSummary
 from skgmvae.initialization.skewness import find_log_normal
 from skgmvae.models.columns import COUNTS, KINDS
 
 __all__ = ["PLAIN", "check_kinds", "choose_kinds", "standardize_columns"]
 
+ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 PLAIN = ("bernoulli", "gaussian", "unit_gaussian")  # likelihoods of tables whose columns are all alike
 NEEDED = {
     "bernoulli": "values in [0, 1]",
@@ -78,7 +80,25 @@ def choose_kinds(
             wanted[d] = "bernoulli" if is_flag[d] else "log_normal" if is_skewed[d] else "gaussian"
         else:
             _check_kind(kind, d, summary)
+    _warn_of_zeros(
+        [d for d in is_open if wanted[d] == "gaussian" and summary.n_distinct[d] > MAX_DISTINCT], rows, names
+    )
     return tuple(wanted)
+
+
+def _warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
+    """Warn of continuous columns that are zero in many samples."""
+    shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
+    found = [
+        f"{d if names is None else repr(str(names[d]))} ({share:.0%})" for d, share in shares.items() if share >= ZEROS
+    ]
+    if found:
+        warnings.warn(
+            f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution has no "
+            "such heap. Replace each by two columns: whether it is zero, and its value, with NaN in place of zero.",
+            UserWarning,
+            stacklevel=9,
+        )
 
 
 def _check_kind(kind: str, d: int, summary: FeatureSummary) -> None:

@@ -21,6 +21,7 @@ FLOORS = (
     ("skgmvae.models",),
     ("skgmvae._progress", "skgmvae._evaluation", "skgmvae._file_format"),
     ("skgmvae._component_moments", "skgmvae._onnx"),
+    ("skgmvae._component_table",),
     ("skgmvae.initialization",),
     ("skgmvae.training",),
     ("skgmvae._auto", "skgmvae._defaults", "skgmvae._likelihoods"),

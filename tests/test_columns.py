@@ -281,3 +281,54 @@ def test_columns_with_too_many_categories_are_refused():
     frame = pd.DataFrame({"name": [f"person {i}" for i in range(300)], "age": np.arange(300.0)})
     with pytest.raises(ValueError, match="'name' has 300 categories, and at most 255"):
         VaDEClustering(2).fit(frame)
+
+
+def test_zero_inflated_columns_are_named():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"rain": np.where(rng.rand(100) < 0.4, 0.0, rng.randn(100) ** 2), "heat": rng.randn(100)})
+    with pytest.warns(UserWarning, match=r"zero in many samples: 'rain' \(4\d%\)\. .* NaN in place of zero") as caught:
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    assert caught[0].filename == __file__
+    apart = pd.DataFrame({"dry": frame["rain"] == 0.0, "rain": frame["rain"].where(frame["rain"] > 0.0)})
+    assert np.isfinite(VaDEClustering(2, max_iter=0, random_state=0).fit(apart).score(apart))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_components_are_described_by_what_sets_them_apart(estimator):
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=500)
+    frame = pd.DataFrame({"same": rng.randn(500), "apart": 6.0 * y + rng.randn(500)})
+    frame["city"] = np.where(rng.rand(500) < 0.9, np.array(["Aix", "Bern"])[y], "Cork")
+    model = estimator(2, max_iter=0, random_state=0).fit(frame)
+    table = pd.DataFrame(model.describe())
+    high = int(model.means_[:, 1].argmax())
+    mine = table[table["component"] == high].set_index("feature")
+    assert list(mine.index) == ["apart", "city", "same"]
+    assert abs(mine["typical"]["apart"] - 6.0) < 0.2
+    assert abs(mine["spread"]["apart"] - 1.0) < 0.1
+    assert abs(mine["rest"]["apart"]) < 0.2
+    assert abs(mine["difference"]["apart"] - 6.0) < 0.5
+    assert mine["typical"]["city"] == "Bern"
+    assert abs(mine["spread"]["city"] - 0.9) < 0.05
+    assert mine["rest"]["city"] < 0.05
+    assert abs(mine["difference"]["same"]) < 0.3
+    assert estimator(1, max_iter=0, random_state=0).fit(frame).describe()["difference"].tolist() == [0.0] * 3
+
+
+def test_profiles_show_densities_and_shares_of_the_components():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    from skgmvae.plotting import ComponentProfilesDisplay
+
+    frame, _ = make_table(np.random.RandomState(0))
+    model = VaDEClustering(3, max_iter=0, random_state=0).fit(frame)
+    display = ComponentProfilesDisplay.from_estimator(model, n_features=4)
+    assert [ax.get_title() for ax in display.axes_] == display.names
+    assert display.names[0] == "age"
+    assert "grade" not in display.names
+    bars = display.axes_[display.names.index("city")].patches
+    heights = np.array([bar.get_height() for bar in bars]).reshape(3, 3)
+    np.testing.assert_allclose(heights.sum(1), 1.0)
+    for curve in display.axes_[0].patches[1::2]:
+        values, edges, _ = curve.get_data()
+        assert abs((values * np.diff(edges)).sum() - 1.0) < 1e-9
+    plt.close(display.figure_)

@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
@@ -19,6 +19,7 @@ from benchmarks.common.results import ROOT
 from benchmarks.density.checks import MIXTURES
 from skgmvae import GMVAEClustering, VaDEClustering
 from skgmvae.plotting import (
+    ComponentProfilesDisplay,
     ComponentSamplesDisplay,
     ComponentSizesDisplay,
     ConfidenceDisplay,
@@ -49,8 +50,16 @@ def draw(X: np.ndarray, vade: VaDEClustering, gmvae: GMVAEClustering) -> dict[st
         "sizes": ComponentSizesDisplay.from_estimator(vade),
         "history": HistoryDisplay.from_estimator(gmvae),
         "samples": ComponentSamplesDisplay.from_estimator(vade, random_state=0),
+        "profiles": ComponentProfilesDisplay.from_estimator(fit(VaDEClustering(3, random_state=0), load_wines())),
         "traversal": StyleTraversalDisplay.from_estimator(gmvae),
     }
+
+
+def load_wines() -> Any:
+    """The wines as a frame, with a column of categories."""
+    frame = load_wine(as_frame=True).data
+    frame["color"] = np.where(frame.pop("color_intensity") > 5.0, "deep", "pale")
+    return frame
 
 
 def draw_reliability() -> ReliabilityDisplay:

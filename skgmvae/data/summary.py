@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite
 from skgmvae.data.arrays import Array, Floats, Integers
 from skgmvae.data.lazy import LazyRows, iter_chunks
 
-__all__ = ["CHUNK_ROWS", "FeatureSummary", "summarize"]
+__all__ = ["CHUNK_ROWS", "MAX_DISTINCT", "FeatureSummary", "summarize"]
 
 CHUNK_ROWS = 4096
 MAX_DISTINCT = 20  # distinct values of a feature that are counted; more are "many"

@@ -9,11 +9,13 @@ from skgmvae.plotting._grids import ComponentSamplesDisplay, StyleTraversalDispl
 from skgmvae.plotting._hierarchy import ComponentHierarchyDisplay
 from skgmvae.plotting._history import HistoryDisplay
 from skgmvae.plotting._latent import LatentSpaceDisplay
+from skgmvae.plotting._profiles import ComponentProfilesDisplay
 from skgmvae.plotting._reliability import ReliabilityDisplay
 from skgmvae.plotting._search import ComponentSearchDisplay
 
 __all__ = [
     "ComponentHierarchyDisplay",
+    "ComponentProfilesDisplay",
     "ComponentSamplesDisplay",
     "ComponentSearchDisplay",
     "ComponentSizesDisplay",
