@@ -5,12 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from test_posteriors import MODELS, D, K, draw_x, make_model, make_posterior
 from torch.distributions import MultivariateNormal
 
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.models import density, importance
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
-from skgmvae.models.importance import make_point_sets
+from skgmvae.models.points import MANY_FEATURES, make_point_sets
+from skgmvae.models.proposals import approximate
+
+ESTIMATORS = {"VaDE": VaDEClustering, "GMVAE": GMVAEClustering, "VAEEM": VAEEMClustering}
 
 
 @pytest.fixture(params=MODELS)
@@ -59,7 +64,7 @@ def test_linear_models_have_exact_densities_and_posteriors(name, n_components):
     model = make_model(name, is_linear=True, n_components=n_components, slope=0.0)
     x = draw_x(model, 200)
     exact = compute_exact_joint(model, x)
-    for seed, n_features in ((0, D), (1, importance.MANY_FEATURES + 1)):
+    for seed, n_features in ((0, D), (1, MANY_FEATURES + 1)):
         log_joint = model.log_joint(x, make_points(model, seed, n_features))
         torch.testing.assert_close(log_joint.logsumexp(-1), exact.logsumexp(-1), atol=1e-9, rtol=0.0)
         torch.testing.assert_close(log_joint.softmax(-1), exact.softmax(-1), atol=1e-9, rtol=0.0)
@@ -125,7 +130,8 @@ def test_more_points_where_weights_spread(monkeypatch):
         return rows
 
     linear, curved = make_model("VaDE", is_linear=True), make_model("VaDE")
-    assert count(linear, draw_x(linear, 50)) == [(50, 16)]
+    calls = count(linear, draw_x(linear, 50))
+    assert sum(rows for rows, _ in calls) == 50 and {size for _, size in calls} == {16}
     for layer in (curved.autoencoder.decoder[0], curved.autoencoder.decoder[-1]):
         layer.weight *= 3.0
     calls = count(curved, draw_x(curved, 50))
@@ -134,13 +140,39 @@ def test_more_points_where_weights_spread(monkeypatch):
     assert all(rows * S <= 50 * 16 for rows, S in calls)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_components_that_are_left_out_have_no_share(name, quick, monkeypatch):
+    """Of fitted models, by estimates of all components: neither log p(x) nor p(c|x) depends on what is left out."""
+    X = load_digits().data[:300, 18:46]
+    options = quick | {"latent_dim": 6, "max_iter": 15, "hidden_layer_sizes": (32,)}
+    model = ESTIMATORS[name](8, **options).fit(X).net_.module_
+    x, left_out = torch.from_numpy(X[:80]), []
+
+    def approximate_all(posterior, *, refines):
+        found = approximate(posterior, refines=refines)
+        left_out.append(~found.is_relevant)
+        return found._replace(is_relevant=torch.ones_like(found.is_relevant))
+
+    with torch.inference_mode():
+        some = torch.stack([model.log_joint(x, make_points(model, seed)) for seed in range(3)])
+        monkeypatch.setattr(importance, "approximate", approximate_all)
+        whole = torch.stack([model.log_joint(x, make_points(model, seed)) for seed in range(3)])
+    assert left_out[0].double().mean() > 0.15
+    for log_joint in (some, whole):
+        shares = torch.where(left_out[0], log_joint.softmax(-1).mean(0), 0.0).sum(-1)
+        assert shares.max() < 1e-3, shares.max()
+    gain = some.logsumexp(-1).mean(0) - whole.logsumexp(-1).mean(0)
+    assert gain.mean().abs() < 4.0 * gain.std() / len(gain) ** 0.5 + 1e-3, (gain.mean(), gain.std())
+
+
 def test_large_networks_keep_what_leaves_no_doubt(name):
     model = make_model(name)
     x, noise = draw_x(model, 100), torch.zeros(1, *model.noise_shape).double()
-    fine, coarse = make_points(model), make_points(model, n_features=importance.MANY_FEATURES + 1)
+    fine, coarse = make_points(model), make_points(model, n_features=MANY_FEATURES + 1)
     assert fine.refines and not coarse.refines and [len(each) for each in coarse.sets] == [16]
     of_density = torch.log_softmax(model.log_joint(x, fine), -1)
-    torch.testing.assert_close(estimate_log_posterior(model, x, fine, noise), of_density)
+    of_rows = estimate_log_posterior(model, x, fine, noise)
+    torch.testing.assert_close(of_rows.exp(), of_density.exp(), atol=1e-6, rtol=0.0)
     of_bound = model.log_responsibilities(x, noise)
     best = of_bound.topk(2, -1).values
     is_sure = best[:, 0] - best[:, 1] > density.SURE

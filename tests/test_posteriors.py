@@ -6,7 +6,8 @@ from test_models import shake
 from torch import nn
 
 from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE
-from skgmvae.models.posteriors import GMVAEPosterior, VaDEPosterior, VAEEMPosterior
+from skgmvae.models.own_posteriors import VAEEMPosterior
+from skgmvae.models.posteriors import GMVAEPosterior, VaDEPosterior
 
 MODELS = {"VaDE": VaDE, "GMVAE": GMVAE, "VAEEM": VAEEM}
 n, K, L, W, D = 6, 5, 2, 3, 4

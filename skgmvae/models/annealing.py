@@ -10,8 +10,9 @@ from torch import Tensor
 from skgmvae.functional import log_mean_exp
 from skgmvae.models.contract import Model
 from skgmvae.models.density import add_background
-from skgmvae.models.importance import LatentPosterior, propose
+from skgmvae.models.importance import LatentPosterior
 from skgmvae.models.laplace import Proposal
+from skgmvae.models.proposals import propose
 
 __all__ = ["anneal_log_density", "anneal_log_joint"]
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from skgmvae.functional import log_mean_exp
-from skgmvae.models.importance import PointSets, propose
+from skgmvae.models.importance import PointSets
 from skgmvae.models.jacobians import differentiate
 from skgmvae.models.laplace import Proposal
+from skgmvae.models.proposals import propose
 from skgmvae.models.row_shifts import hash_rows, shift_points
 
 __all__ = ["complete_by_means", "draw_given"]

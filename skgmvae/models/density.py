@@ -43,6 +43,7 @@ def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Te
     For many features, where the networks are usually large, samples for which q(c|x) leaves no doubt keep it: their
     most probable component is ``SURE`` nats ahead. ``noise`` (S, ...) is that of ``log_responsibilities``.
     """
+    points = points._replace(is_of_posterior=True)
     if points.refines or model.n_components == 1:
         return _normalize(_log_joint(model, x, points), model.log_weights())
     log_posterior = model.log_responsibilities(x, noise)

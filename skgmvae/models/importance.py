@@ -1,35 +1,29 @@
 """Importance sampling of log p(x, c) with proposals from Laplace approximations of the posterior."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
-from torch.quasirandom import SobolEngine
 
 from skgmvae.models.estimates import Estimate, average, average_with_controls
-from skgmvae.models.laplace import Expansion, NewtonStep, Proposal, take_newton_step
+from skgmvae.models.laplace import Expansion, Proposal
+from skgmvae.models.points import FIRST, PointSets, make_point_sets
+from skgmvae.models.proposals import Approximation, approximate, make_proposal
 from skgmvae.models.row_shifts import hash_rows, shift_points
 
 __all__ = [
+    "FIRST",
     "LatentPosterior",
     "PointSets",
     "count_values",
     "estimate_log_joint",
     "make_point_sets",
-    "propose",
 ]
 
-FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the first are not enough
-MANY_FEATURES = 100  # above it, one round and no refinement, since the networks are usually large
-MOST_MISFIT = 0.02  # nats between an expansion and the density at its maximum that need no further expansion
-MAX_REFINEMENTS, MANY_LATENTS = 4, 20  # with more latent variables, whose derivatives cost more, one refinement
-FAR_BEHIND = 30.0  # nats below the best component, which a component cannot make up
-# of the proposal for components of little evidence: by a power of it, so that no two shares are equal
-LEAST_SHARE, TEMPERATURE = 0.02, 100.0
 ENCODER_SHARE = 0.5  # of q(z|x) in the proposal of further points
 WIDEN = 1.5  # factor of its standard deviations there
+RELEVANT = 1e9  # nats that order relevant components before all others
 
 
 class Posterior(Protocol):
@@ -70,32 +64,11 @@ class LatentPosterior(Posterior, Protocol):
         """A component each of some samples, (P,): as if it were the only one, K = 1."""
 
 
-class PointSets(NamedTuple):
-    """Quasi-random points in the unit cube, (S, 1 + U) each, and whether the first expansion is refined.
+class SharedPosterior(LatentPosterior, Protocol):
+    """One of latent variables that all components share."""
 
-    Attributes
-    ----------
-    sets : sequence of Tensor
-        Points of the first estimate, and of each further one.
-    refines : bool
-    seed : int
-        Of the shifts.
-    """
-
-    sets: Sequence[Tensor]
-    refines: bool
-    seed: int
-
-
-def make_point_sets(width: int, n_features: int, seed: int) -> PointSets:
-    """Scrambled Sobol points for ``width`` latent variables; fewer for many features."""
-    few = n_features > MANY_FEATURES
-    sizes = (FIRST,) if few else (FIRST, *FURTHER)
-    engine = SobolEngine(width + 1, scramble=True, seed=seed)
-    points, sets = engine.draw(2 * max(sizes), dtype=torch.float64), []
-    for size in sizes:  # aligned blocks of the sequence
-        sets.append(points[size : 2 * size])
-    return PointSets(sets, not few, seed)
+    def restrict(self, components: Tensor) -> Self:
+        """The same as if each sample had only its own components (n, J)."""
 
 
 def count_values(model: Any, n_features: int) -> int:
@@ -118,71 +91,90 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     low by about half the relative variance.
     """
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed).to(posterior.mean)
-    proposal, log_laplace = propose(posterior, refines=points.refines)
-    estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
-    log_joint, rows = estimate.log_joint, (~estimate.is_enough).nonzero().flatten()
-    sample_further = _sample_pairs if posterior.has_own_latents else _sample_rows
-    for further in points.sets[1:]:
-        if not len(rows):
-            break
-        estimate = sample_further(posterior, proposal, further, shifts, log_joint, rows)
-        log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
-        rows = rows[~estimate.is_enough]
+    approximation = approximate(posterior, refines=points.refines)
+    estimate: Any = _estimate_own if posterior.has_own_latents else _estimate_shared
+    log_joint: Tensor = estimate(posterior, approximation, points, shifts)
     # squares of values beyond 1e150 overflow
     return log_joint.masked_fill(~log_joint.isfinite(), -math.inf)
 
 
-def propose(posterior: LatentPosterior, *, refines: bool) -> tuple[Proposal, Tensor | None]:
-    """Normals at the maxima of log p(x, u, c): (n, K) of them, or (n, K, 1) if components have their own u.
+def _estimate_shared(
+    posterior: SharedPosterior, approximation: Approximation, points: PointSets, shifts: Tensor
+) -> Tensor:
+    """log p(x, c), (n, K), of components that share u: samples with as many relevant components at a time.
 
-    Components that share u have a Laplace approximation of log p(c|x), (n, K), too.
+    Other components keep their share in the approximation.
     """
-    step = take_newton_step(posterior.expand(posterior.mean), posterior.mean)
-    if refines:
-        step = _refine(posterior, step)
-    maximum, factor, log_integral = step.maximum, step.factor, step.log_integral
-    if posterior.has_own_latents:
-        zero = torch.zeros_like(log_integral)
-        return Proposal(zero.unsqueeze(-1), maximum.unsqueeze(-2), factor.unsqueeze(-3)), None
-    log_posterior = torch.log_softmax(log_integral, -1)
-    others = torch.softmax(log_integral / TEMPERATURE, -1)
-    shares = (1.0 - LEAST_SHARE) * log_posterior.exp() + LEAST_SHARE * others
-    return Proposal(shares.log(), maximum, factor), log_posterior
+    log_posterior = torch.log_softmax(approximation.log_joint, -1)
+    n_components = log_posterior.shape[1]
+    counts = approximation.is_relevant.sum(-1).clamp_min(1)
+    counts = (2.0 ** counts.log2().ceil()).long()
+    counts[counts > n_components // 2] = n_components
+    log_joint = torch.empty_like(log_posterior)
+    for count in counts.unique().tolist():
+        rows = (counts == count).nonzero().flatten()
+        some = Approximation(*(part[rows] for part in approximation))
+        if count == 1 < n_components and points.is_of_posterior:
+            log_joint[rows] = log_posterior[rows]
+            continue
+        if count == n_components:
+            log_joint[rows] = _sample_until_enough(posterior.take(rows), some, points, shifts[rows])
+            continue
+        # at first the relevant ones, of which some may be misfits of little evidence
+        order = some.log_joint + torch.where(some.is_relevant, RELEVANT, 0.0)
+        components = order.topk(count, -1).indices.sort(-1).values
+        kept = Approximation(*(_gather(part, components) for part in some))
+        found = _sample_until_enough(posterior.take(rows).restrict(components), kept, points, shifts[rows])
+        of_kept = torch.logsumexp(log_posterior[rows].gather(-1, components), -1, keepdim=True)
+        rest = log_posterior[rows] - of_kept + torch.logsumexp(found, -1, keepdim=True)
+        log_joint[rows] = rest.scatter(-1, components, found)
+    return log_joint
 
 
-def _refine(posterior: LatentPosterior, step: NewtonStep) -> NewtonStep:
-    """Further steps for pairs of a sample and a component whose expansion is not accurate."""
-    values = posterior.value(step.maximum)
-    for _ in range(MAX_REFINEMENTS if step.maximum.shape[-1] <= MANY_LATENTS else 1):
-        at = rows, components = _misfits(values, step).nonzero(as_tuple=True)
+def _gather(values: Tensor, components: Tensor) -> Tensor:
+    """Values (n, J, ...) of J components of each sample (n, J), from (n, K, ...)."""
+    return values[torch.arange(len(values), device=values.device).unsqueeze(-1), components]
+
+
+def _sample_until_enough(
+    posterior: LatentPosterior, approximation: Approximation, points: PointSets, shifts: Tensor
+) -> Tensor:
+    """log p(x, c), (n, J), from the first points, and from further ones where they are not enough."""
+    log_laplace = torch.log_softmax(approximation.log_joint, -1)
+    proposal = make_proposal(approximation, log_laplace)
+    estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
+    log_joint, rows = estimate.log_joint, (~estimate.is_enough).nonzero().flatten()
+    for further in points.sets[1:]:
         if not len(rows):
             break
-        pairs, start = posterior.take_pairs(rows, components), step.maximum[at].unsqueeze(1)
-        again = take_newton_step(pairs.expand(start), start)
-        step = NewtonStep(*(old.index_put(at, new.squeeze(1)) for old, new in zip(step, again, strict=True)))
-        values = values.index_put(at, pairs.value(again.maximum).squeeze(1))
-    return step
+        estimate = _sample_rows(posterior, proposal, further, shifts, rows)
+        log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
+        rows = rows[~estimate.is_enough]
+    return log_joint
 
 
-def _misfits(values: Tensor, step: NewtonStep) -> Tensor:
-    """Which expansions, (n, K), differ from the density at their maximum, where that may matter to p(c|x)."""
-    matters = _matter(torch.maximum(values, step.log_maximum))
-    return matters & ~((values - step.log_maximum).abs() <= MOST_MISFIT)
-
-
-def _matter(log_joint: Tensor) -> Tensor:
-    """Which components are not far behind the best, (n, K)."""
-    return log_joint > log_joint.amax(-1, keepdim=True) - FAR_BEHIND
+def _estimate_own(
+    posterior: LatentPosterior, approximation: Approximation, points: PointSets, shifts: Tensor
+) -> Tensor:
+    """log p(x, c), (n, K), of components with u of their own."""
+    proposal = make_proposal(approximation, None)
+    if not points.refines:
+        return average(_weigh(posterior, proposal, points.sets[0], shifts)[0]).log_joint
+    least = 2 if points.is_of_posterior else 1
+    log_joint, rows = approximation.log_joint, (approximation.is_relevant.sum(-1) >= least).nonzero().flatten()
+    for i, some_points in enumerate(points.sets):
+        if not len(rows):
+            break
+        estimate = _sample_pairs(posterior, proposal, approximation, some_points, shifts, rows, is_wide=i > 0)
+        log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
+        rows = rows[~estimate.is_enough]
+    return log_joint
 
 
 def _sample(
-    posterior: LatentPosterior,
-    proposal: Proposal,
-    points: Tensor,
-    shifts: Tensor,
-    log_laplace: Tensor | None = None,
+    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, log_laplace: Tensor | None = None
 ) -> Estimate:
-    """Estimate from the points (S, 1 + U), shifted by (n, 1 + U) for each sample.
+    """Estimate from the points (S, 1 + U), shifted by (n, 1 + U) for each sample, where components share u.
 
     With an approximation of log p(c|x), (n, K), whose components have the proposal's normals as posteriors of u, its
     integral is a control variate: where it is right, the estimates of p(x) and of p(c|x) are exact.
@@ -210,11 +202,11 @@ def _weigh(posterior: Posterior, proposal: Proposal, points: Tensor, shifts: Ten
 
 
 def _sample_rows(
-    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, log_joint: Tensor, rows: Tensor
+    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, rows: Tensor
 ) -> Estimate:
     """Estimate for some samples, indices (n,), from further points (S, 1 + U), of normals and of q(u|x)."""
     parts = []
-    for part in rows.split(_count_at_a_time(len(log_joint), points)):
+    for part in rows.split(_count_at_a_time(len(shifts), points)):
         some = posterior.take(part)
         wide = Proposal(*(values[part] for values in proposal))
         wide = wide.mix(some.mean.squeeze(1), WIDEN * some.deviation.squeeze(1), ENCODER_SHARE)
@@ -223,19 +215,28 @@ def _sample_rows(
 
 
 def _sample_pairs(
-    posterior: LatentPosterior, proposal: Proposal, points: Tensor, shifts: Tensor, log_joint: Tensor, rows: Tensor
+    posterior: LatentPosterior,
+    proposal: Proposal,
+    approximation: Approximation,
+    points: Tensor,
+    shifts: Tensor,
+    rows: Tensor,
+    *,
+    is_wide: bool = False,
 ) -> Estimate:
-    """The same where components have their own u: for those not far behind; others keep their log p(x, c) (N, K)."""
+    """The same where components have their own u: for the relevant ones; others keep Laplace's log p(x, c) (N, K)."""
+    log_joint = approximation.log_joint
     log_weights = log_joint[rows].unsqueeze(1).repeat(1, len(points), 1)
-    index, components = _matter(log_joint[rows]).nonzero(as_tuple=True)
+    index, components = approximation.is_relevant[rows].nonzero(as_tuple=True)
     n_at_a_time = _count_at_a_time(log_joint.numel(), points)
     for at, of in zip(index.split(n_at_a_time), components.split(n_at_a_time), strict=True):
         if not len(at):  # samples too far for any density
             break
         some = posterior.take_pairs(rows[at], of)
-        wide = Proposal(*(values[rows[at], of].unsqueeze(1) for values in proposal))
-        wide = wide.mix(some.mean, WIDEN * some.deviation, ENCODER_SHARE)
-        log_weights[at, :, of] = _weigh(some, wide, points, shifts[rows[at]])[0].squeeze(-1)
+        normals = Proposal(*(values[rows[at], of].unsqueeze(1) for values in proposal))
+        if is_wide:
+            normals = normals.mix(some.mean, WIDEN * some.deviation, ENCODER_SHARE)
+        log_weights[at, :, of] = _weigh(some, normals, points, shifts[rows[at]])[0].squeeze(-1)
     return average(log_weights)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "GaussianHead",
+    "bound_log_variance",
     "draw_weights",
     "make_conv_body",
     "make_conv_decoder",

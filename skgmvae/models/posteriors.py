@@ -1,4 +1,4 @@
-"""The posteriors of the models' latent variables, as importance sampling sees them."""
+"""The posteriors of latent variables that all components share, as importance sampling sees them."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from skgmvae.functional import log_normal, log_normal_full, log_standard_normal
-from skgmvae.models.jacobians import differentiate, differentiate_decoder
-from skgmvae.models.laplace import Expansion, add_expansions, expand_likelihood, expand_normal
-from skgmvae.models.stacked import lay_out
+from skgmvae.functional import LOG_2PI, log_normal, log_normal_full, log_standard_normal
+from skgmvae.models.jacobians import differentiate
+from skgmvae.models.laplace import Expansion, add_expansions, expand_normal
 
-__all__ = ["GMVAEPosterior", "VAEEMPosterior", "VaDEPosterior"]
+__all__ = ["BasePosterior", "GMVAEPosterior", "VaDEPosterior"]
 
 
 @dataclass(frozen=True)
-class _Posterior:
+class BasePosterior:
     """See :class:`~skgmvae.models.importance.LatentPosterior`."""
 
     has_own_latents: ClassVar[bool] = False
@@ -33,18 +32,27 @@ class _Posterior:
 
 
 @dataclass(frozen=True)
-class _SharedPosterior(_Posterior):
+class _SharedPosterior(BasePosterior):
     """Of latent variables that all components share."""
 
-    components: Tensor | None = None  # one for each sample, (n,); None: all
+    components: Tensor | None = None  # J for each sample, (n, J); None: all
+
+    def take(self, rows: Tensor) -> Self:
+        """The posterior of some of the samples, by a mask or indices (n,)."""
+        some = super().take(rows)
+        return some if self.components is None else replace(some, components=self.components[rows])
 
     def take_pairs(self, rows: Tensor, components: Tensor) -> Self:
         """A component each of some samples, (P,): as if it were the only one, K = 1."""
-        return replace(self.take(rows), components=components)
+        return replace(self.take(rows), components=components.unsqueeze(1))
+
+    def restrict(self, components: Tensor) -> Self:
+        """The same as if each sample had only its own J components, (n, J)."""
+        return replace(self, components=components)
 
     def _select(self, values: Tensor) -> Tensor:
-        """Values (K, ...) of the components, or (n, 1, ...) if each sample has one of its own."""
-        return values if self.components is None else values[self.components].unsqueeze(1)
+        """Values (K, ...) of the components, or (n, J, ...) of those of each sample."""
+        return values if self.components is None else values[self.components]
 
     def _of_components(self) -> Tensor | None:
         """What is added to the decoder's output in each component, (K, D) or (n, 1, D)."""
@@ -115,9 +123,20 @@ class VaDEPosterior(_SharedPosterior):
     def log_joint(self, u: Tensor) -> Tensor:
         """log p(x, z, c), (n, S, K), at z (n, S, L)."""
         model = self.model
-        log_normals = log_normal_full(u, model.means, model.precision_factor())
-        joint: Tensor = self._log_likelihoods(u) + model.log_weights() + log_normals
+        if self.components is None:
+            log_prior = log_normal_full(u, model.means, model.precision_factor()) + model.log_weights()
+        else:
+            log_prior = self._log_prior_of(u)
+        joint: Tensor = self._log_likelihoods(u) + log_prior
         return joint
+
+    def _log_prior_of(self, u: Tensor) -> Tensor:
+        """log π_c p(z|c), (n, S, J), of the J components of each sample, at z (n, S, L)."""
+        model = self.model
+        factor = self._select(model.precision_factor().expand(model.n_components, -1, -1))  # (n, J, L, L)
+        squares = ((u.unsqueeze(1) - self._select(model.means).unsqueeze(-2)) @ factor.mT).square().sum(-1)
+        normalizers = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * u.shape[-1] * LOG_2PI
+        return (self._select(model.log_weights()) + normalizers).unsqueeze(1) - 0.5 * squares.mT
 
 
 class GMVAEPosterior(_SharedPosterior):
@@ -134,7 +153,7 @@ class GMVAEPosterior(_SharedPosterior):
     def value(self, u: Tensor) -> Tensor:
         """log p(x, z, w, c), (n, K), at (z, w) (n, K, L + W)."""
         z, w = self._split(u)
-        mean, log_variance = self._take_own(torch.stack(self.model.prior(w))).unbind()
+        mean, log_variance = self._own_moments(w).chunk(2, -1)
         log_prior = self._select(self.model.log_weights()) + log_normal(z, mean, log_variance) + log_standard_normal(w)
         value: Tensor = self._log_likelihood(z) + log_prior
         return value
@@ -152,24 +171,21 @@ class GMVAEPosterior(_SharedPosterior):
         z, w = u.split([self.model.latent_dim, self.model.style_dim], -1)
         return z, w
 
-    def _take_own(self, values: Tensor) -> Tensor:
-        """Values (..., n, K, L) of the components, each at its own w, from those of all at every w (..., n, K, K, L).
-
-        If each sample has a component of its own, (..., n, 1, L) from (..., n, 1, K, L).
-        """
-        if self.components is None:
-            return values.diagonal(dim1=-3, dim2=-2).mT
-        rows = torch.arange(len(self.components), device=values.device)
-        return values.squeeze(-3)[..., rows, self.components, :].unsqueeze(-2)
+    def _own_moments(self, w: Tensor) -> Tensor:
+        """μ_c(w) and log σ²_c(w) of each component at its own w (n, J, W), or at each of (n, J, S, W): (..., 2L)."""
+        components = self.components
+        if components is None:
+            components = torch.arange(w.shape[1], device=w.device).expand(len(w), -1)
+        moments = self.model.prior.take(w.reshape(components.numel(), -1, w.shape[-1]), components.reshape(-1))
+        return torch.cat(moments, -1).reshape(*w.shape[:-1], -1)
 
     def _expand_prior(self, z: Tensor, w: Tensor) -> Expansion:
         """log π_c p(z|w, c) p(w), (n, K), around z (n, 1 or K, L) and w (n, 1 or K, W)."""
         model = self.model
-        moments, slopes = differentiate(lambda w: torch.cat(model.prior(w), -1), w)  # (n, 1 or K, K, 2L)
-        if self.components is None and w.shape[1] == 1:
-            moments, slopes = moments.squeeze(1), slopes.squeeze(1)
-        else:  # of each component at its own w
-            moments, slopes = self._take_own(moments), self._take_own(slopes.movedim(-2, 0)).movedim(0, -2)
+        if self.components is None and w.shape[1] == 1:  # the same w for all components
+            moments, slopes = differentiate(lambda w: torch.cat(model.prior(w), -1), w.squeeze(1))
+        else:
+            moments, slopes = differentiate(self._own_moments, w)
         (mean, log_variance), (mean_slope, log_slope) = (each.chunk(2, -1) for each in (moments, slopes))
         scale = torch.exp(-0.5 * log_variance)  # (n, K, L); the slopes are (n, K, W, L)
         residual = (z - mean) * scale
@@ -189,94 +205,12 @@ class GMVAEPosterior(_SharedPosterior):
     def log_joint(self, u: Tensor) -> Tensor:
         """log p(x, z, w, c), (n, S, K), at (z, w) (n, S, L + W)."""
         z, w = self._split(u)
-        log_prior = self.model.log_weights() + log_normal(z.unsqueeze(-2), *self.model.prior(w))
+        if self.components is None:
+            log_prior = self.model.log_weights() + log_normal(z.unsqueeze(-2), *self.model.prior(w))
+        else:
+            J = self.components.shape[1]
+            mean, log_variance = self._own_moments(w.unsqueeze(1).expand(-1, J, -1, -1)).chunk(2, -1)
+            log_normals = log_normal(z.unsqueeze(1), mean, log_variance).mT  # (n, S, J)
+            log_prior = self._select(self.model.log_weights()).unsqueeze(1) + log_normals
         joint: Tensor = self._log_likelihoods(z) + log_standard_normal(w).unsqueeze(-1) + log_prior
         return joint
-
-
-class VAEEMPosterior(_Posterior):
-    """p(z, c | x) of standardized samples (n, K, D)."""
-
-    has_own_latents = True
-
-    def take_pairs(self, rows: Tensor, components: Tensor) -> "_VAEEMPairs":
-        """A component each of some samples, (P,): as if it were the only one, K = 1."""
-        return _VAEEMPairs(self, rows, components)
-
-    def expand(self, u: Tensor) -> Expansion:
-        """log p(x, z, c), (n, K), to second order around z_c (n, K, L)."""
-        model = self.model
-        output, jacobian = differentiate_decoder(model, u)
-        slope, curvature = model.likelihood.differentiate(self.standardized, output)
-        log_likelihood = model.likelihood.log_prob(self.standardized, output)
-        identity = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
-        prior = Expansion(model.log_weights() + log_standard_normal(u), -u, identity)
-        return add_expansions(prior, expand_likelihood(log_likelihood, slope, curvature, jacobian))
-
-    def value(self, u: Tensor) -> Tensor:
-        """log p(x, z, c), (n, K), at z_c (n, K, L)."""
-        return self.log_joint(u.unsqueeze(1)).squeeze(1)
-
-    def decode_all(self, u: Tensor) -> Tensor:
-        """Decoder outputs (..., K, D) at z_c (..., K, L)."""
-        output: Tensor = self.model.decode(u)
-        return output
-
-    def log_joint(self, u: Tensor) -> Tensor:
-        """log p(x, z, c), (n, S, K), at z_c (n, S, K, L)."""
-        log_likelihood = self.model.likelihood.log_prob(self.standardized.unsqueeze(1), self.model.decode(u))
-        joint: Tensor = log_likelihood + self.model.log_weights() + log_standard_normal(u)
-        return joint
-
-
-class _VAEEMPairs:
-    """p(z, c | x) of one component c for each of P samples, which are arranged in tables with a column per component.
-
-    Parameters
-    ----------
-    posterior : VAEEMPosterior
-    rows, components : Tensor of shape (P,)
-    """
-
-    has_own_latents = True
-
-    def __init__(self, posterior: VAEEMPosterior, rows: Tensor, components: Tensor) -> None:
-        pairs = rows, components
-        self.mean, self.deviation = (part[pairs].unsqueeze(1) for part in (posterior.mean, posterior.deviation))
-        values, n_components = posterior.standardized, posterior.model.n_components
-        place, tables = lay_out(components, n_components)
-        self._tables, at = [], []
-        for height, part in tables:
-            where = place[part], components[part]
-            table = values.new_zeros(height, n_components, values.shape[-1])
-            table[where] = values[rows[part], components[part]]
-            self._tables.append((replace(posterior, standardized=table), part, where))
-            at.append(part)
-        self._back = torch.cat(at).argsort()
-
-    def expand(self, u: Tensor) -> Expansion:
-        """log p(x, z, c), (P, 1), to second order around z (P, 1, L)."""
-        found = []
-        for table, part, where in self._tables:
-            expansion = table.expand(self._lay_out(table, u[part, 0], where))
-            found.append([values[where].unsqueeze(1) for values in expansion])
-        return Expansion(*(torch.cat(parts)[self._back] for parts in zip(*found, strict=True)))
-
-    def value(self, u: Tensor) -> Tensor:
-        """log p(x, z, c), (P, 1), at z (P, 1, L)."""
-        return self.log_joint(u.unsqueeze(1)).squeeze(1)
-
-    def log_joint(self, u: Tensor) -> Tensor:
-        """log p(x, z, c), (P, S, 1), at z (P, S, 1, L)."""
-        found = []
-        for table, part, where in self._tables:
-            points = self._lay_out(table, u[part].squeeze(2), where).transpose(1, 2)
-            found.append(table.log_joint(points).mT[where].unsqueeze(-1))
-        return torch.cat(found)[self._back]
-
-    def _lay_out(self, table: VAEEMPosterior, values: Tensor, where: tuple[Tensor, Tensor]) -> Tensor:
-        """Values (p, ...) in a table (height, K, ...), zero elsewhere."""
-        shape = *table.standardized.shape[:2], *values.shape[1:]
-        laid_out = values.new_zeros(shape)
-        laid_out[where] = values
-        return laid_out

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skgmvae.models.contract import take_components
-from skgmvae.models.networks import GaussianHead, unset
+from skgmvae.models.networks import GaussianHead, bound_log_variance, unset
 
 __all__ = ["PriorNetwork"]
 
@@ -38,6 +40,19 @@ class PriorNetwork(nn.Module):
         """μ_c(w) and log σ²_c(w), each of shape (..., K, L), for w of shape (..., W)."""
         mean, log_variance = self.head(self.hidden(w))
         return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
+
+    def take(self, w: Tensor, components: Tensor) -> tuple[Tensor, Tensor]:
+        """μ_c(w) and log σ²_c(w), each (P, S, L), at w (P, S, W), of one component (P,) for each of the P."""
+        order = components.argsort(stable=True)
+        counts = torch.bincount(components, minlength=self.shape[0]).tolist()
+        parts, back = self.hidden(w)[order].split(counts), order.argsort()
+
+        def apply(layer: nn.Linear) -> Tensor:
+            """Outputs (P, S, L), component by component."""
+            weights, biases = (parameter.unflatten(0, self.shape) for parameter in (layer.weight, layer.bias))
+            return torch.cat([F.linear(*each) for each in zip(parts, weights, biases, strict=True)])[back]
+
+        return apply(self.head.mean), bound_log_variance(self.head, apply(self.head.log_variance))
 
     def initialize_at(self, means: Tensor, variances: Tensor, *, slope: float = INITIAL_PRIOR_SLOPE) -> None:
         """Nearly these means and variances, both (K, L), whatever w; exactly for a ``slope`` of zero."""

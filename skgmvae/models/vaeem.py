@@ -24,7 +24,7 @@ from skgmvae.models.importance import PointSets, estimate_log_joint
 from skgmvae.models.linear_path import MixtureMoments, adds_nothing, log_joint_of_mixture, make_latent
 from skgmvae.models.missing import complete_linear, widen
 from skgmvae.models.moments import ComponentMoments, estimate_moments, initial_weight_logits
-from skgmvae.models.posteriors import VAEEMPosterior
+from skgmvae.models.own_posteriors import VAEEMPosterior
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     StackedLinearPath,
