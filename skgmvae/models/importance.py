@@ -80,15 +80,16 @@ def count_values(model: Any, n_features: int) -> int:
 def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets) -> Tensor:
     """Estimate of log p(x, c), shape (N, K), of standardized samples (N, D), in the units of the data.
 
-    For each component the logarithm of the joint density is expanded to second order around the mean of q(z|x), or, if
-    this is not accurate, once more around the maximum of the first expansion. The normals that follow are the proposal
-    (Laplace importance sampling): for a linear decoder they are the posterior itself, and the estimate is exact. Where
-    the weights of the points spread, further points are drawn from the normals and from q(z|x) in equal shares.
+    For each component the logarithm of the joint density is expanded to second order around the mean of q(z|x) and,
+    while this is not accurate, around the maximum of the expansion. The normals that follow are the proposal (Laplace
+    importance sampling): for a linear decoder they are the posterior itself, and the estimate is exact. Where the
+    weights of the points spread, further points are drawn from the normals and from q(z|x) in equal shares. Components
+    whose share of p(x) is negligible have no points, and keep Laplace's log p(x, c).
 
     Every sample has points of its own: a fixed set, shifted modulo one by a hash of its values (Cranley and Patterson
     1976). The error of a mean over many samples then is that of independent points, while a sample has the same score
-    in whatever batch. The estimate of p(x) is nearly unbiased; that of log p(x) is
-    low by about half the relative variance.
+    in whatever batch. The estimate of p(x) is nearly unbiased; that of log p(x) is low by about half the
+    relative variance.
     """
     shifts = hash_rows(x, points.sets[0].shape[1], points.seed).to(posterior.mean)
     approximation = approximate(posterior, refines=points.refines)
