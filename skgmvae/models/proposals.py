@@ -14,6 +14,7 @@ MAX_REFINEMENTS = 4
 MAX_HALVINGS = 4  # of a step that ends lower than it began
 FAR_BEHIND = 30.0  # nats below the best component, which a component cannot make up
 NEGLIGIBLE, MARGIN = 15.0, 2.0  # nats that suffice where the expansion is accurate, and further ones per misfit
+FAR_FROM_ALL = 1e12  # nats, beside which differences between components are lost in rounding
 # of the proposal for components of little evidence: by a power of it, so that no two shares are equal
 LEAST_SHARE, TEMPERATURE = 0.02, 100.0
 
@@ -65,8 +66,9 @@ def approximate(posterior: Any, *, refines: bool) -> Approximation:
         values = values.index_put(at, new_values)
     # an expansion that promises more than there is would take the share of all others
     found = step.log_integral + values - step.log_maximum
-    log_joint = torch.where(found.isfinite(), found, step.log_integral)
+    log_joint = torch.where(found.isfinite(), found, values)
     is_relevant = _misfits(values, step) | _matter(log_joint, log_joint, NEGLIGIBLE)
+    is_relevant |= ~(values.abs() < FAR_FROM_ALL).all(-1, keepdim=True)
     return Approximation(step.maximum, step.factor, log_joint, is_relevant)
 
 
