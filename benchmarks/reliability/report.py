@@ -107,6 +107,12 @@ def of_interrupts(line: Line) -> list[tuple[Any, ...]]:
     return [(f"Ctrl-C at {which}", line["trials"], len(line["fell_short"]), count(line["outcomes"]))]
 
 
+def of_notebooks(line: Line) -> list[tuple[Any, ...]]:
+    """Row of ``notebooks``."""
+    what = "interrupts of a Jupyter kernel, in fits and queries"
+    return [(what, line["trials"], len(line["fell_short"]), count(line["outcomes"]))]
+
+
 def of_kills(line: Line) -> list[tuple[Any, ...]]:
     """Rows of ``kills`` of small fits and of saves."""
     fits = f"{line['fits']} fits; last stored state: {count(line['stored_when_killed'])}"
@@ -146,6 +152,7 @@ def of_long_lives(line: Line) -> list[tuple[Any, ...]]:
 ROWS: dict[tuple[str, str], Callable[[Line], list[tuple[Any, ...]]]] = {
     ("edited_files", ""): of_edited_files,
     ("interrupts", ""): of_interrupts,
+    ("notebooks", ""): of_notebooks,
     ("kills", ""): of_kills,
     ("kills", "mnist"): of_mnist,
     ("contexts", ""): of_contexts,
