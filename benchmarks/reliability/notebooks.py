@@ -3,8 +3,8 @@
     python benchmarks/reliability/notebooks.py --trials 50 >> benchmarks/results/reliability.jsonl
 
 prints one JSON line. A kernel runs a cell with a fit, or with queries, and is interrupted. The cell must end with
-KeyboardInterrupt and the estimator as it was, or with a warning and the state so far, or had ended before; the next cell
-must work. Needs ipykernel and jupyter_client.
+KeyboardInterrupt and the estimator as it was, or with a warning and the state so far, or had ended before; the next
+cell must work. Needs ipykernel and jupyter_client.
 """
 
 import argparse

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
 from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.moments import Regularization, regularize, sum_up
+from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.models.linear_path import log_joint_of_mixture
 from skgmvae.models.missing import complete_normal, estimate_normal
@@ -21,6 +23,11 @@ N_RANDOM = 8  # random initializations
 N_SHORT, N_LONG, N_FINALISTS = 10, 100, 3  # iterations of EM of all initializations, and of the best of them
 TOLERANCE = 1e-4  # nats per sample
 SETTING = Regularization(1.0, 1e-3)
+CONTINUOUS = "clusters of the continuous columns"
+MOST_CROSSING, LEAST_SIZE = 0.03, 0.1  # share of links, and size relative to N / K, of clusters that are apart
+N_LINKED = 5  # neighbors
+HARDLY_BETTER = 0.02  # nats per sample by which more components may be better while K are believed
+N_MORE = 3  # components, at most, that are tried in addition
 KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood orders its outputs
 
 
@@ -42,6 +49,9 @@ def choose_mixed(
     In a component the continuous columns are normal, with a full or a diagonal covariance, and the others independent.
     EM begins from clusters of the continuous columns, from clusters and k-means of all columns with equal weights, and
     at random.
+
+    Clusters of the continuous columns that hardly any link between neighbors crosses are kept instead, if more
+    components fit better: the distributions are then not those of the clusters.
 
     Parameters
     ----------
@@ -68,11 +78,56 @@ def choose_mixed(
         finalists = sorted((fit for fit in short if fit.is_diagonal == kind), key=lambda fit: -fit.value)
         best += [mixture.fit(fit.name, fit.responsibilities, kind, N_LONG) for fit in finalists[:N_FINALISTS]]
     found = max(best, key=lambda fit: fit.value)
+    apart = begun.get(CONTINUOUS)
+    if (
+        apart is not None
+        and _are_apart(points[chosen], likelihood, apart)
+        and _wants_more(mixture, found, random_state)
+    ):
+        return _spread(apart, points, chosen, likelihood)
     R = found.responsibilities
     if len(chosen) < len(points):
         R = mixture.predict(found, points)
     shape = "diagonal" if found.is_diagonal else "full"
     return f"mixture of {shape} normals and products, from {found.name}", R.numpy()
+
+
+def _are_apart(points: Tensor, likelihood: Any, responsibilities: Tensor) -> bool:
+    """Whether hardly any link between neighbors in the continuous columns crosses the clusters (n, K)."""
+    labels = responsibilities.argmax(1).numpy()
+    n, K = responsibilities.shape
+    if np.bincount(labels, minlength=K).min() < LEAST_SIZE * n / K:
+        return False
+    neighbors = find_neighbors(_standardize(points, likelihood), N_LINKED).indices
+    return bool((labels[neighbors] != labels[:, None]).mean() <= MOST_CROSSING)
+
+
+def _standardize(points: Tensor, likelihood: Any) -> NDArray[np.float64]:
+    """The continuous columns (n, G), of unit variance."""
+    continuous = points[:, : points.shape[1] - likelihood.n_heads].numpy()
+    return np.asarray(continuous / np.maximum(continuous.std(0), np.finfo(np.float64).tiny))
+
+
+def _wants_more(mixture: "_ProductMixture", found: _Fit, random_state: np.random.RandomState) -> bool:
+    """Whether a few more components have a clearly better criterion."""
+    K, weighted = found.responsibilities.shape[1], weigh_columns(mixture.points, mixture.likelihood)
+    for n_more in range(1, min(N_MORE, len(weighted) - K) + 1):
+        labels = fit_kmeans(weighted, K + n_more, random_state, n_init=1)[0]
+        R = torch.from_numpy(np.eye(K + n_more)[labels])
+        if any(mixture.fit("", R, kind, N_LONG).value > found.value + HARDLY_BETTER for kind in (True, False)):
+            return True
+    return False
+
+
+def _spread(
+    responsibilities: Tensor, points: Tensor, chosen: Tensor, likelihood: Any
+) -> tuple[str, NDArray[np.float64]]:
+    """The clusters (n, K) of some samples for all, by those of their neighbors."""
+    if len(chosen) == len(points):
+        return CONTINUOUS, responsibilities.numpy()
+    standardized = _standardize(points, likelihood)
+    nearest = KNeighborsRegressor(N_LINKED).fit(standardized[chosen.numpy()], responsibilities.numpy())
+    return CONTINUOUS, np.asarray(nearest.predict(standardized))
 
 
 def _complete(points: Tensor, likelihood: Any) -> Tensor:
@@ -96,7 +151,7 @@ def _begin(
     if n > K + 1:
         if G > 0:
             continuous = points[:, :G].double().numpy()
-            begun["continuous columns"] = choose_clusters(continuous, K, random_state).responsibilities
+            begun[CONTINUOUS] = choose_clusters(continuous, K, random_state).responsibilities
         begun["all columns"] = choose_clusters(_reduce(weighted), K, random_state).responsibilities
     for i in range(N_RANDOM):
         begun[f"random responsibilities {i}"] = random_state.dirichlet(np.ones(K), n)
