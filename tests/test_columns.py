@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.special import logsumexp, softmax
 from sklearn.base import clone
+from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 from torch import distributions
 
@@ -242,6 +243,15 @@ def test_training_learns_what_categories_say_of_a_curve(estimator):
     assert trained.score(X[600:]) > initial.score(X[600:]) + 0.3
     p = trained.impute(np.c_[[0.0, 1.8], [0.0, 3.24], [np.nan, np.nan]])
     np.testing.assert_array_equal(p[:, 2], [0.0, 1.0])
+
+
+def test_bent_clusters_beside_a_category_are_kept():
+    rng = np.random.RandomState(0)
+    X, y = make_moons(400, noise=0.1, random_state=rng)
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(c=np.where(rng.rand(400) < 0.7, np.array(["u", "v"])[y], "w"))
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    assert model.init_params_ == "clusters of the continuous columns"
+    assert adjusted_rand_score(y, model.labels_) > 0.8
 
 
 def test_logarithms_are_chosen_where_they_fit_clearly_better():

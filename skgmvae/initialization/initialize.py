@@ -128,7 +128,7 @@ def initialize_model(
     embedded = _Points(representation, representation.transform(samples, config.device))
     views, seen = _represent(autoencoder, samples, embedded, config, random_state)
     if is_mixed and observed is not None and is_linear:
-        views = views._replace(mixed=MixedPoints(observed, model.likelihood))
+        views = views._replace(mixed=MixedPoints(observed, autoencoder.likelihood))
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)

@@ -78,13 +78,10 @@ def choose_mixed(
         finalists = sorted((fit for fit in short if fit.is_diagonal == kind), key=lambda fit: -fit.value)
         best += [mixture.fit(fit.name, fit.responsibilities, kind, N_LONG) for fit in finalists[:N_FINALISTS]]
     found = max(best, key=lambda fit: fit.value)
-    apart = begun.get(CONTINUOUS)
-    if (
-        apart is not None
-        and _are_apart(points[chosen], likelihood, apart)
-        and _wants_more(mixture, found, random_state)
-    ):
-        return _spread(apart, points, chosen, likelihood)
+    clusters = begun.get(CONTINUOUS)
+    is_apart = clusters is not None and _are_apart(points[chosen], likelihood, clusters)
+    if clusters is not None and is_apart and _wants_more(mixture, found, random_state):
+        return _spread(clusters, points, chosen, likelihood)
     R = found.responsibilities
     if len(chosen) < len(points):
         R = mixture.predict(found, points)
