@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -271,3 +272,18 @@ def test_refit_by_another_criterion_a_callable_or_not_at_all(found, three):
 def test_what_cannot_be_searched_is_refused(parameters, message, three):
     with pytest.raises(ValueError, match=message.replace("[", r"\[").replace("]", r"\]")):
         make_search(**parameters).fit(three[0])
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_tables_with_categories_and_missing_values_are_searched(holes):
+    rng = np.random.RandomState(0)
+    y = rng.randint(3, size=300)
+    frame = pd.DataFrame(np.array([[0.0, 0.0], [8.0, 0.0], [4.0, 7.0]])[y] + rng.randn(300, 2), columns=["a", "b"])
+    frame["city"] = np.where(rng.rand(300) < 0.8, np.array(["Aix", "Bern", "Cork"])[y], "Dover")
+    if holes:
+        frame = frame.mask(rng.rand(*frame.shape) < 0.05)
+    vade = VaDEClustering(max_iter=0, random_state=0)
+    search = ComponentSearchCV(vade, range(1, 6), cv=2, random_state=0).fit(frame)
+    assert search.best_n_components_ == 3
+    assert adjusted_rand_score(y, search.predict(frame)) > 0.9
+    assert set(search.sample(50)[0]["city"]) <= {"Aix", "Bern", "Cork", "Dover"}

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
-from sklearn.utils import check_array, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike
-from skgmvae.data.lazy import is_better_read_lazily
 
 __all__ = ["DelegatesToBest"]
 
@@ -31,13 +30,6 @@ def _if_it_has(name: str) -> Callable[[Method], Method]:
 
     decorate: Callable[[Method], Method] = available_if(check)
     return decorate
-
-
-def _check_known(X: MatrixLike) -> MatrixLike:
-    """X; raises if values are missing, of which the search knows nothing, even if the estimator does."""
-    if not is_better_read_lazily(X):
-        check_array(X)
-    return X
 
 
 class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
@@ -60,7 +52,7 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         """
-        labels: Integers = self._best().predict(_check_known(X))
+        labels: Integers = self._best().predict(X)
         return labels
 
     @abstractmethod
@@ -88,7 +80,7 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         """
-        responsibilities: Floats = self._best().predict_proba(_check_known(X))
+        responsibilities: Floats = self._best().predict_proba(X)
         return responsibilities
 
     @_if_it_has("score_samples")
@@ -99,7 +91,7 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         """
-        log_prob: Floats = self._best().score_samples(_check_known(X))
+        log_prob: Floats = self._best().score_samples(X)
         return log_prob
 
     @_if_it_has("score")
@@ -111,7 +103,7 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : Ignored
         """
-        return float(self._best().score(_check_known(X), y))
+        return float(self._best().score(X, y))
 
     @_if_it_has("transform")
     def transform(self, X: MatrixLike) -> Array:
@@ -121,7 +113,7 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         """
-        embedding: Array = self._best().transform(_check_known(X))
+        embedding: Array = self._best().transform(X)
         return embedding
 
     @_if_it_has("transform")
@@ -203,6 +195,7 @@ class DelegatesToBest(MetaEstimatorMixin, BaseEstimator):
         tags.estimator_type = own.estimator_type
         tags.transformer_tags = own.transformer_tags
         tags.non_deterministic = own.non_deterministic
+        tags.input_tags.allow_nan = own.input_tags.allow_nan
         return tags
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from skgmvae.data.arrays import Floats
@@ -19,6 +19,7 @@ from skgmvae.model_selection._dip import least_dip
 from skgmvae.model_selection._folds import held_out
 from skgmvae.model_selection._partitions import Partitions, find_partitions
 from skgmvae.model_selection._separation import description_length, information_lost, separation
+from skgmvae.model_selection._tables import make_points
 
 __all__ = ["Evidence", "Search", "evaluate_fold", "examine", "preprocess"]
 
@@ -74,7 +75,8 @@ def preprocess(estimator: Any, X: Any, y: Any = None, further: Any = None) -> li
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         steps = clone(estimator[:-1]).fit(X, y)
         parts = [steps.transform(part) for part in parts]
-    return [check_array(part, dtype=np.float64, ensure_min_samples=2 - i) for i, part in enumerate(parts)]
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    return make_points(parts, getattr(last, "categorical_features", None))
 
 
 def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:

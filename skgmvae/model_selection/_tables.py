@@ -1,0 +1,81 @@
+"""Tables with categories or missing values as points, in which the search looks for clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+from skgmvae.data.arrays import Floats
+from skgmvae.data.categories import Categories, learn_categories
+from skgmvae.models.missing import complete_normal, estimate_normal
+
+__all__ = ["make_points"]
+
+
+def make_points(parts: list[Any], categorical_features: Any) -> list[Floats]:
+    """Complete numbers of the samples of each part; categories and means are those of the first.
+
+    With categories, the points are principal components of all columns with equal weights (factor analysis of mixed
+    data, Pagès 2004), those of more than average variance. Missing values are filled in by one normal distribution. A
+    complete table of numbers stays as it is.
+
+    Parameters
+    ----------
+    parts : list of array-like of shape (n, D)
+    categorical_features : 'from_dtype', array-like or None
+        As the parameter of the estimators.
+
+    Returns
+    -------
+    list of ndarray of shape (n, D')
+    """
+    categories = learn_categories(parts[0], categorical_features) if hasattr(parts[0], "shape") else None
+    encoded = [part if categories is None else categories.encode(part) for part in parts]
+    checked = [
+        check_array(part, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2 - i)
+        for i, part in enumerate(encoded)
+    ]
+    has_levels = categories is not None and bool(categories.n_levels)
+    if categories is not None and has_levels:
+        checked = _expand(checked, categories)
+    if any(np.isnan(part).any() for part in checked):
+        checked = _complete(checked)
+    return _reduce(checked) if has_levels else checked
+
+
+def _expand(parts: list[Floats], categories: Categories) -> list[Floats]:
+    """Columns of equal variance, of all indicators of a category together; NaN where values are missing."""
+    columns: list[list[NDArray[np.float64]]] = [[] for _ in parts]
+    for d in range(parts[0].shape[1]):
+        values = [part[:, d : d + 1] for part in parts]
+        if d in categories.n_levels:
+            levels = np.arange(categories.n_levels[d])
+            values = [np.where(np.isnan(codes), np.nan, codes == levels) for codes in values]
+        total = float(np.sqrt(np.nanvar(values[0], axis=0).sum()))
+        for into, own in zip(columns, values, strict=True):
+            into.append(own / (total if total > 0.0 else 1.0))
+    return [np.hstack(own) for own in columns]
+
+
+def _reduce(parts: list[Floats]) -> list[Floats]:
+    """Principal components of the first part of more than average variance; at least two if there are as many."""
+    mean = parts[0].mean(0)
+    centered = parts[0] - mean
+    values, vectors = np.linalg.eigh(centered.T @ centered / len(centered))
+    kept = vectors[:, -max(int((values > values.mean()).sum()), min(2, len(values))) :]
+    return [(part - mean) @ kept for part in parts]
+
+
+def _complete(parts: list[Floats]) -> list[Floats]:
+    """Missing values filled in under the normal distribution of the first part."""
+    mean = np.nan_to_num(np.nanmean(parts[0], axis=0))
+    scale = np.nanstd(parts[0], axis=0)
+    scale = np.where(scale > 0.0, scale, 1.0)
+    standardized = [torch.from_numpy((part - mean) / scale) for part in parts]
+    normal = estimate_normal(standardized[0])
+    completed = (complete_normal(part, part.isnan(), *normal).numpy() * scale + mean for part in standardized)
+    return [np.where(np.isnan(part), full, part) for part, full in zip(parts, completed, strict=True)]
