@@ -165,6 +165,23 @@ def test_components_that_are_left_out_have_no_share(name, quick, monkeypatch):
     assert gain.mean().abs() < 4.0 * gain.std() / len(gain) ** 0.5 + 1e-3, (gain.mean(), gain.std())
 
 
+def test_components_that_are_left_out_gain_nothing_from_points_that_are_off(name, monkeypatch):
+    """Where the proposal misses the posterior of the best component, the shares of the others stay as they are."""
+    model = make_model(name)
+    x = draw_x(model, 40)
+
+    def approximate_badly(posterior, *, refines):
+        found = approximate(posterior, refines=refines)
+        best = found.log_joint.argmax(-1, keepdim=True)
+        is_relevant = torch.zeros_like(found.is_relevant).scatter(-1, best, True)
+        log_joint = torch.where(is_relevant, found.log_joint, found.log_joint.amax(-1, keepdim=True) - 20.0)
+        return found._replace(maximum=found.maximum + 8.0, log_joint=log_joint, is_relevant=is_relevant)
+
+    monkeypatch.setattr(importance, "approximate", approximate_badly)
+    log_joint = model.log_joint(x, make_points(model))
+    assert (log_joint.softmax(-1).amax(-1) > 1.0 - 1e-7).all()
+
+
 def test_large_networks_keep_what_leaves_no_doubt(name):
     model = make_model(name)
     x, noise = draw_x(model, 100), torch.zeros(1, *model.noise_shape).double()

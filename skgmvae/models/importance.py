@@ -169,7 +169,10 @@ def _estimate_own(
         estimate = _sample_pairs(posterior, proposal, approximation, some_points, shifts, rows, is_wide=i > 0)
         log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
         rows = rows[~estimate.is_enough]
-    return log_joint
+    is_relevant, log_laplace = approximation.is_relevant, approximation.log_joint
+    of_relevant = (torch.where(is_relevant, each, -math.inf).logsumexp(-1) for each in (log_joint, log_laplace))
+    gain = torch.sub(*of_relevant).nan_to_num(0.0, 0.0, 0.0).unsqueeze(-1)  # the others keep their shares
+    return torch.where(is_relevant, log_joint, log_laplace + gain)
 
 
 def _sample(
@@ -223,16 +226,17 @@ def _sample_pairs(
     shifts: Tensor,
     rows: Tensor,
     *,
-    is_wide: bool = False,
+    is_wide: bool,
 ) -> Estimate:
-    """The same where components have their own u: for the relevant ones; others keep Laplace's log p(x, c) (N, K)."""
-    log_joint = approximation.log_joint
-    log_weights = log_joint[rows].unsqueeze(1).repeat(1, len(points), 1)
-    index, components = approximation.is_relevant[rows].nonzero(as_tuple=True)
-    n_at_a_time = _count_at_a_time(log_joint.numel(), points)
+    """The same where components have their own u, of the relevant pairs (P,) alone.
+
+    Others, of constant weight, would make the estimate seem sure where the points of the relevant ones are off.
+    """
+    is_relevant = approximation.is_relevant
+    log_weights = shifts.new_full((len(rows), len(points), is_relevant.shape[1]), -math.inf)
+    index, components = is_relevant[rows].nonzero(as_tuple=True)
+    n_at_a_time = _count_at_a_time(is_relevant.numel(), points)
     for at, of in zip(index.split(n_at_a_time), components.split(n_at_a_time), strict=True):
-        if not len(at):  # samples too far for any density
-            break
         some = posterior.take_pairs(rows[at], of)
         normals = Proposal(*(values[rows[at], of].unsqueeze(1) for values in proposal))
         if is_wide:
