@@ -30,8 +30,10 @@ def find_log_normal(X: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _take_some(column: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most ``MOST_SAMPLES`` observed values."""
+    """At most ``MOST_SAMPLES`` observed values, in units of the largest."""
     values = column[~np.isnan(column)]
+    largest = np.abs(values).max(initial=0.0)
+    values = values / largest if 0.0 < largest < np.inf else values  # whose squares do not overflow
     return values[np.linspace(0, len(values) - 1, min(len(values), MOST_SAMPLES)).astype(np.int64)]
 
 
