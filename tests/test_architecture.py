@@ -68,7 +68,6 @@ MAX_LINES = 250
 # longer files, and why they are not split
 LONG = {
     "skgmvae/models/autoencoder.py": "one module is one file, with what its heads add",
-    "skgmvae/models/posteriors.py": "three posteriors over one base",
     "skgmvae/models/vaeem.py": "one model is one file",
     "skgmvae/models/gmvae.py": "one model is one file",
     "skgmvae/models/vade.py": "one model is one file",
