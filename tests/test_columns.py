@@ -1,5 +1,7 @@
 """Tables whose columns are of several kinds: likelihoods against torch's, exact answers, categories in and out."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,6 +130,8 @@ def test_categories_alone_are_a_latent_class_model(estimator):
     overall = sum(np.log((np.bincount(c, minlength=4) + 0.5) / (len(c) + 1.0))[c] for c in encode(frame))
     expected = np.logaddexp(np.log1p(-background) + logsumexp(joint, axis=1), np.log(background) + overall)
     np.testing.assert_allclose(model.score_samples(frame), expected, atol=0.01)
+    every = pd.DataFrame(itertools.product("abcd", repeat=4), columns=list("wxyz"))
+    assert abs(np.exp(model.score_samples(every)).sum() - 1.0) < 1e-4
 
 
 def encode(frame):

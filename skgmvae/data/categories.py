@@ -150,18 +150,18 @@ def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
         return []
     if isinstance(categorical_features, str):
         return [d for d in range(X.shape[1]) if _has_categories(_get_column(X, d))] if is_frame(X) else []
-    given = np.asarray(categorical_features)
+    given, n_features = np.asarray(categorical_features), np.shape(X)[1]
     if given.ndim != 1 or given.dtype.kind not in "biuUO":
         raise ValueError(
             "categorical_features must be 'from_dtype', None, or a list of names, indices or booleans; got "
             f"{categorical_features!r}"
         )
     if given.dtype.kind == "b":
-        if len(given) != X.shape[1]:
-            raise ValueError(f"categorical_features has {len(given)} booleans for {X.shape[1]} features")
+        if len(given) != n_features:
+            raise ValueError(f"categorical_features has {len(given)} booleans for {n_features} features")
         return np.flatnonzero(given).tolist()
     names = list(X.columns) if is_frame(X) else None
-    return [find_column(name, names, X.shape[1], "categorical_features") for name in given.tolist()]
+    return [find_column(name, names, n_features, "categorical_features") for name in given.tolist()]
 
 
 def find_column(name: Any, names: Sequence[Any] | None, n_features: int, parameter: str) -> int:
