@@ -13,10 +13,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._evaluation import inference_precision, map_chunks
+from skgmvae._likelihoods import check_given
 from skgmvae._sampling import check_component, check_n_samples
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
-from skgmvae.data.categories import Categories, find_column
+from skgmvae.data.categories import Categories
+from skgmvae.data.frames import find_column
 from skgmvae.models.conditional import complete_by_means, draw_given
 from skgmvae.models.importance import PointSets, count_values, make_point_sets
 from skgmvae.runtime import MAX_SEED, check_device, isolated
@@ -171,6 +173,9 @@ def _check_value(estimator: Any, d: int, name: Any, value: Any) -> float:
             return float(categories.encode_value(d, value))
         except ValueError as error:
             raise ValueError(f"given[{name!r}]: {error}") from error
+    kinds = getattr(estimator, "likelihood_", "gaussian")
+    if isinstance(value, Real) and math.isfinite(value) and not isinstance(kinds, str):
+        check_given(kinds[d], float(value), f"given[{name!r}]")
     if not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"given[{name!r}] must be a finite number; got {value!r}. Leave out what is not known.")
     return float(value)
@@ -181,7 +186,7 @@ def to_user(estimator: Any, values: Array, X: Any = None) -> Any:
     if estimator._categories is None:
         return values
     names = getattr(estimator, "feature_names_in_", None)
-    return estimator._categories.decode(values, names, getattr(X, "index", None))
+    return estimator._categories.decode(values, names, X)
 
 
 def _like(estimator: Any, X: Any, values: Array) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from skgmvae._auto import check_hidden_layer_sizes, choose_latent_dim, is_auto
-from skgmvae._defaults import check_early_stopping, check_linear_path, choose_standardization
-from skgmvae._likelihoods import PLAIN, check_kinds, choose_kinds, standardize_columns
+from skgmvae._defaults import MAX_LINEAR_FEATURES, check_early_stopping, check_linear_path, choose_standardization
+from skgmvae._likelihoods import PLAIN, choose_kinds, standardize_columns
 from skgmvae._parameters import (
     check_contrastive,
     check_image_shape,
@@ -146,17 +146,19 @@ def _make_architecture(
 def _choose_likelihood(estimator: Any, data: TrainingData, *, is_image: bool) -> tuple[str, tuple[str, ...]]:
     """The likelihood, 'columns' if not all are alike, and the kind of each column; sets ``likelihood_``."""
     likelihood, n_levels, summary = estimator.likelihood, _get_levels(estimator), data.summary
-    is_plain = isinstance(likelihood, str) and not n_levels
-    if is_plain and (likelihood in PLAIN or is_image or summary.is_binary.all()):
+    is_plain = isinstance(likelihood, str) and estimator._categories is None
+    is_large = is_image or len(summary.mean) > MAX_LINEAR_FEATURES  # tables of few flags begin as latent classes
+    if is_plain and (likelihood in PLAIN or (is_large and summary.is_binary.all()) or is_image):
         likelihood = check_likelihood(likelihood, summary, is_image=is_image)
         kinds = (likelihood,) * len(summary.mean)
     else:
         if estimator.network == "conv":
             raise ValueError(f"network='conv' needs one likelihood for all pixels; got likelihood={likelihood!r}")
         names = getattr(estimator, "feature_names_in_", None)
-        kinds = choose_kinds(likelihood, n_levels, summary, _take_some(data), names)
-        likelihood = check_kinds(kinds) or "columns"
-    estimator.likelihood_ = likelihood if likelihood != "columns" else kinds
+        booleans = set() if estimator._categories is None else estimator._categories.booleans
+        kinds = choose_kinds(likelihood, n_levels, summary, _take_some(data), names, booleans)
+        likelihood = "gaussian" if set(kinds) == {"gaussian"} else "columns"
+    estimator.likelihood_ = kinds[0] if len(set(kinds)) == 1 else kinds
     return likelihood, kinds
 
 

@@ -37,7 +37,7 @@ class DensityCriteria:
     def describe(self) -> dict[str, Array]:
         """Describe the components: for each feature its typical value, and how far it is from the other components.
 
-        The columns are ready for :class:`pandas.DataFrame`, and sorted by component and size of the difference.
+        The columns are ready for ``pandas.DataFrame``, and sorted by component and size of the difference.
 
         Returns
         -------

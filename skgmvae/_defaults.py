@@ -9,7 +9,7 @@ from skgmvae.data.lazy import LazyRows
 from skgmvae.data.summary import FeatureSummary
 from skgmvae.data.training_data import TrainingData
 
-__all__ = ["check_early_stopping", "check_linear_path", "choose_standardization"]
+__all__ = ["MAX_LINEAR_FEATURES", "check_early_stopping", "check_linear_path", "choose_standardization"]
 
 MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
 LEAST_STOPPED = 50  # samples, for early stopping by default

@@ -19,6 +19,7 @@ from skgmvae._configuration import make_fit_config
 from skgmvae._defaults import check_early_stopping
 from skgmvae._evaluation import count_weights, inference_precision
 from skgmvae._interrupts import Guard, check_interrupt, is_run_by_joblib, take_interrupt
+from skgmvae._likelihoods import check_still_fits, find_named_categories
 from skgmvae._parameters import (
     check_batch_size,
     check_callbacks,
@@ -74,7 +75,8 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     # a fitted mixture accepts a block of any size
     least = 2 if reset else 1
     if reset:
-        estimator._categories = learn_categories(X, estimator.categorical_features)
+        named = find_named_categories(estimator.likelihood, X)
+        estimator._categories = learn_categories(X, estimator.categorical_features, named)
     samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
     if reset:
         check_enough_samples(len(samples), estimator.n_components)
@@ -85,7 +87,10 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     set_settings(estimator, choose_settings(estimator, *samples.shape), is_new=reset)
     check_batch_size(estimator.network, estimator.batch_size_, len(samples))
     with explained(samples):
-        return TrainingData.from_rows(samples, type(estimator).__name__)
+        data = TrainingData.from_rows(samples, type(estimator).__name__)
+    if not reset:
+        check_still_fits(getattr(estimator, "likelihood_", "gaussian"), data.summary)
+    return data
 
 
 def train_from_scratch(

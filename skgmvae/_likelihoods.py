@@ -1,19 +1,26 @@
 """The likelihood of each feature, from the parameter ``likelihood`` and the samples."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae.data.arrays import Floats
-from skgmvae.data.categories import find_column
+from skgmvae.data.frames import find_column, is_frame
 from skgmvae.data.summary import MAX_DISTINCT, FeatureSummary
 from skgmvae.initialization.skewness import find_log_normal
 from skgmvae.models.columns import COUNTS, KINDS
 
-__all__ = ["PLAIN", "check_kinds", "choose_kinds", "standardize_columns"]
+__all__ = [
+    "PLAIN",
+    "check_given",
+    "check_still_fits",
+    "choose_kinds",
+    "find_named_categories",
+    "standardize_columns",
+]
 
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 PLAIN = ("bernoulli", "gaussian", "unit_gaussian")  # likelihoods of tables whose columns are all alike
@@ -26,7 +33,12 @@ NEEDED = {
 
 
 def choose_kinds(
-    likelihood: Any, n_levels: Mapping[int, int], summary: FeatureSummary, rows: Floats, names: Sequence[Any] | None
+    likelihood: Any,
+    n_levels: Mapping[int, int],
+    summary: FeatureSummary,
+    rows: Floats,
+    names: Sequence[Any] | None,
+    booleans: Collection[int] = (),
 ) -> tuple[str, ...]:
     """The kind of each of D columns.
 
@@ -44,6 +56,8 @@ def choose_kinds(
         Some samples.
     names : sequence or None
         Of the features.
+    booleans : collection of int
+        Columns of booleans, which are Bernoulli also if all values are equal.
 
     Returns
     -------
@@ -69,8 +83,9 @@ def choose_kinds(
         if kind not in ("auto", *KINDS):
             raise ValueError(f"likelihood must consist of 'auto' and {', '.join(map(repr, KINDS))}; got {kind!r}")
     is_flag = summary.is_binary & (summary.low < summary.high)
+    is_flag[list(booleans)] = True
     is_open = [d for d, kind in enumerate(wanted) if kind == "auto" and d not in n_levels and not is_flag[d]]
-    is_skewed = dict(zip(is_open, find_log_normal(rows[:, is_open]), strict=True))
+    is_skewed = dict(zip(is_open, find_log_normal(rows[:, is_open]) & (summary.low[is_open] > 0.0), strict=True))
     for d, kind in enumerate(wanted):
         if d in n_levels:
             if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
@@ -106,23 +121,40 @@ def _check_kind(kind: str, d: int, summary: FeatureSummary) -> None:
     fits = {
         "bernoulli": low >= 0.0 and high <= 1.0,
         "log_normal": low > 0.0,
-        "categorical": False,
         **dict.fromkeys(COUNTS, low >= 0.0 and is_whole),
     }
     if fits.get(kind, True):
         return
-    if kind == "categorical":
-        raise ValueError(f"likelihood='categorical' of feature {d}: name it in categorical_features too")
     raise ValueError(
         f"likelihood={kind!r} needs {NEEDED[kind]}; feature {d} has {'' if is_whole else 'fractional '}values from "
         f"{low:.6g} to {high:.6g}. Use another likelihood for it, or 'auto'."
     )
 
 
-def check_kinds(kinds: Sequence[str]) -> str | None:
-    """The name of the likelihood if all columns are alike and no other is needed; else None."""
-    alike = set(kinds)
-    return alike.pop() if len(alike) == 1 and kinds[0] in PLAIN else None
+def find_named_categories(likelihood: Any, X: Any) -> set[int]:
+    """Indices of the columns of the table (N, D) that the parameter ``likelihood`` says are categorical."""
+    if isinstance(likelihood, str):
+        return set()
+    names, D = list(X.columns) if is_frame(X) else None, np.shape(X)[-1]
+    if isinstance(likelihood, Mapping):
+        columns = [name for name, kind in likelihood.items() if kind == "categorical"]
+        return {find_column(name, names, D, "likelihood") for name in columns}
+    return {d for d, kind in enumerate(likelihood) if kind == "categorical" and d < D}
+
+
+def check_still_fits(kinds: Any, summary: FeatureSummary) -> None:
+    """Raise if further samples have values that the likelihoods of a fitted model do not allow."""
+    for d, kind in enumerate([] if isinstance(kinds, str) else kinds):
+        if kind == "log_normal" or kind in COUNTS:
+            _check_kind(kind, d, summary)
+
+
+def check_given(kind: str, value: float, what: str) -> None:
+    """Raise unless a value can be observed under the likelihood of its column."""
+    is_whole = value >= 0.0 and value == round(value)
+    fits = {"log_normal": value > 0.0, "bernoulli": 0.0 <= value <= 1.0, **dict.fromkeys(COUNTS, is_whole)}
+    if not fits.get(kind, True):
+        raise ValueError(f"{what}: the likelihood {kind!r} of this feature needs {NEEDED[kind]}; got {value:g}")
 
 
 def standardize_columns(

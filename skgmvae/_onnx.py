@@ -65,6 +65,11 @@ def write_onnx(
     """
     outputs = check_outputs(outputs)
     rows = torch.zeros(N_EXAMPLES, n_features, dtype=torch.float32, device="cpu")
+    likelihood: Any = model.likelihood
+    if likelihood.n_heads:
+        raise ValueError(
+            "to_onnx takes models of continuous columns only; this one has columns of categories, flags or counts"
+        )
     try:
         import_module("onnxscript")  # which torch needs, and does not install
     except ImportError as error:

@@ -204,9 +204,8 @@ def check_categories(fields: Any, architecture: Architecture) -> Categories | No
     if fields is None:
         return None
     n_levels = {d: n for d, (kind, n) in enumerate(architecture.columns) if kind == "categorical"}
-    values, dtypes, library = fields["values"], fields["dtypes"], fields["library"]
-    categories = restore_categories(values, dtypes, library)
-    if library not in (None, "pandas", "polars") or categories.n_levels != n_levels:
+    categories = restore_categories(fields)
+    if categories.library not in (None, "pandas", "polars") or categories.n_levels != n_levels:
         raise NotASavedEstimatorError("the file's categories do not match its networks")
     return categories
 

@@ -16,8 +16,8 @@ __all__ = ["check_enough_samples", "check_samples", "explained"]
 
 # messages of scikit-learn, and the remedies that they lack
 REMEDIES = {
-    "could not convert string to float": "X must contain numbers: drop such columns or encode them, for instance with "
-    "OneHotEncoder.",
+    "could not convert string to float": "X must contain numbers: drop such columns, name them in categorical_features "
+    "or pass a DataFrame.",
     "contains infinity": "Drop the rows with such values, clip them, or use NaN if they mean that nothing is known.",
 }
 # objects that contain arrays, by package and class, and the expression for the array
@@ -128,8 +128,8 @@ def _explain(X: Any, message: str) -> str | None:
     columns = _find_columns(X, lambda dtype: dtype.kind not in "biuf")
     if columns and ("could not" in message or "Cannot" in message):
         return (
-            f"X has columns that are not numbers: {columns} ({message}). Drop them or encode them, for instance with "
-            "OneHotEncoder in a ColumnTransformer."
+            f"X has columns that are not numbers: {columns} ({message}). Drop them, or name them in "
+            "categorical_features; 'from_dtype' finds strings, booleans and categories."
         )
     shape = np.shape(X) if isinstance(X, np.ndarray) else ()
     if len(shape) > 2:
@@ -150,10 +150,17 @@ def _find_columns(X: Any, is_wanted: Callable[[Any], bool]) -> str:
     return ", ".join(f"{name!r} ({dtype})" for name, dtype in found)
 
 
+def _find_polars_dates(X: Any) -> str:
+    """Names and dtypes of the columns of a polars frame that are dates or durations."""
+    schema: Any = getattr(X, "schema", None)
+    found = schema.items() if hasattr(schema, "items") else []
+    return ", ".join(f"{name!r} ({dtype})" for name, dtype in found if str(dtype).startswith(("Date", "Time", "Dur")))
+
+
 def _check_no_dates(X: Any) -> None:
     """Raise for dates, which NumPy would interpret as nanoseconds."""
     is_date = getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m")
-    columns = _find_columns(X, lambda dtype: dtype.kind in "mM")
+    columns = _find_columns(X, lambda dtype: dtype.kind in "mM") or _find_polars_dates(X)
     if is_date or columns:
         raise ValueError(
             f"X contains dates or durations: {columns or X.dtype}. Convert them to meaningful numbers, for "

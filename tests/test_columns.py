@@ -346,3 +346,60 @@ def test_profiles_show_densities_and_shares_of_the_components():
         values, edges, _ = curve.get_data()
         assert abs((values * np.diff(edges)).sum() - 1.0) < 1e-9
     plt.close(display.figure_)
+
+
+def test_values_of_other_types_are_new_categories_and_stay_as_they_are():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"a": rng.randn(100), "flag": rng.rand(100) < 0.5, "k": rng.randint(3, size=100)})
+    model = VaDEClustering(2, likelihood={"k": "categorical"}, max_iter=0, random_state=0).fit(frame)
+    assert model.likelihood_ == ("gaussian", "bernoulli", "categorical")
+    row = frame.head(1)
+    unseen = model.score_samples(row.assign(k=7))
+    for k in (0.9, -0.9, "0", "x"):
+        np.testing.assert_array_equal(model.score_samples(row.assign(k=k)), unseen)
+    assert model.score_samples(row.assign(flag="True")) != model.score_samples(row.assign(flag=True))
+    assert model.impute(row.assign(k="x", a=np.nan))["k"].item() == "x"
+    grades = pd.Series(
+        np.array(["S", "M", "L"])[frame["k"]], dtype=pd.CategoricalDtype(["S", "M", "L", "XL"], ordered=True)
+    )
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame.assign(k=grades))
+    assert model.sample(5, random_state=0)[0]["k"].dtype == grades.dtype
+    constant = VaDEClustering(2, max_iter=0, random_state=0).fit(frame.assign(flag=True))
+    assert constant.likelihood_[1] == "bernoulli"
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_flags_alone_have_probabilities_that_sum_to_one(estimator):
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=300)
+    flags = pd.DataFrame(rng.rand(300, 6) < np.array([0.15, 0.85])[y][:, None], columns=list("abcdef"))
+    model = estimator(2, tol=100.0, random_state=0).fit(flags)
+    assert adjusted_rand_score(y, model.labels_) > 0.6
+    every = pd.DataFrame(itertools.product([False, True], repeat=6), columns=list("abcdef"))
+    assert abs(np.exp(model.score_samples(every)).sum() - 1.0) < 0.02
+
+
+def test_impossible_values_say_nothing_of_the_component_and_cannot_be_given():
+    frame, _ = make_table(np.random.RandomState(0))
+    options = {"likelihood": {"visits": "poisson"}, "max_iter": 0, "random_state": 0}
+    model = VaDEClustering(3, **options).fit(frame)
+    zero = frame.head(5).assign(income=0.0)
+    assert np.isneginf(model.score_samples(zero)).all()
+    unknown = frame.head(5).assign(income=np.nan)
+    np.testing.assert_allclose(model.predict_proba(zero), model.predict_proba(unknown))
+    np.testing.assert_allclose(model.transform(zero), model.transform(unknown))
+    for given, message in (({"income": -1.0}, "values above 0"), ({"visits": 2.5}, "whole numbers from 0 on")):
+        with pytest.raises(ValueError, match=f"given.*needs {message}; got"):
+            model.sample(given=given)
+    with pytest.raises(ValueError, match="needs whole numbers"):
+        model.partial_fit(frame.assign(visits=-1))
+    with pytest.raises(ValueError, match="continuous columns only"):
+        model.to_onnx("never.onnx")
+
+
+@pytest.mark.parametrize("covariance_type", ["tied", "diag", "spherical"])
+def test_restricted_covariances_beside_categories(covariance_type):
+    frame, y = make_table(np.random.RandomState(0))
+    model = VaDEClustering(3, covariance_type=covariance_type, tol=100.0, max_iter=5, random_state=0).fit(frame)
+    assert adjusted_rand_score(y, model.labels_) > 0.6
+    assert np.isfinite(model.score(frame))

@@ -3,17 +3,17 @@
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
 
 from skgmvae.data.arrays import Array
+from skgmvae.data.frames import find_column, find_library, get_column, is_frame, replace_column
 
-__all__ = ["MAX_CATEGORIES", "Categories", "find_column", "is_frame", "learn_categories", "restore_categories"]
+__all__ = ["MAX_CATEGORIES", "Categories", "learn_categories", "restore_categories"]
 
-RESTORED = ("category", "boolean", "string", "bool")  # dtypes of pandas that decoded columns get
+RESTORED = ("boolean", "string")  # dtypes of pandas that decoded columns get
 MAX_CATEGORIES = 255  # of a column; one with more is rather a name or a number
 
 
@@ -29,22 +29,31 @@ class Categories:
         Of these columns in the frame they were found in.
     library : str or None
         'pandas' or 'polars' if the table was a frame.
+    declared : dict of int to (list, bool)
+        Of columns of pandas' categorical dtype its categories, and whether they are ordered.
     """
 
     values: dict[int, Array]
     dtypes: dict[int, str] = field(default_factory=dict)
     library: str | None = None
+    declared: dict[int, tuple[list[Any], bool]] = field(default_factory=dict)
 
     @property
     def n_levels(self) -> dict[int, int]:
         """Numbers of categories, by index of the column; booleans are numbers 0 and 1."""
         return {d: len(known) for d, known in self.values.items() if known.dtype.kind != "b"}
 
+    @property
+    def booleans(self) -> set[int]:
+        """Indices of columns of booleans."""
+        return {d for d, known in self.values.items() if known.dtype.kind == "b"}
+
     def describe(self) -> dict[str, Any]:
         """Plain values, for :func:`restore_categories`."""
         values = {str(d): known.tolist() for d, known in self.values.items()}
         dtypes = {str(d): dtype for d, dtype in self.dtypes.items()}
-        return {"values": values, "dtypes": dtypes, "library": self.library}
+        declared = {str(d): [list(levels), bool(ordered)] for d, (levels, ordered) in self.declared.items()}
+        return {"values": values, "dtypes": dtypes, "library": self.library, "declared": declared}
 
     def encode(self, X: Any) -> Any:
         """The table with codes in place of categories: −1 of new ones, NaN where they are missing."""
@@ -52,7 +61,7 @@ class Categories:
             if X.shape[1] <= max(self.values):
                 return X  # whose columns scikit-learn then compares
             for d in self.values:
-                X = _replace_column(X, d, self._encode_column(d, _get_column(X, d)))
+                X = replace_column(X, d, self._encode_column(d, get_column(X, d)))
             return X
         X = np.array(X, dtype=object if np.asarray(X).dtype.kind in "OUS" else np.float64)
         if X.ndim != 2 or X.shape[1] <= max(self.values):
@@ -62,13 +71,13 @@ class Categories:
         return X.astype(np.float64)
 
     def _encode_column(self, d: int, column: Any) -> Array:
-        known, missing = self.values[d], _find_missing(column)
-        values = np.where(missing, known[0], _to_array(column))
+        # as objects: a value of another type is a new category, and not converted
+        known, missing = self.values[d].astype(object), _find_missing(column)
+        values = np.where(missing, known[0], _to_array(column).astype(object))
         encoder = OrdinalEncoder(
             categories=[known], handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float64
         )
-        encoder.fit(known[:1].reshape(-1, 1))
-        codes: Array = encoder.transform(_like(values, known).reshape(-1, 1)).ravel()
+        codes: Array = encoder.fit(known[:1].reshape(-1, 1)).transform(values.reshape(-1, 1)).ravel()
         codes[missing] = np.nan
         return codes
 
@@ -80,14 +89,15 @@ class Categories:
             raise ValueError(f"{value!r} is none of the categories {', '.join(map(repr, known.tolist()))}")
         return float(found[0])
 
-    def decode(self, X: Array, names: Sequence[str] | None, index: Any = None) -> Any:
-        """The samples (N, D) with categories in place of codes: a frame if they were found in one."""
-        columns = {d: self._decode_column(d, X[:, d]) for d in self.values}
+    def decode(self, X: Array, names: Sequence[str] | None, like: Any = None) -> Any:
+        """The samples (N, D) with categories in place of codes: a frame if they were found in one.
+
+        New categories are those of ``like`` (N, D), of which a frame also has the index.
+        """
+        columns = {d: self._decode_column(d, X[:, d], like) for d in self.values}
         if self.library is None or names is None:
-            if all(known.dtype.kind in "fiub" for known in self.values.values()):
-                decoded = np.array(X, np.float64)
-            else:
-                decoded = np.array(X, dtype=object)
+            is_object = any(column.dtype.kind not in "fiub" for column in columns.values())
+            decoded = np.array(X, dtype=object if is_object else np.float64)
             for d, column in columns.items():
                 decoded[:, d] = column
             return decoded
@@ -95,24 +105,29 @@ class Categories:
         data = {str(name): columns.get(d, X[:, d]) for d, name in enumerate(names)}
         if self.library == "polars":
             return frames.DataFrame(data)
-        frame = frames.DataFrame(data, index=index)
-        restored = {
-            str(names[d]): dtype for d, dtype in self.dtypes.items() if dtype in ("category", "boolean", "string")
-        }
-        return frame.astype(restored)
+        for d, dtype in self.dtypes.items():
+            if dtype == "category" and d in self.declared:
+                levels, is_ordered = self.declared[d]
+                more = [value for value in dict.fromkeys(data[str(names[d])]) if value not in (*levels, None)]
+                data[str(names[d])] = frames.Categorical(data[str(names[d])], [*levels, *more], ordered=is_ordered)
+        frame = frames.DataFrame(data, index=getattr(like, "index", None))
+        return frame.astype({str(names[d]): dtype for d, dtype in self.dtypes.items() if dtype in RESTORED})
 
-    def _decode_column(self, d: int, codes: Array) -> Array:
-        known = self.values[d]
-        missing = ~(codes >= 0.0)
-        decoded: Array = known[np.where(missing, 0, codes).round().astype(np.int64)]
-        if missing.any():
-            decoded = decoded.astype(object)
-            decoded[missing] = None
+    def _decode_column(self, d: int, codes: Array, like: Any) -> Array:
+        known, is_known = self.values[d], codes >= 0.0
+        decoded: Array = known[np.where(is_known, codes, 0.0).round().astype(np.int64)]
+        if is_known.all():
+            return decoded
+        decoded = decoded.astype(object)
+        original = (
+            None if like is None else _to_array(get_column(like, d) if is_frame(like) else np.asarray(like)[:, d])
+        )
+        decoded[~is_known] = None if original is None else original[~is_known]
         return decoded
 
 
-def learn_categories(X: Any, categorical_features: Any) -> Categories | None:
-    """The categories of the columns that ``categorical_features`` names; None if there are none.
+def learn_categories(X: Any, categorical_features: Any, more: Iterable[int] = ()) -> Categories | None:
+    """The categories of the columns that ``categorical_features`` names, and of more; None if there are none.
 
     Parameters
     ----------
@@ -120,18 +135,20 @@ def learn_categories(X: Any, categorical_features: Any) -> Categories | None:
         An array or a frame.
     categorical_features : 'from_dtype', None, or array of names, indices or booleans
         'from_dtype': columns of a frame whose dtype is categorical, string or boolean.
+    more : iterable of int
+        Indices of columns.
 
     Raises
     ------
     ValueError
         If there is no such column, or one has no value or more than ``MAX_CATEGORIES`` categories.
     """
-    found = list(_find_columns(X, categorical_features))
-    if not found:
+    found = sorted({*_find_columns(X, categorical_features), *more})
+    if not found or len(X) == 0:
         return None
-    values, dtypes = {}, {}
+    values, dtypes, declared = {}, {}, {}
     for d in found:
-        column = _get_column(X, d) if is_frame(X) else np.asarray(X)[:, d]
+        column = get_column(X, d) if is_frame(X) else np.asarray(X)[:, d]
         known = np.unique(_unify(_to_array(column)[~_find_missing(column)], d))
         known = np.array([False, True]) if known.dtype.kind == "b" else known  # for a code that is the value
         if not len(known):
@@ -142,14 +159,16 @@ def learn_categories(X: Any, categorical_features: Any) -> Categories | None:
                 "possible. Drop it, or merge rare categories."
             )
         values[d], dtypes[d] = known, str(getattr(column, "dtype", ""))
-    return Categories(values, dtypes, _find_library(X))
+        if dtypes[d] == "category" and hasattr(column, "cat"):
+            declared[d] = list(column.cat.categories), bool(column.cat.ordered)
+    return Categories(values, dtypes, find_library(X), declared)
 
 
 def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
     if categorical_features is None:
         return []
     if isinstance(categorical_features, str):
-        return [d for d in range(X.shape[1]) if _has_categories(_get_column(X, d))] if is_frame(X) else []
+        return [d for d in range(X.shape[1]) if _has_categories(get_column(X, d))] if is_frame(X) else []
     given, n_features = np.asarray(categorical_features), np.shape(X)[1]
     if given.ndim != 1 or given.dtype.kind not in "biuUO":
         raise ValueError(
@@ -162,43 +181,6 @@ def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
         return np.flatnonzero(given).tolist()
     names = list(X.columns) if is_frame(X) else None
     return [find_column(name, names, n_features, "categorical_features") for name in given.tolist()]
-
-
-def find_column(name: Any, names: Sequence[Any] | None, n_features: int, parameter: str) -> int:
-    """Index of a feature by its name or index; ``parameter`` is what names it."""
-    if names is not None and name in list(names):
-        return list(names).index(name)
-    if isinstance(name, Integral) and not isinstance(name, bool) and 0 <= int(name) < n_features:
-        return int(name)
-    known = f"the indices 0 to {n_features - 1}" + (
-        "" if names is None else f" and the names {', '.join(map(str, names))}"
-    )
-    raise ValueError(f"{parameter} names a feature {name!r}, which there is not; there are {known}")
-
-
-def is_frame(X: Any) -> bool:
-    """Whether it is a frame of pandas or polars."""
-    return _find_library(X) is not None
-
-
-def _find_library(X: Any) -> str | None:
-    for base in type(X).__mro__:
-        library = base.__module__.split(".")[0]
-        if base.__name__ == "DataFrame" and library in ("pandas", "polars"):
-            return library
-    return None
-
-
-def _get_column(X: Any, d: int) -> Any:
-    return X.iloc[:, d] if hasattr(X, "iloc") else X[:, d]
-
-
-def _replace_column(X: Any, d: int, values: Array) -> Any:
-    if not hasattr(X, "isetitem"):
-        return X.with_columns(type(X[:, d])(X.columns[d], values))
-    X = X.copy(deep=False)
-    X.isetitem(d, values)
-    return X
 
 
 def _has_categories(column: Any) -> bool:
@@ -233,18 +215,13 @@ def _unify(values: Array, d: int) -> Array:
     return unified.astype(object) if unified.dtype.kind == "U" else unified
 
 
-def _like(values: Array, known: Array) -> Array:
-    """Values of a column in the type of its categories."""
-    return values.astype(object) if known.dtype == object else values.astype(known.dtype)
-
-
 def _name(X: Any, d: int) -> str:
     return repr(X.columns[d]) if is_frame(X) else str(d)
 
 
-def restore_categories(
-    values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str | None
-) -> Categories:
-    """Categories from plain values, as JSON holds them."""
-    arrays = {int(d): _unify(np.array(known, dtype=object), int(d)) for d, known in values.items()}
-    return Categories(arrays, {int(d): str(dtype) for d, dtype in dtypes.items()}, library)
+def restore_categories(fields: Mapping[str, Any]) -> Categories:
+    """Categories from the plain values of ``describe``, as JSON holds them."""
+    arrays = {int(d): _unify(np.array(known, dtype=object), int(d)) for d, known in fields["values"].items()}
+    dtypes = {int(d): str(dtype) for d, dtype in fields["dtypes"].items()}
+    declared = {int(d): (list(levels), bool(ordered)) for d, (levels, ordered) in fields["declared"].items()}
+    return Categories(arrays, dtypes, fields["library"], declared)

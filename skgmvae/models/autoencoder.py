@@ -241,7 +241,7 @@ class Autoencoder(nn.Module):
         if self.linear is None or gaussian is None:
             raise ValueError("the density has a closed form only with a linear path and a Gaussian likelihood")
         W, bias, noise = self.linear.decoder.weight[:G], self.linear.decoder.bias, gaussian.log_variance.exp()
-        covariances = W @ covariances @ W.T + noise.diag()
+        covariances = (W @ covariances @ W.T + noise.diag()).expand(len(means), -1, -1)
         log_joint = log_joint_of_mixture(x[:, :G], log_weights, means @ W.T + bias[:G], covariances)
         log_joint = (log_joint - self.likelihood.log_jacobian(x).unsqueeze(-1)).to(W.dtype)
         of_components = self.outputs_of_components()

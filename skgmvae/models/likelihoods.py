@@ -1,5 +1,7 @@
 """Likelihoods p(x | z) of the decoder's output, in the units of the data; of the cells that are not NaN."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +15,6 @@ MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; ke
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
 LARGEST = {torch.float64: 1e100}  # input of networks in queries, whose squares, and products with weights, stay finite
 LARGEST_SINGLE = 1e15
-LEAST_POSITIVE = 1e-300  # in place of zero, of which there is no logarithm
 LOG_VARIANCE_PACE = 10.0  # factor by which an optimizer step changes the log-variance more than a weight
 
 
@@ -157,7 +158,8 @@ class Gaussian(Likelihood):
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input (x − location) / scale, (N, D), for samples (N, D)."""
         if self.is_log is not None:
-            x = torch.where(self.is_log, x.double().clamp_min(LEAST_POSITIVE).log(), x)
+            # values that are impossible say nothing of the latent variables
+            x = torch.where(self.is_log, x.double().log().masked_fill(x <= 0.0, math.nan), x)
         return _limit((x - self.location) / self.scale, dtype).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:

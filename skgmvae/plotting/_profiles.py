@@ -15,6 +15,7 @@ N_BINS = 30
 N_SAMPLES = 4_000  # drawn from the components, whose histograms are shown
 WIDTH, HEIGHT = 2.6, 1.9  # of the axes of a feature, in inches
 MOST_LETTERS = 24  # below the bars of a feature, if they are written horizontally
+MOST_LABELS = 20  # categories that are named
 OUTER = 0.005  # share of the samples beyond either end of the axes
 
 
@@ -137,6 +138,9 @@ def _draw_histograms(ax: "Axes", values: Array, components: Integers) -> None:
     """A histogram of each component, each of area one."""
     low, high = np.quantile(values, [OUTER, 1.0 - OUTER])
     bins = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1)
+    if np.array_equal(values, np.rint(values)):  # a bin for so many whole numbers
+        width = max(1.0, np.ceil((high - low) / N_BINS))
+        bins = np.arange(low - 0.5, high + width + 0.5, width)
     for c in np.unique(components):
         color = style_of(int(c))[0]
         heights = np.histogram(values[components == c], bins, density=True)[0]
@@ -154,5 +158,5 @@ def _draw_shares(ax: "Axes", values: Array, components: Integers, categories: li
         shares = [np.mean(own == category) for category in categories]
         offset = (i - 0.5 * (len(numbers) - 1)) * width
         ax.bar(places + offset, shares, width, color=style_of(int(c))[0], alpha=0.8, label=str(c))
-    texts = [str(category) for category in categories]
+    texts = [str(category) if len(categories) <= MOST_LABELS else "" for category in categories]
     ax.set_xticks(places, texts, rotation=90 if sum(map(len, texts)) > MOST_LETTERS else 0, fontsize="small")
