@@ -175,5 +175,7 @@ def _describe_columns(estimator: Any, kinds: Sequence[str]) -> tuple[tuple[str, 
 
 def _take_some(data: TrainingData) -> Floats:
     """Evenly spaced samples (n, D), for distributions of single features."""
+    if len(data.summary.some):  # of the pass that summarized the samples
+        return data.summary.some
     indices = np.linspace(0, len(data) - 1, min(len(data), MOST_ROWS)).astype(np.int64)
     return np.asarray(data.subset(np.unique(indices))[:], np.float64)

@@ -252,10 +252,11 @@ def test_where_there_is_no_linear_path():
     assert not has_path(X, linear_path=False)
     assert not has_path(X, init_params="random")
     assert has_path((X - X.min()) / np.ptp(X))
-    assert not has_path((X > 0).astype(float))
+    assert has_path((X > 0).astype(float))  # a table of flags begins as a latent class model
+    assert not has_path((X > 0).astype(float), likelihood="bernoulli")
     assert not has_path(np.random.default_rng(0).normal(size=(60, 101)))
     with pytest.raises(ValueError, match="linear_path=True needs .* got the likelihood 'bernoulli'"):
-        has_path(X > 0, linear_path=True)
+        has_path(X > 0, linear_path=True, likelihood="bernoulli")
     with pytest.raises(ValueError, match="linear_path"):
         has_path(X, linear_path="always")
 

@@ -205,7 +205,7 @@ def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, l
     with fake, GuardlessIndexing(), torch.no_grad():
         # sizes that depend on values, which a tensor without values lacks
         monkeypatch.setattr(vaeem, "lay_out", lambda labels, K: (labels, [(4, labels)]))
-        monkeypatch.setattr("skgmvae.models.likelihoods.find_missing", lambda x: None)
+        monkeypatch.setattr("skgmvae.models.likelihood.find_missing", lambda x: None)
         x = torch.empty(N, 64, device="cuda")
         noise = torch.empty(5, *model.noise_shape, device="cuda")
         components = torch.empty(4, dtype=torch.long, device="cuda")

@@ -15,6 +15,7 @@ __all__ = ["CHUNK_ROWS", "MAX_DISTINCT", "FeatureSummary", "summarize"]
 CHUNK_ROWS = 4096
 MAX_DISTINCT = 20  # distinct values of a feature that are counted; more are "many"
 MAX_ORDERED_ROWS = 10_000  # evenly spaced samples, for medians and quartiles
+MAX_KEPT_FEATURES = 100  # of samples that are kept
 QUARTILE_RANGE = 1.3489795003921634  # of a standard normal
 MAX_EXPONENT = 300  # of two: squares of values beyond it, or below its inverse, would leave the range of float64
 
@@ -38,6 +39,8 @@ class FeatureSummary:
         Number of distinct values, up to ``MAX_DISTINCT + 1``.
     n_missing : ndarray of int
         Number of missing values; the other statistics are of the observed ones.
+    some : ndarray of shape (n, D)
+        At most ``MAX_ORDERED_ROWS`` evenly spaced samples; none of samples with more than ``MAX_KEPT_FEATURES``.
     """
 
     low: Floats
@@ -49,6 +52,7 @@ class FeatureSummary:
     is_integral: NDArray[np.bool_]
     n_distinct: Integers
     n_missing: Integers
+    some: Floats
 
     @property
     def has_missing(self) -> bool:
@@ -141,6 +145,7 @@ class _Summarizer:
             is_integral=self.is_integral,
             n_distinct=np.array([len(known) for known in self.distinct]),
             n_missing=self.n_missing,
+            some=samples if samples.shape[1] <= MAX_KEPT_FEATURES else samples[:0],
         )
 
     def _standardize(self) -> tuple[Floats, Floats]:
