@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 from benchmarks.common import data as data_sets
 from benchmarks.common import environment
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.data.training_data import TrainingData
 from skgmvae.training import checkpoint
 
 QUICK = {"pretrain_iter": 8, "max_iter": 12, "hidden_layer_sizes": (8,), "latent_dim": 2, "batch_size": 20}
@@ -49,10 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--mnist", action="store_true", help="kill a fit to MNIST")
+    parser.add_argument("--cost", action="store_true", help="only time what checkpoints of a fit to MNIST take")
     parser.add_argument("--epochs", type=int, nargs=2, help="of the pretraining and of the training of MNIST")
     parser.add_argument("--data-dir", type=Path, help="parent of the folder mnist")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore")
+    if arguments.cost:
+        print(json.dumps(environment.describe(**time_checkpoints(arguments))))
+        return 0
     line = kill_mnist(arguments) if arguments.mnist else kill_small(arguments)
     print(json.dumps(environment.describe(**line)))
     return int(line["different"] > 0)
@@ -151,10 +156,7 @@ def kill_saves(n_kills: int, X: Any, rng: np.random.Generator) -> dict[str, int]
 
 def kill_mnist(arguments: argparse.Namespace) -> dict[str, Any]:
     """Equality and cost for a fit to MNIST with the settings of the benchmarks."""
-    X = data_sets.load("mnist", protocol="split", data_dir=arguments.data_dir).train
-    epochs = dict(zip(("pretrain_iter", "max_iter"), arguments.epochs or (), strict=False))
-    model = VaDEClustering.for_images(10, image_shape=(1, 28, 28), random_state=0, **epochs)
-    epochs = {"pretrain_iter": model.pretrain_iter, "max_iter": model.max_iter}
+    model, epochs, X = make_mnist_fit(arguments)
     seconds: dict[str, Any] = {}
 
     def timed(fitted: Any) -> Any:
@@ -176,6 +178,40 @@ def kill_mnist(arguments: argparse.Namespace) -> dict[str, Any]:
     different = int(whole != expected) + int(result[-1] != expected)
     # wall time and processor time of each fit
     return {"script": "kills", "data": "mnist", "kills": n_kills, "different": different, "seconds": seconds, **epochs}
+
+
+def make_mnist_fit(arguments: argparse.Namespace) -> tuple[Any, dict[str, int], np.ndarray]:
+    """The model of the benchmarks, its numbers of epochs, and its samples."""
+    X = data_sets.load("mnist", protocol="split", data_dir=arguments.data_dir).train
+    epochs = dict(zip(("pretrain_iter", "max_iter"), arguments.epochs or (), strict=False))
+    model = VaDEClustering.for_images(10, image_shape=(1, 28, 28), random_state=0, **epochs)
+    return model, {"pretrain_iter": model.pretrain_iter, "max_iter": model.max_iter}, X
+
+
+def time_checkpoints(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a fit to MNIST, and of them those in which states are written and samples are hashed."""
+    model, epochs, X = make_mnist_fit(arguments)
+    spent: list[float] = []
+
+    def time_calls(cls: type, name: str) -> None:
+        method = getattr(cls, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent.append(time.perf_counter() - began)
+
+        setattr(cls, name, timed)
+
+    time_calls(checkpoint.PhaseCheckpoint, "write")
+    time_calls(TrainingData, "digest")
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        model.set_params(checkpoint=folder).fit(X)
+        seconds = time.perf_counter() - began
+    return {"script": "kills", "data": "mnist, cost", "seconds": seconds, "of_checkpoints": sum(spent), **epochs}
 
 
 def run(

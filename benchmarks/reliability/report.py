@@ -132,6 +132,13 @@ def of_mnist(line: Line) -> list[tuple[Any, ...]]:
     return [(f"fit to MNIST, {epochs}, killed, until it ends", line["kills"], line["different"], details)]
 
 
+def of_cost(line: Line) -> list[tuple[Any, ...]]:
+    """Row of ``kills --cost``."""
+    share = 100.0 * line["of_checkpoints"] / line["seconds"]
+    details = f"{line['of_checkpoints']:.1f} of {line['seconds']:.0f} s, {share:.1f} %, write states and hash samples"
+    return [("fit to MNIST with `checkpoint`", 1, "–", details)]
+
+
 def of_contexts(line: Line) -> list[tuple[Any, ...]]:
     """Row of ``contexts``."""
     details = f"{line['contexts']} contexts, {line['operations']} operations, {line['models']} models"
@@ -155,6 +162,7 @@ ROWS: dict[tuple[str, str], Callable[[Line], list[tuple[Any, ...]]]] = {
     ("notebooks", ""): of_notebooks,
     ("kills", ""): of_kills,
     ("kills", "mnist"): of_mnist,
+    ("kills", "mnist, cost"): of_cost,
     ("contexts", ""): of_contexts,
     ("long_lives", ""): of_long_lives,
 }
