@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from scipy.special import logsumexp, softmax
 from sklearn.base import clone
 from sklearn.datasets import make_moons
@@ -15,6 +16,7 @@ from torch import distributions
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.skewness import find_log_normal
 from skgmvae.models.columns import Column, Columns
+from skgmvae.models.counts import draw_gamma
 
 ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
 KINDS = [
@@ -88,6 +90,12 @@ def test_moments_and_draws_are_those_of_torch(likelihood, output):
         error = (draws[..., d].mean(0) - mean).abs() / (variance / 40_000).sqrt()
         assert error.max() < 4.0
         torch.testing.assert_close(draws[..., d].var(0), variance, rtol=0.2, atol=1e-2)
+
+
+def test_gamma_draws_have_the_distribution_that_scipy_has():
+    for shape in (0.05, 0.7, 1.0, 30.0):
+        draws = draw_gamma(torch.full((20_000,), shape, dtype=torch.float64), torch.Generator().manual_seed(0))
+        assert stats.kstest(draws.numpy(), stats.gamma(shape).cdf).pvalue > 1e-3
 
 
 def test_derivatives_are_those_of_autograd(likelihood, output):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from skgmvae.models.heads import average, observe
 from skgmvae.models.likelihoods import LOG_VARIANCE_PACE
 
-__all__ = ["CountHead"]
+__all__ = ["CountHead", "draw_gamma"]
 
 MOST_LOG_RATE = 30.0  # the exponential of larger outputs would leave float32
 LEAST_SIZE, MOST_SIZE = 1e-2, 1e4  # of a negative binomial; with the largest it is nearly a Poisson distribution
@@ -104,9 +104,8 @@ class CountHead(nn.Module):
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """Counts (..., P) for outputs (..., P): of a negative binomial by a Poisson rate that is gamma distributed."""
         rate, n = self.mean(output), self.n_plain
-        size = self.log_size.exp().expand_as(rate[..., n:]).contiguous()
-        gamma = torch._standard_gamma(size, generator=generator)
-        rate = torch.cat([rate[..., :n], rate[..., n:] * gamma / size], -1)
+        size = self.log_size.exp().expand_as(rate[..., n:])
+        rate = torch.cat([rate[..., :n], rate[..., n:] * draw_gamma(size, generator) / size], -1)
         return torch.poisson(rate, generator=generator)
 
     @torch.no_grad()
@@ -123,3 +122,19 @@ class CountHead(nn.Module):
         overdispersion = (excess / expected.clamp_min(LEAST_RATE)).clamp(1.0 / MOST_SIZE, 1.0 / LEAST_SIZE)
         self.scaled_log_size.copy_(-overdispersion.log() / LOG_VARIANCE_PACE)
         return rate.log()
+
+
+def draw_gamma(shape: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws (...) of gamma distributions of these shapes (...) and scale one (Marsaglia and Tsang 2000).
+
+    torch's own draws take no generator but the global one.
+    """
+    d = shape + 2.0 / 3.0  # of shape + 1, which a power of a uniform number brings back to the shape
+    drawn, is_open = torch.zeros_like(d), torch.ones_like(d, dtype=torch.bool)
+    while bool(is_open.any()):
+        noise, uniform = torch.empty_like(d).normal_(generator=generator), torch.empty_like(d)
+        cube = (1.0 + noise / (3.0 * d.sqrt())).clamp_min(0.0) ** 3
+        bound = 0.5 * noise.square() + d * (1.0 - cube + cube.log())  # minus infinity for a cube of zero
+        accepted = is_open & (uniform.uniform_(generator=generator).log() < bound)
+        drawn, is_open = torch.where(accepted, d * cube, drawn), is_open & ~accepted
+    return drawn * torch.empty_like(d).uniform_(generator=generator).pow(1.0 / shape)
