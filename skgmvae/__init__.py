@@ -4,11 +4,12 @@ import importlib
 from typing import Any
 
 from skgmvae._evaluation import single_precision
+from skgmvae._file_format import SKOPS_TYPES
 from skgmvae._gmvae import GMVAEClustering
 from skgmvae._vade import VaDEClustering
 from skgmvae._vaeem import VAEEMClustering
 
-__all__ = ["GMVAEClustering", "VAEEMClustering", "VaDEClustering", "single_precision"]
+__all__ = ["SKOPS_TYPES", "GMVAEClustering", "VAEEMClustering", "VaDEClustering", "single_precision"]
 __version__ = "0.1.0"
 
 _SUBMODULES = ("datasets", "functional", "metrics", "model_selection", "models", "plotting")

@@ -14,10 +14,10 @@ from torch import nn
 
 from skgmvae._auto import IMAGES, TABLES, Defaults
 from skgmvae._configuration import make_train_config
+from skgmvae._constraints import SHARED_CONSTRAINTS
 from skgmvae._description import describe_fit, is_numbered, order_components, warn_if_interrupted, warn_unless_converged
 from skgmvae._fitting import all_or_nothing, check_data, end_checkpoint, train_from_scratch, train_further
 from skgmvae._inference import MixtureInference
-from skgmvae._parameters import SHARED_CONSTRAINTS
 from skgmvae._presets import choose_image_settings
 from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
@@ -205,8 +205,8 @@ class DeepMixture(MixtureInference):
         Notes
         -----
         Pickle and joblib keep everything, including callbacks, and loading their files can execute arbitrary code. With
-        skops, the types of ``skgmvae._file_format.SKOPS_TYPES`` must be trusted; they include nets, which unpickle
-        tensors when they are loaded. Load files of all three only from sources that you trust.
+        skops, pass ``trusted=skgmvae.SKOPS_TYPES``; these types include nets, which unpickle tensors when they are
+        loaded. Load files of all three only from sources that you trust.
         """
         save_estimator(self, path)
 

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
 from pathlib import Path
@@ -24,8 +24,9 @@ from skgmvae.data.arrays import Array
 FORMAT_VERSION = 1
 KEY = "skgmvae"
 DTYPES = ("F32", "F64", "I64")  # as safetensors names them
-# types that skops.io.load has to trust; its files contain the whole net, and thus pickled tensors
-SKOPS_TYPES = (
+# types that skops.io.load has to trust; its files contain the whole net, and thus pickled tensors. A list, as MLflow
+# needs it for its configuration files.
+SKOPS_TYPES = [
     "functools.partial",
     "skgmvae._gmvae.GMVAEClustering",
     "skgmvae._vade.VaDEClustering",
@@ -41,7 +42,7 @@ SKOPS_TYPES = (
     "skorch.history.History",
     "skorch.setter.optimizer_setter",
     "torch.utils.data.dataloader.DataLoader",
-)
+]
 
 
 class NotASavedEstimatorError(ValueError):
@@ -191,8 +192,8 @@ def to_plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [to_plain(item) for item in value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(name): to_plain(item) for name, item in value.items()}
     return None

@@ -3,58 +3,16 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import Callback
 
 from skgmvae.data.arrays import Floats
 from skgmvae.data.summary import FeatureSummary
-from skgmvae.models.columns import KINDS
 
-AUTO = StrOptions({"auto"})
-SHARED_CONSTRAINTS: dict[str, list[Any]] = {
-    "n_components": [Interval(Integral, 1, None, closed="left")],
-    "n_mc_samples": [Interval(Integral, 1, None, closed="left")],
-    "min_information": [Interval(Real, 0, None, closed="left")],
-    "latent_dim": [Interval(Integral, 1, None, closed="left"), AUTO],
-    "hidden_layer_sizes": [tuple, list, AUTO],
-    "network": [StrOptions({"mlp", "conv"})],
-    "image_shape": [tuple, list, None],
-    "linear_path": [AUTO, "boolean"],
-    "likelihood": [StrOptions({"auto", *KINDS} - {"categorical"}), list, tuple, dict],
-    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
-    "init_params": [
-        StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),
-        HasMethods("fit_predict"),
-        callable,
-    ],
-    "weights_init": ["array-like", None],
-    "means_init": ["array-like", None],
-    "precisions_init": ["array-like", None],
-    "init_clamp": [Interval(Real, 0, 1, closed="both")],
-    "pretrain_iter": [Interval(Integral, 0, None, closed="left"), AUTO],
-    "max_iter": [Interval(Integral, 0, None, closed="left"), AUTO],
-    "n_init": [Interval(Integral, 1, None, closed="left")],
-    "early_stopping": [AUTO, "boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    "tol": [Interval(Real, 0, None, closed="left")],
-    "warm_start": ["boolean"],
-    "learn_weights": ["boolean"],
-    "batch_size": [Interval(Integral, 1, None, closed="left"), AUTO],
-    "learning_rate": [Interval(Real, 0, None, closed="neither"), AUTO],
-    "device": [str],
-    "precision": [StrOptions({"float32", "bfloat16", "auto"})],
-    "memory": [None, str, HasMethods("cache")],
-    "checkpoint": [None, str, os.PathLike],
-    "callbacks": [list, tuple, None],
-    "random_state": ["random_state"],
-    "verbose": ["verbose"],
-}
 STRUCTURE = (
     "n_components",
     "latent_dim",
@@ -74,7 +32,15 @@ STRUCTURE = (
 def get_structure(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that determine the architecture of the networks."""
     values = {name: parameters[name] for name in STRUCTURE if name in parameters}
-    return {name: tuple(value) if isinstance(value, (list, np.ndarray)) else value for name, value in values.items()}
+    return {name: _freeze(value) for name, value in values.items()}
+
+
+def _freeze(value: Any) -> Any:
+    """Lists and arrays as tuples, mappings as dicts, so that they can be compared."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    is_list = isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes))
+    return tuple(value) if is_list else value
 
 
 def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any], verb: str = "continued") -> None:

@@ -212,7 +212,7 @@ def check_categories(fields: Any, architecture: Architecture) -> Categories | No
 
 def holds_object(value: Any) -> bool:
     """Whether the value is, or holds, something that JSON has no form of."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return any(holds_object(item) for item in value)
     return value is not None and to_plain(value) is None
 

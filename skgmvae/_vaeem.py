@@ -1,6 +1,6 @@
 """A mixture of variational autoencoders, fitted by EM, as a scikit-learn estimator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skgmvae._auto import IMAGES, TABLES, get_defaults, is_auto
 from skgmvae._base import DeepMixture
+from skgmvae._constraints import LIST
 from skgmvae.data.arrays import Seed
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.columns import KINDS
@@ -228,8 +229,8 @@ class VAEEMClustering(DeepMixture):
     _net_type = EMNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
-        "likelihood": [StrOptions({"auto", "unit_gaussian", *KINDS} - {"categorical"}), list, tuple, dict],
-        "pretrain_hidden_layer_sizes": [tuple, list, None],
+        "likelihood": [StrOptions({"auto", "unit_gaussian", *KINDS} - {"categorical"}), LIST, Mapping],
+        "pretrain_hidden_layer_sizes": [LIST, None],
         "steps_per_iter": [Interval(Integral, 1, None, closed="left"), None],
         "m_step": [StrOptions({"sampled", "weighted"})],
     }

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -29,6 +30,7 @@ __all__ = [
     "isolated",
     "limit_threads",
     "total_memory",
+    "without_autologging",
 ]
 
 MAX_SEED = 2**31 - 1
@@ -155,6 +157,19 @@ def isolated() -> Iterator[None]:
             stack.enter_context(threadpool_limits(1))
             stack.enter_context(limit_threads(0.0))
         stack.enter_context(np.errstate(**NUMPY_DEFAULTS))
+        stack.enter_context(without_autologging())
+        yield
+
+
+@contextlib.contextmanager
+def without_autologging() -> Iterator[None]:
+    """Keep the k-means and mixtures that a fit needs out of MLflow's autologging, if the process has imported it."""
+    mlflow: Any = sys.modules.get("mlflow.utils.autologging_utils")
+    # a nested context would end the outer one: MLflow counts none of them
+    if mlflow is None or getattr(mlflow, "_AUTOLOGGING_GLOBALLY_DISABLED", False):
+        yield
+        return
+    with mlflow.disable_autologging():
         yield
 
 

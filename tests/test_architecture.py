@@ -27,6 +27,7 @@ FLOORS = (
     ("skgmvae._auto", "skgmvae._defaults", "skgmvae._likelihoods"),
     (
         "skgmvae._validation",
+        "skgmvae._constraints",
         "skgmvae._parameters",
         "skgmvae._presets",
         "skgmvae._sklearn_callbacks",
@@ -241,5 +242,11 @@ except AttributeError as error:
 
 
 def test_names_of_the_package_are_the_estimators_and_the_precision():
-    assert skgmvae.__all__ == ["GMVAEClustering", "VAEEMClustering", "VaDEClustering", "single_precision"]
+    assert skgmvae.__all__ == [
+        "SKOPS_TYPES",
+        "GMVAEClustering",
+        "VAEEMClustering",
+        "VaDEClustering",
+        "single_precision",
+    ]
     assert set(LAZY) <= set(dir(skgmvae))

@@ -13,8 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
-from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae._file_format import SKOPS_TYPES
+from skgmvae import SKOPS_TYPES, GMVAEClustering, VaDEClustering, VAEEMClustering
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -80,7 +79,7 @@ def test_skops_round_trip_with_the_documented_types(fitted, frame, tmp_path):
     skops = pytest.importorskip("skops.io", reason="skops is not installed")
     skops.dump(fitted, tmp_path / "model.skops")
     assert set(skops.get_untrusted_types(file=tmp_path / "model.skops")) <= set(SKOPS_TYPES)
-    loaded = skops.load(tmp_path / "model.skops", trusted=list(SKOPS_TYPES))
+    loaded = skops.load(tmp_path / "model.skops", trusted=SKOPS_TYPES)
     for method in ("predict_proba", "score_samples", "transform"):
         np.testing.assert_array_equal(getattr(loaded, method)(frame), getattr(fitted, method)(frame))
     assert loaded.history_ == fitted.history_

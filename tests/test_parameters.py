@@ -150,7 +150,7 @@ BAD_PARAMETERS = {
     "λ negative": ({"min_information": -1.0}, r"min_information.* range \[0.0, inf\). Got -1.0"),
     "layers an integer": (
         {"hidden_layer_sizes": 8},
-        "hidden_layer_sizes.* an instance of 'list' or .*'auto'}. Got 8",
+        "hidden_layer_sizes.* a list or tuple or .*'auto'}. Got 8",
     ),
     "a layer of text": ({"hidden_layer_sizes": ("8",)}, r"positive integers; got \('8',\)"),
     "image_shape forgotten": ({"network": "conv"}, r"image_shape=\(channels, height, width\).*product of 4.*got None"),
@@ -168,7 +168,7 @@ BAD_PARAMETERS = {
     "NumPy's Generator": ({"random_state": RNG}, "random_state.*RandomState.*Got Generator"),
     "a callback's class": ({"callbacks": [Callback]}, "contain instances; got the class Callback: add its parenth"),
     "a function as callback": ({"callbacks": [print]}, "contain skorch callbacks.*got <built-in.*Derive yours from"),
-    "a bare callback": ({"callbacks": Callback()}, "callbacks.* must be an instance of 'list'"),
+    "a bare callback": ({"callbacks": Callback()}, "callbacks.* must be a list or tuple"),
     "a step of zero": ({"learning_rate": 0.0}, r"learning_rate.* range \(0.0, inf\) .*'auto'}. Got 0.0"),
     "a step in words": ({"learning_rate": "adaptive"}, "learning_rate.* must be a float.*Got 'adaptive'"),
     "a step much too large": (

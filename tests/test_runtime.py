@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -227,6 +228,41 @@ def test_isolation_ends_with_its_block_and_after_errors():
             assert np.geterr()["over"] == "warn" and np.geterr()["under"] == "ignore"
             raise RuntimeError("within")
         assert get_ambient_state() == before
+
+
+class Autologging(ModuleType):
+    """MLflow's module of this name, as far as it matters."""
+
+    _AUTOLOGGING_GLOBALLY_DISABLED = False
+
+    @contextlib.contextmanager
+    def disable_autologging(self):
+        self._AUTOLOGGING_GLOBALLY_DISABLED = True
+        try:
+            yield
+        finally:
+            self._AUTOLOGGING_GLOBALLY_DISABLED = False
+
+
+def test_fits_that_a_fit_needs_are_not_logged(monkeypatch):
+    name = "mlflow.utils.autologging_utils"
+    mlflow, seen = Autologging(name), []
+    monkeypatch.setitem(sys.modules, name, mlflow)
+
+    def cluster(X, n_components, random_state):
+        fitted.score(X)  # a context within the context, which must not end it
+        seen.append(mlflow._AUTOLOGGING_GLOBALLY_DISABLED)
+        return np.arange(len(X)) % n_components
+
+    fitted = VaDEClustering(2, **SETTINGS).fit(X)
+    VaDEClustering(2, init_params=cluster, **SETTINGS).fit(X)
+    assert seen == [True] and not mlflow._AUTOLOGGING_GLOBALLY_DISABLED
+    with pytest.raises(ValueError, match="infinity"):
+        fitted.fit(np.full((30, 4), np.inf))
+    assert not mlflow._AUTOLOGGING_GLOBALLY_DISABLED
+    with mlflow.disable_autologging():
+        fitted.score(X)
+        assert mlflow._AUTOLOGGING_GLOBALLY_DISABLED  # as the caller has set it
 
 
 # ---------------------------------------------------------------------------------------- threads, processes

@@ -18,12 +18,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.parallel import Parallel, delayed
 
+from skgmvae._constraints import LIST
 from skgmvae.data.arrays import Array, MatrixLike, Seed
 from skgmvae.model_selection._delegation import DelegatesToBest
 from skgmvae.model_selection._evidence import Search, Values, evaluate_fold, examine, preprocess
 from skgmvae.model_selection._folds import chance_stability, correct_stability, measure_stability
 from skgmvae.model_selection._results import CRITERIA, choose_each, make_results
-from skgmvae.runtime import MAX_SEED
+from skgmvae.runtime import MAX_SEED, without_autologging
 
 __all__ = ["ComponentSearchCV"]
 
@@ -123,7 +124,7 @@ class ComponentSearchCV(DelegatesToBest):
         "estimator": [HasMethods(["fit"])],
         "n_components": [Interval(Integral, 1, None, closed="left"), "array-like", set],
         "cv": ["cv_object"],
-        "criteria": [tuple, list],
+        "criteria": [LIST],
         "refit": ["boolean", StrOptions(set(CRITERIA)), callable],
         "fit_folds": ["boolean"],
         "n_jobs": [Integral, None],
@@ -164,6 +165,7 @@ class ComponentSearchCV(DelegatesToBest):
         self.memory = memory
         self.random_state = random_state
 
+    @without_autologging()
     def fit(self, X: MatrixLike, y: Any = None, **params: Any) -> Self:
         """Collect the evidence, choose the number of components, and fit the estimator with it.
 
