@@ -202,7 +202,7 @@ def explain_no_convergence(bounds: Sequence[float], tol: float, max_iter: int, l
     best, last = max(finite, default=math.nan), bounds[-1]
     if len(finite) < len(bounds) or last < best - max(abs(best), tol):
         return (
-            f"The lower bound fell from {best:.4g} to {last:.4g} nats per row while training, and "
+            f"The lower bound fell from {best:.4g} to {last:.4g} nats per sample while training, and "
             f"{len(bounds) - len(finite)} epochs had to be undone. Lower learning_rate (now {learning_rate:g}), or "
             "look for extreme values in X."
         )

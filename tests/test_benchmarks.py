@@ -16,7 +16,7 @@ from sklearn.mixture import GaussianMixture
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are not installed
 
-from benchmarks.accuracy import minimum_information, report
+from benchmarks.accuracy import minimum_information, overview, report
 from benchmarks.accuracy import run as accuracy_run
 from benchmarks.common import data, environment, methods
 from benchmarks.common.results import read_lines
@@ -72,6 +72,20 @@ def test_scripts_start_from_anywhere_and_are_listed(tmp_path):
     assert (
         "usage: compare.py" in subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     )
+
+
+def test_a_row_of_the_overview_names_the_best_other_method_and_counts_sets():
+    values = {
+        "vade": {"a": 0.5, "b": 0.7, "c": 0.2},
+        "weak": {"a": 0.1, "b": 0.1, "c": 0.1},
+        "strong": {"a": 0.505, "b": 0.4, "c": 0.9},
+    }
+    seconds = {"vade": {"a": 3.0, "b": 1.0, "c": 2.0}, "strong": {"a": 0.25}}
+    suite = overview.Suite("Sets", "sets.md", "ARI", "no", "vade", values, seconds)
+    row = overview.make_row(suite)
+    assert row == ["[Sets](sets.md)", 3, "ARI", "0.47", "**0.60**, strong", "1, 1, 1", "2 / 0.25", "no"]
+    row = overview.make_row(suite._replace(lower_is_better=True))
+    assert row[3:6] == ["0.47", "**0.10**, weak", "0, 0, 3"]
 
 
 def test_data_sets_that_are_not_bundled_are_read_from_their_folders(monkeypatch, tmp_path):
@@ -288,7 +302,7 @@ def test_effort_is_compared_on_the_sets_of_the_peer():
 
 
 def test_report_without_marks_or_runs(tmp_path, capsys):
-    with pytest.raises(ValueError, match="the README lacks the lines <!-- benchmarks:begin -->"):
+    with pytest.raises(ValueError, match="the page lacks the lines <!-- benchmarks:begin -->"):
         report.replace_between_marks("no marks", "table")
     assert report.main([str(tmp_path / "nothing.jsonl")]) == 2
     assert "nothing.jsonl; make some with benchmarks/accuracy/run.py" in capsys.readouterr().err

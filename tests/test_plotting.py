@@ -16,6 +16,7 @@ from skgmvae.model_selection import ComponentSearchCV
 from skgmvae.plotting import (
     ComponentHierarchyDisplay,
     ComponentSamplesDisplay,
+    ComponentScatterDisplay,
     ComponentSearchDisplay,
     ComponentSizesDisplay,
     ConfidenceDisplay,
@@ -211,7 +212,7 @@ def test_rows_far_away_are_counted_and_do_not_squeeze_the_others():
     points = np.random.default_rng(0).normal(size=(1000, 2))
     points[:3] = 1e4
     ax = LatentSpaceDisplay(points, np.zeros(1000, dtype=int)).plot().ax_
-    assert ax.get_xlim()[1] < 10.0 and ax.texts[-1].get_text().endswith("rows outside")
+    assert ax.get_xlim()[1] < 10.0 and ax.texts[-1].get_text().endswith("samples outside")
     n_outside = int(ax.texts[-1].get_text().split()[0])
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     inside = (points[:, 0] > x0) & (points[:, 0] < x1) & (points[:, 1] > y0) & (points[:, 1] < y1)
@@ -376,3 +377,38 @@ def test_hierarchy_display_is_a_dendrogram_on_given_axes(search, blobs):
     assert display.ax_ is ax and sorted(text.get_text() for text in ax.get_xticklabels()) == ["0", "1", "2"]
     with pytest.raises(ValueError, match="single component"):
         ComponentHierarchyDisplay(np.empty((0, 4))).plot()
+
+
+# ------------------------------------------------------------------------------ pairs of features
+
+
+def test_scatter_matrix_has_the_samples_and_the_share_of_the_draws_within_its_contours(blobs, quick):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(blobs[0], columns=list("abcd"))
+    frame["flag"] = blobs[1] == 0
+    frame.loc[:9, "b"] = np.nan
+    model = VaDEClustering(3, **{**quick, "max_iter": 0}).fit(frame)
+    display = ComponentScatterDisplay.from_estimator(model, frame)
+    assert sorted(display.names) == list("abcd") and display.axes_.shape == (4, 4)
+    labels = model.predict(frame)
+    for i, j in ((1, 0), (3, 2)):
+        ax = display.axes_[i, j]
+        for c, points in enumerate(ax.collections[:3]):
+            expected = frame.loc[labels == c, [display.names[j], display.names[i]]].dropna().to_numpy()
+            np.testing.assert_array_equal(np.ma.compress_rows(points.get_offsets()), expected)
+        for c, contours in enumerate(ax.collections[3:]):
+            draws = display.draws[display.components == c][:, [j, i]]
+            outer, inner = (path.contains_points(draws).mean() for path in contours.get_paths())
+            assert abs(outer - 0.9) < 0.03 and abs(inner - 0.5) < 0.05
+    assert not display.axes_[0, 1].axison
+    areas = [curve.get_paths()[0].vertices[:, 1].sum() for curve in display.axes_[2, 2].collections]
+    np.testing.assert_allclose(np.divide(areas, sum(areas)), model.weights_, atol=0.06)
+
+
+def test_scatter_matrix_takes_features_by_name_or_index_and_refuses_others(blobs, quick):
+    model = VaDEClustering(3, **{**quick, "max_iter": 0}).fit(blobs[0])
+    assert ComponentScatterDisplay.from_estimator(model, blobs[0], features=[2, 0]).names == ["2", "0"]
+    assert len(ComponentScatterDisplay.from_estimator(model, blobs[0], n_features=2).names) == 2
+    for features, message in (([1], "two features of numbers or more; got"), ([1, 7], r"\['7'\] are unknown")):
+        with pytest.raises(ValueError, match=message):
+            ComponentScatterDisplay.from_estimator(model, blobs[0], features=features)

@@ -372,13 +372,13 @@ def drop_retried(lines: Sequence[Line]) -> list[Line]:
     return list({json.dumps([line[name] for name in fields], sort_keys=True): line for line in lines}.values())
 
 
-def replace_between_marks(text: str, table: str) -> str:
+def replace_between_marks(text: str, table: str, script: str = __file__) -> str:
     """``text`` with ``table`` between the marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README lacks the lines {BEGIN} and {END}; add them where the table belongs")
-    return f"{before}{BEGIN}\n{make_note(__file__)}\n\n{table}\n\n{END}{after}"
+        raise ValueError(f"the page lacks the lines {BEGIN} and {END}; add them where the table belongs")
+    return f"{before}{BEGIN}\n{make_note(script)}\n\n{table}\n\n{END}{after}"
 
 
 if __name__ == "__main__":

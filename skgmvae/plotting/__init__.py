@@ -11,12 +11,14 @@ from skgmvae.plotting._history import HistoryDisplay
 from skgmvae.plotting._latent import LatentSpaceDisplay
 from skgmvae.plotting._profiles import ComponentProfilesDisplay
 from skgmvae.plotting._reliability import ReliabilityDisplay
+from skgmvae.plotting._scatter import ComponentScatterDisplay
 from skgmvae.plotting._search import ComponentSearchDisplay
 
 __all__ = [
     "ComponentHierarchyDisplay",
     "ComponentProfilesDisplay",
     "ComponentSamplesDisplay",
+    "ComponentScatterDisplay",
     "ComponentSearchDisplay",
     "ComponentSizesDisplay",
     "ConfidenceDisplay",

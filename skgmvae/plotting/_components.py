@@ -217,7 +217,7 @@ class ComponentSizesDisplay:
         if self.weights is not None and np.shape(self.weights) != (K,):
             raise ValueError(f"weights must have shape ({K},), one per component; got {np.shape(self.weights)}")
         ax = make_axes(ax, _figure_size(K))
-        ax.bar(np.arange(K), counts / n_rows, **{"color": COLORS[0], "width": 0.85, "label": "rows", **bar_kwargs})
+        ax.bar(np.arange(K), counts / n_rows, **{"color": COLORS[0], "width": 0.85, "label": "samples", **bar_kwargs})
         if self.weights is not None:
             marks: dict[str, Any] = {
                 "marker": "D",
@@ -227,7 +227,7 @@ class ComponentSizesDisplay:
             }
             ax.plot(np.arange(K), np.asarray(self.weights), linestyle="none", label="weight π", **marks)
         _name_axes(ax, K)
-        ax.secondary_yaxis("right", functions=_to_rows_and_back(n_rows)).set_ylabel("rows")
+        ax.secondary_yaxis("right", functions=_to_rows_and_back(n_rows)).set_ylabel("samples")
         ax.legend(ncols=2, **KEY_ABOVE)
         self.ax_, self.figure_ = ax, figure_of(ax)
         return self
@@ -245,4 +245,4 @@ def _name_axes(ax: "Axes", K: int) -> None:
     set_ticks(ax, range(K), range(K), vertical=False)
     ax.set_xlim(-0.6, K - 0.4)
     ax.set_xlabel("component")
-    ax.set_ylabel("share of rows")
+    ax.set_ylabel("share of samples")

@@ -154,7 +154,7 @@ class ComponentSamplesDisplay:
         if samples.ndim != 2 or samples.shape[1] != math.prod(shape):
             raise ValueError(
                 f"image_shape {shape} has {math.prod(shape)} pixels but samples have shape {samples.shape}; "
-                "pass one flat image per row and the shape it was flattened from"
+                "pass one flat image per sample, and the shape before it was flattened"
             )
         if len(samples) == 0 or len(samples) != np.size(self.labels):
             raise ValueError(f"got {len(samples)} samples and {np.size(self.labels)} labels; pass one label per sample")

@@ -85,7 +85,7 @@ class HistoryDisplay:
         if self.min_information > 0.0:
             below.axhline(self.min_information, color="black", linestyle=":", label="min_information")
         for part in (above, below):
-            part.set_ylabel("nats / row")
+            part.set_ylabel("nats / sample")
             # next to the curves, which may be anywhere
             part.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
             part.locator_params(axis="x", integer=True)

@@ -205,7 +205,7 @@ def _project(projector: Any, embedding: Floats) -> Floats:
     points = np.asarray(projector.transform(embedding) if _is_fitted(projector) else projector.fit_transform(embedding))
     if points.shape != (len(embedding), 2):
         raise ValueError(
-            f"the projector must map {len(embedding)} rows to two dimensions; {projector!r} returned an array of "
+            f"the projector must map {len(embedding)} samples to two dimensions; {projector!r} returned an array of "
             f"shape {points.shape}. Set its n_components to 2."
         )
     return points
@@ -272,4 +272,4 @@ def _frame(ax: "Axes", points: Floats) -> None:
     n_outside = int(((points < low) | (points > high)).any(1).sum())
     if n_outside:
         place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top", "size": "x-small"}
-        ax.text(0.99, 0.99, f"{n_outside} rows outside", **place)
+        ax.text(0.99, 0.99, f"{n_outside} samples outside", **place)

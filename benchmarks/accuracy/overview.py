@@ -1,0 +1,171 @@
+"""The table of all suites in docs/benchmarks.md, from the results of the other scripts.
+
+    python benchmarks/accuracy/overview.py [--page docs/benchmarks.md]
+
+A row compares VaDEClustering at its defaults with one method: that with the best mean among all others of the suite.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
+
+from benchmarks.accuracy import report
+from benchmarks.common import pages
+from benchmarks.common.results import RESULTS, ROOT, Line, read_lines
+from benchmarks.density import tables
+from benchmarks.initialization import peers
+from benchmarks.model_selection import how_many
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+# methods of this package, which are no peers
+OURS = {"auto", "vade", "gmvae", "vaeem", "VaDE", "VaDEClustering", "GMVAEClustering", "VAEEMClustering", how_many.OURS}
+OWN_PARTS = {"its largest K of separate clusters", "its description length"}
+SMALL = ("aniso", "blobs", "breast_cancer", "circles", "digits", "iris", "moons", "wine")
+IMAGES = ("mnist", "fashion-mnist")
+TIE_OF_INDEX, TIE_OF_NATS = 0.01, 0.05
+
+Values = dict[str, dict[str, float]]  # method, set, mean over seeds
+
+
+class Suite(NamedTuple):
+    """A row of the table."""
+
+    title: str
+    page: str
+    figure: str
+    in_sight: str
+    ours: str
+    values: Values
+    seconds: Values
+    digits: int = 2
+    tie: float = TIE_OF_INDEX
+    lower_is_better: bool = False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, default=PAGE, help="default: docs/benchmarks.md")
+    page = parser.parse_args(argv).page
+    page.write_text(report.replace_between_marks(page.read_text(), make_table(read_suites()), __file__))
+    return 0
+
+
+def read_suites() -> Iterator[Suite]:
+    """Every suite, from the files of results."""
+    suite = [line for line in read_lines(RESULTS / "suite.jsonl") if line["method"] in peers.METHODS]
+    whole = [line for line in suite if line["set"].split("/")[0] in peers.BATTERIES]
+    yield _make_suite("Clustering problems in few dimensions", "benchmarks/suite.md", "ARI of initial clusters", "yes",
+                      "auto", whole, "set", "method", "ari")  # fmt: skip
+    runs = [line for path in report.RUNS for line in read_lines(path)]
+    usual = report.usual_lines([report.without_speed_params(line) for line in report.book_shared_pretraining(runs)])
+    small = [line for line in usual if line["data"] in SMALL and line["protocol"] == "all"]
+    yield _make_suite("Small data sets", "benchmarks/accuracy.md", "ARI", "yes", "vade", small, "data", "model", "ari")
+    images = [line for line in usual if line["data"] in IMAGES and line["protocol"] == "split"]
+    yield _make_suite("MNIST and Fashion-MNIST", "benchmarks/accuracy.md", "accuracy", "the first", "vade", images,
+                      "data", "model", "test_accuracy")  # fmt: skip
+    mixed = read_lines(RESULTS / "mixed.jsonl")
+    yield _make_suite("Tables with categories and counts", "benchmarks/mixed.md", "ARI", "in part",
+                      "VaDEClustering", mixed, "table", "method", "ari")  # fmt: skip
+    missing = [{**line, "case": f"{line['table']}, {line['kind']}, {line['share']}"} for line in
+               read_lines(RESULTS / "missing.jsonl")]  # fmt: skip
+    yield _make_suite("Tables with missing values", "benchmarks/missing.md", "ARI", "no",
+                      "VaDE", missing, "case", "method", "ari", OURS={"VaDE"})  # fmt: skip
+    imputed = _make_suite("", "benchmarks/missing.md", "RMSE of imputed values", "no",
+                          "VaDE", missing, "case", "method", "rmse", OURS={"VaDE"})  # fmt: skip
+    yield imputed._replace(title="The same", lower_is_better=True)
+    densities = [line for line in read_lines(RESULTS / "tables.jsonl") if line["data"] not in tables.DISCRETE]
+    scored = _make_suite("Densities of tables", "benchmarks/tables.md", "held-out log-likelihood", "in part",
+                         "vade", densities, "data", "method", "score")  # fmt: skip
+    yield scored._replace(tie=TIE_OF_NATS)
+    yield from _read_numbers()
+
+
+def _read_numbers() -> Iterator[Suite]:
+    lines = read_lines(RESULTS / "how_many.jsonl")
+    for name, title in (
+        ("simulated, check", "Number of clusters, simulated"),
+        ("K = 1, check", "The same, no clusters"),
+    ):
+        of_group = [line for line in lines if line["group"] == name]
+        found = [
+            {"set": line["name"], "method": method, "found": float(number == line["n_clusters"]), "seed": 0,
+             "seconds": line["seconds"].get(method)}
+            for line in of_group for method, number in how_many.choose_each(line).items()
+        ]  # fmt: skip
+        yield _make_suite(title, "benchmarks/how_many.md", "share found", "no", how_many.OURS, found, "set", "method",
+                          "found")  # fmt: skip
+
+
+def _make_suite(
+    title: str,
+    page: str,
+    figure: str,
+    in_sight: str,
+    ours: str,
+    lines: Sequence[Line],
+    of_set: str,
+    of_method: str,
+    field: str,
+    OURS: set[str] = OURS,
+) -> Suite:
+    """The means over seeds of every method that was run on all sets."""
+    sets = {line[of_set] for line in lines if line[of_method] == ours}
+    values = _average(lines, of_set, of_method, field)
+    kept = {name: row for name, row in values.items() if name == ours or name not in OURS | OWN_PARTS}
+    return Suite(title, page, figure, in_sight, ours,
+                 {name: row for name, row in kept.items() if set(row) >= sets},
+                 _average(lines, of_set, of_method, "seconds"))  # fmt: skip
+
+
+def _average(lines: Iterable[Line], of_set: str, of_method: str, field: str) -> Values:
+    found: dict[str, dict[str, list[float]]] = {}
+    for line in lines:
+        if line.get(field) is not None:
+            found.setdefault(line[of_method], {}).setdefault(line[of_set], []).append(line[field])
+    return {name: {one: statistics.fmean(values) for one, values in row.items()} for name, row in found.items()}
+
+
+def make_table(suites: Iterable[Suite]) -> str:
+    """A row per suite."""
+    header = ["suite", "sets", "figure", "skgmvae", "best of the others", "better, equal, worse", "seconds", "in sight"]
+    return pages.format_table(header, map(make_row, suites))
+
+
+def make_row(suite: Suite) -> list[Any]:
+    """Means over the sets of a suite; wins, ties and losses against the best other method; median seconds."""
+    sign = -1.0 if suite.lower_is_better else 1.0
+    own = suite.values[suite.ours]
+    means = {name: statistics.fmean(row[one] for one in own) for name, row in suite.values.items()}
+    best = max((name for name in means if name != suite.ours), key=lambda name: sign * means[name])
+    gains = [sign * (own[one] - suite.values[best][one]) for one in own]
+    wins, losses = sum(gain > suite.tie for gain in gains), sum(gain < -suite.tie for gain in gains)
+    ours, theirs = (f"{means[name]:.{suite.digits}f}" for name in (suite.ours, best))
+    gain = sign * (means[suite.ours] - means[best])
+    ours, theirs = (f"**{ours}**" if gain > 0.0 else ours, f"**{theirs}**" if gain < 0.0 else theirs)
+    seconds = [_median(suite.seconds.get(name, {}).values()) for name in (suite.ours, best)]
+    return [
+        f"[{suite.title}]({suite.page})",
+        len(own),
+        suite.figure,
+        ours,
+        f"{theirs}, {best}",
+        f"{wins}, {len(gains) - wins - losses}, {losses}",
+        " / ".join(seconds),
+        suite.in_sight,
+    ]
+
+
+def _median(values: Iterable[float]) -> str:
+    known = list(values)
+    median = statistics.median(known) if known else None
+    return "–" if median is None else f"{median:.2g}" if median < 10.0 else f"{median:,.0f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
