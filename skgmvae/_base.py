@@ -96,7 +96,7 @@ class DeepMixture(MixtureInference):
 
     @with_callbacks
     def fit(self, X: MatrixLike, y: Any = None, *, init_labels: Any = None) -> Self:
-        """Pretrain an autoencoder, initialize the mixture in its embedding, and maximize the lower bound.
+        """Cluster the samples, initialize the mixture with the clusters, and maximize the lower bound.
 
         Parameters
         ----------
@@ -106,9 +106,9 @@ class DeepMixture(MixtureInference):
             larger than memory; they are then read block by block. NaN is a missing value.
         y : Ignored
         init_labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
-            Labels, or responsibilities, that the mixture is initialized with in place of ``init_params``; −1, or a row
-            of zeros, means no opinion. Component c is then the one of label c. With labels for some samples and
-            ``init_clamp=1`` the fit is semi-supervised.
+            Initial labels or responsibilities, in place of ``init_params``. −1, or a row of zeros, means no opinion.
+            Component c is then the one of label c. With labels for some samples and ``init_clamp=1``, the fit is
+            semi-supervised.
 
         Returns
         -------

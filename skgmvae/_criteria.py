@@ -68,8 +68,8 @@ class DensityCriteria:
     def bic(self, X: MatrixLike) -> float:
         """Bayesian information criterion, −2 log-likelihood + p log n; lower is better.
 
-        p counts the parameters of the density, without those of the encoder; of a model that has remained the Gaussian
-        mixture it began as, those of the mixture. A heuristic, since not all parameters of networks are effective.
+        p counts the parameters of the density, without those of the encoder. If the model is still its initial Gaussian
+        mixture, p counts those of the mixture. This is a heuristic, since not all parameters of networks are effective.
         Prefer the held-out :meth:`score`.
 
         Parameters

@@ -32,8 +32,9 @@ class GMVAEClustering(DeepMixture):
     A style variable w is drawn from N(0, I) and a component c from π. One network maps w to the mean and the variance
     of every component. The embedding z is drawn from the Gaussian of component c, and the sample x from a decoder
     network. Clusters are thus mixtures of infinitely many Gaussians, already in the latent space, and need not be
-    ellipses. Fitting has three phases: a plain autoencoder is pretrained; the mixture is initialized in its embedding;
-    then all parameters are trained on the evidence lower bound.
+    ellipses. For tables, clusters are found in the samples; the model is initially a Gaussian mixture of these
+    clusters, and all parameters are trained on the evidence lower bound (``linear_path``). Otherwise a plain
+    autoencoder is pretrained first, and the mixture is initialized in its embedding.
 
     Parameters
     ----------
@@ -69,16 +70,17 @@ class GMVAEClustering(DeepMixture):
         ``init_params`` is not 'random'.
     likelihood : str, sequence of str or dict, default='auto'
         p(x|z): one of 'auto', 'bernoulli', 'gaussian', 'log_normal', 'poisson', 'negative_binomial'
-        or one for each feature, or a dict by name or index of features, the others being 'auto'.
+        or one for each feature, or a dict by name or index of features; the others are then 'auto'.
         'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in [0, 1]. In
         other tables it selects for each feature: categorical if it is one of ``categorical_features``, Bernoulli if its
         values are 0 and 1, log-normal if logarithms fit clearly better (see :doc:`/tables`), else Gaussian. The
         Gaussian has a learned variance per feature and standardizes the features internally; densities are in
         the units of the data.
     categorical_features : 'from_dtype', array-like or None, default='from_dtype'
-        Features whose values are categories: names, indices or booleans. 'from_dtype': columns of a pandas or polars
-        DataFrame of categories, strings or booleans. At most 255 categories each; a category that was not in ``fit``
-        says nothing about the component, and has probability 1e-6. Needs an array in memory or a DataFrame.
+        Features whose values are categories: their names or indices, or a boolean mask. 'from_dtype': the columns of a
+        pandas or polars DataFrame that contain categories, strings or booleans. Each has at most 255 categories. A
+        category that was not in ``fit`` has probability 1e-6 and does not influence the component. Needs an array in
+        memory or a DataFrame.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
         Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
@@ -92,34 +94,34 @@ class GMVAEClustering(DeepMixture):
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
-        Parameters of a Gaussian mixture of the samples, in their units, as in :class:`~sklearn.mixture.GaussianMixture`
-        with the same ``covariance_type``, or with full covariances if the estimator has none: its responsibilities are
+        Parameters of a Gaussian mixture in the units of the samples, as in :class:`~sklearn.mixture.GaussianMixture`
+        with the same ``covariance_type``, or with full covariances if the estimator has none. Its responsibilities are
         the initial ones, in place of those of ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
-        Share of the training epochs, the first ones, that clamp the initial responsibilities, between 0 and 1. 0
-        updates the responsibilities from the first epoch on, as in the papers; 1 clamps them in all epochs. Ignored
-        with ``init_params='random'``.
+        Share of the training epochs, from the first on, that clamp the initial responsibilities; between 0 and 1. With
+        0, responsibilities are updated from the first epoch on, as in the papers. With 1, they are clamped in all
+        epochs. Ignored with ``init_params='random'``.
     pretrain_iter : 'auto' or int, default='auto'
-        Epochs of the pretraining. 'auto': none with a linear path, which keeps only hidden layers of it; else 50; for
-        images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
+        Epochs of the pretraining. 'auto': 0 with a linear path, which would keep hidden layers only; otherwise 50, or
+        for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
-        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50, or for small tables as many
-        as take 1,500 optimizer steps, but no more than twice the number of samples per feature, and for large ones 10
-        to 50, for 3,000 steps; with early stopping, four times as many where the components are not yet the initial
-        clusters. 8 for images of at least 256 pixels.
+        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50 for tables. Small tables get
+        enough epochs for 1,500 optimizer steps, but no more than twice the number of samples per feature; large ones
+        10 to 50, for 3,000 steps. With early stopping, there are four times as many if the components do not match the
+        initial clusters yet. Images of at least 256 pixels get 8.
     n_init : int, default=1
-        Number of initializations after the one pretraining. The best is kept: by the score of the samples that early
-        stopping holds out, else by the lower bound.
+        Number of initializations; all share one pretraining. The best is kept: that with the highest score of the
+        samples held out for early stopping, else that with the highest lower bound.
     early_stopping : {'auto'} or bool, default='auto'
-        Whether some samples are held out from the training, and the state of the model is kept that is best for them.
-        'auto': with a linear path, for 50 samples or more in memory. With a linear path the model remains the Gaussian
-        mixture of its initialization unless training has a clear gain for the samples held out.
+        Whether to hold samples out of the training, and to keep the state of the model with the best score for them.
+        With a linear path, the model remains its initial Gaussian mixture unless training has a clear gain for these
+        samples. 'auto': with a linear path, for 50 samples or more in memory.
     validation_fraction : float, default=0.1
-        Share of the samples that early stopping holds out of each initial cluster, but at least 30 samples, or a fifth
-        of less than 150, and at most 2,000.
+        Share of each initial cluster that early stopping holds out. At least 30 samples are held out, or a fifth if
+        there are fewer than 150, and at most 2,000.
     n_iter_no_change : int, default=10
-        Training stops after so many checks of the held-out samples in a row without a gain. There is a check after
-        every epoch or, for small tables, after several.
+        Number of consecutive checks without a gain for the held-out samples after which training stops. There is a
+        check after every epoch or, for small tables, after several.
     tol : float, default=0.1
         Without early stopping, training stops when the best lower bound of the last ten epochs, or of fewer if less
         than twenty epochs are not clamped, is within this of the best before them, in nats per sample. (The default of
@@ -145,9 +147,10 @@ class GMVAEClustering(DeepMixture):
         Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
         ``init_clamp`` pretrains once per fold; needs an integer ``random_state``.
     checkpoint : str or path-like, optional
-        Folder in which ``fit`` stores its state every so often. The same fit to the same samples, after its process was
-        killed, goes on from there to an equal result; needs an integer ``random_state``. It is deleted when the fit
-        ends. In a grid search, every fit has a folder of its own in it. Ignored by ``partial_fit`` and ``warm_start``.
+        Folder in which ``fit`` stores its state every few seconds. If the process is killed, the same fit to the same
+        samples continues from there, with an equal result. Needs an integer ``random_state``. The folder is deleted
+        when the fit ends. In a grid search, every fit has its own folder inside it. Ignored by ``partial_fit`` and
+        ``warm_start``.
     callbacks : list of skorch callbacks, optional
         Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
@@ -191,7 +194,7 @@ class GMVAEClustering(DeepMixture):
         Mean log-density of the held-out samples at each check of the last training, in nats; empty without early
         stopping.
     best_iter_ : int
-        Number of epochs before the state that was kept; 0 if it is that before the training.
+        Number of epochs that lead to the state that was kept; 0 for the state before the training.
     hidden_layer_sizes_ : tuple of int
     latent_dim_ : int
     batch_size_ : int

@@ -103,8 +103,8 @@ class MixtureInference(
     def predict_proba(self, X: MatrixLike) -> Floats:
         """Posterior probability of each component, p(c|x), under the density of :meth:`score_samples`.
 
-        It is estimated from the same points. With more than 100 features, samples that q(c|x) assigns beyond doubt (the
-        most probable component is 12 nats ahead of the next) keep q(c|x), which is quicker.
+        It is estimated from the same points. With more than 100 features, q(c|x) is used where its most probable
+        component is 12 nats ahead of the next, which is faster.
 
         Parameters
         ----------
@@ -121,12 +121,12 @@ class MixtureInference(
     def score_samples(self, X: MatrixLike) -> Floats:
         """Estimate log p(x) by importance sampling, in nats and in the units of the data.
 
-        Proposals are Laplace approximations of the posterior of the latent variables; where the model is linear, the
-        estimate is exact. Elsewhere its expectation is below log p(x), by about half its own variance; see
-        :func:`skgmvae.metrics.score_bias` to measure by how much. The points are determined at ``fit``, and differ
-        between samples by a hash of their values: a sample has the same score in every call, and errors average out
-        over samples. The estimate depends on neither ``min_information`` nor ``n_mc_samples``, so that models with
-        different values are comparable. Of Bernoulli features with values between 0 and 1 it is no normalized density.
+        Proposals are Laplace approximations of the posterior of the latent variables. Where the model is linear, the
+        estimate is exact. Elsewhere its expectation is below log p(x), by about half its own variance
+        (:func:`skgmvae.metrics.score_bias` measures it).
+        The points are determined at ``fit`` and by a hash of the sample: it has the same score in every call, and
+        errors average out over samples. Scores of models with different ``min_information`` or ``n_mc_samples`` are
+        comparable. For Bernoulli features with values between 0 and 1, this is not a normalized density.
 
         Parameters
         ----------

@@ -83,9 +83,9 @@ def test_a_row_of_the_overview_names_the_best_other_method_and_counts_sets():
     seconds = {"vade": {"a": 3.0, "b": 1.0, "c": 2.0}, "strong": {"a": 0.25}}
     suite = overview.Suite("Sets", "sets.md", "ARI", "no", "vade", values, seconds)
     row = overview.make_row(suite)
-    assert row == ["[Sets](sets.md)", 3, "ARI", "0.47", "**0.60**, strong", "1, 1, 1", "2 / 0.25", "no"]
+    assert row == ["[Sets](sets.md) (3)", "ARI", "0.47", "**0.60**, strong", "1–1–1", "2 / 0.25", "no"]
     row = overview.make_row(suite._replace(lower_is_better=True))
-    assert row[3:6] == ["0.47", "**0.10**, weak", "0, 0, 3"]
+    assert row[2:5] == ["0.47", "**0.10**, weak", "0–0–3"]
 
 
 def test_data_sets_that_are_not_bundled_are_read_from_their_folders(monkeypatch, tmp_path):

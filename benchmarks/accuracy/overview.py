@@ -60,7 +60,7 @@ def read_suites() -> Iterator[Suite]:
     """Every suite, from the files of results."""
     suite = [line for line in read_lines(RESULTS / "suite.jsonl") if line["method"] in peers.METHODS]
     whole = [line for line in suite if line["set"].split("/")[0] in peers.BATTERIES]
-    yield _make_suite("Clustering problems in few dimensions", "benchmarks/suite.md", "ARI of initial clusters", "yes",
+    yield _make_suite("Clustering problems", "benchmarks/suite.md", "ARI of initial clusters", "yes",
                       "auto", whole, "set", "method", "ari")  # fmt: skip
     runs = [line for path in report.RUNS for line in read_lines(path)]
     usual = report.usual_lines([report.without_speed_params(line) for line in report.book_shared_pretraining(runs)])
@@ -89,7 +89,7 @@ def read_suites() -> Iterator[Suite]:
 def _read_numbers() -> Iterator[Suite]:
     lines = read_lines(RESULTS / "how_many.jsonl")
     for name, title in (
-        ("simulated, check", "Number of clusters, simulated"),
+        ("simulated, check", "Number of clusters"),
         ("K = 1, check", "The same, no clusters"),
     ):
         of_group = [line for line in lines if line["group"] == name]
@@ -133,7 +133,7 @@ def _average(lines: Iterable[Line], of_set: str, of_method: str, field: str) -> 
 
 def make_table(suites: Iterable[Suite]) -> str:
     """A row per suite."""
-    header = ["suite", "sets", "figure", "skgmvae", "best of the others", "better, equal, worse", "seconds", "in sight"]
+    header = ["suite (sets)", "figure", "skgmvae", "best of the others", "better–equal–worse", "seconds", "in sight"]
     return pages.format_table(header, map(make_row, suites))
 
 
@@ -150,12 +150,11 @@ def make_row(suite: Suite) -> list[Any]:
     ours, theirs = (f"**{ours}**" if gain > 0.0 else ours, f"**{theirs}**" if gain < 0.0 else theirs)
     seconds = [_median(suite.seconds.get(name, {}).values()) for name in (suite.ours, best)]
     return [
-        f"[{suite.title}]({suite.page})",
-        len(own),
+        f"[{suite.title}]({suite.page}) ({len(own)})",
         suite.figure,
         ours,
         f"{theirs}, {best}",
-        f"{wins}, {len(gains) - wins - losses}, {losses}",
+        f"{wins}–{len(gains) - wins - losses}–{losses}",
         " / ".join(seconds),
         suite.in_sight,
     ]

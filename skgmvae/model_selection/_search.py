@@ -35,23 +35,25 @@ N_HALVINGS, N_NULL_HALVINGS = 2, 1  # of the samples, and of as many samples of 
 class ComponentSearchCV(DelegatesToBest):
     """Search over the number of components, with evidence for each.
 
-    For every number K, the samples are divided into the K clusters that would initialize a mixture of K components. Two
-    numbers judge them. The separation is the least log-ratio, over pairs of neighboring clusters, of the density at the
-    lower of their modes to the density at the saddle between them. The lost information is the share of a cluster label
-    that the labels of nearest neighbors do not tell. If no K of two or more has a separation that a single cluster does
-    not reach, the rule ``'combined'`` chooses one cluster; otherwise the K after which the separation falls and the
-    lost information rises most. The choices of single criteria are in ``best_by_criterion_``.
+    For every number K, the samples are divided into the K clusters that would initialize a mixture of K components.
+    They are measured in two ways. The separation is the log-ratio of the density at the lower mode of two neighboring
+    clusters to the density at the saddle between them, for the pair where it is smallest. The information lost is the
+    share of the entropy of the cluster labels that the labels of nearest neighbors leave open.
 
-    The evidence comes from clusters and from mixtures of Gaussians, so that the whole search takes seconds. The
-    estimator itself is only fitted for the chosen K, unless ``fit_folds=True``.
+    The rule ``'combined'`` chooses one cluster if no K reaches a threshold of the separation. Otherwise it chooses the
+    K after which the separation falls and the information lost rises the most. ``best_by_criterion_`` has the choices
+    of single criteria.
+
+    The evidence comes from clusters and Gaussian mixtures, so the whole search takes seconds. The estimator itself is
+    only fitted for the chosen K, unless ``fit_folds=True``.
 
     Parameters
     ----------
     estimator : estimator
         A mixture with the parameter ``n_components``, or a Pipeline that ends in one.
     n_components : int or iterable of int, default=12
-        The numbers that are compared, such as ``range(1, 13)``; an integer is the largest, from 1. Gaps are allowed,
-        but the rule compares each number with the next.
+        The numbers that are compared, such as ``range(1, 13)``. An integer means all numbers from 1 up to it. Gaps are
+        allowed, but the rule compares each number with the next.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out scores. An integer is the number of shuffled folds. Not used without 'log_likelihood' and
         'icl' among the criteria.
@@ -64,13 +66,13 @@ class ComponentSearchCV(DelegatesToBest):
         The criterion that selects the number for ``best_estimator_``; True is 'combined'. A callable gets
         ``cv_results_`` and returns an index into its columns. False fits no estimator.
     fit_folds : bool, default=False
-        Whether 'log_likelihood' and 'icl' are those of the estimator, which is then fitted for each K and fold, rather
-        than those of the mixture of Gaussians that it is initialized with.
+        Whether 'log_likelihood' and 'icl' are measured with the estimator itself, which is then fitted for each K and
+        fold. By default they are those of the Gaussian mixture that initializes it.
     n_jobs : int, optional
-        Number of joblib's workers. Folds are evaluated in parallel; each is pretrained once for all numbers.
+        Number of workers of joblib. Folds are evaluated in parallel. Each is pretrained once for all numbers.
     memory : str or joblib.Memory, optional
-        Given to the estimator, if its own ``memory`` is None, while it is fitted to the folds. None: a folder that is
-        deleted after the search.
+        Cache for the fits to the folds, if the estimator's own ``memory`` is None. None: a folder that is deleted after
+        the search.
     random_state : int, RandomState or None, default=None
         Of folds and clusters.
 
