@@ -386,7 +386,7 @@ class GMVAEClustering(DeepMixture):
             ``w`` has the wrong shape, is not finite, or comes with ``given``.
         """
         if given and w is not None:
-            raise ValueError("w follows from what is given; pass one of w and given")
+            raise ValueError("pass either w or given: the style follows from the given values")
         if w is None:
             return super().sample(
                 n_samples, component=component, given=given, expected=expected, random_state=random_state

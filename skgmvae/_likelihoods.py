@@ -78,7 +78,7 @@ def choose_kinds(
     else:
         wanted = list(likelihood)
         if len(wanted) != D:
-            raise ValueError(f"likelihood has {len(wanted)} entries for {D} features")
+            raise ValueError(f"likelihood has {len(wanted)} entries for {D} features; pass one for each, or a dict")
     for kind in wanted:
         if kind not in ("auto", *KINDS):
             raise ValueError(f"likelihood must consist of 'auto' and {', '.join(map(repr, KINDS))}; got {kind!r}")
@@ -89,7 +89,10 @@ def choose_kinds(
     for d, kind in enumerate(wanted):
         if d in n_levels:
             if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
-                raise ValueError(f"feature {d} is categorical, and its likelihood cannot be {kind!r}")
+                raise ValueError(
+                    f"feature {d} is categorical, and its likelihood cannot be {kind!r}; leave it out of likelihood or "
+                    "of categorical_features"
+                )
             wanted[d] = "categorical"
         elif kind == "auto":
             wanted[d] = "bernoulli" if is_flag[d] else "log_normal" if is_skewed[d] else "gaussian"
@@ -109,8 +112,9 @@ def _warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | 
     ]
     if found:
         warnings.warn(
-            f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution has no "
-            "such heap. Replace each by two columns: whether it is zero, and its value, with NaN in place of zero.",
+            f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution "
+            "does not describe such a peak. Replace each by two columns: whether it is zero, and its value, with NaN "
+            "in place of zero.",
             UserWarning,
             stacklevel=9,
         )

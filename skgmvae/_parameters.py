@@ -49,7 +49,7 @@ def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any
         if value != fitted.get(name, value):  # earlier versions did not know all of them
             raise ValueError(
                 f"The fitted model has {name}={fitted[name]!r} and cannot be {verb} with "
-                f"{name}={value!r}; set it back, or fit anew with warm_start=False."
+                f"{name}={value!r}; set it back, or fit again with warm_start=False."
             )
 
 
@@ -191,7 +191,7 @@ def check_spread(location: Floats, scale: Floats) -> None:
     bad = ~(np.isfinite(location) & np.isfinite(scale))
     if bad.any():
         raise ValueError(
-            f"the variance of {np.count_nonzero(bad)} features is beyond the range of float64, the first is feature "
+            f"the variance of {np.count_nonzero(bad)} features is beyond the range of float64; the first is feature "
             f"{int(bad.argmax())}. Look for extreme values in X, or divide these features by a constant."
         )
 

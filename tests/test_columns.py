@@ -284,12 +284,12 @@ def test_logarithms_are_chosen_where_they_fit_clearly_better():
     ("parameters", "message"),
     [
         ({"likelihood": {"age": "poisson"}}, "needs whole numbers from 0 on; feature 0 has fractional values"),
-        ({"likelihood": {"height": "gaussian"}}, "likelihood names a feature 'height'"),
+        ({"likelihood": {"height": "gaussian"}}, "likelihood names an unknown feature, 'height'"),
         ({"likelihood": ["gaussian"]}, "has 1 entries for 6 features"),
         ({"likelihood": {"age": "gamma"}}, "got 'gamma'"),
         ({"likelihood": {"city": "gaussian"}}, "is categorical, and its likelihood cannot be 'gaussian'"),
         ({"categorical_features": None}, r"not numbers: 'city' \(.*'grade' \(category\).*Drop them"),
-        ({"categorical_features": ["towns"]}, "categorical_features names a feature 'towns'"),
+        ({"categorical_features": ["towns"]}, "categorical_features names an unknown feature, 'towns'"),
         ({"categorical_features": [True]}, "has 1 booleans for 6 features"),
     ],
 )

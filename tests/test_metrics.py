@@ -71,7 +71,7 @@ def test_most_confident_row_may_lie_in_another_cluster():
     [
         ([0, 1, 1], [0, 1], "y_true has 3 labels and y_pred has 2"),
         ([], [], r"y_true is empty"),
-        ([0, 1], [[0.5, 0.5], [0.1, 0.9]], r"y_pred must be one label per row, got shape \(2, 2\)"),
+        ([0, 1], [[0.5, 0.5], [0.1, 0.9]], r"y_pred must be one label per sample, got shape \(2, 2\)"),
     ],
 )
 def test_labels_that_do_not_fit(metric, y_true, y_pred, message):

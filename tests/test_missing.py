@@ -370,12 +370,12 @@ def test_frames_keep_their_columns_index_and_kind(blobs_with_holes, quick):
 
 WRONG_CALLS = {
     "draws": (lambda m: m.impute(HOLES, 0), "n_draws must be an integer of at least 1, or None for means; got 0"),
-    "a name": (lambda m: m.sample(2, given={"b": 1.0}), "names a feature 'b', which there is not; .* indices 0 to 3"),
-    "an index": (lambda m: m.sample(2, given={4: 1.0}), "names a feature 4, which there is not"),
+    "a name": (lambda m: m.sample(2, given={"b": 1.0}), "names an unknown feature, 'b'; X has the indices 0 to 3"),
+    "an index": (lambda m: m.sample(2, given={4: 1.0}), "names an unknown feature, 4"),
     "a value": (lambda m: m.sample(2, given={1: np.nan}), r"given\[1\] must be a finite number; got nan. Leave out"),
     "a component": (lambda m: m.sample(2, component=3, given={1: 1.0}), "component must be an integer from 0 to 2"),
     "no samples": (lambda m: m.sample(0, given={1: 1.0}), "n_samples must be an integer of at least 1; got 0"),
-    "style": (lambda m: m.sample(2, given={1: 1.0}, w=0.0), "w follows from what is given; pass one of w and given"),
+    "style": (lambda m: m.sample(2, given={1: 1.0}, w=0.0), "pass either w or given"),
 }
 
 

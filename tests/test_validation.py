@@ -108,7 +108,10 @@ BAD_DATA = {
         np.array([["2020-01-01"]] * 9, dtype="datetime64[D]"),
         r"dates or durations: datetime64\[D\]",
     ),
-    "a column without any value": (X * [1.0, np.nan, 1.0, 1.0], "1 features have no value.* feature 1. Drop these"),
+    "a column without any value": (
+        X * [1.0, np.nan, 1.0, 1.0],
+        "1 features have no observed value; .* feature 1. Drop these",
+    ),
     "infinity": (np.where(X > 4.0, np.inf, X), "contains infinity.*Drop the rows.*, clip them, or use NaN if"),
     "no rows": (X[:0], r"0 sample\(s\).*minimum of 2"),
     "one row": (X[:1], r"1 sample\(s\).*minimum of 2"),
@@ -287,7 +290,7 @@ BAD_CALLS = {
     "a seed of text": (lambda m: m.sample(2, random_state="0"), "'0' cannot be used to seed"),
     "another K with warm_start": (
         lambda m: m.set_params(warm_start=True, n_components=2).fit(FRAME),
-        "n_components=3 and cannot be continued with n_components=2; set it back, or fit anew",
+        "n_components=3 and cannot be continued with n_components=2; set it back, or fit again",
     ),
     "a block of another width": (lambda m: m.partial_fit(X[:, :3]), "X has 3 features, but .* is expecting 4"),
 }

@@ -152,7 +152,7 @@ def learn_categories(X: Any, categorical_features: Any, more: Iterable[int] = ()
         known = np.unique(_unify(_to_array(column)[~_find_missing(column)], d))
         known = np.array([False, True]) if known.dtype.kind == "b" else known  # for a code that is the value
         if not len(known):
-            raise ValueError(f"the categorical column {_name(X, d)} has no value at all; drop it")
+            raise ValueError(f"the categorical column {_name(X, d)} has no observed value; drop it")
         if len(known) > MAX_CATEGORIES:
             raise ValueError(
                 f"the categorical column {_name(X, d)} has {len(known)} categories, and at most {MAX_CATEGORIES} are "
@@ -177,7 +177,9 @@ def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
         )
     if given.dtype.kind == "b":
         if len(given) != n_features:
-            raise ValueError(f"categorical_features has {len(given)} booleans for {n_features} features")
+            raise ValueError(
+                f"categorical_features has {len(given)} booleans for {n_features} features; pass one for each"
+            )
         return np.flatnonzero(given).tolist()
     names = list(X.columns) if is_frame(X) else None
     return [find_column(name, names, n_features, "categorical_features") for name in given.tolist()]

@@ -18,7 +18,7 @@ def find_column(name: Any, names: Sequence[Any] | None, n_features: int, paramet
     known = f"the indices 0 to {n_features - 1}" + (
         "" if names is None else f" and the names {', '.join(map(str, names))}"
     )
-    raise ValueError(f"{parameter} names a feature {name!r}, which there is not; there are {known}")
+    raise ValueError(f"{parameter} names an unknown feature, {name!r}; X has {known}")
 
 
 def is_frame(X: Any) -> bool:

@@ -161,6 +161,6 @@ def _check_observed(is_empty: NDArray[np.bool_]) -> None:
     """Raise for features (D,) without a value."""
     if is_empty.any():
         raise ValueError(
-            f"{np.count_nonzero(is_empty)} features have no value at all, the first is feature "
-            f"{int(is_empty.argmax())}. Drop these columns of X: nothing can be learned of them."
+            f"{np.count_nonzero(is_empty)} features have no observed value; the first is feature "
+            f"{int(is_empty.argmax())}. Drop these columns of X."
         )

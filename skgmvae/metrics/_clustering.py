@@ -200,7 +200,7 @@ def count_labels(y_true: ArrayLike, y_pred: ArrayLike) -> Integers:
     classes, clusters = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
     if len(classes) != len(clusters):
         raise ValueError(
-            f"y_true has {len(classes)} labels and y_pred has {len(clusters)}; pass the two labels of every row, "
+            f"y_true has {len(classes)} labels and y_pred has {len(clusters)}; pass the two labels of every sample, "
             "in the same order"
         )
     counts: Integers = contingency_matrix(classes, clusters)
@@ -211,7 +211,7 @@ def check_labels(values: ArrayLike, name: str) -> Array:
     labels: Array = np.asarray(values)
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise ValueError(
-            f"{name} must be one label per row, got shape {labels.shape}; "
+            f"{name} must be one label per sample, got shape {labels.shape}; "
             "if these are probabilities, pass their argmax over the columns"
         )
     labels = column_or_1d(labels)

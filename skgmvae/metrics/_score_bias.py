@@ -92,7 +92,7 @@ def score_bias(
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
     samples = np.array(check_samples(estimator, X, reset=False)[:], np.float64, order="C")
     if len(samples) < 2:
-        raise ValueError(f"a standard error needs at least two samples, got {len(samples)}; pass more rows")
+        raise ValueError(f"a standard error needs at least two samples, got {len(samples)}; pass more samples")
     model = model_for_queries(estimator.net_.module_, check_device(estimator.device))
     there = next(model.parameters()).device
     generator = torch.Generator(there).manual_seed(int(check_random_state(random_state).randint(MAX_SEED)))
