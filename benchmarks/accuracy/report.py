@@ -42,44 +42,51 @@ COLUMNS = (
     "parameters",
 )
 EXPLANATION = """\
-One line per method and setting. Accuracy is in %, with clusters matched to classes by the Hungarian algorithm. Protocol
-`all`: fitted and measured on all samples. Protocol `split`: fitted on the training samples and measured on held-out
-ones; the held-out score is their mean log-likelihood, where it is defined, and the accuracy on the training samples, on
-which most papers measure, stands beside the held-out one. Purity assigns each cluster to its most frequent class, and
-"most confident" to the class of its single most confident sample, as in the GMVAE paper; both are comparable only at
-equal K. Seconds are medians of `fit_predict` over the runs that had their cores to themselves; peak MiB is the largest
-resident size of the run's process. Runs of one data set and seed that share a pretraining through `memory` all count
-its seconds (the median over seeds where the run that computed it was not kept).
+One line per method and setting.
 
-Within a run, no seed, epoch or initialization was selected by labels. The settings were selected as follows. The
-networks, epochs and batch size for images: on MNIST, with labels. The initialization strategies: on MNIST, digits,
-iris, wine, breast_cancer, blobs, moons, circles and circle arcs. The features of the contrastive initialization: on
-MNIST and digits, and its augmentation also on drawn bars. The defaults for tabular data: by the held-out score, with
-labels known, on the eight small data sets. The number of epochs for which the initial responsibilities are clamped: on
-MNIST and the small data sets. Figures on these data sets may therefore be optimistic. No setting was selected
-on Fashion-MNIST, but its figures were seen while initializations were compared.
+- *Protocol* `all`: fitted and measured on all samples. `split`: fitted on the training samples and measured on held-out
+  ones. The accuracy on the training samples, on which most papers measure, is beside the held-out one.
+- *Accuracy* is in %, with clusters matched to classes by the Hungarian algorithm. *Purity* assigns each cluster to its
+  most frequent class, and *most confident* to the class of its single most confident sample, as in the GMVAE paper.
+  These two are comparable only at equal K.
+- *Held-out score* is the mean log-likelihood of the held-out samples, where it is defined.
+- *Seconds* are medians of `fit_predict` over the runs that had their cores to themselves. Runs that share a pretraining
+  through `memory` all count its seconds (the median over seeds where the run that computed it was not kept).
+- *Peak MiB* is the largest resident size of the run's process.
 
-With `init_params='contrastive'`, features are learned from augmented images; nothing else uses augmentation. Lines
-whose initialization is "graph" alone were computed with an earlier version of it; those with `image_shape=None` were
-not told that the samples are images. Networks of images are multiplied in bfloat16 where the machine is fast in it, as
-`for_images` sets it, or in float32 with `precision='float32'` and `image_shape=None`. Runs on a GPU are listed under
-[machines](#machines); none of them is timed here, and their peak memory includes CUDA's libraries."""
+**What was in sight.** Within a run, no seed, epoch or initialization was selected by labels. Settings were selected as
+follows, and figures on these data sets may be optimistic:
+
+- networks, epochs and batch size for images: on MNIST, with labels;
+- initialization strategies: on MNIST, digits, iris, wine, breast_cancer, blobs, moons, circles and circle arcs;
+- features of the contrastive initialization: on MNIST and digits, and its augmentation also on drawn bars;
+- defaults for tables: by the held-out score, with labels known, on the eight small data sets;
+- epochs that clamp the initial responsibilities: on MNIST and the small data sets.
+
+No setting was selected on Fashion-MNIST, but its figures were seen while initializations were compared.
+
+**Images.** With `init_params='contrastive'`, features are learned from augmented images. Nothing else uses
+augmentation. Lines whose initialization is "graph" alone were computed with an earlier version of it. Runs with
+`image_shape=None` were not told that the samples are images. Networks of images use bfloat16 where the machine is fast
+at it, or float32 with `precision='float32'` and `image_shape=None`.
+
+**GPU.** Runs on a GPU are listed under [machines](#machines). None of them is timed here, and their peak memory
+includes CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
-Default parameters, means over seeds, one column per method. Shown are the methods that most data sets have in common,
-and the data sets that all of these were fitted to."""
+Default parameters, means over seeds, one column per method. The tables have the methods that most data sets have in
+common, and the data sets that all of these methods were fitted to."""
 
 BOUND_NOTE = """\
-Each seed above has its own pretraining, initialization and training. If all runs of a setting are made and the one
-with the highest lower bound is kept, which needs no labels, its adjusted Rand index is the one under "selected".
-The mean and the best of all runs stand beside it. (`n_init` compares initializations of one pretraining likewise.)"""
+Each seed above has its own pretraining, initialization and training. "Selected" is the adjusted Rand index of the run
+with the highest lower bound, a choice that needs no labels. The mean and the best of all runs are beside it. `n_init`
+makes the same choice among initializations of one pretraining."""
 MIN_RUNS = 5  # to select one of
 SHORT_PARAMS = {"": {}, ", contrastive": {"init_params": "contrastive"}}  # rows of the short table
 PART = "-10k"
 TIME_NOTE = """\
-Processor seconds, over all cores, of whole fits without caching, on the data sets that ClustPy's methods (at their own
-defaults) were fitted to, and the ratio to the seconds of ClustPy's VaDE. ClustPy's methods return labels, but no
-probabilities, samples or scores, and its VaDE requires values in [0, 1]: the features of a table with others are scaled
-to that range first."""
+Processor seconds, over all cores, of whole fits without caching, and their ratio to those of ClustPy's VaDE. ClustPy's
+methods are at their own defaults. They return labels, but no probabilities, samples or scores. Its VaDE requires values
+in [0, 1], so tables with other values are scaled to that range first."""
 PEER = "clustpy-vade"
 PUBLISHED_NOTE = """\
 For comparison, figures from papers and other implementations. The GMVAE paper initializes with random weights and gives

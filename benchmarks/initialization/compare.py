@@ -46,16 +46,20 @@ from skgmvae.metrics import clustering_accuracy
 
 CHUNK_SIZE = 500  # images described at a time
 EXPLANATION = """\
-Initial clusters, before any training of a mixture, on the training samples: means over seeds, and the worst. Images are
-represented by the embedding of an autoencoder pretrained for each seed; other data sets are standardized. "graph" is
-`init_params='graph'`. For images, "graph with gradients" is what `'auto'` selects where `image_shape` is given, the
-graph of neighbors in the embedding and by image gradients, and "graph of gradients" uses the gradients alone, which
-need no training. "graph with components" and "graph of components" are the same with the first 50 principal components
-of the pixels, which `'auto'` uses where `image_shape` is not given. "graph of contrastive features" is
-`init_params='contrastive'`. The last two are spectral clustering as usual: k-means on K or on K + K/2 eigenvectors of
-the graph's Laplacian. The cut is the normalized cut of the clusters, from 0 to K; the information is the mutual
-information of the clusters of two linked samples, from 0 to log K nats; both in the graph of the embedding and without
-knowledge of the classes."""
+Initial clusters of the training samples, before any training of a mixture: means over seeds, and the worst. Images are
+represented by the embedding of an autoencoder pretrained for each seed; other data sets are standardized.
+
+- *graph* is `init_params='graph'`.
+- *graph with gradients*, for images, is what `'auto'` selects if `image_shape` is given: the graph of neighbors in the
+  embedding and by image gradients. *graph of gradients* uses the gradients alone, which need no training.
+- *graph with components* and *graph of components* are the same with the first 50 principal components of the pixels,
+  which `'auto'` uses if `image_shape` is not given.
+- *graph of contrastive features* is `init_params='contrastive'`.
+- *K eigenvectors* and *K + K/2 eigenvectors* are the usual spectral clustering: k-means on so many eigenvectors of the
+  graph's Laplacian.
+
+The cut is the normalized cut of the clusters, from 0 to K. The information is the mutual information of the clusters of
+two linked samples, from 0 to log K nats. Both are computed in the graph of the embedding, without the classes."""
 
 
 class Task(NamedTuple):

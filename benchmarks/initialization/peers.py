@@ -48,18 +48,24 @@ reference labels `labels0`, noise points left out. *All of these sets were in si
 made*: its figures here are optimistic, those of the other methods are not. Chosen anew without a battery, the
 thresholds give on that battery: {left_out}.
 
-Settings, on standardized inputs: `GaussianMixture` with ten initializations, `covariance_type` and `reg_covar` (1e-6,
-1e-3, 1e-2) by BIC; `HDBSCAN` with the `min_cluster_size` that comes nearest to the number of clusters, its noise given
-to the nearest cluster; `SpectralClustering` of the graph of ten neighbors; Genie in this package's implementation;
-`KMeans` with ten initializations. "Published" are the figures of the suite's author, on unscaled inputs."""
+All methods get standardized inputs:
+
+- `GaussianMixture`: ten initializations, `covariance_type` and `reg_covar` (1e-6, 1e-3, 1e-2) by BIC;
+- `HDBSCAN`: the `min_cluster_size` that comes nearest to the number of clusters; noise goes to the nearest cluster;
+- `SpectralClustering`: of the graph of ten neighbors;
+- Genie: this package's implementation;
+- `KMeans`: ten initializations.
+
+"Published" are the figures of the suite's author, on unscaled inputs."""
 RANKS = """\
 ![Mean ranks](images/suite-ranks.png)
 
-Mean ranks over the sets, 1 the best; methods joined by a bar differ by less than the critical difference of Nemenyi's
+Mean ranks over the sets; 1 is best. Methods joined by a bar differ by less than the critical difference of Nemenyi's
 test at 5 % (Demšar 2006)."""
 IMAGES = """\
-Scikit-learn's digits, where no class was in sight of the peers: `UMAP` in ten dimensions and a mixture (the recipe of
-N2D, McConville et al. 2020), and EVoC, which chooses the number of clusters itself; three seeds."""
+Scikit-learn's digits, three seeds. Their classes were in sight when the rules of `'auto'` were made. There are two more
+methods: `UMAP` in ten dimensions with a mixture (the recipe of N2D, McConville et al. 2020), and EVoC, which chooses
+the number of clusters itself."""
 
 AFTER_TRAINING = """\
 Labels of the models fitted at their defaults beside the initial clusters: adjusted Rand index, mean of seeds {seeds}.

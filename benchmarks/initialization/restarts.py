@@ -30,10 +30,11 @@ MODELS = tuple(methods.ESTIMATORS)
 KEY = ("data", "model", "pretraining", "initialization_seed")
 EXPLANATION = """\
 `n_init` computes several initializations and trainings from one pretraining and keeps the one with the highest lower
-bound. Here all of them are kept, at the defaults: several pretrainings, and as many initializations of each. Means of
-the adjusted Rand index: of all fits; of the fit that the bound selects and of the best, among the initializations of
-one pretraining; the same among pretrainings, with the random numbers of the initialization equal. "Best is selected"
-counts the selections whose fit is as good as the best, those among equal fits included."""
+bound. Here all of them are kept, at the defaults: several pretrainings, and as many initializations of each.
+
+The table has mean adjusted Rand indices: of all fits; of the fit that the bound selects and of the best one, among the
+initializations of one pretraining; and the same among pretrainings whose initializations have equal random numbers.
+"Best is selected" counts the selections that are as good as the best."""
 HEADER = ["data", "model", "all", "initializations: selected", "best", "best is selected"]
 HEADER += ["pretrainings: selected", "best", "best is selected", "fits"]
 

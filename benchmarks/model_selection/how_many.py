@@ -210,14 +210,14 @@ the samples that are marked as noise. The simulated sets are round and elongated
 dimensions, moons, arcs and rings. The sets without clusters (K = 1) are Gaussians, clouds of t-distributed samples and
 uniform squares.
 
-The numbers of the first five groups were in sight when the constants of the rule were chosen by hand: these shares are
-optimistic. In the last row the constants are those of a grid that find most in the *other* groups (the mean, where
-several do). The figures were measured before t-mixtures were among the candidates for initial clusters, and without the
-two further numbers at which the search looks.
+**What was in sight.** The numbers of the first five groups were in sight when the constants of the rule were chosen by
+hand, so their shares are optimistic. In the last row, the constants are those of a grid that find most in the *other*
+groups (the mean, if there are several). The figures were measured before t-mixtures were among the candidates for
+initial clusters, and without the two additional numbers that the search now looks at.
 
-Every method gets standardized samples. GaussianMixture: lowest BIC over the four types of covariance. Silhouette: of
-k-means, the best of three initializations. Gap statistic: ten references. HDBSCAN: number of clusters of at least 5 %
-of the samples, 1 if there are none."""
+**Settings.** Every method gets standardized samples. GaussianMixture: lowest BIC over the four types of covariance.
+Silhouette: of k-means, the best of three initializations. Gap statistic: ten references. HDBSCAN: number of clusters of
+at least 5 % of the samples, 1 if there are none."""
 
 EXPLANATION_OF_CHECK = """\
 The groups called check have the same kinds of simulated sets, drawn with other seeds after the constants were fixed."""

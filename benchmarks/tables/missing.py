@@ -109,9 +109,10 @@ def main() -> None:
             print(*key, round(line["ari"], 3), round(line["rmse"], 3), line["seconds"], flush=True)
     lines = read_lines(arguments.out)
     parts = (
-        "Standardized tables with missing values: a mixture that conditions on the observed ones, beside an imputation "
-        "followed by `VaDEClustering` of the completed table. *At random*: the larger the value of the first column, "
-        "which is never missing, the more of the others are. Mean ± standard deviation over seeds.",
+        "Standardized tables with missing values. *VaDE* is `VaDEClustering` of the incomplete table. The others "
+        "impute the values first, and then fit `VaDEClustering` to the completed table. *At random*: the larger the "
+        "value of the first column, which is never missing, the more of the others are. Mean ± standard deviation over "
+        "seeds.",
         "## Adjusted Rand index",
         make_table(lines, "ari"),
         "## Root mean squared error of the imputed values, in standard deviations",

@@ -2,8 +2,8 @@
 StandardScaler, PCA and VaDE in a pipeline
 ==========================================
 
-The estimators can be used in a :class:`~sklearn.pipeline.Pipeline` like any estimator of scikit-learn. Here the thirty
-features of the breast cancer data are scaled and reduced before they are clustered.
+The estimators are ordinary steps of a :class:`~sklearn.pipeline.Pipeline`. Here the thirty features of the breast
+cancer data are scaled and reduced before they are clustered.
 """
 
 import matplotlib.pyplot as plt

@@ -25,8 +25,8 @@ counts = rng.poisson(depth * rng.gamma(2.0, rates[cell_type] / 2.0))
 print(f"{(counts == 0).mean():.0%} of the counts are zero; totals from {counts.sum(1).min()} to {counts.sum(1).max()}")
 
 # %%
-# The estimator has no likelihood for counts. The Gaussian likelihood of transformed counts is an approximation, and
-# scores are densities of the transformed values.
+# The Gaussian likelihood of transformed counts is an approximation, and scores are densities of the transformed values.
+# A table with a few columns of counts can have a likelihood for counts instead: see :doc:`/tables`.
 
 
 def to_log_rates(counts):

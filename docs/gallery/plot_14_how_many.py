@@ -2,9 +2,9 @@
 How many clusters
 =================
 
-:class:`~skgmvae.model_selection.ComponentSearchCV` chooses the number of components with evidence: how deep the density
-dips between neighboring clusters, and how well the labels of neighbors tell a label. Components that only describe a
-part of a cluster better do not count.
+:class:`~skgmvae.model_selection.ComponentSearchCV` compares several numbers of components, and shows its evidence: how
+deep the density dips between neighboring clusters, and how well the labels of neighbors predict a label. Components
+that only describe a part of a cluster better do not count.
 """
 
 import matplotlib.pyplot as plt
@@ -26,9 +26,8 @@ search = ComponentSearchCV(VaDEClustering(random_state=0), range(1, 9), cv=3, ra
 print(search.best_n_components_, search.best_by_criterion_)
 
 # %%
-# The dotted line is the number that is chosen; a ring is the choice of a single criterion. The held-out log-likelihood
-# asks for more components, since moons are no Gaussians. Below are the clusters for one fewer, for the chosen number,
-# and for one more.
+# The dotted line is the chosen number. A ring is the choice of a single criterion. The held-out log-likelihood prefers
+# more components, since moons are not Gaussian. Below are the clusters for the chosen number, one fewer and one more.
 
 ComponentSearchDisplay.from_search(search, X)
 plt.show()
