@@ -14,10 +14,10 @@ __all__ = ["bin_confidences", "expected_calibration_error", "find_hits"]
 def expected_calibration_error(y_true: ArrayLike, responsibilities: ArrayLike, *, n_bins: int = 10) -> float:
     """Expected calibration error: the mean distance between confidence and accuracy, in bins of the confidence.
 
-    Σ_b (n_b / N) · abs(accuracy_b − confidence_b). The confidence of a sample is its largest responsibility; its
+    Σ_b (n_b / N) · abs(accuracy_b − confidence_b). The confidence of a sample is its largest responsibility. Its
     accuracy is one if this component is matched with its class, by the one-to-one matching with the most matched
-    samples. Bins divide [0, 1] into equal parts. Zero is perfect; with few samples per bin, the expectation is above
-    zero for a calibrated model, too.
+    samples. Bins divide [0, 1] into equal parts. Zero is perfect. With few samples per bin, the expectation is above
+    zero even for a calibrated model.
 
     Parameters
     ----------
@@ -26,6 +26,7 @@ def expected_calibration_error(y_true: ArrayLike, responsibilities: ArrayLike, *
     responsibilities : array-like of shape (N, K)
         Probabilities of the components for each sample, as returned by ``predict_proba``.
     n_bins : int, default=10
+        Number of bins.
 
     Returns
     -------

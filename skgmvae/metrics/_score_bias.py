@@ -25,9 +25,9 @@ class ScoreBias(NamedTuple):
     Attributes
     ----------
     mean : float
-        Over the samples. Negative if the scores are too low.
+        Mean over the samples; negative if the scores are too low.
     standard_error : float
-        Of the mean: standard deviation over the samples by the square root of their number.
+        Standard error of the mean: the standard deviation over the samples by the square root of their number.
     per_sample : ndarray of shape (n_samples,)
     """
 
@@ -42,13 +42,14 @@ def score_bias(
 ) -> ScoreBias:
     """How far ``score_samples`` of a fitted estimator is from log p(x), by annealed importance sampling.
 
-    Chains of Hamiltonian Monte Carlo move each sample's latent variables from a broad proposal to their posterior, by
-    ``n_temperatures`` intermediate distributions; the ratios of successive densities give an unbiased estimate of p(x).
-    It takes thousands of evaluations of the decoder per sample and chain: pass some tens or hundreds of samples.
+    Chains of Hamiltonian Monte Carlo move the latent variables of each sample from a broad proposal to their posterior,
+    by way of ``n_temperatures`` intermediate distributions. The ratios of successive densities give an unbiased
+    estimate of p(x). This takes thousands of evaluations of the decoder per sample and chain, so pass tens or hundreds
+    of samples.
 
-    The estimate of log p(x) is itself a little low, by about half its variance, so that scores are at least as far
-    below log p(x) as the result says; ``per_sample`` contains the noise of the chains. If more temperatures change the
-    mean by more than its standard error, they were too few.
+    The estimate of log p(x) is itself a little low, by about half its variance: scores are at least as far below
+    log p(x) as the result says. ``per_sample`` contains the noise of the chains. If more temperatures change the mean
+    by more than its standard error, there were too few.
 
     Parameters
     ----------

@@ -66,12 +66,11 @@ class ComponentHierarchy(NamedTuple):
 
 
 def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
-    """Merge the components of a fitted mixture step by step, always the two with the least dip of the density between.
+    """Merge the components of a fitted mixture step by step, always the two with the smallest dip in density between.
 
-    Where K was too large, several components share a mode of the density. The separation of two clusters is the log
-    ratio of the density at the lower of their modes to that at the saddle between them: the highest path between
-    neighboring samples. No fit is needed: fewer clusters than components come from
-    :meth:`ComponentHierarchy.cut`.
+    If K was too large, several components share a mode of the density. The separation of two clusters is the log-ratio
+    of the density at the lower of their modes to that at the saddle between them, on the highest path between
+    neighboring samples. No other fit is needed: :meth:`ComponentHierarchy.cut` gives any smaller number of clusters.
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
     Returns
     -------
     ComponentHierarchy
-        Components without a sample merge at a separation of zero, first.
+        Components without samples merge first, at a separation of zero.
 
     Examples
     --------

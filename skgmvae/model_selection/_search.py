@@ -55,13 +55,13 @@ class ComponentSearchCV(DelegatesToBest):
         The numbers that are compared, such as ``range(1, 13)``. An integer means all numbers from 1 up to it. Gaps are
         allowed, but the rule compares each number with the next.
     cv : int, cross-validation generator or iterable, default=5
-        Folds of the held-out scores. An integer is the number of shuffled folds. Not used without 'log_likelihood' and
-        'icl' among the criteria.
+        Folds of the held-out scores. An integer is the number of shuffled folds. Used only if 'log_likelihood' or 'icl'
+        is among the criteria.
     criteria : sequence of str, default=('log_likelihood', 'icl', 'stability', 'description_length')
-        What is measured beside the separation. 'log_likelihood': held-out score. 'icl': the same less the entropy of
+        What to measure beside the separation. 'log_likelihood': held-out score. 'icl': the same minus the entropy of
         the responsibilities (integrated completed likelihood). 'stability': adjusted Rand index of the clusters of
-        disjoint halves, from 0 for that of halves of a single Gaussian with the same covariance to 1.
-        'description_length': of the neighbor graph under a block model, in nats per link; lower is better.
+        disjoint halves, scaled from 0, its value for a single Gaussian with the same covariance, to 1.
+        'description_length': that of the neighbor graph under a block model, in nats per link; lower is better.
     refit : bool, str or callable, default='combined'
         The criterion that selects the number for ``best_estimator_``; True is 'combined'. A callable gets
         ``cv_results_`` and returns an index into its columns. False fits no estimator.
@@ -74,7 +74,7 @@ class ComponentSearchCV(DelegatesToBest):
         Cache for the fits to the folds, if the estimator's own ``memory`` is None. None: a folder that is deleted after
         the search.
     random_state : int, RandomState or None, default=None
-        Of folds and clusters.
+        Controls the folds and the clusters.
 
     Attributes
     ----------
@@ -97,11 +97,11 @@ class ComponentSearchCV(DelegatesToBest):
         Clusters of the samples, by their number; for two numbers beyond the largest too.
     n_splits_ : int
     refit_time_ : float
-        Seconds.
+        Seconds of the final fit.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
     labels_ : ndarray of shape (n_samples,)
-        Of ``best_estimator_``.
+        Labels of ``best_estimator_``.
 
     See Also
     --------

@@ -20,10 +20,10 @@ OUTER = 0.005  # share of the samples beyond either end of the axes
 
 
 class ComponentProfilesDisplay:
-    """Small multiples: for each feature its distribution in every component, the most telling features first.
+    """Distribution of each feature in every component; the features that differ most come first.
 
-    Histograms of continuous features and counts, and shares of categories, of samples that are drawn from the
-    components. Use :meth:`from_estimator`.
+    Continuous features and counts are shown as histograms, categories as shares, of samples drawn from the components.
+    Use :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class ComponentProfilesDisplay:
     components : array-like of shape (n_samples,)
         The component of each sample.
     names : list of str
-        Of the features.
+        Names of the features.
     categories : list of (list or None)
-        Of each feature that has some.
+        Categories of each feature; None if it has none.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class ComponentProfilesDisplay:
         estimator : GMVAEClustering, VaDEClustering or VAEEMClustering
             Fitted.
         n_features : int, default=12
-            Number of features; those of the largest differences, as ``estimator.describe()`` has them.
+            Number of features: those with the largest differences in ``estimator.describe()``.
         random_state : int, RandomState or None, default=0
-            Of the samples.
+            Controls the draws.
         **kwargs : dict
             As for :meth:`plot`.
 
@@ -97,7 +97,7 @@ class ComponentProfilesDisplay:
         Parameters
         ----------
         n_columns : int, default=4
-            Of the grid.
+            Number of columns of the grid.
 
         Returns
         -------

@@ -35,11 +35,11 @@ class ComponentScatterDisplay:
     labels : array-like of shape (n_samples,)
         Component of each sample.
     draws : array-like of shape (n_draws, n_features)
-        Drawn from the mixture.
+        Samples drawn from the mixture.
     components : array-like of shape (n_draws,)
         Component of each draw.
     names : list of str
-        Of the features.
+        Names of the features.
 
     Attributes
     ----------
@@ -83,12 +83,12 @@ class ComponentScatterDisplay:
         X : array-like of shape (n_samples, n_features)
             Samples to plot.
         features : list of str or int, default=None
-            Names or indices of features. None: those of the largest differences, as ``estimator.describe()`` has them,
-            without categories and flags.
+            Names or indices of features. None: those with the largest differences in ``estimator.describe()``, without
+            categories and flags.
         n_features : int, default=4
             Number of features if they are not given.
         random_state : int, RandomState or None, default=0
-            Of the draws.
+            Controls the draws.
 
         Returns
         -------

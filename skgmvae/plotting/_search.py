@@ -31,10 +31,10 @@ MANY_POINTS = 5_000  # drawn, of more samples
 
 
 class ComponentSearchDisplay:
-    """Evidence for each number of components, and the clusters at the chosen number, at one fewer and one more.
+    """Evidence for each number of components, and the clusters for the chosen number, one fewer and one more.
 
     Use :meth:`from_search`. Each panel shows one criterion, with standard errors over folds or halves. The vertical
-    line is the number that the search has chosen, the ring the one that this criterion chooses alone.
+    line is the number that the search chose. The ring is the choice of this criterion alone.
 
     Parameters
     ----------
