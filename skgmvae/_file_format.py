@@ -32,6 +32,8 @@ SKOPS_TYPES = [
     "skgmvae._vade.VaDEClustering",
     "skgmvae._vaeem.VAEEMClustering",
     "skgmvae.data.batches.ShuffledBatches",
+    "skgmvae.data.categories.Categories",
+    "skgmvae.model_selection._search.ComponentSearchCV",
     "skgmvae.training.em.EMNet",
     "skgmvae.training.em.EMConfig",
     "skgmvae.training.net.ELBONet",

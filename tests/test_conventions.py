@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from skgmvae import SKOPS_TYPES, GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.model_selection import ComponentSearchCV
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -84,6 +85,17 @@ def test_skops_round_trip_with_the_documented_types(fitted, frame, tmp_path):
         np.testing.assert_array_equal(getattr(loaded, method)(frame), getattr(fitted, method)(frame))
     assert loaded.history_ == fitted.history_
     loaded.partial_fit(frame)
+
+
+def test_skops_round_trip_of_a_search_over_a_table_with_categories(frame):
+    skops = pytest.importorskip("skops.io", reason="skops is not installed")
+    table = frame.assign(
+        city=np.where(frame["a"] > frame["a"].median(), "Aix", "Bern"), count=np.arange(len(frame)) % 4
+    )
+    vade = VaDEClustering(likelihood={"count": "poisson"}, max_iter=0, random_state=0)
+    search = ComponentSearchCV(vade, [1, 2], cv=2, criteria=["icl"], random_state=0).fit(table)
+    loaded = skops.loads(skops.dumps(search), trusted=SKOPS_TYPES)
+    np.testing.assert_array_equal(loaded.score_samples(table), search.score_samples(table))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
