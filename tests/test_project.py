@@ -94,6 +94,30 @@ def test_dead_links_of_the_site_are_found(tmp_path, capsys):
     assert capsys.readouterr().out == "index.html: gone.png\nindex.html: other.html#gone\n"
 
 
+# what a newcomer looks for, and the page that answers
+TASKS = {
+    "install": ("install.md", "pip install skgmvae"),
+    "missing cells": ("missing.md", ".impute(frame)"),
+    "outliers": ("outliers.md", "np.flatnonzero(scores < threshold)"),
+    "why component 0 is the largest": ("faq.md", "## Why is component 0 the largest?"),
+    "how many clusters": ("choose_k.md", "search.best_n_components_"),
+    "save and load": ("saving.md", "VaDEClustering.load(path)"),
+    "in a pipeline": ("pipeline.md", "make_pipeline(RobustScaler(), VaDEClustering("),
+    "a grid over K, M and λ": ("grid_search.md", '"n_mc_samples": [1, 4], "min_information": [0.0, 0.5]'),
+    "when not to use it": ("faq.md", "## When should I not use it?"),
+    "cite": ("about.md", "@software{skgmvae,"),
+}
+
+
+def test_what_a_newcomer_looks_for_is_one_click_away():
+    docs = ROOT / "docs"
+    first = set(re.findall(r"\]\((\w+\.md)", (docs / "index.md").read_text()))
+    for task, (page, answer) in TASKS.items():
+        assert page in first and answer in (docs / page).read_text(), task
+    near = first.union(*(re.findall(r"\]\((\w+\.md)", (docs / page).read_text()) for page in first))
+    assert {path.name for path in docs.glob("*.md")} - near == {"index.md", "api.md"}  # of which all pages have links
+
+
 def test_readme_has_no_relative_link_at_a_package_index():
     text = '![a](docs/images/a.png) <img width="9" src="docs/b.png"> <a href="docs/c.md">[d](LICENSE)'
     text += read("README.md")
