@@ -38,7 +38,7 @@ class Suite(NamedTuple):
     title: str
     page: str
     figure: str
-    in_sight: str
+    used_to_tune: str
     ours: str
     values: Values
     seconds: Values
@@ -106,7 +106,7 @@ def _make_suite(
     title: str,
     page: str,
     figure: str,
-    in_sight: str,
+    used_to_tune: str,
     ours: str,
     lines: Sequence[Line],
     of_set: str,
@@ -118,7 +118,7 @@ def _make_suite(
     sets = {line[of_set] for line in lines if line[of_method] == ours}
     values = _average(lines, of_set, of_method, field)
     kept = {name: row for name, row in values.items() if name == ours or name not in OURS | OWN_PARTS}
-    return Suite(title, page, figure, in_sight, ours,
+    return Suite(title, page, figure, used_to_tune, ours,
                  {name: row for name, row in kept.items() if set(row) >= sets},
                  _average(lines, of_set, of_method, "seconds"))  # fmt: skip
 
@@ -133,7 +133,15 @@ def _average(lines: Iterable[Line], of_set: str, of_method: str, field: str) -> 
 
 def make_table(suites: Iterable[Suite]) -> str:
     """A row per suite."""
-    header = ["suite (sets)", "figure", "skgmvae", "best of the others", "better–equal–worse", "seconds", "in sight"]
+    header = [
+        "suite (sets)",
+        "figure",
+        "skgmvae",
+        "best of the others",
+        "better–equal–worse",
+        "seconds",
+        "used to tune",
+    ]
     return pages.format_table(header, map(make_row, suites))
 
 
@@ -156,7 +164,7 @@ def make_row(suite: Suite) -> list[Any]:
         f"{theirs}, {best}",
         f"{wins}–{len(gains) - wins - losses}–{losses}",
         " / ".join(seconds),
-        suite.in_sight,
+        suite.used_to_tune,
     ]
 
 
