@@ -19,7 +19,7 @@ from skgmvae.initialization.mixture_search import (
     is_wide,
     merge_components,
 )
-from skgmvae.initialization.views import make_views, whiten
+from skgmvae.initialization.views import Views, make_views, whiten
 
 
 @pytest.mark.parametrize(
@@ -57,15 +57,15 @@ def test_covariances_need_two_samples_more_than_features(n_samples, n_features, 
 
 
 def test_components_have_heavy_tails_unless_tied_wide_or_of_few_values():
-    points, floor = np.random.RandomState(0).randn(40, 2), np.array([1e-5, 0.1])
+    points, rounding = np.random.RandomState(0).randn(40, 2), np.array([0.0, 0.1])
     points[:, 1] = points[:, 1].round()
-    assert _degrees_of_freedom(points, "full", floor, wide=False) == (np.inf, 4.0)
-    assert _degrees_of_freedom(points, "diag", floor, wide=False) == (np.inf, 4.0)
-    assert _degrees_of_freedom(points, "full", floor, wide=True) == (np.inf,)
-    assert _degrees_of_freedom(points, "tied", floor, wide=False) == (np.inf,)
-    assert _degrees_of_freedom(points[:, 1:], "diag", floor[1:], wide=False) == (np.inf,)
-    # values that repeat, without a floor of the variance
-    assert _degrees_of_freedom(points, "full", np.full(2, 1e-5), wide=False) == (np.inf,)
+    assert _degrees_of_freedom(points, "full", rounding, wide=False) == (np.inf, 4.0)
+    assert _degrees_of_freedom(points, "diag", rounding, wide=False) == (np.inf, 4.0)
+    assert _degrees_of_freedom(points, "full", rounding, wide=True) == (np.inf,)
+    assert _degrees_of_freedom(points, "tied", rounding, wide=False) == (np.inf,)
+    assert _degrees_of_freedom(points[:, 1:], "diag", rounding[1:], wide=False) == (np.inf,)
+    # values that repeat, of no rounding
+    assert _degrees_of_freedom(points, "full", np.zeros(2), wide=False) == (np.inf,)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,9 +78,9 @@ def test_components_do_not_shrink_to_repeated_values(seed):
 
 @pytest.mark.parametrize(("n", "wide"), [(18, False), (17, True)])
 def test_wide_tables_have_no_trees_and_no_drawn_initializations_of_full_covariances(n, wide, monkeypatch):
-    def fit(points, starts, n_clusters, kind, dof, floor):
+    def fit(points, starts, n_clusters, kind, dof, rounding):
         counts[kind] = len(starts)
-        return _best_mixture(points, starts, n_clusters, kind, dof, floor)
+        return _best_mixture(points, starts, n_clusters, kind, dof, rounding)
 
     counts, random_state = {}, np.random.RandomState(0)
     monkeypatch.setattr(mixture_search, "_best_mixture", fit)
@@ -109,7 +109,7 @@ def test_a_direction_splits_the_samples_whatever_its_variance():
 def test_labels_that_leave_a_cluster_empty_begin_no_mixture():
     X, labels = make_blobs([60, 60], 2, centers=[[-9.0, 0.0], [9.0, 0.0]], random_state=0)
     given = {"good": labels.astype(np.intp), "one cluster": np.zeros(120, dtype=np.intp)}
-    mixtures = fit_mixtures(X / X.std(0), given, 2, np.full(2, 1e-5), np.random.RandomState(0))
+    mixtures = fit_mixtures(X / X.std(0), given, 2, np.zeros(2), np.random.RandomState(0))
     assert set(mixtures) == {"full", "full t", "tied", "diag", "diag t"}
     for mixture in mixtures.values():
         np.testing.assert_array_equal(mixture.labels == mixture.labels[0], labels == labels[0])
@@ -119,7 +119,7 @@ def test_labels_that_leave_a_cluster_empty_begin_no_mixture():
 def fits(monkeypatch):
     """Calls of fit_mixture: counts per component, and max_iter; the bound falls with the smallest count."""
 
-    def fit(points, labels, n_components, kind, dof, floor, max_iter=None):
+    def fit(points, labels, n_components, kind, dof, rounding, max_iter=None):
         responsibilities = labels if labels.ndim == 2 else np.eye(n_components)[labels]
         counts = responsibilities.sum(0)
         calls.append((counts.tolist(), max_iter))
@@ -137,12 +137,12 @@ def label(n_samples, n_few):
 @pytest.mark.parametrize(("kind", "least"), [("full", 6), ("tied", 5), ("diag", 5)])
 def test_mixtures_with_a_tiny_component_are_second_to_any_other(fits, kind, least):
     """The bound is highest where a component has fewest samples; four features."""
-    points, floor = np.zeros((100, 4)), np.zeros(4)
+    points, rounding = np.zeros((100, 4)), np.zeros(4)
     starts = [label(100, n) for n in (1, least - 1, least, least + 1, 50)]
-    best = _best_mixture(points, starts, 2, kind, np.inf, floor)
+    best = _best_mixture(points, starts, 2, kind, np.inf, rounding)
     assert best.responsibilities.sum(0).min() == least
     assert [min(counts) for counts, max_iter in fits if max_iter is None] == [least, least + 1, 50]
-    assert _best_mixture(points, starts[:2], 2, kind, np.inf, floor).responsibilities.sum(0).min() == 1
+    assert _best_mixture(points, starts[:2], 2, kind, np.inf, rounding).responsibilities.sum(0).min() == 1
 
 
 @pytest.mark.parametrize(("n_samples", "n_iter"), [(100, 50), (1000, 50), (2000, 25), (5000, 10), (9000, 10)])
@@ -158,9 +158,9 @@ def test_large_tables_have_fewer_iterations_before_initializations_are_compared(
 def test_larger_mixtures_have_up_to_four_times_k_components_and_enough_samples(monkeypatch, n_samples, most, numbers):
     """K = 4; of one feature, m components need more than 4 m samples."""
 
-    def fit(points, start, n_components, kind, dof, floor, max_iter):
+    def fit(points, start, n_components, kind, dof, rounding, max_iter):
         fitted.append((n_components, max_iter))
-        return fit_mixture(points, start, n_components, kind, dof=dof, floor=floor, max_iter=max_iter)
+        return fit_mixture(points, start, n_components, kind, dof=dof, rounding=rounding, max_iter=max_iter)
 
     fitted, random_state = [], np.random.RandomState(0)
     monkeypatch.setattr(mixture_search, "fit_mixture", fit)
@@ -190,3 +190,28 @@ def test_components_that_overlap_are_merged_and_the_gain_is_that_of_the_criterio
     labels, gain = merge_components(points, mixture, np.full(2, 1e-5), random_state)
     assert (gain > 0.05) is is_better
     assert adjusted_rand_score(y, labels["merged mixture"]) == 1.0
+
+
+def three_blobs_and(others):
+    X, y = make_blobs(450, 3, centers=3, cluster_std=1.5, random_state=1)
+    return np.vstack([X, others]), np.r_[y, np.full(len(others), 3)]
+
+
+@pytest.mark.parametrize("n_repeated", [11, 60])
+def test_samples_that_are_repeated_often_are_no_cluster_of_the_graph(n_repeated):
+    """They have no links to others; those of a blob are repeated."""
+    X, y = three_blobs_and(np.zeros((0, 3)))
+    X, y = np.vstack([X, np.tile(X[y == 0][:1], (n_repeated, 1))]), np.r_[y, np.zeros(n_repeated, dtype=int)]
+    for K in (2, 3):
+        found = find_candidates(Views(X, X), K, np.random.RandomState(0))
+        assert np.bincount(found.labels[found.graph_name]).min() >= 149
+    assert adjusted_rand_score(y, found.labels[found.graph_name]) > 0.9
+
+
+def test_a_few_samples_that_are_almost_equal_follow_their_neighbors():
+    clump = np.full((11, 3), 30.0) + 1e-6 * np.random.RandomState(0).normal(size=(11, 3))
+    X, y = three_blobs_and(clump)
+    found = find_candidates(Views(X, X), 3, np.random.RandomState(0))
+    labels = found.labels[found.graph_name]
+    assert adjusted_rand_score(y[y < 3], labels[y < 3]) > 0.9
+    assert len(np.unique(labels[y == 3])) == 1

@@ -12,6 +12,7 @@ from skgmvae.initialization.bootstrap import draw_samples
 from skgmvae.initialization.choice import Evidence, choose_clusters, choose_name
 from skgmvae.initialization.comparison import lost_relative_to, shares_kept
 from skgmvae.initialization.mixture import fit_mixture, information_criterion
+from skgmvae.initialization.mixture_search import fit_mixtures
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.views import (
     compress_outliers,
@@ -103,6 +104,24 @@ def test_rounding_variance_is_that_of_a_uniform_distribution(random_state):
     rounded = np.stack([np.round(2 * X[:, 0]) / 2, X[:, 1]], axis=1)
     expected = np.mean((rounded - X) ** 2, axis=0)
     np.testing.assert_allclose(rounding_variance(rounded), expected, rtol=0.05)
+
+
+def test_rare_values_do_not_make_a_column_finer(random_state):
+    flag = random_state.choice([0.0, 1.0, 2.0], 1000, p=[0.49, 0.02, 0.49])
+    rare = (random_state.uniform(size=1000) < 0.01).astype(float)
+    np.testing.assert_allclose(rounding_variance(np.stack([flag, rare], axis=1)), [4.0 / 12.0, 1.0 / 12.0])
+
+
+@pytest.mark.parametrize("n_flags", [1, 3])
+@pytest.mark.parametrize("p", [(0.5, 0.0, 0.5), (0.49, 0.02, 0.49), (0.8, 0.0, 0.2)])
+def test_mixtures_do_not_find_the_values_of_a_column(n_flags, p, random_state):
+    """Clusters that overlap, beside columns of two or three values that say nothing about them."""
+    y = random_state.randint(2, size=400)
+    flags = random_state.choice([0.0, 1.0, 2.0], (400, n_flags), p=p)
+    X = np.hstack([1.4 * y[:, None] + random_state.normal(size=(400, 3)), flags])
+    points = (X - X.mean(0)) / X.std(0)
+    mixtures = fit_mixtures(points, {}, 2, rounding_variance(points), random_state)
+    assert min(adjusted_rand_score(y, mixtures[kind].labels) for kind in ("tied", "diag")) > 0.5
 
 
 def test_whitened_covariances_are_the_identity(blobs):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from skgmvae.initialization import mixture, strategies
-from skgmvae.initialization.mixture import fit_mixture, n_parameters
+from skgmvae.initialization.mixture import fit_mixture, log_joint, n_parameters
 
 
 @pytest.fixture
@@ -77,3 +77,18 @@ def test_the_strategy_gmm_iterates_until_it_has_converged(overlapping, monkeypat
     assert fit.converged_ and fit.n_iter_ > 5
     assert fit.n_init == strategies.MAX_INITS
     np.testing.assert_array_equal(responsibilities, fit.predict_proba(points))
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag"])
+def test_rounding_is_noise_that_is_averaged_over(kind):
+    """The mean over noise of two values of that variance, of one component, is exact."""
+    random_state = np.random.RandomState(0)
+    points, at = random_state.normal(size=(50, 3)), random_state.normal(size=(9, 3))
+    rounding = np.array([0.0, 0.4, 0.0])
+    rounded = fit_mixture(points, np.zeros(50, dtype=np.intp), 1, kind, rounding=rounding)
+    apart = np.sqrt(rounding) * np.array([[[-1.0]], [[1.0]]])
+    plain = fit_mixture((points + apart).reshape(100, 3), np.zeros(100, dtype=np.intp), 1, kind)
+    assert rounded.bound == pytest.approx(plain.bound)
+    expected = log_joint(plain, (points + apart).reshape(100, 3), (at + apart).reshape(18, 3))
+    found = log_joint(rounded, points, at, rounding=rounding)
+    np.testing.assert_allclose(found, expected.reshape(2, 9, 1).mean(0))

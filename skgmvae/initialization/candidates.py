@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from skgmvae.initialization.comparison import N_LINKED
 from skgmvae.initialization.genie import cut_with_gini
 from skgmvae.initialization.lumbermark import cut_limbs
-from skgmvae.initialization.mixture import REGULARIZATION, Mixture, information_criterion
+from skgmvae.initialization.mixture import Mixture, information_criterion
 from skgmvae.initialization.mixture_search import fit_mixtures, is_wide, merge_components
 from skgmvae.initialization.neighbor_graph import (
     N_NEIGHBORS,
@@ -20,7 +20,7 @@ from skgmvae.initialization.neighbor_graph import (
 )
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.spanning_tree import spanning_tree
-from skgmvae.initialization.spectral import partition_graph
+from skgmvae.initialization.spectral import partition_mainland
 from skgmvae.initialization.views import Views, rounding_variance
 
 __all__ = ["Candidates", "cut_trees", "find_candidates"]
@@ -82,15 +82,14 @@ def find_candidates(views: Views, n_clusters: int, random_state: np.random.Rando
     N, D = points.shape
     wide = is_wide(N, D, K)
     neighbors = find_neighbors(points, N_NEIGHBORS)
-    from_trees, gap = ({}, 1.0) if wide else cut_trees(points, neighbors, K)
-    of_graph = partition_graph(connected_graph(points, neighbors, K), K, random_state)
+    from_trees, gap, of_graph = _connect(points, neighbors, K, wide, random_state)
     graph_name = next(iter(of_graph))
     labels = from_trees | of_graph | {"kmeans": fit_kmeans(points, K, random_state, n_init=N_KMEANS)[0]}
-    floor = REGULARIZATION + rounding_variance(exact)
-    mixtures = fit_mixtures(exact, labels, K, floor, random_state)
+    rounding = rounding_variance(exact)
+    mixtures = fit_mixtures(exact, labels, K, rounding, random_state)
     best = max(mixtures, key=lambda name: information_criterion(mixtures[name], D))
     labels |= {f"{name} mixture": mixture.labels for name, mixture in mixtures.items()}
-    merged, gain = merge_components(exact, mixtures[best], floor, random_state)
+    merged, gain = merge_components(exact, mixtures[best], rounding, random_state)
     trees = tuple(name for name in from_trees if name != "single linkage")
     return Candidates(
         labels=labels | merged,
@@ -103,6 +102,25 @@ def find_candidates(views: Views, n_clusters: int, random_state: np.random.Rando
         gain=gain,
         is_wide=wide,
     )
+
+
+def _connect(
+    points: NDArray[np.float64], neighbors: Neighbors, n_clusters: int, wide: bool, random_state: np.random.RandomState
+) -> tuple[Labels, float, Labels]:
+    """Labels by trees, but not in wide tables; the gap of single linkage; and labels by the graph.
+
+    A sample that is repeated more often than there are neighbors has no links to other samples: each value then counts
+    once.
+    """
+    K, index = n_clusters, np.arange(len(points))
+    if (neighbors.distances[:, -1] == 0.0).any():
+        distinct, of_distinct = np.unique(points, axis=0, return_inverse=True)
+        if len(distinct) > K + 1:
+            points, index, neighbors = distinct, of_distinct.ravel(), find_neighbors(distinct, N_NEIGHBORS)
+    from_trees, gap = ({}, 1.0) if wide else cut_trees(points, neighbors, K)
+    of_graph = partition_mainland(points, connected_graph(points, neighbors, K), K, random_state)
+    trees, graph = ({name: found[index] for name, found in labels.items()} for labels in (from_trees, of_graph))
+    return trees, gap, graph
 
 
 def cut_trees(points: NDArray[np.float64], neighbors: Neighbors, n_clusters: int) -> tuple[Labels, float]:

@@ -76,18 +76,24 @@ def has_samples_for(n_components: int, n_samples: int, n_features: int) -> bool:
     return 2 * n_components * (n_features + 1) < n_samples
 
 
-def _features(points: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+def _features(points: NDArray[np.float64], kind: str, rounding: NDArray[np.float64]) -> NDArray[np.float64]:
     """(1, x, x_i x_j for i ≤ j) for full covariances, (1, x, x²) for diagonal ones, and (1, x) for tied ones.
 
     The quadratic term of tied ones is the same for all components: it is added to the log-likelihood of Gaussians.
+    Squares are those expected when a column is given noise of the variance of its rounding.
     """
     ones = np.ones((len(points), 1))
     if kind == "tied":
         return np.hstack([ones, points])
     if kind == "diag":
-        return np.hstack([ones, points, points**2])
+        return np.hstack([ones, points, points**2 + rounding])
     i, j = np.triu_indices(points.shape[1])
-    return np.hstack([ones, points, points[:, i] * points[:, j]])
+    return np.hstack([ones, points, points[:, i] * points[:, j] + np.where(i == j, rounding[i], 0.0)])
+
+
+def _mean_product(points: NDArray[np.float64], rounding: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of x xᵀ over the samples, (D, D), with the noise of :func:`_features`."""
+    return np.asarray(points.T @ points / len(points) + np.diag(rounding))
 
 
 def information_criterion(mixture: Mixture, n_features: int) -> float:
@@ -109,7 +115,7 @@ def _moments(
 def _maximize(
     features: NDArray[np.float64],
     weights: NDArray[np.float64],
-    floor: NDArray[np.float64],
+    regularization: float,
     kind: str,
     total: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -120,15 +126,15 @@ def _maximize(
     total : ndarray of shape (D, D)
         Mean of x xᵀ over all samples, of which the tied covariance is what lies within components.
     """
-    D = len(floor)
+    D = len(total)
     counts, means, squares = _moments(features, weights, D)
     precision = np.zeros((D, D))
     if kind == "diag":
-        variances = np.maximum(squares - means**2, 0.0) + floor
+        variances = np.maximum(squares - means**2, 0.0) + regularization
         linear, quadratic = means / variances, 1.0 / variances
         log_determinants = np.log(variances).sum(1)
     elif kind == "tied":
-        covariance = total - (means.T * (counts / counts.sum())) @ means + np.diag(floor)
+        covariance = total - (means.T * (counts / counts.sum())) @ means + regularization * np.eye(D)
         precision = np.linalg.inv(covariance)
         linear, quadratic = means @ precision, np.empty((len(counts), 0))
         log_determinants = np.full(len(counts), np.linalg.slogdet(covariance)[1])
@@ -136,7 +142,7 @@ def _maximize(
         i, j = np.triu_indices(D)
         covariances = np.empty((len(counts), D, D))
         covariances[:, i, j] = covariances[:, j, i] = squares - means[:, i] * means[:, j]
-        covariances += np.diag(floor)
+        covariances += regularization * np.eye(D)
         precisions, log_determinants = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
         linear = np.einsum("kij,kj->ki", precisions, means)
         quadratic = np.where(i == j, 1.0, 2.0) * precisions[:, i, j]
@@ -160,7 +166,8 @@ def fit_mixture(
     kind: str = "full",
     *,
     dof: float = math.inf,
-    floor: NDArray[np.float64] | None = None,
+    regularization: float = REGULARIZATION,
+    rounding: NDArray[np.float64] | None = None,
     max_iter: int = MAX_ITER,
 ) -> Mixture:
     """A mixture after EM from labels (N,) or responsibilities (N, K).
@@ -176,8 +183,12 @@ def fit_mixture(
         Of covariances, as scikit-learn's ``covariance_type``.
     dof : float, default=inf
         Degrees of freedom of t-distributions (Peel & McLachlan 2000), not with tied covariances; infinite of Gaussians.
-    floor : ndarray of shape (D,), optional
-        Added to the variances; :data:`REGULARIZATION` by default.
+    regularization : float
+        Added to the variances.
+    rounding : ndarray of shape (D,), optional
+        Variance of the rounding of each column, none by default. The samples are fitted as if noise of this variance
+        were added to them, on average over the noise: a column of few values then says no more about the clusters than
+        its values do (dequantization, Theis et al. 2016).
     max_iter : int
         EM ends before where the mean log-likelihood rises by less than :data:`TOLERANCE`.
 
@@ -185,16 +196,16 @@ def fit_mixture(
     -------
     Mixture
     """
-    (N, D), K = points.shape, n_components
-    floor = np.full(D, REGULARIZATION) if floor is None else floor
-    features = _features(points, kind)
+    D, K = points.shape[1], n_components
+    rounding = np.zeros(D) if rounding is None else rounding
+    features = _features(points, kind, rounding)
     if labels.ndim == 2:
         responsibilities = np.asarray(labels, dtype=np.float64)
     else:
         responsibilities = members(labels.astype(np.intp), K).toarray()
-    bound, weights, total = -np.inf, responsibilities, points.T @ points / N
+    bound, weights, total = -np.inf, responsibilities, _mean_product(points, rounding)
     for _ in range(max_iter):
-        coefficients, log_determinants, precision = _maximize(features, weights, floor, kind, total)
+        coefficients, log_determinants, precision = _maximize(features, weights, regularization, kind, total)
         squares = features @ coefficients
         counts = responsibilities.sum(0) + LEAST_COUNT
         log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
@@ -209,7 +220,12 @@ def fit_mixture(
 
 
 def log_joint(
-    mixture: Mixture, points: NDArray[np.float64], at: NDArray[np.float64], *, floor: NDArray[np.float64] | None = None
+    mixture: Mixture,
+    points: NDArray[np.float64],
+    at: NDArray[np.float64],
+    *,
+    regularization: float = REGULARIZATION,
+    rounding: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """log π_c + log N(x | c) of other points, under the mixture that one more M-step makes of the responsibilities.
 
@@ -219,19 +235,20 @@ def log_joint(
     points : ndarray of shape (N, D)
         It was fitted to.
     at : ndarray of shape (n, D)
-    floor : ndarray of shape (D,), optional
-        As in :func:`fit_mixture`.
+    regularization, rounding
+        As in :func:`fit_mixture`; the rounding is also that of ``at``.
 
     Returns
     -------
     ndarray of shape (n, K)
     """
     D, counts = points.shape[1], mixture.responsibilities.sum(0) + LEAST_COUNT
-    floor = np.full(D, REGULARIZATION) if floor is None else floor
-    total = points.T @ points / len(points)
-    features = _features(points, mixture.kind)
-    coefficients, log_determinants, precision = _maximize(features, mixture.weights, floor, mixture.kind, total)
-    squares = _features(at, mixture.kind) @ coefficients + ((at @ precision) * at).sum(1)[:, None]
+    rounding = np.zeros(D) if rounding is None else rounding
+    kind, total = mixture.kind, _mean_product(points, rounding)
+    features = _features(points, kind, rounding)
+    coefficients, log_determinants, precision = _maximize(features, mixture.weights, regularization, kind, total)
+    of_tied = ((at @ precision) * at).sum(1)[:, None] + precision.diagonal() @ rounding
+    squares = _features(at, kind, rounding) @ coefficients + of_tied
     log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
     return np.asarray(log_scale + _log_density(np.maximum(squares, 0.0), D, mixture.dof))
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from skgmvae.initialization.directions import split_directions
 from skgmvae.initialization.information import merge_cheapest
 from skgmvae.initialization.mixture import (
-    REGULARIZATION,
     Mixture,
     fit_mixture,
     has_samples_for,
@@ -47,7 +46,7 @@ def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
 
 
 def _degrees_of_freedom(
-    points: NDArray[np.float64], kind: str, floor: NDArray[np.float64], wide: bool
+    points: NDArray[np.float64], kind: str, rounding: NDArray[np.float64], wide: bool
 ) -> tuple[float, ...]:
     """Of a kind of covariances, infinite for Gaussians; columns of few values have no tails.
 
@@ -55,7 +54,7 @@ def _degrees_of_freedom(
     In wide tables, they would hide that K ellipses are too few. Where most values of a column are repeated, they would
     cover the samples that do not share a value, and a component would shrink to those that do.
     """
-    is_rounded = floor > REGULARIZATION  # whose variances have a floor
+    is_rounded = rounding > 0.0
     is_repeated = np.array([2 * len(np.unique(column)) < len(points) for column in points.T])
     has_no_tails = bool(is_rounded.all() or (is_repeated & ~is_rounded).any())
     return (math.inf,) if wide or kind == "tied" or has_no_tails else (math.inf, HEAVY)
@@ -65,7 +64,7 @@ def fit_mixtures(
     points: NDArray[np.float64],
     labels: Labels,
     n_clusters: int,
-    floor: NDArray[np.float64],
+    rounding: NDArray[np.float64],
     random_state: np.random.RandomState,
 ) -> dict[str, Mixture]:
     """The mixture of highest bound of each family, begun from given labels, from k-means and along split directions.
@@ -77,8 +76,8 @@ def fit_mixtures(
         Those of fewer than K clusters begin no mixture.
     n_clusters : int
         K.
-    floor : ndarray of shape (D,)
-        Added to variances.
+    rounding : ndarray of shape (D,)
+        Variance of the rounding of each column.
     random_state : RandomState
 
     Returns
@@ -96,8 +95,8 @@ def fit_mixtures(
     for kind in _kinds(N, D, K):
         # with more parameters than samples per component, a bound that is higher by chance says nothing
         starts = given if given and kind == "full" and is_wide(N, D, K) else given + drawn
-        dofs = _degrees_of_freedom(points, kind, floor, is_wide(N, D, K))
-        mixtures += [_best_mixture(points, starts, K, kind, dof, floor) for dof in dofs]
+        dofs = _degrees_of_freedom(points, kind, rounding, is_wide(N, D, K))
+        mixtures += [_best_mixture(points, starts, K, kind, dof, rounding) for dof in dofs]
     return {mixture.name: mixture for mixture in mixtures}
 
 
@@ -107,7 +106,7 @@ def _best_mixture(
     n_clusters: int,
     kind: str,
     dof: float,
-    floor: NDArray[np.float64],
+    rounding: NDArray[np.float64],
 ) -> Mixture:
     """The mixture of highest bound, without components of fewer samples than a covariance needs where possible."""
     least = points.shape[1] + 2 if kind == "full" else LEAST_SAMPLES
@@ -116,13 +115,15 @@ def _best_mixture(
         return bool(mixture.responsibilities.sum(0).min() >= least), mixture.bound
 
     n_iter = min(max(SHORT, SHORT_BUDGET // (len(points) * n_clusters)), LONGER)
-    short = [fit_mixture(points, start, n_clusters, kind, dof=dof, floor=floor, max_iter=n_iter) for start in starts]
+    short = [
+        fit_mixture(points, start, n_clusters, kind, dof=dof, rounding=rounding, max_iter=n_iter) for start in starts
+    ]
     best = [mixture.responsibilities for mixture in sorted(short, key=rank, reverse=True)[:N_CONTINUED]]
-    return max((fit_mixture(points, start, n_clusters, kind, dof=dof, floor=floor) for start in best), key=rank)
+    return max((fit_mixture(points, start, n_clusters, kind, dof=dof, rounding=rounding) for start in best), key=rank)
 
 
 def merge_components(
-    points: NDArray[np.float64], mixture: Mixture, floor: NDArray[np.float64], random_state: np.random.RandomState
+    points: NDArray[np.float64], mixture: Mixture, rounding: NDArray[np.float64], random_state: np.random.RandomState
 ) -> tuple[Labels, float]:
     """Components of a larger mixture merged where they overlap, and by how much its criterion is better.
 
@@ -136,7 +137,7 @@ def merge_components(
         return {}, -np.inf
     starts = [fit_kmeans(points, m, random_state)[0] for m in numbers]
     larger = [
-        fit_mixture(points, start, m, mixture.kind, dof=mixture.dof, floor=floor, max_iter=MORE_ITERATIONS)
+        fit_mixture(points, start, m, mixture.kind, dof=mixture.dof, rounding=rounding, max_iter=MORE_ITERATIONS)
         for m, start in zip(numbers, starts, strict=True)
     ]
     best = max(larger, key=lambda m: information_criterion(m, D))

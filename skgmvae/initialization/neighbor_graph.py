@@ -8,10 +8,11 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["N_NEIGHBORS", "Neighbors", "connected_graph", "find_neighbors", "self_tuned_graph"]
+__all__ = ["N_NEIGHBORS", "Neighbors", "connected_graph", "find_islands", "find_neighbors", "self_tuned_graph"]
 
 N_NEIGHBORS = 10
 MAX_NEIGHBORS = 80  # connected components that hold more samples than this are clusters of their own
+ISLAND = 0.1  # size of a connected component, relative to N / K, below which it is no cluster
 BRUTE_FEATURES = 8  # from this number of features on a brute-force search is faster than a tree
 LEAST_SCALE = np.finfo(np.float64).tiny ** 0.25  # its square is still above the smallest number
 LEAST_AFFINITY = float(np.finfo(np.float32).tiny)  # rounding to zero must not disconnect the graph
@@ -61,11 +62,19 @@ def self_tuned_graph(neighbors: Neighbors, n_neighbors: int) -> csr_array:
     return graph.maximum(graph.T).tocsr()
 
 
+def find_islands(affinities: csr_array, n_clusters: int) -> tuple[NDArray[np.bool_], int]:
+    """Which samples (N,) are in a connected component too small to be a cluster, and the number of other components."""
+    piece = connected_components(affinities, directed=False)[1]
+    is_large = np.bincount(piece) >= ISLAND * len(piece) / n_clusters
+    return ~is_large[piece], int(is_large.sum())
+
+
 def connected_graph(points: NDArray[np.float64], neighbors: Neighbors, n_pieces: int) -> csr_array:
     """Self-tuned affinities of a graph with at most ``n_pieces`` connected components, if possible.
 
     Each component occupies an eigenvector of the Laplacian, and so a cluster. The number of neighbors is therefore
-    doubled until there are few components, up to ``MAX_NEIGHBORS``.
+    doubled until there are few components, up to ``MAX_NEIGHBORS``. Tiny components do not count
+    (:func:`find_islands`).
 
     Parameters
     ----------
@@ -81,7 +90,7 @@ def connected_graph(points: NDArray[np.float64], neighbors: Neighbors, n_pieces:
     n_neighbors = min(N_NEIGHBORS, len(points) - 1)
     graph = self_tuned_graph(neighbors, n_neighbors)
     most = min(MAX_NEIGHBORS, len(points) - 1)
-    while n_neighbors < most and connected_components(graph, directed=False, return_labels=False) > n_pieces:
+    while n_neighbors < most and find_islands(graph, n_pieces)[1] > n_pieces:
         n_neighbors = min(2 * n_neighbors, most)
         if neighbors.indices.shape[1] < n_neighbors:
             neighbors = find_neighbors(points, most)

@@ -5,13 +5,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
 from skgmvae.initialization.dcsbm import fit_dcsbm, local_search
 from skgmvae.initialization.links import Links, make_partition
+from skgmvae.initialization.neighbor_graph import find_islands
 from skgmvae.initialization.partitions import fit_kmeans, members
 
-__all__ = ["laplacian_eigenvectors", "partition_graph", "spectral_clusters"]
+__all__ = ["laplacian_eigenvectors", "partition_graph", "partition_mainland", "spectral_clusters"]
 
 MAX_MORE_VECTORS = 50  # beyond K, of at most 2K, by which the block model groups the samples
 N_INIT = 5  # of k-means on the eigenvectors
@@ -89,3 +91,33 @@ def partition_graph(
     }
     order = sorted(found, key=lambda name: -found[name].information)
     return {name: found[name].labels for name in order}
+
+
+def partition_mainland(
+    points: NDArray[np.float64], affinities: csr_array, n_clusters: int, random_state: np.random.RandomState
+) -> dict[str, NDArray[np.intp]]:
+    """Partitions of a graph without its tiny connected components, whose samples follow the nearest other one.
+
+    A few samples that are almost equal have no links to others. As a cluster they would keep all the information of
+    their labels.
+
+    Parameters
+    ----------
+    points : ndarray of shape (N, L)
+    affinities : csr_array of shape (N, N)
+        Of the points.
+    n_clusters : int
+        K < N − 1.
+    random_state : RandomState
+
+    Returns
+    -------
+    dict of str to ndarray of shape (N,)
+        As of :func:`partition_graph`.
+    """
+    K, is_kept = n_clusters, ~find_islands(affinities, n_clusters)[0]
+    if is_kept.all() or is_kept.sum() <= K + 1:
+        return partition_graph(affinities, K, random_state)
+    found = partition_graph(affinities[is_kept][:, is_kept], K, random_state)
+    nearest = KNeighborsClassifier(1)
+    return {name: nearest.fit(points[is_kept], labels).predict(points) for name, labels in found.items()}

@@ -17,7 +17,7 @@ from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.mixed_columns import choose_mixed
 from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
-from skgmvae.initialization.spectral import partition_graph
+from skgmvae.initialization.spectral import partition_mainland
 
 __all__ = ["STRATEGIES", "MixedPoints", "Representations", "choose_responsibilities", "propagate"]
 
@@ -127,7 +127,8 @@ def joint_graph_responsibilities(
         return kmeans_responsibilities(np.hstack(list(views)), K, random_state)
     graphs = [connected_graph(view, find_neighbors(view, N_NEIGHBORS), K) for view in views]
     graph = sum(graphs[1:], graphs[0]).tocsr()
-    labels = next(iter(partition_graph(graph, K, random_state).values()))  # of the highest link information
+    found = partition_mainland(views[0], graph, K, random_state)
+    labels = next(iter(found.values()))  # of the highest link information
     return np.eye(K)[labels]
 
 

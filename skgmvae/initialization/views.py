@@ -32,6 +32,7 @@ SAMPLES_PER_VALUE = 5  # … unless there are fewer samples per value on average
 HEAP = 0.2  # … any column is heaped at a value of this share of the samples, as zero-inflated ones are
 RELATED = 0.1  # autocorrelation over neighbors in the other columns, from which a column is related to these, …
 SIGNIFICANT = 4.0  # … and in standard errors
+RARE = 0.1  # frequency of a value, relative to the most frequent one, below which it does not count
 COARSE = 0.2  # probability that two samples have equal values, below which a column is a rounded continuous one
 DUPLICATES = 0.1  # share of equal samples, from which columns are made continuous that all are heaped
 DEPENDENT = 0.05  # mean log ratio of neighbor distances, from which columns depend on each other
@@ -139,13 +140,15 @@ def rounding_variance(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """h² / 12 of columns of few values, h the median distance between these; 0 of other columns (Sheppard 1898).
 
     A normal distribution within such values has no density; of variances smaller than this, a mixture's likelihood
-    would reward clusters in which a column is constant.
+    would reward clusters in which a column is constant. Values much rarer than the most frequent one are left out, the
+    two most frequent ones are not: a column of −1 and 1 with a few zeros is one of two values.
     """
     variances = np.zeros(points.shape[1])
     for d, column in enumerate(points.T):
         values, counts = np.unique(column, return_counts=True)
         if len(values) > 1 and _has_few_values(counts):
-            variances[d] = np.median(np.diff(values)) ** 2 / 12.0
+            is_frequent = counts >= min(RARE * counts.max(), np.sort(counts)[-2])
+            variances[d] = np.median(np.diff(values[is_frequent])) ** 2 / 12.0
     return variances
 
 

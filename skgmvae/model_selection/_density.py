@@ -1,5 +1,6 @@
 """The density by which clusters are told apart: the mixture of the best BIC, of any number of components."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from skgmvae.model_selection._partitions import Partitions
 
 __all__ = ["Density", "find_density", "mixture_kinds"]
 
-FLOOR = 1e-3  # added to the variances of standardized samples: a smooth density shows clusters better than a close one
+REGULARIZATION = (
+    1e-3  # added to the variances of standardized samples: a smooth density shows clusters better than a close one
+)
 MORE_COMPONENTS = (16, 20, 24, 30, 36, 48, 60, 72)  # beyond the numbers of clusters, …
 MORE_ITERATIONS = 60  # … from k-means, with so many iterations of EM
 SAMPLES_PER_COMPONENT = 2  # times D + 1, at least
@@ -62,14 +65,16 @@ def find_density(partitions: Partitions, random_state: np.random.RandomState) ->
     Density
     """
     points = partitions.exact
-    floor = FLOOR + rounding_variance(points)
-    mixtures = _fit_mixtures(partitions, floor, random_state)
+    rounding = rounding_variance(points)
+    mixtures = _fit_mixtures(partitions, rounding, random_state)
     best = max(mixtures, key=lambda mixture: information_criterion(mixture, points.shape[1]))
 
     def log_density(at: Floats) -> Floats:
-        return np.asarray(logsumexp(log_joint(best, points, at, floor=floor), axis=1))
+        return np.asarray(
+            logsumexp(log_joint(best, points, at, regularization=REGULARIZATION, rounding=rounding), axis=1)
+        )
 
-    means, covariances = _moments(points, best, floor)
+    means, covariances = _moments(points, best, rounding)
     M = len(means)
     of_ridges = np.full((M, M), -np.inf)
     for i in range(1, M):
@@ -88,25 +93,26 @@ def mixture_kinds(n_samples: int, n_features: int, n_components: int) -> tuple[s
     return ("full", "tied", "diag")
 
 
-def _fit_mixtures(partitions: Partitions, floor: Floats, random_state: np.random.RandomState) -> Iterator[Mixture]:
+def _fit_mixtures(partitions: Partitions, rounding: Floats, random_state: np.random.RandomState) -> Iterator[Mixture]:
     points = partitions.exact
     N, D = points.shape
+    fit = functools.partial(fit_mixture, regularization=REGULARIZATION, rounding=rounding)
     for K, partition in partitions.by_number.items():
         starts: list[NDArray[np.intp] | Floats] = [partition.labels]
         if partition.mixture is not None:
             has_empty = np.bincount(partition.labels, minlength=K).min() == 0
             starts = [partition.mixture.responsibilities, *([] if has_empty else starts)]
         for kind in mixture_kinds(N, D, K):
-            yield from (fit_mixture(points, start, K, kind, floor=floor) for start in starts)
+            yield from (fit(points, start, K, kind) for start in starts)
     numbers = [K for K in partitions.by_number if K > 1]
     for m in (*numbers, *(m for m in MORE_COMPONENTS if m > max(numbers, default=1))):
         if SAMPLES_PER_COMPONENT * m * (D + 1) < N:
             labels = fit_kmeans(points, m, random_state)[0]
             for kind in mixture_kinds(N, D, m):
-                yield fit_mixture(points, labels, m, kind, floor=floor, max_iter=MORE_ITERATIONS)
+                yield fit(points, labels, m, kind, max_iter=MORE_ITERATIONS)
 
 
-def _moments(points: Floats, mixture: Mixture, floor: Floats) -> tuple[Floats, Floats]:
+def _moments(points: Floats, mixture: Mixture, rounding: Floats) -> tuple[Floats, Floats]:
     """Means (M, D) and covariances (M, D, D) of the components."""
     weights = mixture.responsibilities / (mixture.responsibilities.sum(0) + np.finfo(np.float64).tiny)
     means = weights.T @ points
@@ -117,7 +123,7 @@ def _moments(points: Floats, mixture: Mixture, floor: Floats) -> tuple[Floats, F
         covariances *= np.eye(points.shape[1])
     if mixture.kind == "tied":
         covariances[:] = np.tensordot(mixture.responsibilities.mean(0), covariances, 1)
-    return means, covariances + np.diag(floor)
+    return means, covariances + np.diag(REGULARIZATION + rounding)
 
 
 def _ridge(means: Floats, covariances: Floats) -> Floats:

@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from skgmvae.data.arrays import Floats
-from skgmvae.initialization.mixture import REGULARIZATION, fit_mixture, information_criterion, log_joint
+from skgmvae.initialization.mixture import fit_mixture, information_criterion, log_joint
 from skgmvae.initialization.views import make_views, rounding_variance
 from skgmvae.model_selection._density import mixture_kinds
 from skgmvae.model_selection._partitions import Partition, Partitions, find_partitions
@@ -45,11 +45,11 @@ def held_out(partition: Partition, rows: NDArray[np.intp], X: Floats, X_test: Fl
     points, further = ((part[:, varies] - location) / scale for part in (X[rows], X_test))
     N, D = points.shape
     K = partition.responsibilities.shape[1]
-    floor = REGULARIZATION + rounding_variance(points)
+    rounding = rounding_variance(points)
     kinds = mixture_kinds(N, D, K)
-    mixtures = [fit_mixture(points, partition.responsibilities, K, kind, floor=floor) for kind in kinds]
+    mixtures = [fit_mixture(points, partition.responsibilities, K, kind, rounding=rounding) for kind in kinds]
     best = max(mixtures, key=lambda mixture: information_criterion(mixture, D))
-    joint = log_joint(best, points, further, floor=floor)
+    joint = log_joint(best, points, further, rounding=rounding)
     total = logsumexp(joint, axis=1)
     log_likelihood = total.mean() - np.log(scale).sum()
     responsibilities = np.exp(joint - total[:, None])
