@@ -16,6 +16,7 @@ __all__ = [
     "kl_categorical",
     "kl_normal",
     "kl_standard_normal",
+    "learn_labels",
     "log_mean_exp",
     "log_normal",
     "log_normal_full",
@@ -191,6 +192,24 @@ def scale_gradient(value: Tensor, scale: Tensor) -> Tensor:
     """``value`` ``(...)``, exactly, with its gradient multiplied by ``scale`` ``(...)``."""
     value_only = value.detach()
     return value_only + scale * (value - value_only)
+
+
+def learn_labels(value: Tensor, labels: Tensor, log_joint: Tensor) -> Tensor:
+    """``value`` ``(...)``, exactly, with the gradient of the cross-entropy of the labels added.
+
+    A given q(c|x) does not draw the components apart by itself: the model may ignore it at the cost of its entropy.
+    The classification loss of semi-supervised VAEs (Kingma et al. 2014, Eq. 9) does, here with weight one.
+
+    Parameters
+    ----------
+    value : Tensor of shape (...)
+    labels : Tensor of shape (..., K)
+        q(c|x), that of the samples.
+    log_joint : Tensor of shape (..., K)
+        log q(c|x) of the model, not normalized.
+    """
+    cross_entropy = -(labels * torch.log_softmax(log_joint, -1)).sum(-1)
+    return value + (cross_entropy - cross_entropy.detach())
 
 
 def temper_posterior(

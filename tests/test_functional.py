@@ -16,6 +16,7 @@ from skgmvae.functional import (
     kl_categorical,
     kl_normal,
     kl_standard_normal,
+    learn_labels,
     log_mean_exp,
     log_normal,
     log_normal_full,
@@ -298,3 +299,16 @@ def test_the_mean_over_draws_is_along_the_first_axis_unless_there_is_one_draw():
     x = draw(5, 4, 3)
     np.testing.assert_allclose(mean_over_draws(x, 5), x.numpy().mean(0))
     assert mean_over_draws(x, 1) is x
+
+
+def test_labels_are_learned_by_the_gradient_alone():
+    """The value stays; the gradient is that of the value and of the cross-entropy."""
+    generator = torch.Generator().manual_seed(0)
+    value, log_joint = torch.randn(5, generator=generator), torch.randn(5, 3, generator=generator)
+    labels = torch.randn(5, 3, generator=generator).softmax(-1)
+    value.requires_grad_(), log_joint.requires_grad_()
+    found = learn_labels(value, labels, log_joint)
+    assert torch.equal(found, value)
+    of_value, of_joint = torch.autograd.grad(found.sum(), (value, log_joint))
+    torch.testing.assert_close(of_value, torch.ones(5))
+    torch.testing.assert_close(of_joint, log_joint.softmax(-1) - labels)

@@ -95,6 +95,45 @@ def test_clamped_responsibilities_stand_in_for_the_posterior():
     torch.testing.assert_close(terms.kl_latent, (clamped.exp() * divergences).sum(-1).mean(0))
 
 
+def test_labels_are_learned_by_the_gradient_of_their_cross_entropy():
+    """Of the posterior by the expected log-densities; with labels, and where the training says so."""
+    model, x = make_gmvae(), draw_rows()
+    labels = torch.randn(N, K, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
+
+    def differentiate(learns_labels, log_responsibilities):
+        model.learns_labels = learns_labels
+        terms = model(x, log_responsibilities, generator=torch.Generator().manual_seed(0))
+        means = model.prior.head.mean.bias
+        return terms.kl_latent.detach(), torch.autograd.grad(terms.kl_latent.sum(), means)[0]
+
+    value, plain = differentiate(False, labels)
+    same_value, gradient = differentiate(True, labels)
+    assert torch.equal(value, same_value)
+
+    (mean, log_variance), q_w = model.encode(model.autoencoder.standardize(x))
+    noise = torch.randn(N, L + W, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    w = model._draw((mean, log_variance), q_w, noise)[1]
+    prior_mean, prior_log_variance = model.prior(w)
+    q = to_normal(mean.unsqueeze(1), log_variance.unsqueeze(1))
+    log_posterior = (model.log_weights() - kl_divergence(q, to_normal(prior_mean, prior_log_variance))).log_softmax(-1)
+    cross_entropy = -(labels.exp() * log_posterior).sum()
+    expected = torch.autograd.grad(cross_entropy, model.prior.head.mean.bias)[0]
+    torch.testing.assert_close(gradient - plain, expected)
+    assert torch.equal(differentiate(True, None)[1], differentiate(False, None)[1])
+
+
+@pytest.mark.parametrize("has_linear_path", [False, True])
+def test_a_prior_beside_a_linear_path_learns_slowly(has_linear_path):
+    """Its hidden units are divided by the square root of their number."""
+    likelihood = Gaussian(torch.zeros(D).double(), torch.ones(D).double())
+    model = GMVAE(Autoencoder(D, L, likelihood, (7,), has_linear_path=has_linear_path), K, W, 16).double()
+    w, scale = torch.randn(N, W, dtype=torch.float64), 0.25 if has_linear_path else 1.0
+    expected = model.prior.head.mean(scale * model.prior.hidden(w)).unflatten(-1, (K, L))
+    torch.testing.assert_close(model.prior(w)[0], expected)
+    components = torch.arange(N) % K
+    torch.testing.assert_close(model.prior.take(w.unsqueeze(1), components)[0][:, 0], expected[range(N), components])
+
+
 def test_bounds_stay_below_quadrature_and_the_estimate_reaches_it():
     model = make_gmvae(n_features=1, latent_dim=1, style_dim=1, seed=2, n_mc_samples=20_000)
     x = torch.linspace(0, 2, 5, dtype=torch.float64).unsqueeze(1)

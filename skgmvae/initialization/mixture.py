@@ -1,8 +1,6 @@
 """Mixtures of Gaussians or t-distributions fitted from given clusters, quick enough to be begun from many.
 
-EM on sufficient statistics: with features φ(x) = (1, x, x xᵀ) the squared Mahalanobis distances are φ(x) times a matrix
-of one column per component, and the moments are weights of the samples times φ(x). Both are matrix products, much
-quicker than a loop over components.
+EM on sufficient statistics (:mod:`skgmvae.initialization.sufficient_statistics`).
 """
 
 import math
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae.initialization.partitions import members
+from skgmvae.initialization.sufficient_statistics import LEAST_COUNT, make_features, maximize, mean_product
 
 __all__ = [
     "COVARIANCE_TYPES",
@@ -28,7 +27,6 @@ COVARIANCE_TYPES = ("full", "tied", "diag")
 REGULARIZATION = 1e-5  # of covariances, for points of unit variance
 MAX_ITER = 100
 TOLERANCE = 1e-3  # nats per sample; EM that goes on leaves clusters that overlap for a slightly higher bound
-LEAST_COUNT = 10.0 * np.finfo(np.float64).eps
 
 
 class Mixture(NamedTuple):
@@ -76,78 +74,11 @@ def has_samples_for(n_components: int, n_samples: int, n_features: int) -> bool:
     return 2 * n_components * (n_features + 1) < n_samples
 
 
-def _features(points: NDArray[np.float64], kind: str, rounding: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1, x, x_i x_j for i ≤ j) for full covariances, (1, x, x²) for diagonal ones, and (1, x) for tied ones.
-
-    The quadratic term of tied ones is the same for all components: it is added to the log-likelihood of Gaussians.
-    Squares are those expected when a column is given noise of the variance of its rounding.
-    """
-    ones = np.ones((len(points), 1))
-    if kind == "tied":
-        return np.hstack([ones, points])
-    if kind == "diag":
-        return np.hstack([ones, points, points**2 + rounding])
-    i, j = np.triu_indices(points.shape[1])
-    return np.hstack([ones, points, points[:, i] * points[:, j] + np.where(i == j, rounding[i], 0.0)])
-
-
-def _mean_product(points: NDArray[np.float64], rounding: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of x xᵀ over the samples, (D, D), with the noise of :func:`_features`."""
-    return np.asarray(points.T @ points / len(points) + np.diag(rounding))
-
-
 def information_criterion(mixture: Mixture, n_features: int) -> float:
     """Bayesian information criterion in nats per sample, the higher the better."""
     N, K = mixture.responsibilities.shape
     penalty = n_parameters(mixture.kind, K, n_features) * math.log(N) / (2.0 * N)
     return float(mixture.bound - penalty)
-
-
-def _moments(
-    features: NDArray[np.float64], responsibilities: NDArray[np.float64], n_features: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Counts (K,), and means (K, D) and mean squares and products (K, F − D − 1) of the features."""
-    D, sums = n_features, responsibilities.T @ features
-    counts = sums[:, 0] + LEAST_COUNT
-    return counts, sums[:, 1 : D + 1] / counts[:, None], sums[:, D + 1 :] / counts[:, None]
-
-
-def _maximize(
-    features: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    regularization: float,
-    kind: str,
-    total: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Squared Mahalanobis distances as a linear function (F, K) of the features, log |Σ| (K,), and the tied precision.
-
-    Parameters
-    ----------
-    total : ndarray of shape (D, D)
-        Mean of x xᵀ over all samples, of which the tied covariance is what lies within components.
-    """
-    D = len(total)
-    counts, means, squares = _moments(features, weights, D)
-    precision = np.zeros((D, D))
-    if kind == "diag":
-        variances = np.maximum(squares - means**2, 0.0) + regularization
-        linear, quadratic = means / variances, 1.0 / variances
-        log_determinants = np.log(variances).sum(1)
-    elif kind == "tied":
-        covariance = total - (means.T * (counts / counts.sum())) @ means + regularization * np.eye(D)
-        precision = np.linalg.inv(covariance)
-        linear, quadratic = means @ precision, np.empty((len(counts), 0))
-        log_determinants = np.full(len(counts), np.linalg.slogdet(covariance)[1])
-    else:
-        i, j = np.triu_indices(D)
-        covariances = np.empty((len(counts), D, D))
-        covariances[:, i, j] = covariances[:, j, i] = squares - means[:, i] * means[:, j]
-        covariances += regularization * np.eye(D)
-        precisions, log_determinants = np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
-        linear = np.einsum("kij,kj->ki", precisions, means)
-        quadratic = np.where(i == j, 1.0, 2.0) * precisions[:, i, j]
-    constant = (means * linear).sum(1)
-    return np.hstack([constant[:, None], -2.0 * linear, quadratic]).T, log_determinants, precision
 
 
 def _log_density(squares: NDArray[np.float64], n_features: int, dof: float) -> NDArray[np.float64]:
@@ -198,14 +129,14 @@ def fit_mixture(
     """
     D, K = points.shape[1], n_components
     rounding = np.zeros(D) if rounding is None else rounding
-    features = _features(points, kind, rounding)
+    features = make_features(points, kind, rounding)
     if labels.ndim == 2:
         responsibilities = np.asarray(labels, dtype=np.float64)
     else:
         responsibilities = members(labels.astype(np.intp), K).toarray()
-    bound, weights, total = -np.inf, responsibilities, _mean_product(points, rounding)
+    bound, weights, total = -np.inf, responsibilities, mean_product(points, rounding)
     for _ in range(max_iter):
-        coefficients, log_determinants, precision = _maximize(features, weights, regularization, kind, total)
+        coefficients, log_determinants, precision = maximize(features, weights, regularization, kind, total)
         squares = features @ coefficients
         counts = responsibilities.sum(0) + LEAST_COUNT
         log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
@@ -244,11 +175,11 @@ def log_joint(
     """
     D, counts = points.shape[1], mixture.responsibilities.sum(0) + LEAST_COUNT
     rounding = np.zeros(D) if rounding is None else rounding
-    kind, total = mixture.kind, _mean_product(points, rounding)
-    features = _features(points, kind, rounding)
-    coefficients, log_determinants, precision = _maximize(features, mixture.weights, regularization, kind, total)
+    kind, total = mixture.kind, mean_product(points, rounding)
+    features = make_features(points, kind, rounding)
+    coefficients, log_determinants, precision = maximize(features, mixture.weights, regularization, kind, total)
     of_tied = ((at @ precision) * at).sum(1)[:, None] + precision.diagonal() @ rounding
-    squares = _features(at, kind, rounding) @ coefficients + of_tied
+    squares = make_features(at, kind, rounding) @ coefficients + of_tied
     log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
     return np.asarray(log_scale + _log_density(np.maximum(squares, 0.0), D, mixture.dof))
 

@@ -10,6 +10,7 @@ from skgmvae.functional import (
     kl_categorical,
     kl_normal,
     kl_standard_normal,
+    learn_labels,
     log_mean_exp,
     log_normal,
     mean_over_draws,
@@ -78,12 +79,15 @@ class GMVAE(nn.Module):
         self.n_components, self.latent_dim, self.embedding_dim, self.style_dim = K, L, L, W
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
+        self.learns_labels = False  # clamped ones, in this training
         self.background = autoencoder.make_background()
         autoencoder.add_components(K)
         self.n_outputs = autoencoder.n_features
         self.weight_logits = nn.Parameter(torch.zeros(K, dtype=torch.float32), requires_grad=learn_weights)
         self.style_head = GaussianHead(autoencoder.body_width, W)
-        self.prior = PriorNetwork(W, prior_width, K, L)
+        # components that begin apart, in latent variables that do not reach x, stay until the encoder has found them
+        feature_scale = 1.0 if autoencoder.linear is None else prior_width**-0.5
+        self.prior = PriorNetwork(W, prior_width, K, L, feature_scale=feature_scale)
         draw_weights(self.style_head, generator)
         draw_weights(self.prior, generator)
 
@@ -133,9 +137,12 @@ class GMVAE(nn.Module):
         log_likelihood = (posterior * log_likelihood).sum(-1) if depends else log_likelihood
         kl_component = kl_categorical(log_posterior, log_weights, posterior)  # Eq. 6
         divergences = kl_normal(q_z[0].unsqueeze(-2), q_z[1].unsqueeze(-2), *prior)
+        kl_latent = (posterior * divergences).sum(-1)
+        if log_responsibilities is not None and self.learns_labels:
+            kl_latent = learn_labels(kl_latent, posterior, log_weights - divergences)
         return ELBOTerms(
             log_likelihood=mean_over_draws(log_likelihood, M),
-            kl_latent=mean_over_draws((posterior * divergences).sum(-1), M),  # Eq. 5
+            kl_latent=mean_over_draws(kl_latent, M),  # Eq. 5
             kl_style=kl_standard_normal(*q_w),
             kl_component=mean_over_draws(kl_component, M if log_responsibilities is None else 1),
         )

@@ -26,26 +26,36 @@ class PriorNetwork(nn.Module):
         Units of the one hidden layer, with tanh.
     n_components, latent_dim : int
         K and L.
+    feature_scale : float, default=1.0
+        Factor of the hidden units. As a step of Adam changes every weight by as much, whatever its gradient, it limits
+        how fast the outputs change.
     """
 
     __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
 
-    def __init__(self, style_dim: int, width: int, n_components: int, latent_dim: int) -> None:
+    def __init__(
+        self, style_dim: int, width: int, n_components: int, latent_dim: int, *, feature_scale: float = 1.0
+    ) -> None:
         super().__init__()
-        self.shape = (n_components, latent_dim)
+        self.shape, self.feature_scale = (n_components, latent_dim), feature_scale
         self.hidden = nn.Sequential(unset(nn.Linear, style_dim, width), nn.Tanh())
         self.head = GaussianHead(width, n_components * latent_dim)
 
     def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """μ_c(w) and log σ²_c(w), each of shape (..., K, L), for w of shape (..., W)."""
-        mean, log_variance = self.head(self.hidden(w))
+        mean, log_variance = self.head(self._features(w))
         return mean.unflatten(-1, self.shape), log_variance.unflatten(-1, self.shape)
+
+    def _features(self, w: Tensor) -> Tensor:
+        """Hidden units (..., width) at w (..., W)."""
+        features: Tensor = self.feature_scale * self.hidden(w)
+        return features
 
     def take(self, w: Tensor, components: Tensor) -> tuple[Tensor, Tensor]:
         """μ_c(w) and log σ²_c(w), each (P, S, L), at w (P, S, W), of one component (P,) for each of the P."""
         order = components.argsort(stable=True)
         counts = torch.bincount(components, minlength=self.shape[0]).tolist()
-        parts, back = self.hidden(w)[order].split(counts), order.argsort()
+        parts, back = self._features(w)[order].split(counts), order.argsort()
 
         def apply(layer: nn.Linear) -> Tensor:
             """Outputs (P, S, L), component by component."""

@@ -21,7 +21,7 @@ from skgmvae.training.train import TrainOutcome, train
 
 __all__ = ["Setting", "train_with_held_out"]
 
-LONGER = 3  # times as many epochs
+LONGER, MORE_PATIENT = 3, 2  # times as many epochs, and checks without an improvement
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,12 @@ def train_with_held_out(
     training, held_out = data.part(rest), HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
     init = Initialization("", responsibilities[rest])
 
-    def run(n_epochs: int, name: str) -> TrainOutcome:
+    def run(n_epochs: int, patience: int, name: str) -> TrainOutcome:
         if hasattr(model, "initial_responsibilities"):
             model.initial_responsibilities = init.responsibilities
-        config_now = replace(config, n_epochs=n_epochs)
+        if hasattr(model, "learns_labels"):
+            model.learns_labels = name == "longer"
+        config_now = replace(config, n_epochs=n_epochs, n_iter_no_change=patience)
         clamped = clamp_responsibilities(init, config_now, has_own_table=setting.has_own_table)
         phase = None if checkpoint is None else checkpoint.beside(name)
         return train(net, training, config_now, random, clamped=clamped, held_out=held_out, checkpoint=phase, **options)
@@ -79,10 +81,11 @@ def train_with_held_out(
     if is_mixture:
         _be_mixture(model, training, responsibilities[rest], setting.split_seed)
     before, state = held_out.score(model), copy.deepcopy(model.state_dict())
-    outcome = run(config.n_epochs, "first")
+    outcome = run(config.n_epochs, config.n_iter_no_change, "first")
     after = held_out.score(model)
     if is_mixture and config.may_extend and is_open(after, before) and not outcome.interrupted:
-        outcome = join_outcomes(outcome, run(LONGER * config.n_epochs, "longer"), config.n_epochs)
+        longer = run(LONGER * config.n_epochs, MORE_PATIENT * config.n_iter_no_change, "longer")
+        outcome = join_outcomes(outcome, longer, config.n_epochs)
         after = held_out.score(model)
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
         return replace(outcome, held_out_score=float(after.marginal.mean()))
