@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
+from skgmvae._defaults import MAX_LINEAR_FEATURES
 from skgmvae.runtime import check_device, choose_autocast_dtype
 
 __all__ = [
     "IMAGES",
+    "NETWORK_TABLES",
     "TABLES",
     "Defaults",
     "Settings",
@@ -26,7 +28,6 @@ LEAST_PIXELS = 256  # of images that get networks of their own; smaller ones are
 WIDE = 500  # units of a layer from which bfloat16 is faster where the device has it
 ROWS_PER_STEP = 40  # steps per epoch from which batches grow with the samples …
 MOST_ROWS = 1024  # … up to this size
-LEAST_STEPS = 1500  # of the training
 LEAST_EPOCHS = 10  # of many steps
 
 
@@ -48,6 +49,9 @@ class Defaults:
     pretrain_iter : int
     max_iter : int
         The usual number of epochs.
+    least_steps, most_passes : int
+        Of the training of a small table: so many steps, but no more epochs than ``most_passes`` times the samples per
+        feature.
     most_steps : float
         Of the training, if they are more than ten epochs.
     """
@@ -55,20 +59,25 @@ class Defaults:
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
     pretrain_hidden_layer_sizes: tuple[int, ...] | None = None
     latent_dims: tuple[int, int] = (4, 10)
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    batch_size: int = 128
+    learning_rate: float = 5e-3
     pretrain_iter: int = 50
     max_iter: int = 50
+    least_steps: int = 750
+    most_passes: int = 4
     most_steps: float = 3000
 
     def of_images(self) -> dict[str, Any]:
         """The values as parameters, for images."""
         values = {**vars(self), "latent_dim": self.latent_dims[1], "precision": "auto"}
-        del values["latent_dims"], values["most_steps"]
+        for name in ("latent_dims", "least_steps", "most_passes", "most_steps"):
+            del values[name]
         return {name: value for name, value in values.items() if value is not None}
 
 
 TABLES = Defaults()
+# without a linear path, clusters depend on the networks from the first: in fewer, larger steps they are worse
+NETWORK_TABLES = replace(TABLES, batch_size=64, learning_rate=3e-3, least_steps=1200, most_passes=2)
 # selected on MNIST, with labels
 IMAGES = Defaults(
     hidden_layer_sizes=(500, 500, 2000),
@@ -112,8 +121,12 @@ def are_large_images(image_shape: Any, n_features: int) -> bool:
 
 def get_defaults(estimator: Any, n_features: int) -> Defaults:
     """What 'auto' begins from for samples of so many features."""
-    are_images = are_large_images(estimator.image_shape, n_features)
-    defaults: Defaults = estimator._image_defaults if are_images else estimator._table_defaults
+    if are_large_images(estimator.image_shape, n_features):
+        kind = "image"
+    else:
+        is_plain = estimator.image_shape is None and n_features <= MAX_LINEAR_FEATURES
+        kind = "table" if is_plain else "network_table"
+    defaults: Defaults = getattr(estimator, f"_{kind}_defaults")
     return defaults
 
 
@@ -167,17 +180,21 @@ def _choose_precision(estimator: Any) -> str:
 
 
 def _grow_batch(defaults: Defaults, n_rows: float) -> int:
-    """A power of two of about ``n_rows / ROWS_PER_STEP``, within limits: steps of small networks take the same time."""
+    """A power of two of about ``n_rows / ROWS_PER_STEP``, within limits: steps of small networks take the same time.
+
+    No larger than what takes all rows, where a network draws its rows.
+    """
     wanted = max(1.0, n_rows / ROWS_PER_STEP)
-    return min(max(1 << round(math.log2(wanted)), defaults.batch_size), MOST_ROWS)
+    least = min(defaults.batch_size, 1 << math.ceil(math.log2(max(1.0, n_rows))))
+    return min(max(1 << round(math.log2(wanted)), least), MOST_ROWS)
 
 
 def _count_epochs(defaults: Defaults, steps_per_epoch: int, n_samples: int, n_features: int) -> int:
     """The usual number of epochs, but more for small tables and fewer for large ones.
 
-    In small tables as many as take ``LEAST_STEPS``, but no more than twice the samples per feature: the networks would
-    overfit a table of many features.
+    More epochs than some times the samples per feature would overfit a small table.
     """
-    at_least = min(math.ceil(LEAST_STEPS / steps_per_epoch), 2 * n_samples // n_features)
+    most = defaults.most_passes * n_samples // n_features
+    at_least = min(math.ceil(defaults.least_steps / steps_per_epoch), most)
     at_most = max(LEAST_EPOCHS, defaults.most_steps / steps_per_epoch)
     return max(int(min(defaults.max_iter, at_most)), at_least)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
-import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
-from skgmvae._auto import IMAGES, TABLES, Defaults
+from skgmvae._auto import IMAGES, NETWORK_TABLES, TABLES, Defaults
 from skgmvae._configuration import make_train_config
 from skgmvae._constraints import SHARED_CONSTRAINTS
 from skgmvae._description import describe_fit, is_numbered, order_components, warn_if_interrupted, warn_unless_converged
@@ -39,12 +38,14 @@ class DeepMixture(MixtureInference):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _table_defaults: ClassVar[Defaults] = TABLES
+    _network_table_defaults: ClassVar[Defaults] = NETWORK_TABLES
     _image_defaults: ClassVar[Defaults] = IMAGES
 
     n_components: int
     min_information: float
     init_clamp: float
     tol: float
+    validation_fraction: float
     warm_start: bool
     callbacks: Sequence[Any] | None
     memory: Any
@@ -241,8 +242,8 @@ class DeepMixture(MixtureInference):
         return float(n_samples)
 
     def _steps_per_epoch(self, n_samples: int, batch_size: int) -> int:
-        """Optimizer steps of an epoch."""
-        return math.ceil(n_samples / batch_size)
+        """Optimizer steps of an epoch, if samples are held out."""
+        return int((1.0 - self.validation_fraction) * n_samples) // batch_size
 
     def _net_options(self) -> dict[str, Any]:
         """Options of the net of the training beyond those of a plain one."""

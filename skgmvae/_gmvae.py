@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skgmvae._auto import NETWORK_TABLES
 from skgmvae._base import DeepMixture
 from skgmvae._conditioning import to_user
 from skgmvae._evaluation import inference_precision, model_for_queries
@@ -106,7 +107,7 @@ class GMVAEClustering(DeepMixture):
         for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50 for tables. Small tables get
-        enough epochs for 1,500 optimizer steps, but no more than twice the number of samples per feature; large ones
+        enough epochs for 1,200 optimizer steps, but no more than twice the number of samples per feature; large ones
         10 to 50, for 3,000 steps. With early stopping, there are four times as many if the components do not match the
         initial clusters yet. Images of at least 256 pixels get 8.
     n_init : int, default=1
@@ -231,6 +232,8 @@ class GMVAEClustering(DeepMixture):
         **DeepMixture._parameter_constraints,
         "style_dim": [Interval(Integral, 1, None, closed="left")],
     }
+    # with fewer or larger steps, more of the clusters that are not ellipses were not found
+    _table_defaults = NETWORK_TABLES
 
     def __init__(
         self,

@@ -96,7 +96,7 @@ class VaDEClustering(DeepMixture):
         for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50 for tables. Small tables get
-        enough epochs for 1,500 optimizer steps, but no more than twice the number of samples per feature; large ones
+        enough epochs for 750 optimizer steps, but no more than four times the number of samples per feature; large ones
         10 to 50, for 3,000 steps. With early stopping, there are four times as many if the components do not match the
         initial clusters yet. Images of at least 256 pixels get 8.
     n_init : int, default=1
@@ -123,11 +123,11 @@ class VaDEClustering(DeepMixture):
     learn_weights : bool, default=True
         Learn the mixing weights π, as in the paper; otherwise they stay uniform.
     batch_size : 'auto' or int, default='auto'
-        Samples per step. 'auto': 64, or more with many samples, up to 1,024, so that an epoch takes about 40 steps; 128
-        for images of at least 256 pixels.
+        Samples per step. 'auto': 128, or 64 without a linear path; more for tables of many samples, up to 1,024, for
+        about 40 steps per epoch.
     learning_rate : 'auto' or float, default='auto'
-        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 3e-3, or
-        1e-3 for images of at least 256 pixels.
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 5e-3, or
+        3e-3 without a linear path, or 1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'auto', 'float32', 'bfloat16'}, default='auto'

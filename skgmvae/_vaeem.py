@@ -101,7 +101,7 @@ class VAEEMClustering(DeepMixture):
         for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of EM iterations; 0 keeps the initialization. 'auto': 25 for tables. Small tables get enough
-        iterations for 1,500 optimizer steps, but no more than twice the number of samples per feature; large ones 10
+        iterations for 750 optimizer steps, but no more than twice the number of samples per feature; large ones 10
         to 25, for 3,000 steps. With early stopping, there are four times as many if the components do not match the
         initial clusters yet. Images of at least 256 pixels get 30.
     steps_per_iter : int, optional
@@ -134,10 +134,11 @@ class VAEEMClustering(DeepMixture):
         Learn the mixing weights π, as the mean responsibilities in each M-step; otherwise they stay uniform, as in the
         paper.
     batch_size : 'auto' or int, default='auto'
-        Samples per component and step. 'auto': 64, or more with many samples, up to 1,024, so that an iteration takes
-        about 80 steps; 128 for images of at least 256 pixels.
+        Samples per component and step. 'auto': 128, or fewer where a component has fewer, or more with many samples,
+        up to 1,024, so that an iteration takes about 80 steps; 128 for images of at least 256 pixels.
     learning_rate : 'auto' or float, default='auto'
-        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1e-3.
+        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1.7e-3, or
+        1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'auto', 'float32', 'bfloat16'}, default='auto'
@@ -238,7 +239,8 @@ class VAEEMClustering(DeepMixture):
         "m_step": [StrOptions({"sampled", "weighted"})],
     }
 
-    _table_defaults = replace(TABLES, latent_dims=(5, 5), learning_rate=1e-3, max_iter=25)
+    _table_defaults = replace(TABLES, latent_dims=(5, 5), learning_rate=1.7e-3, max_iter=25, most_passes=2)
+    _network_table_defaults = replace(_table_defaults, batch_size=64, learning_rate=1e-3, least_steps=1500)
     _image_defaults = replace(
         IMAGES,
         hidden_layer_sizes=(500,),

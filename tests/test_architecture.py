@@ -24,7 +24,8 @@ FLOORS = (
     ("skgmvae._component_table",),
     ("skgmvae.initialization",),
     ("skgmvae.training",),
-    ("skgmvae._auto", "skgmvae._defaults", "skgmvae._likelihoods"),
+    ("skgmvae._defaults", "skgmvae._likelihoods"),
+    ("skgmvae._auto",),
     (
         "skgmvae._validation",
         "skgmvae._constraints",

@@ -15,25 +15,34 @@ NAMES = ("hidden_layer_sizes", "latent_dim", "batch_size", "learning_rate", "pre
 @pytest.mark.parametrize(
     ("n_samples", "n_features", "batch_size", "max_iter"),
     [
-        (150, 4, 64, 75),  # twice the samples per feature
-        (600, 4, 64, 150),  # 1,500 steps
-        (2_000, 61, 64, 50),  # more would overfit
+        (150, 4, 128, 150),  # four times the samples per feature
+        (600, 4, 128, 188),  # 750 steps
+        (2_000, 61, 128, 54),
         (10_000, 5, 256, 50),
         (41_000, 5, 1024, 50),
-        (100_000, 10, 1024, 30),  # 3,000 steps
+        (100_000, 10, 1024, 34),  # 3,000 steps
         (10_000_000, 10, 1024, 10),
     ],
 )
 def test_batches_grow_with_the_samples_and_epochs_are_bounded_by_steps(n_samples, n_features, batch_size, max_iter):
     chosen = choose_settings(VaDEClustering(), n_samples, n_features)
     assert (chosen.batch_size, chosen.max_iter) == (batch_size, max_iter)
-    assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((128, 128), 3e-3, 50)
+    assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((128, 128), 5e-3, 50)
+
+
+@pytest.mark.parametrize(("shape", "n_features"), [(None, 101), ((1, 8, 8), 64)])
+def test_tables_without_a_linear_path_get_more_and_smaller_steps(shape, n_features):
+    chosen = choose_settings(VaDEClustering(image_shape=shape), 3_000, n_features)
+    assert (chosen.batch_size, chosen.learning_rate, chosen.max_iter) == (64, 3e-3, 50)
+    chosen = choose_settings(VAEEMClustering(image_shape=shape), 3_000, n_features)
+    assert (chosen.batch_size, chosen.learning_rate) == (64, 1e-3)
 
 
 def test_batches_of_a_component_grow_with_its_samples():
     few, many = (choose_settings(VAEEMClustering(n), 100_000, 10) for n in (5, 50))
-    assert (few.batch_size, many.batch_size) == (512, 64)
-    assert (few.max_iter, few.learning_rate) == (25, 1e-3)
+    assert (few.batch_size, many.batch_size) == (512, 128)
+    assert (few.max_iter, few.learning_rate) == (25, 1.7e-3)
+    assert choose_settings(VAEEMClustering(3), 90, 10).batch_size == 32  # a component has 30 samples
 
 
 @each_estimator
@@ -67,8 +76,8 @@ def test_values_are_fitted_attributes_and_follow_the_data(Estimator, blobs, tmp_
     model = Estimator(3, tol=1e9, init_params="kmeans", linear_path=False, max_iter=2, random_state=0).fit(X)
     found = {name: getattr(model, f"{name}_") for name in NAMES}
     latent = 5 if Estimator is VAEEMClustering else 4
-    rate = 1e-3 if Estimator is VAEEMClustering else 3e-3
-    values = ((128, 128), latent, 64, rate, 50, 2, "float32")
+    rate = {VaDEClustering: 5e-3, GMVAEClustering: 3e-3, VAEEMClustering: 1.7e-3}[Estimator]
+    values = ((128, 128), latent, 128 if Estimator is VaDEClustering else 64, rate, 50, 2, "float32")
     assert found == dict(zip(NAMES, values, strict=True))
     assert "hidden_layer_sizes_" in model._repr_html_()
     model.save(tmp_path / "model")
@@ -76,8 +85,8 @@ def test_values_are_fitted_attributes_and_follow_the_data(Estimator, blobs, tmp_
     assert {name: getattr(loaded, f"{name}_") for name in NAMES} == found
     # a block of another size: the networks stay
     monkeypatch.setattr(Estimator, "_most_probable", lambda self, X: np.zeros(len(X), np.int64))  # of no interest here
-    model.set_params(warm_start=True).fit(np.tile(X, (35, 1)))
-    assert model.batch_size_ > 64 or Estimator is VAEEMClustering
+    model.set_params(warm_start=True).fit(np.tile(X, (70, 1)))
+    assert model.batch_size_ > 128 or Estimator is VAEEMClustering
     assert model.hidden_layer_sizes_ == (128, 128) and model.pretrain_iter_ == 50
 
 

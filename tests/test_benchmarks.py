@@ -337,7 +337,10 @@ def test_speed_page_takes_the_last_line_of_every_measurement(tmp_path):
         "ari": summary,
         **facts,
     }
-    lines = ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large, curve, shuffled)
+    phases = {"fit": 2.0, "initialization": 0.5, "training": 1.25, "assignment": 0.25}
+    fits = {"benchmark": "tables", "case": "VaDEClustering", "now": {"iris": phases, "wine": phases}, **facts}
+    fits |= {"before": {"iris": {"fit": 3.0}, "wine": {"fit": 5.0}}, "GaussianMixture": {"iris": {"fit": 0.125}}}
+    lines = ({**tiny, "ratio": 1.3}, {**tiny, "ratio": 1.05}, large, curve, shuffled, fits)
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert speed_report.main([str(results), "--out", str(out)]) == 0
     assert "64-128-10 | 1.05 | 1.10 | 1 |" in out.read_text() and "1.30" not in out.read_text()
@@ -345,6 +348,7 @@ def test_speed_page_takes_the_last_line_of_every_measurement(tmp_path):
         "| vade | K | 2 → 10 → 100 | 1.00 → 20.00 | 0.50 → 3.00 | 1.00 → 1.00 | 1.00 | 0.00 | 1 → 2 |"
         in out.read_text()
     )
+    assert "| VaDEClustering | 1.0 | 2.5 | 0.5 | 4.0 | 8.0 | 0.50 | 0.12 |" in out.read_text()
     assert "| vade | 16 | lower bound, nats | -1.000 | -1.500 | -0.500 ± 0.250 | 5 |" in out.read_text()
     assert "| vade | 5,000 | 20.0 | 1.50 | 9 | 6.0 |" in out.read_text()
     assert "- fast, 2 cores, Linux; torch 2" in out.read_text()

@@ -189,7 +189,8 @@ def test_large_networks_keep_what_leaves_no_doubt(name):
     assert fine.refines and not coarse.refines and [len(each) for each in coarse.sets] == [16]
     of_density = torch.log_softmax(model.log_joint(x, fine), -1)
     of_rows = estimate_log_posterior(model, x, fine, noise)
-    torch.testing.assert_close(of_rows.exp(), of_density.exp(), atol=1e-6, rtol=0.0)
+    # from fewer points where these leave no doubt
+    torch.testing.assert_close(of_rows.exp(), of_density.exp(), atol=0.02, rtol=0.0)
     of_bound = model.log_responsibilities(x, noise)
     best = of_bound.topk(2, -1).values
     is_sure = best[:, 0] - best[:, 1] > density.SURE

@@ -208,6 +208,7 @@ def test_score_with_a_hole_is_the_integral_over_it(linear_path):
     x = rng.normal(size=(200, 1))
     X = np.hstack([x, x**2 + 0.3 * rng.normal(size=(200, 1))])
     options = {"early_stopping": False, "hidden_layer_sizes": (16,), "random_state": 0, "latent_dim": 2}
+    options |= {"batch_size": 64, "learning_rate": 3e-3}
     model = VaDEClustering(2, max_iter=30, linear_path=linear_path, **options).fit(X)
     axis = np.linspace(-15.0, 30.0, 1501)
     for first in (-1.5, 0.4):

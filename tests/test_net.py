@@ -47,6 +47,20 @@ def test_history_has_the_mean_of_every_term_once_per_epoch(batches_per_read, mon
     np.testing.assert_allclose(net.evaluate(make_data(rows)), bound.mean(), rtol=1e-6)
 
 
+def test_all_parts_are_in_training_mode_from_the_first_step():
+    """Those too that the initialization has left in evaluation mode, as it does the autoencoder."""
+    module, modes = make_vade(), []
+
+    class Modes(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            modes.append({part.training for part in net.module_.modules()})
+
+    module.autoencoder.eval()
+    net, _ = train_new(module, make_config(1), callbacks=[Modes()])
+    assert modes == [{True}] * 4
+    assert not any(part.training for part in net.module_.modules())
+
+
 def test_reads_from_the_device_do_not_grow_with_the_batches(monkeypatch):
     counts = dict.fromkeys(READS, 0)
 

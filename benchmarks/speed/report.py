@@ -39,6 +39,7 @@ LABELS = {
     ("growth", "vaeem, K = 40 over K = 10"): "VAE-EM: a settled EM iteration with K = 40 over one with K = 10",
 }
 TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0, "single_precision": 1.0}
+FIT_PHASES = {"initialization": "initialization", "training": "training", "assignment": "labels"}
 PROFILE_NOTE = """\
 Shares, in %, of the time that PyTorch spends in its operations while the package's loop trains the networks of the
 table above, under PyTorch's profiler (`benchmarks/speed/profile_training.py`), which overstates small operations. The
@@ -47,6 +48,10 @@ CURVES_NOTE = """\
 Processor seconds of a short fit and of `predict` on the same data (`benchmarks/speed/curves.py`), while one of samples
 N, features D, components K and draws M varies. The slope is that of log time between the last two values; it is 1 where
 time is proportional to them. The memory is what the fit adds to the largest resident size, beside data in float32."""
+TABLES_NOTE = """\
+Processor seconds of fits at defaults to eleven tables of 150 to 1,800 samples, summed over the tables
+(`benchmarks/speed/tables.py`), by phase. *Before* is an earlier state of the package in the same run, and the ratio
+the time now over that before; the last column is GaussianMixture."""
 SHUFFLING_NOTE = """\
 Digits sorted by class, the worst order for a file, with a buffer of a seventh of the samples, against the same fits
 with all samples shuffled: means over seeds (`benchmarks/memory/shuffling.py`). A buffer is filled with this many
@@ -80,6 +85,10 @@ def make_document(lines: Sequence[Line]) -> str:
     latest = {(line["benchmark"], line.get("case", line.get("model", ""))): line for line in lines}
     ratios = [make_ratio_row(label, latest[key]) for key, label in LABELS.items() if key in latest]
     parts = [EXPLANATION, format_table(["measurement", "ratio", "target", "threads"], ratios)]
+    tables = [line for (name, _), line in latest.items() if name == "tables"]
+    if tables:
+        header = ["estimator", *FIT_PHASES.values(), "fit", "before", "ratio", "GaussianMixture"]
+        parts += ["## Fits to tables", TABLES_NOTE, format_table(header, map(make_table_row, tables))]
     profiles = [line for (name, _), line in latest.items() if name == "profile"]
     if profiles:
         kinds = [kind for kind in profiles[0]["shares"] if not kind.startswith("dearest")]
@@ -129,6 +138,18 @@ def make_ratio_row(label: str, line: Line) -> list[Any]:
     ratio = line["ratio"] if "ratio" in line else line["extra_over_data"]
     target = line.get("target", TARGETS.get(line["benchmark"]))
     return [label, f"{ratio:.2f}", f"{target:.2f}", line["threads"]]
+
+
+def make_table_row(line: Line) -> list[Any]:
+    """An estimator: seconds over all tables."""
+
+    def sum_up(which: str, phase: str = "fit") -> float:
+        return sum(seconds[phase] for seconds in line.get(which, {}).values())
+
+    now, before = sum_up("now"), sum_up("before")
+    phases = [f"{sum_up('now', phase):.1f}" for phase in FIT_PHASES]
+    compared = [f"{before:.1f}", f"{now / before:.2f}"] if before else ["", ""]
+    return [line["case"], *phases, f"{now:.1f}", *compared, f"{sum_up('GaussianMixture'):.2f}"]
 
 
 def make_curve_row(line: Line) -> list[Any]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skgmvae._evaluation import cast_networks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
@@ -150,12 +151,11 @@ def initialize_model(
 def initialize_linear(
     model: Any, points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState
 ) -> None:
-    """Let the model be the mixture of standardized samples (N, D) with these responsibilities (N, K)."""
-    likelihood, points = model.likelihood, points.double()
+    """Let the model, in float64, be the mixture of standardized samples (N, D) with responsibilities (N, K)."""
+    likelihood, points = cast_networks(model, torch.float64).likelihood, points.double()
     model.background.fit(points)
-    G = points.shape[1] - likelihood.n_heads
-    continuous = points[:, :G]
-    if G == 0:
+    continuous = points[:, : points.shape[1] - likelihood.n_heads]
+    if continuous.shape[1] == 0:
         model.initialize_as(weigh_components(responsibilities))
     else:
         estimate = estimate_mixture if find_missing(continuous) is None else estimate_observed_mixture

@@ -91,6 +91,7 @@ def fit_mixtures(
     drawn = [fit_kmeans(points, K, random_state)[0] for _ in range(N_KMEANS)]
     drawn += [fit_kmeans(white, K, random_state)[0] for _ in range(N_WHITENED)]
     drawn += split_directions(white, K, random_state)
+    given, drawn = _distinct(given, []), _distinct(drawn, given)
     mixtures = []
     for kind in _kinds(N, D, K):
         # with more parameters than samples per component, a bound that is higher by chance says nothing
@@ -98,6 +99,22 @@ def fit_mixtures(
         dofs = _degrees_of_freedom(points, kind, rounding, is_wide(N, D, K))
         mixtures += [_best_mixture(points, starts, K, kind, dof, rounding) for dof in dofs]
     return {mixture.name: mixture for mixture in mixtures}
+
+
+def _distinct(starts: list[NDArray[np.intp]], others: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+    """The partitions (N,) without those that differ from an earlier one, or from another list's, in numbers alone."""
+    seen, kept = {_canonical(labels) for labels in others}, []
+    for labels in starts:
+        if (key := _canonical(labels)) not in seen:
+            seen.add(key)
+            kept.append(labels)
+    return kept
+
+
+def _canonical(labels: NDArray[np.intp]) -> bytes:
+    """The labels (N,), clusters numbered by their first samples."""
+    _, firsts, of_samples = np.unique(labels, return_index=True, return_inverse=True)
+    return bytes(firsts.argsort().argsort()[of_samples].data)
 
 
 def _best_mixture(

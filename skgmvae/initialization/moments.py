@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -84,11 +86,14 @@ def estimate_mixture(
         points, responsibilities = points[near], responsibilities[near]
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
     background = Background(points.shape[1]).fit(points)
+    score, total = _make_score(points, responsibilities, fold, background, is_tied=is_tied)
     settings = list_settings(reg_covar, is_tied=is_tied)
-    mixture = _choose(points, responsibilities, fold, settings, background, is_tied=is_tied)
+    best = max(settings, key=score)
     # samples that the background explains better should not widen a component
-    shares = (_log_prob(points, mixture) - background.mix(_log_prob(points, mixture), points)).exp().clamp_max(1.0)
-    return _choose(points, responsibilities * shares.unsqueeze(-1), fold, settings, background, is_tied=is_tied)
+    log_prob = _log_prob(points, regularize(total, best, is_tied))
+    shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
+    score, total = _make_score(points, responsibilities * shares.unsqueeze(-1), fold, background, is_tied=is_tied)
+    return regularize(total, _climb(settings, score, best), is_tied)
 
 
 def weigh_components(responsibilities: Tensor) -> MixtureMoments:
@@ -104,16 +109,25 @@ def list_settings(reg_covar: float, *, is_tied: bool) -> list[Regularization]:
     return [Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
 
 
-def _choose(
-    points: Tensor,
-    responsibilities: Tensor,
-    fold: Tensor,
-    settings: list[Regularization],
-    background: Background,
-    *,
-    is_tied: bool,
-) -> MixtureMoments:
-    """The moments with the regularization of the highest likelihood of samples left out."""
+def _climb(
+    settings: list[Regularization], score: Callable[[Regularization], float], best: Regularization
+) -> Regularization:
+    """A setting whose score is not below those of its neighbors, reached from another one by steps to the best."""
+    axes = [sorted(set(values)) for values in zip(*settings, strict=True)]
+    score = cache(score)
+    while True:
+        i, j = (axis.index(value) for axis, value in zip(axes, best, strict=True))
+        nearby = itertools.product(axes[0][max(i - 1, 0) : i + 2], axes[1][max(j - 1, 0) : j + 2])
+        better = max((Regularization(*pair) for pair in nearby), key=score)
+        if score(better) <= score(best):
+            return best
+        best = better
+
+
+def _make_score(
+    points: Tensor, responsibilities: Tensor, fold: Tensor, background: Background, *, is_tied: bool
+) -> tuple[Callable[[Regularization], float], Sums]:
+    """The likelihood of samples left out by a regularization of the others, and the sums of all samples."""
     sums = [sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
     stacked = Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
     total = Sums(*(part.sum(0) for part in stacked))
@@ -126,7 +140,7 @@ def _choose(
         parts = zip(folds, of_folds, *mixtures, strict=True)
         return float(torch.cat([background.mix(_log_prob(x, MixtureMoments(*m)), x, b) for x, b, *m in parts]).mean())
 
-    return regularize(total, max(settings, key=score), is_tied)
+    return score, total
 
 
 def sum_up(points: Tensor, responsibilities: Tensor) -> Sums:

@@ -1,6 +1,6 @@
 """Estimates of log p(x, c) from the weights of points, and whether the points are enough."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,14 +11,22 @@ __all__ = ["Estimate", "average", "average_with_controls"]
 
 # of the estimates of log p(x) and of any p(c|x), by their own spread, that need no further points
 MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.005, 0.001
+SETTLED, MOST_VARIANCE_OF_SETTLED = 1e-5, 0.1  # of p(c|x), and of log p(x) beside it where this is of no interest
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """log p(x, c), (n, K), and whether it needs no further points, (n,)."""
+class Estimate(NamedTuple):
+    """log p(x, c), (n, K), with the variances by its own spread of log p(x), (n,), and of the worst p(c|x), (n,)."""
 
     log_joint: Tensor
-    is_enough: Tensor
+    variance: Tensor
+    posterior_variance: Tensor
+
+    def needs_more(self, *, is_of_posterior: bool) -> Tensor:
+        """Which samples, (n,), need further points, for p(x) and p(c|x) or for the latter alone."""
+        is_enough = (self.variance <= MOST_VARIANCE) & (self.posterior_variance <= MOST_POSTERIOR_VARIANCE)
+        if is_of_posterior:
+            is_enough |= (self.posterior_variance <= SETTLED) & (self.variance <= MOST_VARIANCE_OF_SETTLED)
+        return ~is_enough
 
 
 def average(log_weights: Tensor) -> Estimate:
@@ -26,7 +34,7 @@ def average(log_weights: Tensor) -> Estimate:
     log_joint = log_mean_exp(log_weights, 1)
     totals = torch.softmax(torch.logsumexp(log_weights, -1), 1).unsqueeze(-1)  # of each point's weight in the sum
     residuals = totals * (torch.softmax(log_weights, -1) - torch.softmax(log_joint, -1).unsqueeze(1))
-    return Estimate(log_joint, _is_enough(totals.squeeze(-1) - 1.0 / log_weights.shape[1], residuals))
+    return _make_estimate(log_joint, totals.squeeze(-1) - 1.0 / log_weights.shape[1], residuals)
 
 
 def average_with_controls(log_weights: Tensor, log_controls: Tensor, log_laplace: Tensor) -> Estimate:
@@ -47,10 +55,9 @@ def average_with_controls(log_weights: Tensor, log_controls: Tensor, log_laplace
     residuals = totals * (torch.softmax(log_weights, -1) - log_means.exp().unsqueeze(1))
     expected = torch.softmax(log_controls, -1) - log_controls_mean.exp().unsqueeze(1)
     residuals = residuals - of_controls * expected
-    return Estimate(log_posterior + log_density, _is_enough((totals - of_controls).squeeze(-1), residuals))
+    return _make_estimate(log_posterior + log_density, (totals - of_controls).squeeze(-1), residuals)
 
 
-def _is_enough(of_density: Tensor, of_posterior: Tensor) -> Tensor:
-    """Whether relative errors of p(x), (n, S), and errors of p(c|x), (n, S, K), by point, are small in all, (n,)."""
-    variance, of_worst = of_density.square().sum(1), of_posterior.square().sum(1).amax(-1)
-    return (variance <= MOST_VARIANCE) & (of_worst <= MOST_POSTERIOR_VARIANCE)
+def _make_estimate(log_joint: Tensor, of_density: Tensor, of_posterior: Tensor) -> Estimate:
+    """An estimate (n, K) with relative errors of p(x), (n, S), and errors of p(c|x), (n, S, K), by point."""
+    return Estimate(log_joint, of_density.square().sum(1), of_posterior.square().sum(1).amax(-1))

@@ -144,13 +144,13 @@ def _sample_until_enough(
     log_laplace = torch.log_softmax(approximation.log_joint, -1)
     proposal = make_proposal(approximation, log_laplace)
     estimate = _sample(posterior, proposal, points.sets[0], shifts, log_laplace)
-    log_joint, rows = estimate.log_joint, (~estimate.is_enough).nonzero().flatten()
+    log_joint, rows = estimate.log_joint, torch.arange(len(shifts), device=shifts.device)
     for further in points.sets[1:]:
+        rows = rows[estimate.needs_more(is_of_posterior=points.is_of_posterior)]
         if not len(rows):
             break
         estimate = _sample_rows(posterior, proposal, further, shifts, rows)
         log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
-        rows = rows[~estimate.is_enough]
     return log_joint
 
 
@@ -168,7 +168,7 @@ def _estimate_own(
             break
         estimate = _sample_pairs(posterior, proposal, approximation, some_points, shifts, rows, is_wide=i > 0)
         log_joint = log_joint.index_copy(0, rows, estimate.log_joint)
-        rows = rows[~estimate.is_enough]
+        rows = rows[estimate.needs_more(is_of_posterior=points.is_of_posterior)]
     is_relevant, log_laplace = approximation.is_relevant, approximation.log_joint
     of_relevant = (torch.where(is_relevant, each, -math.inf).logsumexp(-1) for each in (log_joint, log_laplace))
     gain = torch.sub(*of_relevant).nan_to_num(0.0, 0.0, 0.0).unsqueeze(-1)  # the others keep their shares
@@ -215,7 +215,7 @@ def _sample_rows(
         wide = Proposal(*(values[part] for values in proposal))
         wide = wide.mix(some.mean.squeeze(1), WIDEN * some.deviation.squeeze(1), ENCODER_SHARE)
         parts.append(_sample(some, wide, points, shifts[part]))
-    return Estimate(torch.cat([part.log_joint for part in parts]), torch.cat([part.is_enough for part in parts]))
+    return Estimate(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _sample_pairs(

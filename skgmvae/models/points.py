@@ -24,7 +24,7 @@ class PointSets(NamedTuple):
     seed : int
         Of the shifts.
     is_of_posterior : bool
-        Whether only p(c|x) is of interest: samples with one relevant component need no points then.
+        Whether only p(c|x) is of interest: samples with one relevant component need no points then, others fewer.
     """
 
     sets: Sequence[Tensor]

@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from skgmvae._atomic_write import write_atomically
+from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, encode, read_file
 from skgmvae.data.arrays import Array
 from skgmvae.initialization.initialize import Initialization
@@ -222,6 +223,8 @@ def set_initialization(
     model: Any, arrays: dict[str, Array], values: dict[str, Any], random: RandomStream
 ) -> Initialization:
     """Set what :func:`get_initialization` has given, in place."""
+    name = next(name for name, _ in model.named_parameters())
+    cast_networks(model, torch.from_numpy(arrays[f"module.{name}"]).dtype)
     read_state(arrays, model, None, random)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in values["trained"])

@@ -78,9 +78,10 @@ def train_with_held_out(
         return train(net, training, config_now, random, clamped=clamped, held_out=held_out, checkpoint=phase, **options)
 
     is_mixture = is_new and setting.has_linear_path
+    state = copy.deepcopy(model.state_dict())
     if is_mixture:
         _be_mixture(model, training, responsibilities[rest], setting.split_seed)
-    before, state = held_out.score(model), copy.deepcopy(model.state_dict())
+    before = held_out.score(model)
     outcome = run(config.n_epochs, config.n_iter_no_change, "first")
     after = held_out.score(model)
     if is_mixture and config.may_extend and is_open(after, before) and not outcome.interrupted:
@@ -90,12 +91,12 @@ def train_with_held_out(
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
         return replace(outcome, held_out_score=float(after.marginal.mean()))
     cast_networks(model, torch.float64)
+    model.load_state_dict(state)
     if is_mixture:
-        _be_mixture(model, data, responsibilities, setting.split_seed)
         # a training of the usual length has shown no clear gain: more epochs are no remedy
         outcome = replace(outcome, converged=outcome.converged or (config.may_extend and not outcome.interrupted))
-    else:
-        model.load_state_dict(state)
+        if hasattr(model, "initial_responsibilities"):
+            model.initial_responsibilities = responsibilities
     return replace(outcome, best_epoch=0, held_out_score=float(before.marginal.mean()))
 
 

@@ -79,6 +79,7 @@ class ELBONet(NeuralNet):
     def begin_training(self, random: RandomStream, clamped: ClampedResponsibilities | None) -> None:
         """Set the random numbers and the clamped responsibilities of the next training."""
         self.random_, self.clamped_, self.interrupted_, self.n_restored_ = random, clamped, False, 0
+        self.module_.train()  # all its parts: the autoencoder has been initialized in evaluation mode
 
     def end_training(self) -> None:
         """Delete the state of a training except the parameters; move them to the CPU, in evaluation mode."""

@@ -14,7 +14,7 @@ __all__ = ["ValidationStopping"]
 
 STEPS_PER_CHECK = 75
 LEAST_STEPS = 100  # until the checks show that nothing changes any more
-FUTILE_STEPS = 300  # after which a training without any gain ends if components are the clusters already
+FUTILE_STEPS = 150  # after which a training without any gain ends if components are the clusters already
 STATE = (
     *("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "may_be_futile_"),
     *("scores_", "values_", "bounds_"),
