@@ -223,10 +223,13 @@ def test_what_a_strategy_needs_is_asked_for():
 
 def test_a_joint_graph_is_the_sum_of_its_graphs(monkeypatch):
     seen = []
-    partition = strategies.partition_graph
-    monkeypatch.setattr(
-        strategies, "partition_graph", lambda graph, *rest: (seen.append(graph), partition(graph, *rest))[1]
-    )
+    partition = strategies.partition_mainland
+
+    def watch(points, graph, *rest):
+        seen.append(graph)
+        return partition(points, graph, *rest)
+
+    monkeypatch.setattr(strategies, "partition_mainland", watch)
     views = [few_rows(60), few_rows(60)[::-1].copy()]
     check_responsibilities(joint_graph_responsibilities(views, 3, np.random.RandomState(0)), 60, 3)
     graphs = [connected_graph(view, find_neighbors(view, N_NEIGHBORS), 3) for view in views]

@@ -32,6 +32,7 @@ class PriorNetwork(nn.Module):
     """
 
     __call__: Callable[..., tuple[Tensor, Tensor]]  # forward
+    feature_scale = 1.0  # of pickles that have none
 
     def __init__(
         self, style_dim: int, width: int, n_components: int, latent_dim: int, *, feature_scale: float = 1.0
