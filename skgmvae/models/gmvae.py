@@ -59,6 +59,7 @@ class GMVAE(nn.Module):
 
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
+    learns_labels = False  # clamped ones, in this training
     mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 
     def __init__(
@@ -79,7 +80,6 @@ class GMVAE(nn.Module):
         self.n_components, self.latent_dim, self.embedding_dim, self.style_dim = K, L, L, W
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
-        self.learns_labels = False  # clamped ones, in this training
         self.background = autoencoder.make_background()
         autoencoder.add_components(K)
         self.n_outputs = autoencoder.n_features
