@@ -14,7 +14,8 @@ __all__ = ["ValidationStopping"]
 
 STEPS_PER_CHECK = 75
 LEAST_STEPS = 100  # until the checks show that nothing changes any more
-FUTILE_STEPS = 150  # after which a training without any gain ends if components are the clusters already
+# after which a training without any gain ends if components are the clusters already: a share of all, within limits
+FUTILE_SHARE, LEAST_FUTILE, MOST_FUTILE = 0.2, 150, 300
 STATE = (
     *("n_epochs_", "best_epoch_", "n_checks_since_", "converged_", "is_free_", "may_be_futile_"),
     *("scores_", "values_", "bounds_"),
@@ -130,7 +131,8 @@ class ValidationStopping(Callback):
 
     def _is_futile(self) -> bool:
         """Whether a training of components that are the initial clusters has brought next to nothing so far."""
-        is_late = self.n_epochs_ * self.steps_per_epoch >= FUTILE_STEPS and self.clamped_ is None
+        n_futile = min(max(FUTILE_SHARE * self.n_epochs * self.steps_per_epoch, LEAST_FUTILE), MOST_FUTILE)
+        is_late = self.n_epochs_ * self.steps_per_epoch >= n_futile and self.clamped_ is None
         return self.may_be_futile_ and is_late and self._value(self.best_) - self.values_[0] < LEAST_GAIN
 
     def _begin_free(self, net: Any) -> None:
