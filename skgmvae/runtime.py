@@ -10,7 +10,6 @@ import functools
 import math
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skgmvae._interrupts import Guard
+from skgmvae._threads import PARALLEL_WORK, limit_threads, single_thread
 
 __all__ = [
     "MAX_SEED",
@@ -29,13 +29,12 @@ __all__ = [
     "describe_environment",
     "isolated",
     "limit_threads",
+    "single_thread",
     "total_memory",
     "without_autologging",
 ]
 
 MAX_SEED = 2**31 - 1
-# multiply-adds per step above which a second thread saves more time than its synchronization costs
-PARALLEL_WORK = 2.0**25
 NUMPY_DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _PROCESS = os.getpid()
 
@@ -171,59 +170,3 @@ def without_autologging() -> Iterator[None]:
         return
     with mlflow.disable_autologging():
         yield
-
-
-class _ThreadCount:
-    """PyTorch's number of threads, lowered by concurrent fits and restored by each to what the first of them found.
-
-    The number belongs to a thread, but a new thread begins with the one that was set last, in whatever thread.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_users = 0
-        self._found = 1
-        self._local = threading.local()
-
-    def begin_in_fork(self) -> None:
-        """Forget the threads of the parent process, one of which may contain the lock."""
-        self._lock = threading.Lock()
-        self._n_users = getattr(self._local, "depth", 0)
-
-    def lower(self) -> None:
-        depth = getattr(self._local, "depth", 0)
-        with self._lock:
-            if self._n_users == 0:
-                self._found = torch.get_num_threads()
-            self._n_users += 1
-        self._local.depth = depth + 1
-        if depth == 0:
-            torch.set_num_threads(1)
-
-    def restore(self) -> None:
-        self._local.depth -= 1
-        with self._lock:
-            self._n_users -= 1
-        if self._local.depth == 0:
-            torch.set_num_threads(self._found)
-
-
-_thread_count = _ThreadCount()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_thread_count.begin_in_fork)
-
-
-@contextlib.contextmanager
-def limit_threads(work: float) -> Iterator[None]:
-    """Context with a single thread of PyTorch if ``work``, in multiply-adds per step, is small.
-
-    Threads spin while they wait for each other, and a step of a small network ends before they have started.
-    """
-    if work >= PARALLEL_WORK:
-        yield
-        return
-    _thread_count.lower()
-    try:
-        yield
-    finally:
-        _thread_count.restore()

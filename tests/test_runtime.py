@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, runtime
 from skgmvae.initialization import contrastive
-from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, isolated, limit_threads
+from skgmvae.runtime import RandomStream, check_device, choose_autocast_dtype, isolated, limit_threads, single_thread
 
 CPU = torch.device("cpu")
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
@@ -304,6 +305,32 @@ def test_small_work_takes_one_thread_and_large_work_those_that_there_are(two_thr
     with pytest.raises(RuntimeError), limit_threads(0.0):
         raise RuntimeError
     assert torch.get_num_threads() == 2
+
+
+def test_many_small_computations_take_one_thread_of_every_library(two_threads):
+    """Two threads of the process at a time: the first to come is the first to go."""
+
+    def count():
+        return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+
+    def work():
+        with single_thread():
+            seen.append(count())
+            entered.set()
+            left.wait(60)
+        seen.append(torch.get_num_threads())
+
+    entered, left, seen, worker = threading.Event(), threading.Event(), [], threading.Thread(target=lambda: work())
+    with threadpool_limits(2):
+        before = count()
+        with single_thread():
+            worker.start()
+            entered.wait(60)
+            assert set(count().values()) == {1}
+        left.set()
+        worker.join(60)
+        assert count() == before and set(before.values()) == {2}
+    assert set(seen[0].values()) == {1} and seen[1] == torch.get_num_threads() == 2
 
 
 def test_every_thread_gets_its_number_back_whatever_others_do(two_threads):

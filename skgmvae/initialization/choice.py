@@ -11,6 +11,7 @@ from skgmvae.initialization.candidates import Candidates, find_candidates
 from skgmvae.initialization.comparison import lost_relative_to, mean_agreement, shares_kept
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import Views, make_views
+from skgmvae.runtime import single_thread
 
 __all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
 
@@ -128,6 +129,7 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
     return _spread(_choose(few, K, random_state), few.continuous, points)
 
 
+@single_thread()
 def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
     found = find_candidates(views, n_clusters, random_state)
     name = choose_name(found, weigh(views, found, n_clusters, random_state))

@@ -32,13 +32,12 @@ from skgmvae.initialization.variance import initialize_variance
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.models.missing import find_missing
-from skgmvae.runtime import RandomStream
+from skgmvae.runtime import RandomStream, single_thread
 
 __all__ = ["InitConfig", "Initialization", "initialize_linear", "initialize_model"]
 
 MAX_INPUT_FEATURES = 100  # up to so many features, the inputs themselves are clustered
-# maximum for standardized features if the weights are random: with the large residuals of such a decoder, the nearest
-# optimum of the bound is to ignore z, and all components merge (observed on circle arcs)
+# maximum if the weights are random: with larger residuals, the nearest optimum ignores z, and all components merge
 RANDOM_INIT_VARIANCE = 0.1
 
 
@@ -148,6 +147,7 @@ def initialize_model(
     return Initialization(name, of_all, config.is_random)
 
 
+@single_thread()
 def initialize_linear(
     model: Any, points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState
 ) -> None:
@@ -163,8 +163,8 @@ def initialize_linear(
     if likelihood.n_heads:
         model.background.outputs.copy_(likelihood.estimate_heads(points, points.new_ones(len(points), 1))[0])
         model.initialize_heads(likelihood.estimate_heads(points, responsibilities))
-    if hasattr(model, "initial_responsibilities"):  # for its first M-steps
-        model.initial_responsibilities = responsibilities
+    if hasattr(model, "initial_responsibilities"):
+        model.initial_responsibilities = responsibilities  # for its first M-steps
 
 
 def _find_responsibilities(

@@ -15,6 +15,7 @@ from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.models.linear_path import log_joint_of_mixture
 from skgmvae.models.missing import complete_normal, estimate_normal
+from skgmvae.runtime import single_thread
 
 __all__ = ["choose_mixed", "weigh_columns"]
 
@@ -41,6 +42,7 @@ class _Fit(NamedTuple):
 
 
 @torch.no_grad()
+@single_thread()
 def choose_mixed(
     points: Tensor, likelihood: Any, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, NDArray[np.float64]]:
