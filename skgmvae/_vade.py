@@ -95,10 +95,15 @@ class VaDEClustering(DeepMixture):
         Epochs of the pretraining. 'auto': 0 with a linear path, which would keep hidden layers only; otherwise 50, or
         for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
-        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto': 50 for tables. Small tables get
-        enough epochs for 750 optimizer steps, but no more than four times the number of samples per feature; large ones
-        10 to 50, for 3,000 steps. With early stopping, there are four times as many if the components do not match the
-        initial clusters yet. Images of at least 256 pixels get 8.
+        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto' depends on the data:
+
+        - tables: 50;
+        - small tables: enough for 750 optimizer steps, but at most four times the number of samples per feature;
+        - large tables: enough for 3,000 steps, between 10 and 50;
+        - images of at least 256 pixels: 8.
+
+        With early stopping, 'auto' allows a second training, three times as long, if the components do not match the
+        initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
     n_init : int, default=1
         Number of initializations; all share one pretraining. The best is kept: that with the highest score of the
         samples held out for early stopping, else that with the highest lower bound.

@@ -100,10 +100,15 @@ class VAEEMClustering(DeepMixture):
         Epochs of the pretraining. 'auto': 0 with a linear path, which would keep hidden layers only; otherwise 50, or
         for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
-        Maximum number of EM iterations; 0 keeps the initialization. 'auto': 25 for tables. Small tables get enough
-        iterations for 750 optimizer steps, but no more than twice the number of samples per feature; large ones 10
-        to 25, for 3,000 steps. With early stopping, there are four times as many if the components do not match the
-        initial clusters yet. Images of at least 256 pixels get 30.
+        Maximum number of EM iterations; 0 keeps the initialization. 'auto' depends on the data:
+
+        - tables: 25;
+        - small tables: enough for 750 optimizer steps, but at most twice the number of samples per feature;
+        - large tables: enough for 3,000 steps, between 10 and 25;
+        - images of at least 256 pixels: 30.
+
+        With early stopping, 'auto' allows a second training, three times as long, if the components do not match the
+        initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
     steps_per_iter : int, optional
         Optimizer steps per M-step. None: as many as draw every sample twice on average, and at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
