@@ -36,6 +36,7 @@ def test_the_version_is_the_same_everywhere():
     assert "version" in PYPROJECT["project"]["dynamic"]
     assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "skgmvae/__init__.py"
     assert str(yaml.safe_load(read("CITATION.cff"))["version"]) == skgmvae.__version__
+    assert f"version = {{{skgmvae.__version__}}}" in read("docs/about.md")
 
 
 def test_continuous_integration_runs_every_python_that_the_package_names():
