@@ -29,10 +29,14 @@ from benchmarks.common.results import Line, append_missing, read_lines
 from benchmarks.initialization.peers import FITTED, METHODS, Labels
 
 KEY = ("table", "method", "seed")
-CONTINUOUS = ("banana", "bupa", "letter", "magic", "movement_libras", "optdigits", "penbased", "phoneme", "pima",
-              "ring", "saheart", "satimage", "spambase", "texture", "twonorm", "vehicle", "vowel", "wisconsin")  # fmt: skip
-CODED = ("australian", "bands", "chess", "contraceptive", "german", "hayes-roth", "heart", "housevotes", "led7digit",
-         "mammographic", "marketing", "mushroom", "splice", "tae", "titanic")  # fmt: skip
+CONTINUOUS = tuple(
+    "banana bupa letter magic movement_libras optdigits penbased phoneme pima ring saheart satimage spambase texture "
+    "twonorm vehicle vowel wisconsin".split()
+)
+CODED = tuple(
+    "australian bands chess contraceptive german hayes-roth heart housevotes led7digit mammographic marketing mushroom "
+    "splice tae titanic".split()
+)
 MOST_ROWS = 5000
 PEER = "GaussianMixture, 10 starts"
 EXPLANATION = """\
