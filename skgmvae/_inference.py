@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae._conditioning import ConditionalQueries, sample_given, to_user
 from skgmvae._criteria import DensityCriteria
 from skgmvae._evaluation import generate_chunks, map_chunks
+from skgmvae._likelihoods import warn_of_excluded
 from skgmvae._onnx import write_onnx
 from skgmvae._pickling import PickleSupport
 from skgmvae._sampling import draw_components
@@ -45,6 +46,7 @@ class MixtureInference(
     net_: Any
     weights_: Floats
     n_features_in_: int
+    likelihood_: Any
     device: str
     random_state: Seed
     _noise_seed: int
@@ -135,13 +137,16 @@ class MixtureInference(
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
+            -inf, with a warning, for values that a likelihood excludes, such as zero in a log-normal column.
         """
         samples, points = self._check_samples(X), self._points()
 
         def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
             return estimate_log_density(model, rows, points)
 
-        return self._over_chunks(log_prob, samples, n_copies=FIRST, values_per_row=self._values_per_row())
+        scores: Floats = self._over_chunks(log_prob, samples, n_copies=FIRST, values_per_row=self._values_per_row())
+        warn_of_excluded(self.likelihood_, samples, scores, getattr(self, "feature_names_in_", None))
+        return scores
 
     @isolated()
     def sample(

@@ -20,8 +20,10 @@ __all__ = [
     "choose_kinds",
     "find_named_categories",
     "standardize_columns",
+    "warn_of_excluded",
 ]
 
+MOST_EXCLUDED = 1000  # samples in which a warning looks for the columns
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 PLAIN = ("bernoulli", "gaussian", "unit_gaussian")  # likelihoods of tables whose columns are all alike
 NEEDED = {
@@ -155,10 +157,51 @@ def check_still_fits(kinds: Any, summary: FeatureSummary) -> None:
 
 def check_given(kind: str, value: float, what: str) -> None:
     """Raise unless a value can be observed under the likelihood of its column."""
-    is_whole = value >= 0.0 and value == round(value)
-    fits = {"log_normal": value > 0.0, "bernoulli": 0.0 <= value <= 1.0, **dict.fromkeys(COUNTS, is_whole)}
-    if not fits.get(kind, True):
+    if not _allows(kind, np.array(value)):
         raise ValueError(f"{what}: the likelihood {kind!r} of this feature needs {NEEDED[kind]}; got {value:g}")
+
+
+def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | None) -> None:
+    """Warn of samples of log-density −inf, with the columns whose likelihoods exclude their values.
+
+    Parameters
+    ----------
+    kinds : str or sequence of str
+        Of all D columns, or of each.
+    X : array of shape (n, D)
+    scores : ndarray of shape (n,)
+    names : sequence or None
+        Of the features.
+    """
+    excluded = np.flatnonzero(np.isneginf(scores))
+    if not len(excluded):
+        return
+    rows = np.asarray(X[excluded[:MOST_EXCLUDED]])
+    kinds = [kinds] * rows.shape[1] if isinstance(kinds, str) else kinds
+    columns = [d for d, kind in enumerate(kinds) if not _allows(kind, rows[:, d]).all()]
+    if not columns:
+        return
+    found = [f"{d if names is None else str(names[d])!r} ({kinds[d]}: {NEEDED[kinds[d]]})" for d in columns]
+    warnings.warn(
+        f"{len(excluded)} of {len(scores)} samples have log-density -inf, since the likelihoods of these columns "
+        f"exclude their values: {', '.join(found)}. 'auto' chooses likelihoods by the samples of the fit. If these "
+        "values occur, set likelihood for the columns, for example to 'gaussian', and for all folds alike.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _allows(kind: str, values: Floats) -> NDArray[np.bool_]:
+    """Which values can be observed under a likelihood; missing ones always can."""
+    if kind == "log_normal":
+        allowed = values > 0.0
+    elif kind == "bernoulli":
+        allowed = (values >= 0.0) & (values <= 1.0)
+    elif kind in COUNTS:
+        allowed = (values >= 0.0) & (values == np.round(values))
+    else:
+        return np.ones(np.shape(values), dtype=bool)
+    return np.asarray(allowed | np.isnan(values))
 
 
 def standardize_columns(

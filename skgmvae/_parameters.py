@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from skgmvae.data.arrays import Floats
 from skgmvae.data.summary import FeatureSummary
 
+LEAST_EPOCHS = 3  # from which bounds can be compared
 STRUCTURE = (
     "n_components",
     "latent_dim",
@@ -201,10 +202,16 @@ def explain_no_convergence(bounds: Sequence[float], tol: float, max_iter: int, l
     finite = [bound for bound in bounds if math.isfinite(bound)]
     best, last = max(finite, default=math.nan), bounds[-1]
     if len(finite) < len(bounds) or last < best - max(abs(best), tol):
+        n_undone = len(bounds) - len(finite)
+        undone = f", and {n_undone} epochs had to be undone" if n_undone else ""
         return (
-            f"The lower bound fell from {best:.4g} to {last:.4g} nats per sample while training, and "
-            f"{len(bounds) - len(finite)} epochs had to be undone. Lower learning_rate (now {learning_rate:g}), or "
-            "look for extreme values in X."
+            f"The lower bound fell from {best:.4g} to {last:.4g} nats per sample while training{undone}. Lower "
+            f"learning_rate (now {learning_rate:g}), or look for extreme values in X."
+        )
+    if len(bounds) < LEAST_EPOCHS:
+        return (
+            f"Training ended after {len(bounds)} epochs, too few to see whether it has converged. Increase max_iter "
+            f"(now {max_iter}), or continue with warm_start=True."
         )
     return (
         f"The lower bound still changed by more than tol={tol} nats over the last epochs. Increase max_iter (now "

@@ -273,7 +273,10 @@ def test_logarithms_are_chosen_where_they_fit_clearly_better():
     assert find_log_normal(X).tolist() == [True, False, False, False]
     model = VaDEClustering(1, max_iter=0, random_state=0).fit(X)
     assert model.likelihood_ == ("log_normal", "gaussian", "gaussian", "gaussian")
-    assert np.isneginf(model.score_samples(np.array([[0.0, 10.0, 50.0, 1.0]])))
+    with pytest.warns(
+        UserWarning, match=r"1 of 1 samples have log-density -inf.* exclude their values: 0 \(log_normal"
+    ):
+        assert np.isneginf(model.score_samples(np.array([[0.0, 10.0, 50.0, 1.0]])))
     logs = X.copy()
     logs[:, 0] = np.log(X[:, 0])
     plain = VaDEClustering(1, max_iter=0, likelihood="gaussian", random_state=0).fit(logs)
@@ -392,7 +395,8 @@ def test_impossible_values_say_nothing_of_the_component_and_cannot_be_given():
     options = {"likelihood": {"visits": "poisson"}, "max_iter": 0, "random_state": 0}
     model = VaDEClustering(3, **options).fit(frame)
     zero = frame.head(5).assign(income=0.0)
-    assert np.isneginf(model.score_samples(zero)).all()
+    with pytest.warns(UserWarning, match=r"exclude their values: 'income' \(log_normal: values above 0\)"):
+        assert np.isneginf(model.score_samples(zero)).all()
     unknown = frame.head(5).assign(income=np.nan)
     np.testing.assert_allclose(model.predict_proba(zero), model.predict_proba(unknown))
     np.testing.assert_allclose(model.transform(zero), model.transform(unknown))

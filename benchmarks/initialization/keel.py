@@ -29,13 +29,13 @@ from benchmarks.common.results import Line, append_missing, read_lines
 from benchmarks.initialization.peers import FITTED, METHODS, Labels
 
 KEY = ("table", "method", "seed")
-CONTINUOUS = tuple(
-    "banana bupa letter magic movement_libras optdigits penbased phoneme pima ring saheart satimage spambase texture "
-    "twonorm vehicle vowel wisconsin".split()
+CONTINUOUS = (
+    *("banana", "bupa", "letter", "magic", "movement_libras", "optdigits", "penbased", "phoneme", "pima", "ring"),
+    *("saheart", "satimage", "spambase", "texture", "twonorm", "vehicle", "vowel", "wisconsin"),
 )
-CODED = tuple(
-    "australian bands chess contraceptive german hayes-roth heart housevotes led7digit mammographic marketing mushroom "
-    "splice tae titanic".split()
+CODED = (
+    *("australian", "bands", "chess", "contraceptive", "german", "hayes-roth", "heart", "housevotes", "led7digit"),
+    *("mammographic", "marketing", "mushroom", "splice", "tae", "titanic"),
 )
 MOST_ROWS = 5000
 PEER = "GaussianMixture, 10 starts"
