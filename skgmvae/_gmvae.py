@@ -84,14 +84,14 @@ class GMVAEClustering(DeepMixture):
         memory or a DataFrame.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
-        Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise the graph
-        of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a nearest-neighbor
-        graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the embedding.
-        'contrastive', for images of ``image_shape``: the graph of features that are learned with augmentation
-        (NT-Xent), which is more accurate and takes minutes longer. 'random': random weights of the networks, as in the
-        paper (which does not pretrain either: ``pretrain_iter=0``). A clusterer: the labels of its ``fit_predict``. A
-        callable: labels or responsibilities ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or
-        rows of zeros, mean no opinion.
+        Gaussian mixtures), made without labels on the standardized inputs for at most 100 features (1,000 with at most
+        5,000 samples); otherwise the graph of embedding and inputs, or of HOG features if ``image_shape`` is given.
+        'graph': clusters of a nearest-neighbor graph of the embedding. 'gmm': a Gaussian mixture in the embedding.
+        'kmeans': k-means in the embedding. 'contrastive', for images of ``image_shape``: the graph of features that are
+        learned with augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random weights
+        of the networks, as in the paper (which does not pretrain either: ``pretrain_iter=0``). A clusterer: the labels
+        of its ``fit_predict``. A callable: labels or responsibilities ``init_params(X, n_components=...,
+        random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional

@@ -78,14 +78,14 @@ class VAEEMClustering(DeepMixture):
         memory or a DataFrame.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         Responsibilities of the first M-steps. 'auto': a choice among several clusterings (spanning trees, neighbor
-        graph, Gaussian mixtures), made without labels on the standardized inputs for at most 100 features; otherwise
-        the graph of embedding and inputs, or of HOG features if ``image_shape`` is given. 'graph': clusters of a
-        nearest-neighbor graph of the embedding. 'gmm': a Gaussian mixture in the embedding. 'kmeans': k-means in the
-        embedding. 'contrastive', for images of ``image_shape``: the graph of features that are learned with
-        augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': each component is the
-        neighborhood of a random sample (k-means++). A clusterer: the labels of its ``fit_predict``. A callable: labels
-        or responsibilities ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mean
-        no opinion.
+        graph, Gaussian mixtures), made without labels on the standardized inputs for at most 100 features (1,000 with
+        at most 5,000 samples); otherwise the graph of embedding and inputs, or of HOG features if ``image_shape`` is
+        given. 'graph': clusters of a nearest-neighbor graph of the embedding. 'gmm': a Gaussian mixture in the
+        embedding. 'kmeans': k-means in the embedding. 'contrastive', for images of ``image_shape``: the graph of
+        features that are learned with augmentation (NT-Xent), which is more accurate and takes minutes longer.
+        'random': each component is the neighborhood of a random sample (k-means++). A clusterer: the labels of its
+        ``fit_predict``. A callable: labels or responsibilities ``init_params(X, n_components=..., random_state=...)``.
+        Labels of −1, or rows of zeros, mean no opinion.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional

@@ -74,6 +74,7 @@ LONG = {
     "skgmvae/models/gmvae.py": "one model is one file",
     "skgmvae/models/vade.py": "one model is one file",
     "skgmvae/functional.py": "the mathematics in one place, twenty lines of it the list of its names",
+    "skgmvae/_inference.py": "all queries of a fitted model, most of it their docstrings",
     "skgmvae/_gmvae.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/_vade.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/_vaeem.py": "one estimator is one file, most of it the docstring of its parameters",

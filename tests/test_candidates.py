@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skgmvae.initialization import mixture_search
 from skgmvae.initialization.candidates import find_candidates
-from skgmvae.initialization.choice import choose_clusters
+from skgmvae.initialization.choice import choose_clusters, is_table
 from skgmvae.initialization.directions import split_directions
 from skgmvae.initialization.mixture import Mixture, fit_mixture
 from skgmvae.initialization.mixture_search import (
@@ -50,6 +50,8 @@ def test_tables_are_wide_where_a_component_has_more_parameters_than_samples(n_sa
         (35, 10, 3, ("diag",)),
         (10_000, 64, 2, ("full", "tied", "diag")),
         (10_000, 65, 2, ("tied", "diag")),
+        (10_000, 100, 2, ("tied", "diag")),
+        (10_000, 101, 2, ("diag",)),
     ],
 )
 def test_covariances_need_two_samples_more_than_features(n_samples, n_features, n_clusters, kinds):
@@ -222,3 +224,11 @@ def test_a_few_samples_that_are_almost_equal_follow_their_neighbors():
     labels = found.labels[found.graph_name]
     assert adjusted_rand_score(y[y < 3], labels[y < 3]) > 0.9
     assert len(np.unique(labels[y == 3])) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "expected"),
+    [(5000, 1000, True), (5000, 1001, False), (5001, 100, True), (5001, 101, False)],
+)
+def test_tables_of_few_samples_may_have_more_features(n_samples, n_features, expected):
+    assert is_table(n_samples, n_features) is expected

@@ -494,7 +494,7 @@ def test_awkward_data_fit_and_stay_finite(Estimator, spoil, init_params, blobs, 
         ({"device": "gpu"}, "device='gpu' is not a torch device"),
         ({"device": "cuda:99"}, "device='cuda:99' was requested, but torch finds"),
         ({"hidden_layer_sizes": (8, 0)}, r"positive integers; got \(8, 0\)"),
-        ({"learning_rate": 1e30}, "Training diverged: .* became infinite or NaN"),
+        ({"learning_rate": 1e30, "early_stopping": False}, "Training diverged: .* became infinite or NaN"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -14,6 +14,7 @@ from skgmvae.initialization.comparison import lost_relative_to, shares_kept
 from skgmvae.initialization.mixture import fit_mixture, information_criterion
 from skgmvae.initialization.mixture_search import fit_mixtures
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
+from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.views import (
     compress_outliers,
     dequantize,
@@ -122,6 +123,18 @@ def test_mixtures_do_not_find_the_values_of_a_column(n_flags, p, random_state):
     points = (X - X.mean(0)) / X.std(0)
     mixtures = fit_mixtures(points, {}, 2, rounding_variance(points), random_state)
     assert min(adjusted_rand_score(y, mixtures[kind].labels) for kind in ("tied", "diag")) > 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_single_column_is_clustered_and_left_as_it_is(seed):
+    random_state = np.random.RandomState(seed)
+    y = random_state.randint(2, size=300)
+    X = 4.0 * y[:, None] + random_state.normal(size=(300, 1))
+    given = X.copy()
+    assert adjusted_rand_score(y, choose_clusters(X, 2, random_state).labels) > 0.75
+    neighbors = find_neighbors(X, 10)
+    spanning_tree(X, neighbors)
+    np.testing.assert_array_equal(X, given)
 
 
 def test_whitened_covariances_are_the_identity(blobs):

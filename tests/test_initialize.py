@@ -6,7 +6,7 @@ import torch
 from test_train import ARCHITECTURE, CPU, D, make_vade
 
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization import initialize, representations, variance
+from skgmvae.initialization import choice, representations, variance
 from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig, initialize_model
 from skgmvae.initialization.representations import embedding, hog, inputs, principal_components, subsample
@@ -68,10 +68,10 @@ def test_functions_and_given_mixtures_are_asked_for_all_samples():
 
 def test_narrow_tables_are_clustered_themselves_and_wide_ones_by_principal_components(monkeypatch):
     assert run().name.endswith(" of the inputs") and not run().name.startswith("graph of embedding")
-    monkeypatch.setattr(initialize, "MAX_INPUT_FEATURES", D - 1)
+    monkeypatch.setattr(choice, "MOST_FEATURES", D - 1)
     assert run().name == "graph of embedding and inputs"
     assert run(is_pretrained=False).name == "graph of the inputs"
-    monkeypatch.setattr(initialize, "MAX_INPUT_FEATURES", D)
+    monkeypatch.setattr(choice, "MOST_FEATURES", D)
     assert run().name.endswith(" of the inputs")
 
 

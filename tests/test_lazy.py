@@ -30,7 +30,7 @@ from skgmvae.data.lazy import (
     iter_chunks,
 )
 from skgmvae.datasets import ScaledRows
-from skgmvae.initialization import initialize, representations
+from skgmvae.initialization import choice, initialize, representations
 from skgmvae.initialization.strategies import choose_responsibilities
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
@@ -387,7 +387,7 @@ def test_many_samples_in_memory_are_initialized_from_some(quick, monkeypatch):
 def test_wide_samples_are_initialized_from_their_principal_components_too(
     pretrain_iter, init_params, quick, small_blocks, monkeypatch
 ):
-    monkeypatch.setattr(initialize, "MAX_INPUT_FEATURES", D - 1)
+    monkeypatch.setattr(choice, "MOST_FEATURES", D - 1)
     monkeypatch.setattr(representations, "N_PRINCIPAL", 3)
     monkeypatch.setattr(representations, "PRINCIPAL_ROWS", 100)
     X, y = make_rows()

@@ -172,7 +172,7 @@ BAD_PARAMETERS = {
     "a step of zero": ({"learning_rate": 0.0}, r"learning_rate.* range \(0.0, inf\) .*'auto'}. Got 0.0"),
     "a step in words": ({"learning_rate": "adaptive"}, "learning_rate.* must be a float.*Got 'adaptive'"),
     "a step much too large": (
-        {"learning_rate": 1e30, "max_iter": 9},
+        {"learning_rate": 1e30, "max_iter": 9, "early_stopping": False},
         "Training diverged: .* became infinite or NaN.*Lower learning_rate",
     ),
     "an initialization misspelt": (

@@ -13,8 +13,9 @@ from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import Views, make_views
 from skgmvae.runtime import single_thread
 
-__all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "weigh"]
+__all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "is_table", "weigh"]
 
+MAX_FEATURES, MOST_FEATURES = 100, 1_000  # of any table, and of one of few samples
 MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
 LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
@@ -86,6 +87,14 @@ class ClusterChoice(NamedTuple):
     labels: NDArray[np.intp]
     responsibilities: NDArray[np.float64]
     candidates: dict[str, NDArray[np.intp]]
+
+
+def is_table(n_samples: int, n_features: int) -> bool:
+    """Whether clusters are chosen among the inputs: few features, or not very many of few samples.
+
+    From few samples of many features, networks learn no embedding in which clusters are easier to find.
+    """
+    return n_features <= (MAX_FEATURES if n_samples > MAX_SAMPLES else MOST_FEATURES)
 
 
 def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.random.RandomState) -> ClusterChoice:

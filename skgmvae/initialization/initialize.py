@@ -12,6 +12,7 @@ from skgmvae._evaluation import cast_networks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization.choice import is_table
 from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
@@ -36,7 +37,6 @@ from skgmvae.runtime import RandomStream, single_thread
 
 __all__ = ["InitConfig", "Initialization", "initialize_linear", "initialize_model"]
 
-MAX_INPUT_FEATURES = 100  # up to so many features, the inputs themselves are clustered
 # maximum if the weights are random: with larger residuals, the nearest optimum ignores z, and all components merge
 RANDOM_INIT_VARIANCE = 0.1
 
@@ -234,7 +234,7 @@ def _represent(
         return views._replace(learned=points), _Points(features, points)
     if isinstance(config.init_params, str) and config.init_params != "auto":
         return views, embedded
-    if image_shape is None and samples.shape[1] <= MAX_INPUT_FEATURES:
+    if image_shape is None and is_table(*samples.shape):
         X = samples[: len(samples)]  # read once, for both
         points = inputs(autoencoder).transform(X, device)
         gaussian = autoencoder.likelihood.gaussian

@@ -24,7 +24,7 @@ HEAVY = 4.0  # degrees of freedom of components with heavy tails
 SHORT, LONGER = 10, 50  # EM iterations after which the best initializations go on; in small tables the second, …
 SHORT_BUDGET = 100_000  # … the number of responsibilities computed in them being about this
 N_CONTINUED = 3  # initializations that go on
-MANY_FEATURES = 64  # above, covariances are tied or diagonal
+MANY_FEATURES, MORE_FEATURES = 64, 100  # above, covariances are tied or diagonal, and diagonal only
 LEAST_SAMPLES = 5  # of a component with a tied or diagonal covariance
 MORE_COMPONENTS = (1.5, 2.0, 3.0, 4.0)  # times K, and K + 1
 MAX_COMPONENTS = 60  # but up to 1.5K in any case
@@ -40,7 +40,7 @@ def is_wide(n_samples: int, n_features: int, n_clusters: int) -> bool:
 
 def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:
     """Kinds of covariance that so many samples and features allow."""
-    if n_features == 1 or n_samples / n_clusters < n_features + 2:
+    if n_features == 1 or n_features > MORE_FEATURES or n_samples / n_clusters < n_features + 2:
         return ("diag",)
     return ("tied", "diag") if n_features > MANY_FEATURES else ("full", "tied", "diag")
 

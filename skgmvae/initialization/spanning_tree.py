@@ -46,7 +46,7 @@ def _exact_tree(points: NDArray[np.float64], core: NDArray[np.float64]) -> NDArr
     """Prim's algorithm; memory N, each step one pass over the points outside the tree."""
     N = len(points)
     outside, nearest = np.arange(1, N), np.zeros(N - 1, dtype=np.intp)
-    rows, cores, best = np.ascontiguousarray(points[1:].T), core[1:].copy(), np.full(N - 1, np.inf)
+    rows, cores, best = np.array(points[1:].T, order="C"), core[1:].copy(), np.full(N - 1, np.inf)
     edges, weights, last = np.empty((N - 1, 2), dtype=np.intp), np.empty(N - 1), 0
     for step in range(N - 1):
         n = N - 1 - step

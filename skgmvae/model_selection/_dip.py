@@ -23,7 +23,7 @@ def dip_statistic(values: Floats) -> float:
     x, n = np.sort(values), len(values)
     steps = np.arange(1.0, n + 1.0)
     low, high, dip = 0, n - 1, 1.0  # of the modal interval; the dip in units of 1 / (2n)
-    while True:
+    while low < high:  # an interval of one value is left where many are equal
         span = slice(low, high + 1)
         minorant, is_lower = _convex_minorant(x[span], steps[span])
         majorant, is_upper = _convex_minorant(x[span], -steps[span])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from skgmvae._progress import LOGGER
 
-__all__ = ["ConvergenceStopping", "DivergenceGuard", "FlushDenormals", "StepSizeSchedule"]
+__all__ = ["ConvergenceStopping", "DivergenceGuard", "FlushDenormals", "StepSizeSchedule", "TrainingDivergedError"]
 
 FAINT = 1e-24
 STEPS_PER_FLUSH = 256  # from FAINT a first moment decays to 2e-36, not yet denormal
@@ -135,13 +135,17 @@ class ConvergenceStopping(Callback):
             raise KeyboardInterrupt  # skorch's way to stop a fit
 
 
+class TrainingDivergedError(ValueError):
+    """A training has diverged again and again."""
+
+
 class DivergenceGuard(Callback):
     """Return to the last finite epoch, with a smaller step size, when the bound is no longer finite.
 
     Parameters
     ----------
     max_failures : int, default=4
-        After more failures in one training, a ValueError names the term that diverged.
+        After more failures in one training, a TrainingDivergedError names the term that diverged.
     """
 
     def __init__(self, max_failures: int = 4) -> None:
@@ -178,13 +182,13 @@ class DivergenceGuard(Callback):
             return
         self.failures_ += 1
         if self.failures_ > self.max_failures:
-            raise ValueError(self._describe(net.diverged_, net.lr))
+            raise TrainingDivergedError(self._describe(net.diverged_, net.lr))
         self._restore(net)
         net.lr = net.lr / 4.0
         for group in net.optimizer_.param_groups:
             group["lr"] /= 4.0
         message = "Epoch %d is undone: %s became infinite or NaN. Training continues with learning_rate=%.2g."
-        LOGGER.warning(message, len(net.history), _name_culprits(net.diverged_), net.lr)
+        LOGGER.info(message, len(net.history), _name_culprits(net.diverged_), net.lr)
 
     @torch.no_grad()
     def on_train_end(self, net: Any, **kwargs: Any) -> None:

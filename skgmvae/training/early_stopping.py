@@ -1,17 +1,20 @@
 """Training with early stopping: some samples are held out, and decide what is kept."""
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skgmvae._evaluation import cast_networks
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.initialize import Initialization, initialize_linear
 from skgmvae.runtime import RandomStream
+from skgmvae.training.callbacks import TrainingDivergedError
 from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import TrainConfig
@@ -60,7 +63,8 @@ def train_with_held_out(
     A new model with a linear path begins as the mixture of the samples trained on. If its components are not the
     clusters (N, K) after a training with a gain, as where these are not ellipses, it is trained once more, for
     longer; unless there is a clear gain in the end, it is the mixture of all samples. A model that is trained further
-    is left as it was unless there is a clear gain.
+    is left as it was unless there is a clear gain. A new one whose training diverges, as by a single wild value, warns
+    and remains the mixture.
     """
     model, config = net.module_, setting.training
     rest, others = split_rows(responsibilities, config.validation_fraction, np.random.RandomState(setting.split_seed))
@@ -82,12 +86,18 @@ def train_with_held_out(
     if is_mixture:
         _be_mixture(model, training, responsibilities[rest], setting.split_seed)
     before = held_out.score(model)
-    outcome = run(config.n_epochs, config.n_iter_no_change, "first")
-    after = held_out.score(model)
-    if is_mixture and config.may_extend and is_open(after, before) and not outcome.interrupted:
-        longer = run(LONGER * config.n_epochs, MORE_PATIENT * config.n_iter_no_change, "longer")
-        outcome = join_outcomes(outcome, longer, config.n_epochs)
+    try:
+        outcome = run(config.n_epochs, config.n_iter_no_change, "first")
         after = held_out.score(model)
+        if is_mixture and config.may_extend and is_open(after, before) and not outcome.interrupted:
+            longer = run(LONGER * config.n_epochs, MORE_PATIENT * config.n_iter_no_change, "longer")
+            outcome = join_outcomes(outcome, longer, config.n_epochs)
+            after = held_out.score(model)
+    except TrainingDivergedError as error:
+        if not is_mixture:
+            raise
+        warnings.warn(f"{error} The model is its initial Gaussian mixture.", ConvergenceWarning, stacklevel=2)
+        outcome = TrainOutcome(converged=True, interrupted=False)  # the warning has been given
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
         return replace(outcome, held_out_score=float(after.marginal.mean()))
     cast_networks(model, torch.float64)
