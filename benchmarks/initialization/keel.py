@@ -77,7 +77,8 @@ def fit_mixture(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
     return GaussianMixture(n_clusters, n_init=10, random_state=seed).fit_predict(X)
 
 
-ALL = {**METHODS, PEER: fit_mixture, **FITTED}
+QUICK = {name: METHODS[name] for name in ("auto", "KMeans", "HDBSCAN", "Genie")}
+ALL = {**QUICK, PEER: fit_mixture, **FITTED}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Command line."""
-    parser = pages.make_parser(__doc__, name="keel", seeds=2, threads=1)
+    parser = pages.make_parser(__doc__, name="keel", seeds=1, threads=1)
     parser.add_argument("data_dir", type=Path)
     methods = [method for method in ALL if method not in FITTED]
     parser.add_argument("--method", nargs="+", choices=ALL, default=methods, metavar="NAME", help="default: no models")

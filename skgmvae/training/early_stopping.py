@@ -85,13 +85,14 @@ def train_with_held_out(
     state = copy.deepcopy(model.state_dict())
     if is_mixture:
         _be_mixture(model, training, responsibilities[rest], setting.split_seed)
-    before = held_out.score(model)
+    before, n_before = held_out.score(model), len(net.history)
     try:
         outcome = run(config.n_epochs, config.n_iter_no_change, "first")
         after = held_out.score(model)
         if is_mixture and config.may_extend and is_open(after, before) and not outcome.interrupted:
+            n_done = len(net.history) - n_before
             longer = run(LONGER * config.n_epochs, MORE_PATIENT * config.n_iter_no_change, "longer")
-            outcome = join_outcomes(outcome, longer, config.n_epochs)
+            outcome = join_outcomes(outcome, longer, n_done)
             after = held_out.score(model)
     except TrainingDivergedError as error:
         if not is_mixture:
