@@ -46,7 +46,6 @@ class MixtureInference(
     net_: Any
     weights_: Floats
     n_features_in_: int
-    likelihood_: Any
     device: str
     random_state: Seed
     _noise_seed: int
@@ -145,7 +144,8 @@ class MixtureInference(
             return estimate_log_density(model, rows, points)
 
         scores: Floats = self._over_chunks(log_prob, samples, n_copies=FIRST, values_per_row=self._values_per_row())
-        warn_of_excluded(self.likelihood_, samples, scores, getattr(self, "feature_names_in_", None))
+        kinds = getattr(self, "likelihood_", "gaussian")  # models of earlier versions have none
+        warn_of_excluded(kinds, samples, scores, getattr(self, "feature_names_in_", None))
         return scores
 
     @isolated()

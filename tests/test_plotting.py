@@ -35,6 +35,7 @@ ALL = ("samples", "traversal", "history", "latent", "confidence", "sizes", "reli
 def without_windows(monkeypatch):
     """Draw off screen, and leave no figure open."""
     plt.switch_backend("Agg")
+    plt.close("all")  # those of other files
     yield
     plt.close("all")
 
