@@ -45,11 +45,11 @@ KEEL repository (Alcalá-Fdez et al. 2011) that are in none of the batteries thi
 5,000 samples, standardized columns. Seeds {seeds}, mean. Classes of such tables often are no clusters: where no method
 finds anything, the table says nothing about methods.
 
-*What was in sight.* The rules of `'auto'` and their thresholds were made before these tables were looked at. Then the 18
-continuous tables and heart were measured, with two faults to mend: mixtures split heart at the values of a column, and
-a clump of eleven samples was a cluster of spambase. Two constants came with the mends, set with these two in sight.
-Another rule was tried on nine of the tables, and not adopted. The other 14 tables of categories were measured once, after
-the mends."""
+*What was in sight.* The rules of `'auto'` and their thresholds were made before these tables were looked at. Then
+the 18 continuous tables and heart were measured, with two faults to mend: mixtures split heart at the values of a
+column, and a clump of eleven samples was a cluster of spambase. Two constants came with the mends, set with these
+two in sight. Another rule was tried on nine of the tables, and not adopted. The other 14 tables of categories were
+measured once, after the mends."""
 OF_CODES = """\
 Columns of categories are given to all methods as numbers, as a table that nobody has looked at would be. (With
 `categorical_features` the models treat them as categories.)"""
