@@ -18,7 +18,8 @@ from skgmvae._sampling import check_component, check_n_samples
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.categories import Categories
-from skgmvae.data.frames import find_column
+from skgmvae.data.dtypes import find_integers, to_integers, to_like
+from skgmvae.data.frames import find_column, is_frame, replace_column
 from skgmvae.models.conditional import complete_by_means, draw_given
 from skgmvae.models.importance import PointSets, count_values, make_point_sets
 from skgmvae.runtime import MAX_SEED, check_device, isolated
@@ -77,7 +78,8 @@ class ConditionalQueries:
         -------
         X_imputed : ndarray of shape (n_samples, n_features) or (n_draws, n_samples, n_features)
             In the units of the data. If ``X`` is a DataFrame, a DataFrame with its columns and index, or a list of
-            ``n_draws``.
+            ``n_draws``. Columns without missing values stay as they are. Draws of columns of integers are integers;
+            means are floats.
 
         Raises
         ------
@@ -94,7 +96,7 @@ class ConditionalQueries:
 
         with inference_precision(single=False):
             if n_draws is None:
-                return _like(self, X, map_chunks(module, fill, samples, device, **options))
+                return _complete(self, X, samples, map_chunks(module, fill, samples, device, **options))
             if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
                 raise ValueError(f"n_draws must be an integer of at least 1, or None for means; got {n_draws!r}")
             rng = check_random_state(self.random_state if random_state is None else random_state)
@@ -104,7 +106,8 @@ class ConditionalQueries:
                 return _fill(rows, lambda some: draw_given(model, some, points, generator)[0])
 
             draws = [map_chunks(module, draw, samples, device, **options) for _ in range(int(n_draws))]
-        return [_like(self, X, values) for values in draws] if hasattr(X, "columns") else np.stack(draws)
+        completed = [_complete(self, X, samples, values, is_drawn=True) for values in draws]
+        return completed if hasattr(X, "columns") else np.stack(completed)
 
 
 def sample_given(
@@ -181,18 +184,27 @@ def _check_value(estimator: Any, d: int, name: Any, value: Any) -> float:
     return float(value)
 
 
-def to_user(estimator: Any, values: Array, X: Any = None) -> Any:
-    """The samples (N, D) with categories in place of codes; in a frame with the index of ``X`` if they were in one."""
+def to_user(estimator: Any, values: Array, X: Any = None, *, is_drawn: bool = False) -> Any:
+    """The samples (N, D) with categories in place of codes; in a frame with the index of ``X`` if they were in one.
+
+    Draws have the dtypes of integers that they had there.
+    """
     if estimator._categories is None:
         return values
     names = getattr(estimator, "feature_names_in_", None)
-    return estimator._categories.decode(values, names, X)
+    return estimator._categories.decode(values, names, X, is_drawn=is_drawn)
 
 
-def _like(estimator: Any, X: Any, values: Array) -> Any:
-    """The samples (N, D) as :func:`to_user` has them, or in a frame with the columns of ``X``, if it is one."""
-    if estimator._categories is not None or not hasattr(X, "columns"):
-        return to_user(estimator, values, X)
-    if hasattr(X, "iloc"):
-        return type(X)(values, index=X.index, columns=X.columns)
-    return type(X)(values, schema=list(X.columns))
+def _complete(estimator: Any, X: Any, samples: Any, values: Array, *, is_drawn: bool = False) -> Any:
+    """The table X, samples (N, D) with missing values, with the values (N, D); a frame keeps all other columns."""
+    if not is_frame(X):
+        return to_user(estimator, values, X, is_drawn=is_drawn)
+    categories, integers = estimator._categories, find_integers(X) if is_drawn else {}
+    for d in np.flatnonzero(np.isnan(samples).any(0)).tolist():
+        column = values[:, d]
+        if categories is not None and d in categories.values:
+            column = categories.decode_column(d, column, X)
+        elif d in integers:
+            column = to_integers(column, integers[d])
+        X = replace_column(X, d, to_like(column, X, d))
+    return X

@@ -105,6 +105,7 @@ def _make_init_config(
         getattr(estimator, "covariance_type", "full"),
     )
     mixture.check(K, data.n_features)
+    mixture.check_codes(_get_levels(estimator), getattr(estimator, "feature_names_in_", None))
     return InitConfig(estimator.init_params, image_shape, labels, mixture)
 
 
@@ -119,7 +120,7 @@ def _make_architecture(
         location = scale = np.empty(0)
     elif likelihood == "columns":
         location, scale = standardize_columns(kinds, _take_some(data), location, scale)
-    check_spread(location, scale)
+    check_spread(location, scale, getattr(estimator, "feature_names_in_", None))
     if likelihood == "unit_gaussian":
         scale = np.ones_like(scale)
     linear_path = check_linear_path(

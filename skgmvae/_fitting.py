@@ -29,10 +29,11 @@ from skgmvae._parameters import (
     check_same_structure,
     get_structure,
 )
-from skgmvae._sklearn_callbacks import EpochTasks
+from skgmvae._sklearn_callbacks import N_WRAPPERS, EpochTasks
 from skgmvae._validation import check_enough_samples, check_samples, explained
 from skgmvae.data.arrays import MatrixLike
-from skgmvae.data.categories import learn_categories
+from skgmvae.data.categories import Categories
+from skgmvae.data.category_columns import find_names, learn_categories
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import MAX_SEED, check_device, describe_environment, isolated, total_memory
 from skgmvae.training.checkpoint import Checkpoint
@@ -42,6 +43,7 @@ from skgmvae.training.pretraining import count_work, make_autoencoder
 
 __all__ = ["all_or_nothing", "check_data", "end_checkpoint", "train_from_scratch", "train_further"]
 
+CALLER = 4 + N_WRAPPERS  # frames from a warning of the data to the caller of fit
 SURELY_FITS = 2**30
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient and the two moments of Adam
 
@@ -77,6 +79,7 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     if reset:
         named = find_named_categories(estimator.likelihood, X)
         estimator._categories = learn_categories(X, estimator.categorical_features, named)
+        _warn_of_names(X, estimator._categories)
     samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
     if reset:
         check_enough_samples(len(samples), estimator.n_components)
@@ -85,12 +88,26 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     check_callbacks(estimator.callbacks)
     check_folders(estimator)
     set_settings(estimator, choose_settings(estimator, *samples.shape), is_new=reset)
+    names = getattr(estimator, "feature_names_in_", None)
     check_batch_size(estimator.network, estimator.batch_size_, len(samples))
     with explained(samples):
-        data = TrainingData.from_rows(samples, type(estimator).__name__)
+        data = TrainingData.from_rows(samples, type(estimator).__name__, names)
     if not reset:
-        check_still_fits(getattr(estimator, "likelihood_", "gaussian"), data.summary)
+        check_still_fits(getattr(estimator, "likelihood_", "gaussian"), data.summary, names)
     return data
+
+
+def _warn_of_names(X: Any, categories: Categories | None) -> None:
+    """Warn of categorical columns that tell samples apart, not groups."""
+    found = {} if categories is None else find_names(X, categories)
+    if found:
+        columns = ", ".join(f"{name} ({n} categories)" for name, n in found.items())
+        warnings.warn(
+            f"nearly all of the {len(X)} samples have a category of their own in these columns: {columns}. Names and "
+            "identifiers say nothing of clusters. Drop such columns, or merge rare categories.",
+            UserWarning,
+            stacklevel=CALLER,
+        )
 
 
 def train_from_scratch(

@@ -175,7 +175,8 @@ class MixtureInference(
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Sorted by component. A DataFrame if the estimator was fitted to one with columns of categories.
+            Sorted by component. A DataFrame if the estimator was fitted to one with columns of categories; its columns
+            of integers are then rounded, unless ``expected``.
         y : ndarray of shape (n_samples,), int64
             The component of each sample.
 
@@ -189,7 +190,7 @@ class MixtureInference(
         else:
             labels, seed = draw_components(self, n_samples, component, random_state)
             samples = self._generate(labels, seed, expected=expected)
-        return to_user(self, samples), labels
+        return to_user(self, samples, is_drawn=not expected), labels
 
     def _generate(self, labels: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
         """Draws of x | c, or their means E[x|z], one per label, with fixed ``latents``."""

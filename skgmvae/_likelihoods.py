@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae.data.arrays import Floats
-from skgmvae.data.frames import find_column, is_frame
+from skgmvae.data.frames import find_column, is_frame, name_feature
 from skgmvae.data.summary import MAX_DISTINCT, FeatureSummary
 from skgmvae.initialization.skewness import find_log_normal
 from skgmvae.models.columns import COUNTS, KINDS
@@ -92,14 +92,14 @@ def choose_kinds(
         if d in n_levels:
             if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
                 raise ValueError(
-                    f"feature {d} is categorical, and its likelihood cannot be {kind!r}; leave it out of likelihood or "
-                    "of categorical_features"
+                    f"feature {name_feature(d, names)} is categorical, and its likelihood cannot be {kind!r}; leave it "
+                    "out of likelihood or of categorical_features"
                 )
             wanted[d] = "categorical"
         elif kind == "auto":
             wanted[d] = "bernoulli" if is_flag[d] else "log_normal" if is_skewed[d] else "gaussian"
         else:
-            _check_kind(kind, d, summary)
+            _check_kind(kind, d, summary, names)
     _warn_of_zeros(
         [d for d in is_open if wanted[d] == "gaussian" and summary.n_distinct[d] > MAX_DISTINCT], rows, names
     )
@@ -109,9 +109,7 @@ def choose_kinds(
 def _warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
     """Warn of continuous columns that are zero in many samples."""
     shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
-    found = [
-        f"{d if names is None else repr(str(names[d]))} ({share:.0%})" for d, share in shares.items() if share >= ZEROS
-    ]
+    found = [f"{name_feature(d, names)} ({share:.0%})" for d, share in shares.items() if share >= ZEROS]
     if found:
         warnings.warn(
             f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution "
@@ -122,7 +120,7 @@ def _warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | 
         )
 
 
-def _check_kind(kind: str, d: int, summary: FeatureSummary) -> None:
+def _check_kind(kind: str, d: int, summary: FeatureSummary, names: Sequence[Any] | None) -> None:
     low, high, is_whole = float(summary.low[d]), float(summary.high[d]), bool(summary.is_integral[d])
     fits = {
         "bernoulli": low >= 0.0 and high <= 1.0,
@@ -132,8 +130,9 @@ def _check_kind(kind: str, d: int, summary: FeatureSummary) -> None:
     if fits.get(kind, True):
         return
     raise ValueError(
-        f"likelihood={kind!r} needs {NEEDED[kind]}; feature {d} has {'' if is_whole else 'fractional '}values from "
-        f"{low:.6g} to {high:.6g}. Use another likelihood for it, or 'auto'."
+        f"likelihood={kind!r} needs {NEEDED[kind]}; feature {name_feature(d, names)} has "
+        f"{'' if is_whole else 'fractional '}values from {low:.6g} to {high:.6g}. Use another likelihood "
+        "for it, or 'auto'."
     )
 
 
@@ -148,11 +147,11 @@ def find_named_categories(likelihood: Any, X: Any) -> set[int]:
     return {d for d, kind in enumerate(likelihood) if kind == "categorical" and d < D}
 
 
-def check_still_fits(kinds: Any, summary: FeatureSummary) -> None:
+def check_still_fits(kinds: Any, summary: FeatureSummary, names: Sequence[Any] | None) -> None:
     """Raise if further samples have values that the likelihoods of a fitted model do not allow."""
     for d, kind in enumerate([] if isinstance(kinds, str) else kinds):
         if kind == "log_normal" or kind in COUNTS:
-            _check_kind(kind, d, summary)
+            _check_kind(kind, d, summary, names)
 
 
 def check_given(kind: str, value: float, what: str) -> None:
@@ -181,7 +180,7 @@ def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | 
     columns = [d for d, kind in enumerate(kinds) if not _allows(kind, rows[:, d]).all()]
     if not columns:
         return
-    found = [f"{d if names is None else str(names[d])!r} ({kinds[d]}: {NEEDED[kinds[d]]})" for d in columns]
+    found = [f"{name_feature(d, names)} ({kinds[d]}: {NEEDED[kinds[d]]})" for d in columns]
     warnings.warn(
         f"{len(excluded)} of {len(scores)} samples have log-density -inf, since the likelihoods of these columns "
         f"exclude their values: {', '.join(found)}. 'auto' chooses likelihoods by the samples of the fit. If these "

@@ -11,6 +11,7 @@ import numpy as np
 from skorch.callbacks import Callback
 
 from skgmvae.data.arrays import Floats
+from skgmvae.data.frames import name_feature
 from skgmvae.data.summary import FeatureSummary
 
 LEAST_EPOCHS = 3  # from which bounds can be compared
@@ -187,13 +188,14 @@ def check_folders(estimator: Any) -> None:
         )
 
 
-def check_spread(location: Floats, scale: Floats) -> None:
+def check_spread(location: Floats, scale: Floats, names: Sequence[Any] | None) -> None:
     """Raise if means or standard deviations of features exceed the range of float64."""
     bad = ~(np.isfinite(location) & np.isfinite(scale))
     if bad.any():
         raise ValueError(
             f"the variance of {np.count_nonzero(bad)} features is beyond the range of float64; the first is feature "
-            f"{int(bad.argmax())}. Look for extreme values in X, or divide these features by a constant."
+            f"{name_feature(int(bad.argmax()), names)}. Look for extreme values in X, or divide these features by "
+            "a constant."
         )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from skgmvae._file_format import NotASavedEstimatorError, to_plain
 from skgmvae.data.arrays import Array
-from skgmvae.data.categories import MAX_CATEGORIES, Categories, restore_categories
+from skgmvae.data.categories import Categories, restore_categories
+from skgmvae.data.category_columns import MAX_CATEGORIES
 from skgmvae.models.columns import KINDS
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.config import Architecture

@@ -279,7 +279,7 @@ def test_initialization_reads_some_rows_and_all_of_them_once(Estimator, init_par
 def test_samples_in_memory_are_looked_at_once(monkeypatch, quick):
     calls = []
     monkeypatch.setattr(
-        "skgmvae.data.training_data.summarize", lambda X, owner=None: (calls.append(len(X)), summarize(X, owner))[1]
+        "skgmvae.data.training_data.summarize", lambda X, *names: (calls.append(len(X)), summarize(X, *names))[1]
     )
     VaDEClustering(3, **{**quick, "pretrain_iter": 1, "max_iter": 1}).fit(make_samples(np.float32))
     assert calls == [N]

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from skgmvae.data.arrays import Array
-
-__all__ = ["find_column", "find_library", "get_column", "is_frame", "replace_column"]
+__all__ = ["find_column", "find_library", "get_column", "is_frame", "name_feature", "replace_column"]
 
 
 def find_column(name: Any, names: Sequence[Any] | None, n_features: int, parameter: str) -> int:
@@ -19,6 +17,11 @@ def find_column(name: Any, names: Sequence[Any] | None, n_features: int, paramet
         "" if names is None else f" and the names {', '.join(map(str, names))}"
     )
     raise ValueError(f"{parameter} names an unknown feature, {name!r}; X has {known}")
+
+
+def name_feature(d: int, names: Sequence[Any] | None) -> str:
+    """A feature as messages call it: by its name if it has one, else by its index."""
+    return str(d) if names is None else repr(str(names[d]))
 
 
 def is_frame(X: Any) -> bool:
@@ -40,10 +43,10 @@ def get_column(X: Any, d: int) -> Any:
     return X.iloc[:, d] if hasattr(X, "iloc") else X[:, d]
 
 
-def replace_column(X: Any, d: int, values: Array) -> Any:
+def replace_column(X: Any, d: int, values: Any) -> Any:
     """The frame with other values (N,) in a column."""
     if not hasattr(X, "isetitem"):
-        return X.with_columns(type(X[:, d])(X.columns[d], values))
+        return X.with_columns(type(X[:, d])(values).alias(X.columns[d]))
     X = X.copy(deep=False)
     X.isetitem(d, values)
     return X

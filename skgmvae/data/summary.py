@@ -1,6 +1,8 @@
 """Summary statistics of every feature, from a single pass over the samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import assert_all_finite
 
 from skgmvae.data.arrays import Array, Floats, Integers
+from skgmvae.data.frames import name_feature
 from skgmvae.data.lazy import LazyRows, iter_chunks
 
 __all__ = ["CHUNK_ROWS", "MAX_DISTINCT", "FeatureSummary", "summarize"]
@@ -65,15 +68,15 @@ class FeatureSummary:
         return self.is_integral & (self.low >= 0.0) & (self.high <= 1.0)
 
 
-def summarize(X: Array | LazyRows, owner: str | None = None) -> FeatureSummary:
-    """The summary of every feature, from one pass over the samples."""
+def summarize(X: Array | LazyRows, owner: str | None = None, names: Sequence[Any] | None = None) -> FeatureSummary:
+    """The summary of every feature, from one pass over the samples; messages name the estimator and the features."""
     summarizer = _Summarizer(*X.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinite means and scales
         for first, chunk in iter_chunks(X, getattr(X, "block_rows", CHUNK_ROWS)):
             if isinstance(X, np.ndarray):  # lazy rows check their values themselves
                 assert_all_finite(chunk, allow_nan=True, input_name="X", estimator_name=owner)
             summarizer.update(first, chunk)
-        return summarizer.finish()
+        return summarizer.finish(names)
 
 
 class _Summarizer:
@@ -125,13 +128,13 @@ class _Summarizer:
                 new = head if len(head) > MAX_DISTINCT else np.unique(column)
             self.distinct[j] = np.union1d(known, new)[: MAX_DISTINCT + 1]
 
-    def finish(self) -> FeatureSummary:
+    def finish(self, names: Sequence[Any] | None) -> FeatureSummary:
         """The summary of all samples taken in."""
         samples = np.concatenate(self.samples).astype(np.float64)
         mean, scale = self._standardize()
         quantile = np.quantile
         if self.n_missing.any():
-            _check_observed(np.isinf(self.low))
+            _check_observed(np.isinf(self.low), names)
             samples = np.where(np.isnan(samples).all(0), mean, samples)  # whose values are all in other samples
             quantile = np.nanquantile
         quartiles = quantile(samples, (0.25, 0.5, 0.75), axis=0)
@@ -157,10 +160,10 @@ class _Summarizer:
         return np.where(self.low == self.high, self.low, mean), np.where(is_constant, 1.0, scale)
 
 
-def _check_observed(is_empty: NDArray[np.bool_]) -> None:
+def _check_observed(is_empty: NDArray[np.bool_], names: Sequence[Any] | None) -> None:
     """Raise for features (D,) without a value."""
     if is_empty.any():
         raise ValueError(
             f"{np.count_nonzero(is_empty)} features have no observed value; the first is feature "
-            f"{int(is_empty.argmax())}. Drop these columns of X."
+            f"{name_feature(int(is_empty.argmax()), names)}. Drop these columns of X."
         )

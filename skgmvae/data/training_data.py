@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,18 +36,21 @@ class TrainingData:
     rows: Rows
 
     @classmethod
-    def from_rows(cls, X: Array | LazyRows, owner: str | None = None) -> "TrainingData":
+    def from_rows(
+        cls, X: Array | LazyRows, owner: str | None = None, names: Sequence[Any] | None = None
+    ) -> "TrainingData":
         """Validate and summarize the samples in one pass.
 
         Raises
         ------
         ValueError
-            If a value is infinite, or a feature has no value; the message names the estimator ``owner``.
+            If a value is infinite, or a feature has no value; the message names the estimator ``owner``, and the
+            feature if it has a name.
         """
         if isinstance(X, LazyRows):
-            return cls(X, summarize(X, owner), X)
+            return cls(X, summarize(X, owner, names), X)
         X = as_native(X)
-        return cls(X, summarize(X, owner), _view(X))
+        return cls(X, summarize(X, owner, names), _view(X))
 
     def __len__(self) -> int:
         return len(self.X)

@@ -1,6 +1,7 @@
 """Initial responsibilities from the parameters of a Gaussian mixture of the inputs that the user gives."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.mixture import GaussianMixture
+
+from skgmvae.data.frames import name_feature
 
 __all__ = ["MixtureInit", "fit_mixture_init"]
 
@@ -54,6 +57,21 @@ class MixtureInit:
                 raise ValueError(f"{name} should have the shape of {shape}, but got {np.shape(part)}")
             if not np.isfinite(np.asarray(part, np.float64)).all():
                 raise ValueError(f"{name} must contain finite numbers; got NaN or infinity")
+
+    def check_codes(self, n_levels: Mapping[int, int], names: Sequence[Any] | None) -> None:
+        """Raise unless the means of categorical features, by their numbers of categories, are codes of categories."""
+        if self.means is None:
+            return
+        means = np.asarray(self.means, np.float64)
+        for d, n in n_levels.items():
+            codes = means[:, d]
+            wrong = codes[(codes != np.round(codes)) | (codes < 0) | (codes >= n)]
+            if len(wrong):
+                raise ValueError(
+                    f"means_init of shape {means.shape} has {wrong[0]:g} in column {d}, but feature "
+                    f"{name_feature(d, names)} is categorical: its means are whole numbers from 0 to {n - 1}, the "
+                    "indices of the sorted categories"
+                )
 
 
 def fit_mixture_init(

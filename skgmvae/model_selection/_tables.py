@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from skgmvae.data.arrays import Floats
-from skgmvae.data.categories import Categories, learn_categories
+from skgmvae.data.categories import Categories
+from skgmvae.data.category_columns import learn_categories
 from skgmvae.models.missing import complete_normal, estimate_normal
 
 __all__ = ["make_points"]

@@ -1,0 +1,144 @@
+"""Frames in and out: dtypes of integers and of ordered categories, columns named in messages."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skgmvae import VaDEClustering
+from skgmvae._parameters import check_spread
+from skgmvae.data import lazy
+from skgmvae.data.dtypes import to_integers
+
+LEVELS = ["low", "mid", "high", "top"]
+
+
+@pytest.fixture(scope="module")
+def columns():
+    """Columns of 120 samples, as lists; missing values are None."""
+    rng = np.random.RandomState(0)
+    group = rng.randint(2, size=120)
+    found = {
+        "age": (40 + 20 * group + 5 * rng.randn(120)).round().astype(int),
+        "kids": rng.poisson(2, 120).astype(object),
+        "day": group * 100 + rng.randint(50, size=120),
+        "height": (rng.randn(120) + 4.0 * group).astype(object),
+        "grade": np.array(LEVELS[:3], dtype=object)[rng.randint(3, size=120)],
+        "member": (rng.rand(120) < 0.5).astype(object),
+    }
+    for i, name in enumerate(["kids", "height", "grade", "member"]):
+        found[name][i::7] = None
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def make_pandas(columns):
+    grade = pd.CategoricalDtype(LEVELS, ordered=True)
+    dtypes = {"age": "int64", "kids": "Int64", "day": "uint8", "height": "float64", "grade": grade, "member": "boolean"}
+    return pd.DataFrame({name: pd.Series(values, dtype=dtypes[name]) for name, values in columns.items()})
+
+
+def make_polars(columns):
+    pl = pytest.importorskip("polars")
+    dtypes = (pl.Int64, pl.Int32, pl.UInt8, pl.Float64, pl.Enum(LEVELS), pl.Boolean)
+    return pl.DataFrame(columns, schema=dict(zip(columns, dtypes, strict=True)))
+
+
+def list_dtypes(frame):
+    return dict(zip(frame.columns, map(str, frame.dtypes), strict=True))
+
+
+@pytest.mark.parametrize("make", [make_pandas, make_polars])
+def test_draws_have_the_dtypes_of_the_frame(make, columns, tmp_path):
+    frame = make(columns)
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    dtypes = list_dtypes(frame)
+    samples = model.sample(200, random_state=0)[0]
+    assert list_dtypes(samples) == list_dtypes(model.impute(frame, 1, random_state=0)[0]) == dtypes
+    assert list_dtypes(model.sample(2, expected=True)[0])["age"].lower() == "float64"
+    assert list_dtypes(model.impute(frame)) == {**dtypes, "kids": dtypes["height"]}  # means are no integers
+    means = model.impute(frame)
+    assert list(means["age"]) == columns["age"]
+    assert any(value != round(value) for value in means["kids"])
+    model.save(tmp_path / "model")
+    again = VaDEClustering.load(tmp_path / "model").sample(200, random_state=0)[0]
+    assert again.equals(samples)
+    numbers = frame[["age", "kids", "day", "height"]]
+    drawn = VaDEClustering(2, max_iter=0, random_state=0).fit(numbers).impute(numbers, 1)[0]
+    assert list_dtypes(drawn) == list_dtypes(numbers)
+
+
+def test_ordered_categories_keep_their_order(columns):
+    frame = make_pandas(columns)
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    for found in (model.sample(5)[0], model.impute(frame), model.reconstruct(frame)):
+        assert found["grade"].dtype == frame["grade"].dtype
+    other = frame.assign(grade=frame["grade"].cat.add_categories("none").fillna("none"))
+    assert set(model.impute(other)["grade"]) == {*LEVELS[:3], "none"}
+
+
+def test_integers_are_rounded_within_the_range_of_their_dtype():
+    values = np.array([-3.0, 2.5, 2.6, 1e30])
+    assert to_integers(values, "UInt8").tolist() == [0, 2, 3, 255]
+    assert to_integers(values, "int64[pyarrow]")[-1] == 2**63 - 1024
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters", "message"),
+    [
+        ({}, {"likelihood": {"height": "poisson"}}, "needs whole numbers from 0 on; feature 'height' has fractional"),
+        ({}, {"likelihood": {"grade": "poisson"}}, "feature 'grade' is categorical, and its likelihood"),
+        ({"height": None}, {}, "no observed value; the first is feature 'height'"),
+        ({"member": [3j, 4]}, {"categorical_features": ["member"]}, "column 'member' holds values that are neither"),
+    ],
+)
+def test_messages_name_the_column(change, parameters, message, columns):
+    frame = make_pandas(columns)
+    for name, values in change.items():
+        frame[name] = np.nan if values is None else (pd.Series(values * 60))
+    with pytest.raises(ValueError, match=message):
+        VaDEClustering(2, max_iter=0, **parameters).fit(frame)
+
+
+def test_an_infinite_variance_is_named():
+    with pytest.raises(ValueError, match="variance of 1 features is beyond the range of float64; the first is .* 'b'"):
+        check_spread(np.zeros(2), np.array([1.0, np.inf]), ["a", "b"])
+
+
+def test_a_block_of_a_stream_names_the_column():
+    frame = pd.DataFrame({"visits": np.random.RandomState(0).poisson(3, 60), "x": np.arange(60.0)})
+    model = VaDEClustering(2, likelihood={"visits": "poisson"}, random_state=0).partial_fit(frame)
+    with pytest.raises(ValueError, match="feature 'visits' has fractional values"):
+        model.partial_fit(frame + 0.5)
+
+
+def test_initial_means_of_categories_are_their_indices(columns):
+    frame = make_pandas(columns).dropna()[["age", "grade"]]
+    good = VaDEClustering(2, means_init=[[40, 2], [60, 0]], max_iter=0).fit(frame)
+    assert good.init_params_ == "given mixture"
+    for wrong in (3, -1, 0.5):
+        message = rf"shape \(2, 2\) has {wrong} in column 1, but feature 'grade' is .* whole numbers from 0 to 2"
+        with pytest.raises(ValueError, match=message):
+            VaDEClustering(2, means_init=[[40, 0], [60, wrong]], max_iter=0).fit(frame)
+
+
+def test_names_in_place_of_categories_are_warned_of(columns):
+    frame = make_pandas(columns)[["age", "height"]].assign(name=[f"person {i}" for i in range(120)])
+    with pytest.warns(UserWarning, match=r"in these columns: 'name' \(120 categories\).*Drop such columns") as caught:
+        VaDEClustering(2, max_iter=0).fit(frame)
+    assert caught[0].filename == __file__
+    frame["name"] = frame["name"].mask(frame.index % 5 > 0, "person 0")  # 24 categories of 120
+    VaDEClustering(2, max_iter=0).fit(frame)
+
+
+def test_categories_of_a_file_that_is_read_block_by_block_are_refused(monkeypatch, tmp_path):
+    rng = np.random.RandomState(0)
+    X = np.column_stack([rng.randint(3, size=80), rng.randn(80, 2)])
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = VaDEClustering(2, categorical_features=[0], max_iter=0, random_state=0).fit(mapped)
+    monkeypatch.setattr(lazy, "MAX_WHOLE_BYTES", 100)
+    message = r"categories need a table in memory, and X of shape \(80, 3\) is so large.*column of 0 and 1"
+    with pytest.raises(ValueError, match=message):
+        model.predict(mapped)
+    with pytest.raises(ValueError, match=message):
+        VaDEClustering(2, categorical_features=[0]).fit(mapped)
+    assert np.array_equal(model.predict(X), model.labels_)
