@@ -21,7 +21,7 @@ __all__ = [
     "make_point_sets",
 ]
 
-ENCODER_SHARE = 0.5  # of q(z|x) in the proposal of further points
+ENCODER_SHARE = 0.3  # of q(z|x) in the proposal of further points
 WIDEN = 1.5  # factor of its standard deviations there
 RELEVANT = 1e9  # nats that order relevant components before all others
 
@@ -83,8 +83,8 @@ def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets)
     For each component the logarithm of the joint density is expanded to second order around the mean of q(z|x) and,
     while this is not accurate, around the maximum of the expansion. The normals that follow are the proposal (Laplace
     importance sampling): for a linear decoder they are the posterior itself, and the estimate is exact. Where the
-    weights of the points spread, further points are drawn from the normals and from q(z|x) in equal shares. Components
-    whose share of p(x) is negligible have no points, and keep Laplace's log p(x, c).
+    weights of the points spread, further points are drawn from the normals and, a smaller share, from q(z|x), widened.
+    Components whose share of p(x) is negligible have no points, and keep Laplace's log p(x, c).
 
     Every sample has points of its own: a fixed set, shifted modulo one by a hash of its values (Cranley and Patterson
     1976). The error of a mean over many samples then is that of independent points, while a sample has the same score
