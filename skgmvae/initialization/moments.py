@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -26,10 +26,11 @@ __all__ = [
     "weigh_components",
 ]
 
-# what is tried: samples, in units of D + 1, that the pooled covariance weighs, and what is added to the variances of
-# the standardized inputs
-SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0)
+# what is tried: samples, in units of D + 1, that the pooled covariance weighs, what is added to the variances of the
+# standardized inputs, and samples, in the same units, that a covariance without correlations weighs
+SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS = 5
 MAX_SCORED = 500  # samples of a fold
 # samples with a standardized value beyond it do not enter the moments: one of them would be most of a covariance. By
@@ -46,10 +47,21 @@ class Sums(NamedTuple):
 
 
 class Regularization(NamedTuple):
-    """How far covariances are drawn to the pooled one, in units of D + 1 samples, and what is added to variances."""
+    """What keeps covariances of few samples from being singular (Friedman 1989, but towards the diagonal).
+
+    Attributes
+    ----------
+    shrinkage : float
+        Samples, in units of D + 1, with which the pooled covariance counts.
+    added_variance : float
+        What is added to the variances.
+    decorrelation : float, default=0.0
+        Samples, in the same units, with which the diagonal of a covariance counts, without what is beside it.
+    """
 
     shrinkage: float
     added_variance: float
+    decorrelation: float = 0.0
 
 
 def estimate_mixture(
@@ -113,15 +125,21 @@ def _climb(
     settings: list[Regularization], score: Callable[[Regularization], float], best: Regularization
 ) -> Regularization:
     """A setting whose score is not below those of its neighbors, reached from another one by steps to the best."""
-    axes = [sorted(set(values)) for values in zip(*settings, strict=True)]
+    first, second, *_ = (sorted(set(values)) for values in zip(*settings, strict=True))
     score = cache(score)
     while True:
-        i, j = (axis.index(value) for axis, value in zip(axes, best, strict=True))
-        nearby = itertools.product(axes[0][max(i - 1, 0) : i + 2], axes[1][max(j - 1, 0) : j + 2])
-        better = max((Regularization(*pair) for pair in nearby), key=score)
+        nearby = [*itertools.product(_near(first, best[0]), _near(second, best[1]), best[2:])]
+        nearby += itertools.product(best[:1], best[1:2], _near(DECORRELATIONS, best[2]))
+        better = max(itertools.starmap(Regularization, nearby), key=score)
         if score(better) <= score(best):
             return best
         best = better
+
+
+def _near(values: Sequence[float], value: float) -> Sequence[float]:
+    """A value and those before and after it."""
+    i = values.index(value)
+    return values[max(i - 1, 0) : i + 2]
 
 
 def _make_score(
@@ -162,9 +180,12 @@ def regularize(sums: Sums, setting: Regularization, is_tied: bool) -> MixtureMom
     prior = setting.shrinkage * (D + 1.0)
     covariances = (scatter + prior * pooled) / (counts + prior)[..., None, None]
     if is_tied:
-        covariances = pooled.expand_as(scatter)
+        covariances, counts = pooled.expand_as(scatter), n_samples
     identity = torch.eye(D, dtype=counts.dtype, device=counts.device)
-    return MixtureMoments((counts + 1.0) / (n_samples + K), means, covariances + setting.added_variance * identity)
+    if setting.decorrelation > 0.0:
+        left = (counts / (counts + setting.decorrelation * (D + 1.0)))[..., None, None]
+        covariances = covariances * (left + (1.0 - left) * identity)
+    return MixtureMoments((sums.counts + 1.0) / (n_samples + K), means, covariances + setting.added_variance * identity)
 
 
 def _log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
