@@ -8,7 +8,7 @@ import numpy as np
 
 from skgmvae._auto import check_hidden_layer_sizes, choose_latent_dim, is_auto
 from skgmvae._defaults import MAX_LINEAR_FEATURES, check_early_stopping, check_linear_path, choose_standardization
-from skgmvae._likelihoods import PLAIN, choose_kinds, standardize_columns
+from skgmvae._likelihoods import PLAIN, choose_kinds, describe_columns, standardize_columns
 from skgmvae._parameters import (
     check_contrastive,
     check_image_shape,
@@ -22,6 +22,7 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.given import to_responsibilities
 from skgmvae.initialization.given_mixture import MixtureInit
 from skgmvae.initialization.initialize import InitConfig
+from skgmvae.models.columns import Column
 from skgmvae.training.config import Architecture, FitConfig, TrainConfig
 
 MOST_ROWS = 10_000  # samples by which the likelihood of a feature is chosen
@@ -116,10 +117,12 @@ def _make_architecture(
     n_features = len(summary.mean)
     likelihood, kinds = _choose_likelihood(estimator, data, is_image=image_shape is not None)
     location, scale = choose_standardization(summary)
+    columns: tuple[Column, ...] = ()
     if likelihood == "bernoulli":
         location = scale = np.empty(0)
     elif likelihood == "columns":
-        location, scale = standardize_columns(kinds, _take_some(data), location, scale)
+        columns = describe_columns(kinds, _get_levels(estimator), summary)
+        location, scale = standardize_columns(columns, _take_some(data), location, scale)
     check_spread(location, scale, getattr(estimator, "feature_names_in_", None))
     if likelihood == "unit_gaussian":
         scale = np.ones_like(scale)
@@ -140,7 +143,7 @@ def _make_architecture(
         location=tuple(location.tolist()),
         scale=tuple(scale.tolist()),
         linear_path=linear_path,
-        columns=_describe_columns(estimator, kinds) if likelihood == "columns" else (),
+        columns=columns,
     )
 
 
@@ -166,12 +169,6 @@ def _choose_likelihood(estimator: Any, data: TrainingData, *, is_image: bool) ->
 def _get_levels(estimator: Any) -> dict[int, int]:
     """Numbers of categories, by index of the column."""
     return {} if estimator._categories is None else dict(estimator._categories.n_levels)
-
-
-def _describe_columns(estimator: Any, kinds: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Kind and number of categories of each column."""
-    n_levels = _get_levels(estimator)
-    return tuple((kind, n_levels.get(d, 0)) for d, kind in enumerate(kinds))
 
 
 def _take_some(data: TrainingData) -> Floats:

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import find_column, is_frame, name_feature
 from skgmvae.data.summary import MAX_DISTINCT, FeatureSummary
-from skgmvae.initialization.skewness import find_log_normal
-from skgmvae.models.columns import COUNTS, KINDS
+from skgmvae.initialization.skewness import find_heavy_tails, find_log_normal
+from skgmvae.models.columns import COUNTS, KINDS, Column
+from skgmvae.models.transforms import TRANSFORMED
 
 __all__ = [
     "PLAIN",
     "check_given",
     "check_still_fits",
     "choose_kinds",
+    "describe_columns",
     "find_named_categories",
     "standardize_columns",
     "warn_of_excluded",
@@ -88,6 +90,8 @@ def choose_kinds(
     is_flag[list(booleans)] = True
     is_open = [d for d, kind in enumerate(wanted) if kind == "auto" and d not in n_levels and not is_flag[d]]
     is_skewed = dict(zip(is_open, find_log_normal(rows[:, is_open]) & (summary.low[is_open] > 0.0), strict=True))
+    is_plain = [d for d in is_open if not is_skewed[d]]
+    has_tails = dict(zip(is_plain, find_heavy_tails(rows[:, is_plain]), strict=True))
     for d, kind in enumerate(wanted):
         if d in n_levels:
             if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
@@ -97,7 +101,8 @@ def choose_kinds(
                 )
             wanted[d] = "categorical"
         elif kind == "auto":
-            wanted[d] = "bernoulli" if is_flag[d] else "log_normal" if is_skewed[d] else "gaussian"
+            of_numbers = "log_normal" if is_skewed.get(d) else "johnson_su" if has_tails.get(d) else "gaussian"
+            wanted[d] = "bernoulli" if is_flag[d] else of_numbers
         else:
             _check_kind(kind, d, summary, names)
     _warn_of_zeros(
@@ -203,15 +208,28 @@ def _allows(kind: str, values: Floats) -> NDArray[np.bool_]:
     return np.asarray(allowed | np.isnan(values))
 
 
+def describe_columns(kinds: Sequence[str], n_levels: Mapping[int, int], summary: FeatureSummary) -> tuple[Column, ...]:
+    """Kind, number of categories and constants of each of D columns: of Johnson's SU its median and spread."""
+    columns = []
+    for d, kind in enumerate(kinds):
+        width = float(summary.spread[d] if summary.spread[d] > 0.0 else summary.scale[d])
+        constants = (float(summary.center[d]), width) if kind == "johnson_su" else ()
+        columns.append(Column(kind, n_levels.get(d, 0), *constants))
+    return tuple(columns)
+
+
 def standardize_columns(
-    kinds: Sequence[str], rows: Floats, location: Floats, scale: Floats
+    columns: Sequence[Column], rows: Floats, location: Floats, scale: Floats
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Location and scale (D,) of each column as its kind needs them, by those of the values, and samples (n, D)."""
     location, scale = location.copy(), scale.copy()
-    for d, kind in enumerate(kinds):
-        if kind == "log_normal" or kind in COUNTS:
+    for d, (kind, _, center, width) in enumerate(columns):
+        if kind in TRANSFORMED or kind in COUNTS:
             values = rows[~np.isnan(rows[:, d]), d]
-            transformed = np.log(values[values > 0.0]) if kind == "log_normal" else np.log1p(values)
+            if kind == "log_normal":
+                transformed = np.log(values[values > 0.0])
+            else:
+                transformed = np.log1p(values) if kind in COUNTS else np.arcsinh((values - center) / width)
             location[d], spread = float(transformed.mean()), float(transformed.std())
             scale[d] = spread if spread > 0.0 else 1.0
         elif kind in ("bernoulli", "categorical"):

@@ -31,7 +31,7 @@ def _complete_modules(module: Any, n_features: int) -> None:
     module.n_outputs = n_features
     for part in module.modules():
         if type(part).__name__ == "Gaussian":
-            part._buffers.setdefault("is_log", None)
+            part._modules.setdefault("transform", None)
         elif type(part).__name__ == "Autoencoder":
             part._parameters.setdefault("component_outputs", None)
         elif type(part).__name__ == "Background":

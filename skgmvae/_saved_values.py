@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
@@ -12,7 +13,7 @@ from skgmvae._file_format import NotASavedEstimatorError, to_plain
 from skgmvae.data.arrays import Array
 from skgmvae.data.categories import Categories, restore_categories
 from skgmvae.data.category_columns import MAX_CATEGORIES
-from skgmvae.models.columns import KINDS
+from skgmvae.models.columns import KINDS, Column
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.training.config import Architecture
 
@@ -187,24 +188,32 @@ def check_architecture(fields: dict[str, Any]) -> Architecture:
     )
 
 
-def _check_columns(columns: Any, likelihood: Any, n_features: int) -> tuple[tuple[str, int], ...]:
-    """Kind and number of categories of each feature in the file."""
+def _check_columns(columns: Any, likelihood: Any, n_features: int) -> tuple[Column, ...]:
+    """Kind, number of categories and constants of each feature in the file; earlier versions have no constants."""
     if len(columns) != (n_features if likelihood == "columns" else 0):
         raise NotASavedEstimatorError(f"the file describes the likelihood of {len(columns)} of {n_features} features")
     checked = []
-    for kind, n_levels in columns:
+    for kind, n_levels, *constants in columns:
         least = 1 if kind == "categorical" else 0
         if kind not in KINDS:
             raise NotASavedEstimatorError(f"the file's likelihood of a feature is {kind!r}")
-        checked.append((str(kind), check_integer(n_levels, "n_levels", least, MAX_CATEGORIES * least)))
+        n_levels = check_integer(n_levels, "n_levels", least, MAX_CATEGORIES * least)
+        checked.append(_check_constants(Column(str(kind), n_levels, *map(float, constants))))
     return tuple(checked)
+
+
+def _check_constants(column: Column) -> Column:
+    """The feature, if its constants can be used."""
+    if not (math.isfinite(column.center) and 0.0 < column.width < math.inf):
+        raise NotASavedEstimatorError(f"the file's constants of a feature are {column.center} and {column.width}")
+    return column
 
 
 def check_categories(fields: Any, architecture: Architecture) -> Categories | None:
     """The categories in the file, as many as its networks have."""
     if fields is None:
         return None
-    n_levels = {d: n for d, (kind, n) in enumerate(architecture.columns) if kind == "categorical"}
+    n_levels = {d: n for d, (kind, n, *_) in enumerate(architecture.columns) if kind == "categorical"}
     categories = restore_categories(fields)
     if categories.library not in (None, "pandas", "polars") or categories.n_levels != n_levels:
         raise NotASavedEstimatorError("the file's categories do not match its networks")

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from torch import distributions
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.initialization.skewness import find_log_normal
+from skgmvae.initialization.skewness import find_heavy_tails, find_log_normal
 from skgmvae.models.columns import Column, Columns
 from skgmvae.models.counts import draw_gamma
 
@@ -109,6 +109,30 @@ def test_derivatives_are_those_of_autograd(likelihood, output):
         likelihood.standardize(draws, torch.float64), output.detach().expand(40_000, 2, 10)
     )
     torch.testing.assert_close(curvature.detach(), slopes.var(0), rtol=0.1, atol=0.02)
+
+
+def test_heavy_tails_have_the_distribution_that_scipy_has():
+    kinds = [Column("gaussian"), Column("johnson_su", 0, 2.0, 0.5), Column("log_normal")]
+    location, scale = torch.tensor([0.0, 0.3, 0.1]).double(), torch.tensor([1.0, 0.8, 1.0]).double()
+    columns = Columns(kinds, location, scale).double().eval()
+    columns.set_variance(torch.tensor([0.4, 0.5, 0.9], dtype=torch.float64))
+    output = torch.tensor([[0.2, -0.7, 0.1], [1.0, 1.3, 0.4]], dtype=torch.float64)
+    x = torch.tensor([[0.3, 1.2, 0.7], [0.1, 40.0, 2.0]], dtype=torch.float64)
+    mean, deviation = 0.3 + 0.8 * output[:, 1], 0.8 * 0.5**0.5
+    truth = stats.johnsonsu(-mean / deviation, 1.0 / deviation, loc=2.0, scale=0.5)
+    rest = Columns([kinds[0], kinds[2]], location[[0, 2]], scale[[0, 2]]).double().eval()
+    rest.set_variance(torch.tensor([0.4, 0.9], dtype=torch.float64))
+    others = rest.log_prob(rest.standardize(x[:, [0, 2]], torch.float64), output[:, [0, 2]])
+    found = columns.log_prob(columns.standardize(x, torch.float64), output)
+    np.testing.assert_allclose((found - others).detach(), truth.logpdf(x[:, 1]))
+    np.testing.assert_allclose(columns.mean(output)[:, 1].detach(), truth.mean())
+    np.testing.assert_allclose(columns.variance(output)[:, 1].detach(), truth.var())
+    drawn = columns.draw(output[:1].expand(4000, 3), torch.Generator().manual_seed(0))[:, 1].detach()
+    assert stats.kstest(drawn, stats.johnsonsu(-mean[0] / deviation, 1.0 / deviation, 2.0, 0.5).cdf).pvalue > 1e-3
+    output.requires_grad_(True)
+    standardized = columns.standardize(x, torch.float64)
+    slope = torch.autograd.grad(columns.log_prob(standardized, output).sum(), output)[0]
+    torch.testing.assert_close(columns.differentiate(standardized, output)[0], slope)
 
 
 def make_classes(rng, n=400):
@@ -281,6 +305,26 @@ def test_logarithms_are_chosen_where_they_fit_clearly_better():
     logs[:, 0] = np.log(X[:, 0])
     plain = VaDEClustering(1, max_iter=0, likelihood="gaussian", random_state=0).fit(logs)
     np.testing.assert_allclose(model.score_samples(X), plain.score_samples(logs) - logs[:, 0], atol=1e-5)
+
+
+def test_heavy_tails_are_chosen_where_asinh_fits_clearly_better(tmp_path):
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=600)
+    tails, normals, lopsided = y + rng.standard_t(2.5, 600), rng.randn(600) * (1.0 + 2.0 * y), rng.rand(600) ** 4
+    X = np.c_[tails, normals, 8.0 * y + rng.randn(600), lopsided, np.round(tails / 4.0), np.repeat(0.0, 600)]
+    assert find_heavy_tails(X).tolist() == [True] + [False] * 5
+    X[::9, 0] = np.nan
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(X[:, :3])
+    assert model.likelihood_ == ("johnson_su", "gaussian", "gaussian")
+    assert adjusted_rand_score(y, model.labels_) > 0.98
+    plain = VaDEClustering(2, max_iter=0, likelihood="gaussian", random_state=0).fit(X[:, :3])
+    fresh = np.c_[y + rng.standard_t(2.5, 600), X[:, 1:3]]
+    assert model.score(fresh) > plain.score(fresh) + 0.1
+    model.save(tmp_path / "model")
+    loaded = VaDEClustering.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.score_samples(X[:, :3]), model.score_samples(X[:, :3]))
+    np.testing.assert_array_equal(loaded.sample(9, random_state=0)[0], model.sample(9, random_state=0)[0])
+    assert np.isfinite(model.impute(X[:, :3])).all()
 
 
 @pytest.mark.parametrize(

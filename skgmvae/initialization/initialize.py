@@ -238,7 +238,7 @@ def _represent(
         X = samples[: len(samples)]  # read once, for both
         points = inputs(autoencoder).transform(X, device)
         gaussian = autoencoder.likelihood.gaussian
-        is_as_given = gaussian is None or gaussian.is_log is None  # else clusters are looked for in logarithms
+        is_as_given = gaussian is None or gaussian.transform is None  # else clusters are in transformed values
         return views._replace(inputs=X if is_as_given else points), _Points(inputs(autoencoder), points)
     pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
     principal = principal_components(pixels, samples, random_state, device)

@@ -1,17 +1,23 @@
-"""Which columns are skewed as log-normal distributions are."""
+"""Which columns are skewed as log-normal distributions are, or have heavy tails."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-__all__ = ["find_log_normal"]
+from skgmvae.data.summary import QUARTILE_RANGE
+
+__all__ = ["find_heavy_tails", "find_log_normal"]
 
 N_NORMALS = (1, 2, 3)  # components of the mixtures that are compared
 MAX_ITER, TOLERANCE = 60, 1e-3  # of EM, and nats per sample
 LEAST_GAIN, N_ERRORS = 0.02, 2.0  # nats per held-out sample, and standard errors
+MOST_GAIN = 2.0  # nats, of a sample in a heavy tail; a few of them should not decide
 LEAST_SAMPLES, MOST_SAMPLES = 50, 2_000
 LEAST_SKEWNESS = 1.0  # of the values; columns with less are not looked at
 LEAST_DISTINCT = 0.25  # values that differ, as a share of all
+# range of the values, and extent on either side of the median, relative to those of 95 % of them; columns with less are
+# not looked at
+LEAST_RANGE, LEAST_SIDE = 1.9, 1.4
 REGULARIZATION = 1e-4  # variance that is added to standardized values
 
 
@@ -27,6 +33,48 @@ def find_log_normal(X: NDArray[np.float64]) -> NDArray[np.bool_]:
         NaN where values are missing.
     """
     return np.array([_is_candidate(column) and _gains_by_log(column) for column in X.T], dtype=bool)
+
+
+def find_heavy_tails(X: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Columns (D,) of which few normals fit asinh((x − median) / spread) clearly better than as many fit the values.
+
+    By the likelihood of held-out samples, with the number of normals that is best for the transformed values. More
+    normals must not fit the values themselves better.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, D)
+        NaN where values are missing.
+    """
+    return np.array([_may_have_tails(column) and _gains_by_asinh(column) for column in X.T], dtype=bool)
+
+
+def _may_have_tails(column: NDArray[np.float64]) -> bool:
+    """Whether some values on either side are far from the others, and most are different."""
+    values = _take_some(column)
+    if len(values) < LEAST_SAMPLES:
+        return False
+    low, q_low, median, q_high, high = np.quantile(values, (0.0, 0.025, 0.5, 0.975, 1.0))
+    if not q_low < median < q_high or high - low < LEAST_RANGE * (q_high - q_low):
+        return False
+    sides = (median - low) / (median - q_low), (high - median) / (q_high - median)
+    return min(sides) >= LEAST_SIDE and len(np.unique(values)) >= LEAST_DISTINCT * len(values)
+
+
+def _gains_by_asinh(column: NDArray[np.float64]) -> bool:
+    values = _take_some(column)
+    values = values[np.random.RandomState(0).permutation(len(values))]
+    quarter, median, three = np.quantile(values, (0.25, 0.5, 0.75))
+    spread = (three - quarter) / QUARTILE_RANGE
+    if spread <= 0.0:
+        return False
+    points = (values - median) / spread
+    slopes = np.log(spread) + 0.5 * np.log1p(points**2)
+    transformed, plain = _score_all(np.arcsinh(points)) - slopes, _score_all(values)
+    n_best = transformed.mean(1).argmax()
+    gains = (transformed[n_best] - plain[n_best]).clip(-MOST_GAIN, MOST_GAIN)
+    is_better = gains.mean() > max(LEAST_GAIN, N_ERRORS * gains.std() / np.sqrt(len(gains)))
+    return bool(is_better and transformed[n_best].mean() >= plain.mean(1).max())
 
 
 def _take_some(column: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -56,6 +104,13 @@ def _gains_by_log(column: NDArray[np.float64]) -> bool:
 
 def _score(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-densities (n,) of the values of either half under the best mixture of normals fitted to the other."""
+    scores = _score_all(values)
+    best: NDArray[np.float64] = scores[scores.mean(1).argmax()]
+    return best
+
+
+def _score_all(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same of the mixtures of each number of normals, (3, n)."""
     scale = values.std()
     points = (values - values.mean()) / scale
     halves = points[::2], points[1::2]
@@ -63,8 +118,7 @@ def _score(values: NDArray[np.float64]) -> NDArray[np.float64]:
     for i, n_normals in enumerate(N_NORMALS):
         scores[i, ::2] = _log_density(_fit_normals(halves[1], n_normals), halves[0])
         scores[i, 1::2] = _log_density(_fit_normals(halves[0], n_normals), halves[1])
-    best: NDArray[np.float64] = scores[scores.mean(1).argmax()] - np.log(scale)
-    return best
+    return np.asarray(scores - np.log(scale))
 
 
 def _fit_normals(points: NDArray[np.float64], n_normals: int) -> NDArray[np.float64]:

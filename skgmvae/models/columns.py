@@ -10,27 +10,38 @@ from skgmvae.models.counts import CountHead
 from skgmvae.models.heads import BinaryHead, CategoricalHead
 from skgmvae.models.likelihood import Likelihood
 from skgmvae.models.likelihoods import Gaussian
+from skgmvae.models.transforms import TRANSFORMED, Transform
 
 __all__ = ["COUNTS", "KINDS", "Column", "Columns"]
 
-CONTINUOUS, COUNTS = ("gaussian", "log_normal"), ("poisson", "negative_binomial")
+CONTINUOUS, COUNTS = ("gaussian", *TRANSFORMED), ("poisson", "negative_binomial")
 KINDS = (*CONTINUOUS, "bernoulli", "categorical", *COUNTS)
 
 
 class Column(NamedTuple):
-    """The kind of a column, and its number of categories if it is categorical."""
+    """The kind of a column, its number of categories if it is categorical, and constants of Johnson's SU distribution.
+
+    Attributes
+    ----------
+    kind : str
+    n_levels : int
+    center, width : float
+        Where asinh, which makes the column normal, is steepest, and how far from there it is nearly linear.
+    """
 
     kind: str
     n_levels: int = 0
+    center: float = 0.0
+    width: float = 1.0
 
 
 class Columns(Likelihood):
     """x_d | z, c of the kind of its column; given z and c, the columns are independent.
 
-    The decoder has one output for each column: the mean of a Gaussian or log-normal one, standardized; the log-odds of
-    a Bernoulli one; the logarithm of the mean of a Poisson or negative binomial one. A categorical column has one for
-    each of its categories. First come the continuous columns, then the *heads*: outputs that differ between components
-    by constants.
+    The decoder has one output for each column: the mean of a continuous one, transformed and standardized; the
+    log-odds of a Bernoulli one; the logarithm of the mean of a Poisson or negative binomial one. A categorical column
+    has one for each of its categories. First come the continuous columns, then the *heads*: outputs that differ between
+    components by constants.
 
     Network inputs are F numbers in the order of the outputs: the standardized values of continuous columns, zeros and
     ones of binary ones and of categories, the standardized log(1 + x) of counts.
@@ -40,7 +51,7 @@ class Columns(Likelihood):
     columns : sequence of Column
         D of them.
     location, scale : Tensor of shape (D,)
-        Constants of the standardization: of log x for log-normal columns, of log(1 + x) for counts.
+        Constants of the standardization: of transformed values of continuous columns, of log(1 + x) for counts.
     n_copies : int, optional
         Number of stacked outputs (..., N, K, F), each with variances of its own.
     has_own_floor : bool, default=False
@@ -74,16 +85,23 @@ class Columns(Likelihood):
         self.n_columns = [len(part) for part in (continuous, binary, categorical, counts)]  # of each part
         self.sizes = [len(continuous), len(binary), sum(n_levels), len(counts)]  # its outputs
         self.width, self.n_heads = sum(self.sizes), sum(self.sizes[1:])
-        is_log = [kinds[d] == "log_normal" for d in continuous]
         self.continuous = Gaussian(
             location[continuous],
             scale[continuous],
             n_copies=n_copies,
             has_own_floor=has_own_floor,
-            is_log=torch.tensor(is_log, dtype=torch.bool) if any(is_log) else None,
+            transform=self._make_transform(continuous, location),
         )
         self.binary, self.categorical = BinaryHead(), CategoricalHead(n_levels)
         self.counts = CountHead(location[counts], scale[counts], kinds.count(COUNTS[1]), n_copies)
+
+    def _make_transform(self, continuous: Sequence[int], like: Tensor) -> Transform | None:
+        """The transform of the continuous columns, with constants of the type of ``like`` (D,); None for none."""
+        columns = [self.columns[d] for d in continuous]
+        if not any(column.kind in TRANSFORMED for column in columns):
+            return None
+        center, width = like.new_tensor([[c.center, c.width] for c in columns]).T.unbind()
+        return Transform([column.kind for column in columns], center, width)
 
     @property
     def learns_variance(self) -> bool:

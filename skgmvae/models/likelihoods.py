@@ -1,13 +1,12 @@
 """Likelihoods p(x | z) of the decoder's output, in the units of the data; of the cells that are not NaN."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skgmvae.functional import LOG_2PI, log_normal, reparameterize
 from skgmvae.models.likelihood import Likelihood
+from skgmvae.models.transforms import Transform
 
 __all__ = ["Bernoulli", "Gaussian"]
 
@@ -72,7 +71,7 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """x | z ~ N(location + scale · output, scale² · diag exp(log_variance)), of some features log x in place of x.
+    """x | z ~ N(location + scale · output, scale² · diag exp(log_variance)), of some features transformed x.
 
     Parameters
     ----------
@@ -85,8 +84,8 @@ class Gaussian(Likelihood):
         Number of stacked outputs (..., N, K, D), each with its own variance.
     has_own_floor : bool, default=False
         Whether an initial variance may lie below the usual floor, and is then its own.
-    is_log : Tensor of shape (D,), optional
-        The log-normal features; location and scale are those of their logarithms.
+    transform : Transform, optional
+        After which features are normal; location and scale are those of transformed features.
     """
 
     double_buffers = ("location", "scale", "log_scale_sum")  # not cast with the networks
@@ -95,7 +94,6 @@ class Gaussian(Likelihood):
     scale: Tensor
     log_scale_sum: Tensor
     least_log_variance: Tensor | None
-    is_log: Tensor | None
 
     def __init__(
         self,
@@ -105,11 +103,11 @@ class Gaussian(Likelihood):
         learns_variance: bool = True,
         n_copies: int | None = None,
         has_own_floor: bool = False,
-        is_log: Tensor | None = None,
+        transform: Transform | None = None,
     ) -> None:
         super().__init__()
         self.learns_variance = learns_variance
-        self.register_buffer("is_log", is_log, persistent=False)
+        self.transform = transform
         self.register_buffer("location", location)
         self.register_buffer("scale", scale)
         self.register_buffer("log_scale_sum", scale.log().sum())
@@ -128,7 +126,7 @@ class Gaussian(Likelihood):
             learns_variance=self.learns_variance,
             n_copies=n_copies,
             has_own_floor=self.least_log_variance is not None,
-            is_log=self.is_log,
+            transform=self.transform,
         )
 
     @property
@@ -157,9 +155,8 @@ class Gaussian(Likelihood):
 
     def standardize(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Network input (x − location) / scale, (N, D), for samples (N, D)."""
-        if self.is_log is not None:
-            # values that are impossible say nothing of the latent variables
-            x = torch.where(self.is_log, x.double().log().masked_fill(x <= 0.0, math.nan), x)
+        if self.transform is not None:
+            x = self.transform(x)
         return _limit((x - self.location) / self.scale, dtype).to(dtype)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
@@ -176,19 +173,19 @@ class Gaussian(Likelihood):
     def log_jacobian(self, x: Tensor) -> Tensor:
         """log abs(d x / d standardized x) of the observed cells of standardized samples (N, D), (N,) or ()."""
         missing = self.find_missing(x)
-        if missing is None and self.is_log is None:
+        if missing is None and self.transform is None:
             return self.log_scale_sum
         cells = self.scale.log()
-        if self.is_log is not None:
-            cells = cells + torch.where(self.is_log, self.location + self.scale * x, 0.0)  # log x
+        if self.transform is not None:
+            cells = cells + self.transform.log_slope(self.location + self.scale * x)
         cells = cells.expand_as(x)
         return (cells if missing is None else cells.masked_fill(missing, 0.0)).sum(-1)
 
     def supports(self, x: Tensor) -> Tensor:
         """Whether all values of samples (N, D) can be observed, (N,): any real number, or any positive one."""
-        if self.is_log is None:
+        if self.transform is None:
             return torch.ones(len(x), dtype=torch.bool, device=x.device)
-        return ~(self.is_log & (x <= 0.0)).any(-1)
+        return self.transform.supports(x)
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
@@ -198,23 +195,22 @@ class Gaussian(Likelihood):
     def variance(self, output: Tensor) -> Tensor:
         """Var[x | z] in the units of the data, (..., D) for outputs (..., D)."""
         variance = (self.scale.square() * self.log_variance.exp()).expand_as(output)
-        if self.is_log is None:
+        if self.transform is None:
             return variance
-        return torch.where(self.is_log, variance.expm1() * self.mean(output).square(), variance)
+        return self.transform.variance(self.location + self.scale * output, variance)
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
         location = self.location + self.scale * output
-        if self.is_log is None:
+        if self.transform is None:
             return location
-        variance = self.scale.square() * self.log_variance.exp()
-        return torch.where(self.is_log, torch.exp(location + 0.5 * variance), location)
+        return self.transform.mean(location, self.scale.square() * self.log_variance.exp())
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
         drawn = self.location + self.scale * reparameterize(output, self.log_variance, noise)
-        return drawn if self.is_log is None else torch.where(self.is_log, drawn.exp(), drawn)
+        return drawn if self.transform is None else self.transform.invert(drawn)
 
 
 def _mask(slope: Tensor, curvature: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from skgmvae.initialization.initialize import InitConfig
+from skgmvae.models.columns import Column
 from skgmvae.runtime import check_device, choose_autocast_dtype
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Architecture:
     likelihood : {'bernoulli', 'gaussian', 'unit_gaussian', 'columns'}
     location, scale : tuple of float
         Constants of the Gaussian likelihood's standardization; empty for Bernoulli, ones for 'unit_gaussian'.
-    columns : tuple of (str, int)
-        Kind and number of categories of each feature, for 'columns'.
+    columns : tuple of Column
+        Of each feature, for 'columns'.
     linear_path : bool
         Whether linear maps stand beside the networks.
     """
@@ -41,12 +42,12 @@ class Architecture:
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     linear_path: bool = False
-    columns: tuple[tuple[str, int], ...] = ()
+    columns: tuple[Column, ...] = ()
 
     @property
     def width(self) -> int:
         """Number of inputs and outputs of the networks."""
-        return sum(max(1, n_levels) for _, n_levels in self.columns) or self.n_features
+        return sum(max(1, column[1]) for column in self.columns) or self.n_features
 
 
 @dataclass(frozen=True)
