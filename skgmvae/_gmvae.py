@@ -70,12 +70,12 @@ class GMVAEClustering(DeepMixture):
         'auto': for a Gaussian likelihood and ``network='mlp'``, up to 100 features, if the samples are not images and
         ``init_params`` is not 'random'.
     likelihood : str, sequence of str or dict, default='auto'
-        p(x|z): one of 'auto', 'bernoulli', 'gaussian', 'log_normal', 'poisson', 'negative_binomial'
+        p(x|z): one of 'auto', 'bernoulli', 'gaussian', 'log_normal', 'johnson_su', 'poisson', 'negative_binomial'
         or one for each feature, or a dict by name or index of features; the others are then 'auto'.
         'auto' selects Bernoulli if all values are 0 or 1, or for images of ``image_shape`` with values in [0, 1]. In
         other tables it selects for each feature: categorical if it is one of ``categorical_features``, Bernoulli if its
-        values are 0 and 1, log-normal if logarithms fit clearly better (see :doc:`/tables`), else Gaussian. The
-        Gaussian has a learned variance per feature and standardizes the features internally; densities are in
+        values are 0 and 1, log-normal or Johnson's SU if it fits clearly better (see :doc:`/tables`), else Gaussian.
+        The Gaussian has a learned variance per feature and standardizes the features internally; densities are in
         the units of the data.
     categorical_features : 'from_dtype', array-like or None, default='from_dtype'
         Features whose values are categories: their names or indices, or a boolean mask. 'from_dtype': the columns of a

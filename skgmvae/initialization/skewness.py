@@ -10,7 +10,7 @@ __all__ = ["find_heavy_tails", "find_log_normal"]
 
 N_NORMALS = (1, 2, 3)  # components of the mixtures that are compared
 MAX_ITER, TOLERANCE = 60, 1e-3  # of EM, and nats per sample
-LEAST_GAIN, N_ERRORS = 0.02, 2.0  # nats per held-out sample, and standard errors
+LEAST_GAIN, LEAST_GAIN_OF_TAILS, N_ERRORS = 0.02, 0.04, 2.0  # nats per held-out sample, and standard errors
 MOST_GAIN = 2.0  # nats, of a sample in a heavy tail; a few of them should not decide
 LEAST_SAMPLES, MOST_SAMPLES = 50, 2_000
 LEAST_SKEWNESS = 1.0  # of the values; columns with less are not looked at
@@ -22,7 +22,7 @@ REGULARIZATION = 1e-4  # variance that is added to standardized values
 
 
 def find_log_normal(X: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Columns (D,) of which mixtures of few normals fit the logarithms clearly better than the values themselves.
+    """Columns (D,) of which few normals fit the logarithms clearly better than as many fit the values.
 
     By the likelihood of held-out samples, in the units of the data. A single normal would take two clusters of
     different sizes for a skewed column; a mixture does not.
@@ -38,8 +38,7 @@ def find_log_normal(X: NDArray[np.float64]) -> NDArray[np.bool_]:
 def find_heavy_tails(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Columns (D,) of which few normals fit asinh((x − median) / spread) clearly better than as many fit the values.
 
-    By the likelihood of held-out samples, with the number of normals that is best for the transformed values. More
-    normals must not fit the values themselves better.
+    Clusters in other places need more normals; tails need them around one place.
 
     Parameters
     ----------
@@ -62,19 +61,14 @@ def _may_have_tails(column: NDArray[np.float64]) -> bool:
 
 
 def _gains_by_asinh(column: NDArray[np.float64]) -> bool:
-    values = _take_some(column)
-    values = values[np.random.RandomState(0).permutation(len(values))]
+    values = _shuffle(column)
     quarter, median, three = np.quantile(values, (0.25, 0.5, 0.75))
     spread = (three - quarter) / QUARTILE_RANGE
     if spread <= 0.0:
         return False
     points = (values - median) / spread
     slopes = np.log(spread) + 0.5 * np.log1p(points**2)
-    transformed, plain = _score_all(np.arcsinh(points)) - slopes, _score_all(values)
-    n_best = transformed.mean(1).argmax()
-    gains = (transformed[n_best] - plain[n_best]).clip(-MOST_GAIN, MOST_GAIN)
-    is_better = gains.mean() > max(LEAST_GAIN, N_ERRORS * gains.std() / np.sqrt(len(gains)))
-    return bool(is_better and transformed[n_best].mean() >= plain.mean(1).max())
+    return _fits_better(values, np.arcsinh(points), slopes, LEAST_GAIN_OF_TAILS)
 
 
 def _take_some(column: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,22 +89,34 @@ def _is_candidate(column: NDArray[np.float64]) -> bool:
 
 
 def _gains_by_log(column: NDArray[np.float64]) -> bool:
+    logs = np.log(_shuffle(column))
+    return _fits_better(np.exp(logs), logs, logs, LEAST_GAIN)
+
+
+def _shuffle(column: NDArray[np.float64]) -> NDArray[np.float64]:
     values = _take_some(column)
-    values = values[np.random.RandomState(0).permutation(len(values))]
-    logs = np.log(values)
-    gains = _score(logs) - logs - _score(values)
-    return bool(gains.mean() > max(LEAST_GAIN, N_ERRORS * gains.std() / np.sqrt(len(gains))))
+    return np.asarray(values[np.random.RandomState(0).permutation(len(values))])
+
+
+def _fits_better(
+    values: NDArray[np.float64], transformed: NDArray[np.float64], slopes: NDArray[np.float64], least_gain: float
+) -> bool:
+    """Whether normals fit transformed values (n,), of log-derivatives −slopes, clearly better than the values (n,).
+
+    With the number of normals that is best for the transformed values; more must not fit the values better.
+    """
+    scores, plain = _score(transformed) - slopes, _score(values)
+    n_best = scores.mean(1).argmax()
+    gains = (scores[n_best] - plain[n_best]).clip(-MOST_GAIN, MOST_GAIN)
+    is_clear = gains.mean() > max(least_gain, N_ERRORS * gains.std() / np.sqrt(len(gains)))
+    return bool(is_clear and scores[n_best].mean() >= plain.mean(1).max())
 
 
 def _score(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-densities (n,) of the values of either half under the best mixture of normals fitted to the other."""
-    scores = _score_all(values)
-    best: NDArray[np.float64] = scores[scores.mean(1).argmax()]
-    return best
+    """Log-densities (3, n) of the values of either half under mixtures of normals fitted to the other half.
 
-
-def _score_all(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same of the mixtures of each number of normals, (3, n)."""
+    A row for each number of normals.
+    """
     scale = values.std()
     points = (values - values.mean()) / scale
     halves = points[::2], points[1::2]
