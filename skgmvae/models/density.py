@@ -12,7 +12,7 @@ from skgmvae.models.importance import PointSets
 
 __all__ = ["add_background", "estimate_log_density", "estimate_log_posterior"]
 
-SURE = 12.0  # nats
+SURE = 8.0  # nats
 
 
 def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:

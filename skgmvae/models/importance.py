@@ -159,8 +159,6 @@ def _estimate_own(
 ) -> Tensor:
     """log p(x, c), (n, K), of components with u of their own."""
     proposal = make_proposal(approximation, None)
-    if not points.refines:
-        return average(_weigh(posterior, proposal, points.sets[0], shifts)[0]).log_joint
     least = 2 if points.is_of_posterior else 1
     log_joint, rows = approximation.log_joint, (approximation.is_relevant.sum(-1) >= least).nonzero().flatten()
     for i, some_points in enumerate(points.sets):

@@ -10,11 +10,11 @@ from torch.quasirandom import SobolEngine
 __all__ = ["FIRST", "MANY_FEATURES", "PointSets", "make_point_sets"]
 
 FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the first are not enough
-MANY_FEATURES = 100  # above it, one round and no refinement, since the networks are usually large
+MANY_FEATURES = 100  # above it, one round and a single Newton step, since the networks are usually large
 
 
 class PointSets(NamedTuple):
-    """Quasi-random points in the unit cube, (S, 1 + U) each, and whether the first expansion is refined.
+    """Quasi-random points in the unit cube, (S, 1 + U) each, and whether expansions are refined.
 
     Attributes
     ----------

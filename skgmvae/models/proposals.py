@@ -40,12 +40,13 @@ class Approximation(NamedTuple):
 
 
 def approximate(posterior: Any, *, refines: bool) -> Approximation:
-    """The approximations of some samples' posterior, by a step of Newton's method from the means of q(u|x), or more."""
+    """The approximations of some samples' posterior, by a step of Newton's method from the means of q(u|x), or more.
+
+    A step that ends lower than it began is shortened; with ``refines``, further ones follow where it is not enough.
+    """
     start = posterior.mean
     expansion = posterior.expand(start)
     step = take_newton_step(expansion, start)
-    if not refines:
-        return Approximation(step.maximum, step.factor, step.log_integral, torch.ones_like(step.log_integral).bool())
     values = posterior.value(step.maximum)
     too_far = (values < expansion.value) & _matter(step.log_maximum, torch.maximum(values, expansion.value), FAR_BEHIND)
     rows, components = at = too_far.nonzero(as_tuple=True)
@@ -53,7 +54,7 @@ def approximate(posterior: Any, *, refines: bool) -> Approximation:
     maximum, shortened = _shorten(posterior, (rows, components), starts, (step.maximum[at], values[at]))
     step = step._replace(maximum=step.maximum.index_put(at, maximum))
     values = values.index_put(at, shortened)
-    for _ in range(MAX_REFINEMENTS):
+    for _ in range(MAX_REFINEMENTS if refines else 0):
         rows, components = at = _misfits(values, step).nonzero(as_tuple=True)
         if not len(rows):
             break
