@@ -65,6 +65,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],
     "memory": [None, str, HasMethods("cache")],
     "checkpoint": [None, str, os.PathLike],
+    "distributed": [AUTO, "boolean"],
     "callbacks": [LIST, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],

@@ -9,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skgmvae._component_moments import component_means
+from skgmvae._evaluation import map_shares
 from skgmvae._parameters import explain_no_convergence
 from skgmvae._sklearn_callbacks import N_WRAPPERS
 from skgmvae.data.training_data import TrainingData
@@ -40,7 +41,7 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
     model, device = result.net.module_, check_device(estimator.device)
     with torch.inference_mode():
         estimator.weights_ = model.log_weights().exp().numpy(force=True).copy()
-    estimator.labels_ = estimator._most_probable(data.X)
+    estimator.labels_ = map_shares(estimator._most_probable, data.X)
     estimator.means_ = component_means(model, data.n_features, device)
     estimator._set_model_attributes(model)
     estimator.phase_seconds_ = {**result.seconds, "assignment": time.perf_counter() - began}

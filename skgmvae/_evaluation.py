@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skgmvae._collectives import exchange
+from skgmvae._ranks import n_ranks, part_of
 from skgmvae.data.arrays import Array, Floats, Integers
-from skgmvae.data.lazy import Samples, iter_chunks
+from skgmvae.data.lazy import PickedRows, Samples, iter_chunks
 from skgmvae.runtime import limit_threads
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "generate_chunks",
     "inference_precision",
     "map_chunks",
+    "map_shares",
     "model_for_queries",
     "single_precision",
 ]
@@ -165,6 +168,18 @@ def map_chunks(
     if out is None:
         raise ValueError("X has no samples; pass at least one.")
     return out
+
+
+def map_shares(function: Callable[[Samples], Array], X: Samples) -> Array:
+    """``function(X)``, an array of shape (N, ...) for samples (N, D); each rank computes a part of it."""
+    N, part = len(X), part_of(len(X))
+    if n_ranks() == 1 or n_ranks() > N:
+        return function(X)
+    own = function(X[part] if isinstance(X, np.ndarray) else PickedRows(X, np.arange(part.start, part.stop)))
+    result = np.empty((N, *own.shape[1:]), own.dtype)
+    result[part] = own
+    exchange(torch.from_numpy(result), torch.arange(N, device="cpu"))
+    return result
 
 
 def generate_chunks(

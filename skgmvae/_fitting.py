@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from skgmvae._auto import choose_settings, set_settings
+from skgmvae._collectives import is_any, take_from_first
 from skgmvae._configuration import make_fit_config
 from skgmvae._defaults import check_early_stopping
-from skgmvae._evaluation import count_weights, inference_precision
-from skgmvae._interrupts import Guard, check_interrupt, is_run_by_joblib, take_interrupt
+from skgmvae._evaluation import count_weights, inference_precision, map_shares
+from skgmvae._interrupts import Guard, is_run_by_joblib, take_interrupt
 from skgmvae._likelihoods import check_still_fits, find_named_categories
 from skgmvae._parameters import (
     check_batch_size,
@@ -29,8 +30,9 @@ from skgmvae._parameters import (
     check_same_structure,
     get_structure,
 )
+from skgmvae._ranks import joined
 from skgmvae._sklearn_callbacks import N_WRAPPERS, EpochTasks
-from skgmvae._validation import check_enough_samples, check_samples, explained
+from skgmvae._validation import check_enough_samples, check_ranks, check_samples, explained
 from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.categories import Categories
 from skgmvae.data.category_columns import find_names, learn_categories
@@ -58,9 +60,11 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
         before = vars(estimator).copy()
         try:
             check_parameters(estimator)
-            with isolated(), inference_precision(single=False):  # whatever precision the caller has set for inference
+            # in float64, whatever precision the caller has set for inference
+            with joined(estimator.distributed), isolated(), inference_precision(single=False):
                 yield
-                check_interrupt()
+                if is_any(take_interrupt()):
+                    raise KeyboardInterrupt
         except BaseException:
             vars(estimator).clear()
             vars(estimator).update(before)
@@ -94,6 +98,7 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
         data = TrainingData.from_rows(samples, type(estimator).__name__, names)
     if not reset:
         check_still_fits(getattr(estimator, "likelihood_", "gaussian"), data.summary, names)
+    check_ranks(estimator, data)
     return data
 
 
@@ -125,6 +130,7 @@ def train_from_scratch(
     _check_size(estimator, fit_config.architecture)
     if stores and estimator.checkpoint is not None:
         fit_config = replace(fit_config, checkpoint=_open_checkpoint(estimator, data, fit_config, init_labels))
+    random_state = take_from_first(random_state)  # not a random one of each
     result = fit_from_scratch(data, estimator._make_model, fit_config, random_state)
     _check_whole(result)
     estimator._noise_seed = int(random_state.randint(MAX_SEED))
@@ -158,7 +164,7 @@ def train_further(
         estimator.net_,
         data,
         config,
-        int(seed),
+        take_from_first(int(seed)),
         responsibilities=_present_responsibilities(estimator, data) if config.init_clamp > 0.0 else None,
         verbose=estimator.verbose,
         callbacks=[*(estimator.callbacks or []), *tasks],
@@ -172,12 +178,12 @@ def _present_responsibilities(estimator: Any, data: TrainingData) -> torch.Tenso
     """p(c|x) of the samples, (N, K); None after a random initialization, where the papers clamp nothing."""
     if estimator.init_params_ == "random":
         return None
-    return torch.from_numpy(np.exp(estimator._log_posterior(data.X)))
+    return torch.from_numpy(np.exp(map_shares(estimator._log_posterior, data.X)))
 
 
 def _open_checkpoint(estimator: Any, data: TrainingData, config: FitConfig, init_labels: Any) -> Checkpoint:
     """The checkpoint of the fit, in a folder of its own if it is one of many; raises if it is of another fit."""
-    ignored = ("memory", "checkpoint", "callbacks", "verbose", "warm_start", "device")
+    ignored = ("memory", "checkpoint", "callbacks", "verbose", "warm_start", "device", "distributed")
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in ignored}
     identity = {
         **describe_environment(

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from skgmvae._ranks import is_first
+
 __all__ = ["LOGGER", "open_bar", "report", "show_phase"]
 
 LOGGER = logging.getLogger("skgmvae")
+LOGGER.addFilter(lambda record: is_first())
 
 
 def report(line: str) -> None:
@@ -20,7 +23,7 @@ def report(line: str) -> None:
     """
     if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
         LOGGER.info(line)
-    else:
+    elif is_first():
         print(line)
 
 
@@ -30,7 +33,7 @@ def open_bar(phase: str, total: int, unit: str) -> Any:
         warnings.simplefilter("ignore")  # without widgets a notebook shows a bar of text
         from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc=phase, unit=unit)
+    return tqdm(total=total, desc=phase, unit=unit, disable=not is_first())
 
 
 @contextmanager

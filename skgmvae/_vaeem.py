@@ -157,6 +157,10 @@ class VAEEMClustering(DeepMixture):
         samples continues from there, with an equal result. Needs an integer ``random_state``. The folder is deleted
         when the fit ends. In a grid search, every fit has its own folder inside it. Ignored by ``partial_fit`` and
         ``warm_start``.
+    distributed : {'auto'} or bool, default='auto'
+        Whether the processes that ``torchrun`` has started fit one model together: all of them call ``fit`` with the
+        same samples, share those of each step, and end with the same model. 'auto': if there are several, unless the
+        fit is one of many, as in a grid search.
     callbacks : list of skorch callbacks, optional
         Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
@@ -291,6 +295,7 @@ class VAEEMClustering(DeepMixture):
         precision: str = "auto",
         memory: Any = None,
         checkpoint: Any = None,
+        distributed: bool | str = "auto",
         callbacks: Sequence[Any] | None = None,
         random_state: Seed = None,
         verbose: int = 0,
@@ -328,6 +333,7 @@ class VAEEMClustering(DeepMixture):
         self.precision = precision
         self.memory = memory
         self.checkpoint = checkpoint
+        self.distributed = distributed
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose

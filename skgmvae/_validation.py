@@ -5,14 +5,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
+from skgmvae._collectives import check_equal
+from skgmvae._ranks import n_ranks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
+from skgmvae.data.training_data import TrainingData
 
-__all__ = ["check_enough_samples", "check_samples", "explained"]
+__all__ = ["check_enough_samples", "check_ranks", "check_samples", "explained"]
+
+ROWS_COMPARED = 1000  # between the ranks of a fit
 
 # messages of scikit-learn, and the remedies that they lack
 REMEDIES = {
@@ -166,3 +172,18 @@ def _check_no_dates(X: Any) -> None:
             f"X contains dates or durations: {columns or X.dtype}. Convert them to meaningful numbers, for "
             "instance days since the first, or hour and weekday."
         )
+
+
+def check_ranks(estimator: Any, data: TrainingData) -> None:
+    """Raise if the ranks have called ``fit`` with different samples or parameters."""
+    if n_ranks() == 1:
+        return
+    own = ("random_state", "callbacks", "memory", "checkpoint", "verbose", "device")
+    values = {name: value for name, value in estimator.get_params(deep=False).items() if name not in own}
+    some = data.X[:ROWS_COMPARED]  # the summary does not depend on the order of the samples
+    values |= {"the class of the estimator": type(estimator).__name__, "X": (data.X.shape, data.summary, some)}
+    check_equal(
+        {name: joblib.hash(value) for name, value in values.items()},
+        "Call fit on all ranks with the same X, in the same order, and the same parameters; or set distributed=False, "
+        "and each rank fits its own model.",
+    )

@@ -174,8 +174,24 @@ def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
 def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise for M draws per sample: shape ``(M, ...)`` for x of shape ``(...)``, ``(...)`` for M = 1.
 
-    A single draw has no axis of its own, which saves a broadcast, and its sum in the gradient, per operation.
+    A single draw has no axis of its own, which saves a broadcast, and its sum in the gradient, per operation. If the
+    generator has a ``share`` of a batch, x are its rows, and their noise is that which they have in the whole batch.
     """
+    share = getattr(generator, "share", None)
+    if share is None:
+        return _draw_noise(x, n_draws, width, generator)
+    noise = _draw_noise(_with_rows(x, share.n_rows), n_draws, width, generator)
+    return noise[share.rows] if n_draws == 1 else noise[:, share.rows]
+
+
+def _with_rows(x: Tensor, n_rows: int) -> Tensor:
+    """An empty tensor ``(n_rows, ...)`` in the layout of x ``(n, ...)``."""
+    order = sorted(range(x.dim()), key=x.stride, reverse=True)
+    shape = (n_rows, *x.shape[1:])
+    return x.new_empty([shape[axis] for axis in order]).permute([order.index(axis) for axis in range(x.dim())])
+
+
+def _draw_noise(x: Tensor, n_draws: int, width: int | None, generator: torch.Generator | None) -> Tensor:
     if n_draws == 1 and width is None:
         return torch.empty_like(x).normal_(generator=generator)  # in the layout of x
     shape = x.shape if width is None else (*x.shape[:-1], width)

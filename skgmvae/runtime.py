@@ -19,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skgmvae._interrupts import Guard
+from skgmvae._ranks import Share, n_ranks
 from skgmvae._threads import PARALLEL_WORK, limit_threads, single_thread
 
 __all__ = [
@@ -87,7 +88,9 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 def describe_environment(work: float = 0.0) -> dict[str, str]:
     """What else than its arguments the result of a training of ``work`` per step depends on, for keys of caches."""
     threads = torch.get_num_threads() if work >= PARALLEL_WORK else 1
-    return {**_find_versions(), "instructions": torch.backends.cpu.get_cpu_capability(), "threads": str(threads)}
+    ranks = {"ranks": str(n_ranks())} if n_ranks() > 1 else {}
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {**_find_versions(), "instructions": instructions, "threads": str(threads), **ranks}
 
 
 @functools.cache
@@ -103,23 +106,43 @@ def total_memory() -> float:
         return math.inf
 
 
+class BatchGenerator(torch.Generator):
+    """A generator that :func:`~skgmvae.functional.noise_like` draws the noise of a whole batch from.
+
+    Attributes
+    ----------
+    share : Share or None
+        The rows of the batch whose noise is needed; None: all.
+    """
+
+    share: Share | None = None
+
+
 class RandomStream:
     """Random numbers from one seed, with a separate generator for every device.
 
     Parameters
     ----------
     seed : int
+
+    Attributes
+    ----------
+    share : Share or None
+        The rows of the present batch that this rank computes; None: all.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = int(seed)
-        self._generators: dict[str, torch.Generator] = {}
+        self.share: Share | None = None
+        self._generators: dict[str, BatchGenerator] = {}
 
-    def on(self, device: torch.device | str) -> torch.Generator:
-        """The generator that draws on ``device``."""
+    def on(self, device: torch.device | str, *, share: Share | None = None) -> torch.Generator:
+        """The generator that draws on ``device``, for the ``share`` of a batch."""
         name = str(torch.device(device))
         if name not in self._generators:
-            self._generators[name] = torch.Generator(name).manual_seed(self.seed)
+            self._generators[name] = BatchGenerator(name)
+            self._generators[name].manual_seed(self.seed)
+        self._generators[name].share = share
         return self._generators[name]
 
     def get_states(self) -> dict[str, torch.Tensor]:

@@ -55,7 +55,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr("skgmvae.data.lazy.MAX_WHOLE_BYTES", 0)
     monkeypatch.setattr("skgmvae.data.lazy.MAX_TABLE_BYTES", 0)
     monkeypatch.setattr("skgmvae.data.lazy.BLOCK_BYTES", 50 * row_bytes)
-    monkeypatch.setattr("skgmvae.data.batches.BUFFER_BYTES", 200 * row_bytes)
+    monkeypatch.setattr("skgmvae.data.buffers.BUFFER_BYTES", 200 * row_bytes)
     monkeypatch.setattr("skgmvae.initialization.representations.MAX_INIT_ROWS", 200)
     monkeypatch.setattr("skgmvae.training.e_step.PART_VALUES", 250)
     for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):

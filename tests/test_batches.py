@@ -10,7 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from skgmvae.data import batches as batches_module
 from skgmvae.data import lazy as lazy_module
-from skgmvae.data.batches import ClampedResponsibilities, ShuffledBatches, draw_by_weight, plan_buffers
+from skgmvae.data.batches import ClampedResponsibilities, ShuffledBatches, draw_by_weight
+from skgmvae.data.buffers import plan_buffers
 from skgmvae.data.lazy import LazyRows
 from skgmvae.runtime import RandomStream
 

@@ -113,6 +113,6 @@ def test_initial_means_far_from_all_samples(covariance_type, blobs, quick):
     ],
 )
 def test_shapes_of_an_initial_mixture_are_checked_before_the_pretraining(given, blobs, quick, monkeypatch):
-    monkeypatch.setattr("skgmvae.training.fitting._pretrain", lambda *arguments: pytest.fail("it has begun"))
+    monkeypatch.setattr("skgmvae.training.fitting.pretrain_once", lambda *arguments: pytest.fail("it has begun"))
     with pytest.raises(ValueError, match=rf"{next(iter(given))} (should have the shape of|must contain finite)"):
         VaDEClustering(3, **quick, **given).fit(blobs[0])

@@ -13,7 +13,7 @@ from test_train import ARCHITECTURE, draw_rows, make_config, make_data
 from skgmvae import VaDEClustering
 from skgmvae.initialization.initialize import InitConfig, Initialization
 from skgmvae.models import VaDE
-from skgmvae.training import fitting
+from skgmvae.training import fitting, pretraining
 from skgmvae.training.callbacks import DivergenceGuard
 from skgmvae.training.config import FitConfig
 from skgmvae.training.em import EMNet
@@ -104,7 +104,7 @@ def test_responsibilities_are_for_all_samples_where_they_are_clamped_or_kept(
     training = make_config(4, init_clamp=init_clamp)
     for n_pretraining in (0, 1):
         config = FitConfig(ARCHITECTURE, make_config(n_pretraining), training, InitConfig(init_params), net_type)
-        found = fitting._make_init_config(config, fitting._Pretrained({}, [], None, 0))
+        found = fitting._make_init_config(config, pretraining.Pretrained({}, [], None, 0))
         assert found.for_all_samples is for_all
         assert found.is_pretrained is (n_pretraining == 1)
         assert found.init_params == init_params and found.device == torch.device("cpu")
@@ -162,10 +162,10 @@ def test_contrastive_features_are_learned_only_for_their_initialization(
         assert shape == (1, 2, 2) and options["seed"] == 5 and options["device"] == "cpu"
         return "encoder"
 
-    monkeypatch.setattr(fitting, "fit_contrastive_encoder", fit)
+    monkeypatch.setattr(pretraining, "fit_contrastive_encoder", fit)
     init = InitConfig(init_params, image_shape=image_shape)
     config = FitConfig(ARCHITECTURE, make_config(0), make_config(1), init, ELBONet)
-    assert fitting._pretrain(make_data(draw_rows()), config, 5).encoder == ("encoder" if is_learned else None)
+    assert pretraining.pretrain_once(make_data(draw_rows()), config, 5).encoder == ("encoder" if is_learned else None)
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])

@@ -60,7 +60,7 @@ def test_pretraining_is_computed_once_for_one_set_of_plain_values(tmp_path):
 def test_the_cache_of_another_version_or_machine_is_not_used(tmp_path, quick, monkeypatch):
     X, settings = draw_plane(), {**quick, "memory": str(tmp_path), "pretrain_iter": 1, "max_iter": 0}
     for environment, n_entries in ({"skgmvae": "1"}, 1), ({"skgmvae": "1"}, 1), ({"skgmvae": "2"}, 2):
-        monkeypatch.setattr("skgmvae.training.fitting.describe_environment", lambda work, known=environment: known)
+        monkeypatch.setattr("skgmvae.training.pretraining.describe_environment", lambda work, known=environment: known)
         VaDEClustering(2, **settings).fit(X)
         assert len(list(tmp_path.rglob("output.pkl"))) == n_entries
     assert {"skgmvae", "torch", "numpy", "scikit-learn", "instructions", "threads"} == set(describe_environment())

@@ -1,31 +1,26 @@
 """Batches of a tensor, or of blocks of a file: no Python loop over rows, no copy of the data."""
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from skgmvae.data.arrays import Array
+from skgmvae._ranks import n_ranks
+from skgmvae.data.buffers import BufferedRows, make_buffer_memory, plan_buffers
 from skgmvae.data.lazy import LazyRows
 from skgmvae.runtime import RandomStream
 
 __all__ = [
     "Batches",
-    "Buffer",
     "ClampedResponsibilities",
     "Rows",
     "ShuffledBatches",
     "draw_by_weight",
-    "make_buffer_memory",
-    "plan_buffers",
     "send",
     "take_rows",
 ]
 
-BUFFER_BYTES = 2**27  # of rows that are shuffled together where they are read from a file
 Rows: TypeAlias = Tensor | LazyRows
 
 
@@ -93,61 +88,6 @@ def draw_by_weight(weights: Tensor, n_draws: int, random: RandomStream) -> Tenso
     return indices.gather(1, order).T
 
 
-class Buffer(NamedTuple):
-    """Blocks of lazy rows that are read together.
-
-    Attributes
-    ----------
-    blocks : list of slice
-        In ascending order.
-    n_batches : int
-        Of the epoch's batches, those that come from these rows.
-    """
-
-    blocks: list[slice]
-    n_batches: int
-
-    def __len__(self) -> int:
-        return sum(block.stop - block.start for block in self.blocks)
-
-    def read(self, rows: LazyRows, memory: Array) -> Tensor:
-        """The rows, shape (n, D), in the first rows of ``memory``."""
-        end = 0
-        for block in self.blocks:
-            begin, end = end, end + block.stop - block.start
-            rows.read(block, memory[begin:end])
-        return torch.from_numpy(memory[:end])
-
-    def indices(self) -> Tensor:
-        """Their indices among all rows."""
-        return torch.cat([torch.arange(block.start, block.stop, device="cpu") for block in self.blocks])
-
-
-def plan_buffers(rows: LazyRows, n_batches: int, random: RandomStream) -> list[Buffer]:
-    """All blocks in a new random order, in buffers of at most ``BUFFER_BYTES``, with batches in proportion.
-
-    Every buffer has at least one batch, so there are no more buffers than batches.
-    """
-    N, n_blocks = len(rows), len(rows.edges) - 1
-    n_buffers = math.ceil(N * rows.shape[1] * rows.dtype.itemsize / BUFFER_BYTES)
-    n_buffers = min(n_buffers, n_blocks, n_batches)
-    buffers, n_rows, n_made = [], 0, 0
-    order = torch.randperm(n_blocks, generator=random.on("cpu"), device="cpu")
-    for n_later, group in zip(reversed(range(n_buffers)), order.tensor_split(n_buffers), strict=True):
-        numbers = group.sort().values.tolist()
-        blocks = [slice(int(rows.edges[i]), int(rows.edges[i + 1])) for i in numbers]
-        n_rows += sum(block.stop - block.start for block in blocks)
-        n_due = min(max(n_batches * n_rows // N, n_made + 1), n_batches - n_later)
-        buffers.append(Buffer(blocks, n_due - n_made))
-        n_made = n_due
-    return buffers
-
-
-def make_buffer_memory(rows: LazyRows, buffers: list[Buffer]) -> Array:
-    """An empty array for the largest of the buffers."""
-    return np.empty((max(map(len, buffers)), rows.shape[1]), rows.dtype)
-
-
 class ShuffledBatches:
     """All rows once per iteration, in a new random order, in batches of nearly equal size.
 
@@ -166,6 +106,8 @@ class ShuffledBatches:
         Device of the batches; rows on another device are sent from pinned memory.
     clamped : ClampedResponsibilities, optional
         In its epochs a batch is a pair: rows, and their clamped log-responsibilities.
+    is_shared : bool
+        Whether each rank gets its share of every batch, and reads no other blocks of a file.
     """
 
     def __init__(
@@ -176,8 +118,9 @@ class ShuffledBatches:
         *,
         device: torch.device | None = None,
         clamped: ClampedResponsibilities | None = None,
+        is_shared: bool = False,
     ) -> None:
-        self.rows = rows
+        self.rows, self.is_shared = rows, is_shared and n_ranks() > 1
         self.random = random
         self.clamped = clamped
         self.n_epochs_begun = 0
@@ -190,15 +133,16 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
         log_responsibilities = self._clamped_now()
-        for rows, indices, n_batches in self._buffers():
-            generator = self.random.on(rows.device)
-            order = torch.randperm(len(rows), generator=generator, device=rows.device)
-            for part in order.tensor_split(n_batches):
-                batch = take_rows(rows, part, self.device)
+        for read in self._buffers():
+            generator = self.random.on(read.rows.device)
+            order = torch.randperm(read.n_rows, generator=generator, device=read.rows.device)
+            for part in order.tensor_split(read.n_batches):
+                self.random.share, own = read.share(part) if self.is_shared else (None, part)
+                batch = take_rows(read.rows, own, self.device)
                 if log_responsibilities is None:
                     yield batch
                 else:
-                    of_all = part if indices is None else indices[part]
+                    of_all = own if read.indices is None else read.indices[own]
                     yield batch, take_rows(log_responsibilities, of_all, self.device)
 
     def _clamped_now(self) -> Tensor | None:
@@ -208,12 +152,14 @@ class ShuffledBatches:
             return None
         return self.clamped.log_responsibilities
 
-    def _buffers(self) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Rows that are shuffled together, their indices (None for all rows), and their number of batches."""
+    def _buffers(self) -> Iterator[BufferedRows]:
+        """Rows that are shuffled together."""
         if isinstance(self.rows, Tensor):
-            yield self.rows, None, self.n_batches
+            yield BufferedRows(self.rows, None, len(self.rows), self.n_batches)
             return
         buffers = plan_buffers(self.rows, self.n_batches, self.random)
-        memory = make_buffer_memory(self.rows, buffers)
-        for buffer in buffers:
-            yield buffer.read(self.rows, memory), buffer.indices(), buffer.n_batches
+        own = [buffer.own_blocks() if self.is_shared else (buffer, 0) for buffer in buffers]
+        memory = make_buffer_memory(self.rows, [blocks for blocks, _ in own])
+        for buffer, (blocks, first) in zip(buffers, own, strict=True):
+            rows = blocks.read(self.rows, memory)
+            yield BufferedRows(rows, blocks.indices(), len(buffer), buffer.n_batches, first)

@@ -97,9 +97,11 @@ class TrainingData:
         random: RandomStream,
         device: torch.device,
         clamped: ClampedResponsibilities | None = None,
+        *,
+        is_shared: bool = False,
     ) -> ShuffledBatches:
-        """Shuffled batches on ``device``, one pass per iteration."""
-        return ShuffledBatches(self.rows, batch_size, random, device=device, clamped=clamped)
+        """Shuffled batches on ``device``, one pass per iteration; each rank has its share of them if ``is_shared``."""
+        return ShuffledBatches(self.rows, batch_size, random, device=device, clamped=clamped, is_shared=is_shared)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # joblib hashes the content of the samples

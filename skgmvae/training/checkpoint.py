@@ -7,34 +7,22 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-import torch
 from skorch.callbacks import Callback
-from torch import Tensor, nn
 
 from skgmvae._atomic_write import write_atomically
-from skgmvae._evaluation import cast_networks
+from skgmvae._collectives import from_first
 from skgmvae._file_format import NotASavedEstimatorError, encode, read_file
+from skgmvae._ranks import is_first
 from skgmvae.data.arrays import Array
-from skgmvae.initialization.initialize import Initialization
-from skgmvae.runtime import RandomStream
+from skgmvae.training.state import State
 
-__all__ = [
-    "Checkpoint",
-    "PhaseCheckpoint",
-    "TrainingCheckpoint",
-    "get_initialization",
-    "read_state",
-    "set_initialization",
-    "write_state",
-]
+__all__ = ["Checkpoint", "PhaseCheckpoint", "TrainingCheckpoint"]
 
 KEY = "skgmvae-checkpoint"
 MIN_SECONDS = 10.0  # between two states of a training …
 LEAST_RATIO = 50.0  # … and so many times what writing the last one took
-State: TypeAlias = tuple[dict[str, Array], dict[str, Any]]  # arrays, and values of JSON types
 
 
 class Checkpoint:
@@ -50,7 +38,8 @@ class Checkpoint:
 
     def __init__(self, folder: str | os.PathLike[str], identity: dict[str, str]) -> None:
         self.folder, self.identity = Path(folder), identity
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if is_first():
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def phase(self, name: str) -> "PhaseCheckpoint":
         """The state of one phase."""
@@ -58,11 +47,13 @@ class Checkpoint:
 
     def check(self) -> None:
         """Raise if there is a state of another fit in the folder."""
-        for path in sorted(self.folder.glob("*.checkpoint")):
-            self.read(path)
+        from_first(lambda: [self._read(path) for path in sorted(self.folder.glob("*.checkpoint"))] and None)
 
     def read(self, path: Path) -> State | None:
-        """The state in a file; None if there is no file."""
+        """The state in a file, which the first rank reads; None if there is no file."""
+        return from_first(lambda: self._read(path))
+
+    def _read(self, path: Path) -> State | None:
         if not path.exists():
             return None
         try:
@@ -82,6 +73,8 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Delete the states, and the folder if nothing else is in it."""
+        if not is_first():
+            return
         for path in self.folder.glob("*.checkpoint"):
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
@@ -103,7 +96,9 @@ class PhaseCheckpoint:
         return self.checkpoint.read(self.path)
 
     def write(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
-        """Replace the state."""
+        """Replace the state; on the first rank."""
+        if not is_first():
+            return
         description = {"identity": self.checkpoint.identity, "values": values}
         write_atomically(self.path, encode(arrays, description, KEY))
 
@@ -155,7 +150,7 @@ class TrainingCheckpoint(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Store the state if it is due."""
         began = time.monotonic()
-        if began - self.last < self.interval:
+        if began - self.last < self.interval or not is_first():
             return
         self.store(net)
         self.last = time.monotonic()
@@ -169,70 +164,3 @@ class TrainingCheckpoint(Callback):
                 arrays |= {f"callback.{number}.{name}": array for name, array in callback.get_arrays().items()}
         values |= {"callbacks": [callback.get_state() for callback in self.callbacks], "outcome": outcome}
         self.phase.write(arrays, values)
-
-
-def write_state(
-    module: nn.Module, optimizer: torch.optim.Optimizer | None, random: RandomStream | None
-) -> dict[str, Array]:
-    """Arrays of the weights, the moments of the optimizer and the generators."""
-    arrays = {f"module.{name}": tensor.numpy(force=True) for name, tensor in module.state_dict().items()}
-    if optimizer is not None:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for number, parameter in enumerate(parameters):
-            for name, value in optimizer.state.get(parameter, {}).items():
-                arrays[f"optimizer.{number}.{name}"] = value.numpy(force=True)
-    if random is not None:
-        for device, state in random.get_states().items():
-            arrays[f"generator.{device}"] = state.numpy().astype(np.int64)
-    return {name: array.astype(np.int64) if array.dtype.kind in "iub" else array for name, array in arrays.items()}
-
-
-@torch.no_grad()
-def read_state(
-    arrays: dict[str, Array], module: nn.Module, optimizer: torch.optim.Optimizer | None, random: RandomStream | None
-) -> None:
-    """Set what :func:`write_state` has written, in place."""
-    states = module.state_dict()
-    for name, tensor in states.items():
-        tensor.copy_(torch.from_numpy(arrays[f"module.{name}"]))
-    if optimizer is not None:
-        optimizer.state.clear()
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        places = [name.split(".", 2)[1:] for name in arrays if name.startswith("optimizer.")]
-        for number, name in sorted(places, key=lambda place: int(place[0])):
-            parameter = parameters[int(number)]
-            value = torch.from_numpy(arrays[f"optimizer.{number}.{name}"].copy())
-            optimizer.state[parameter][name] = value.to(parameter.device)
-    if random is not None:
-        random.set_states(
-            {name[10:]: _to_bytes(array) for name, array in arrays.items() if name.startswith("generator.")}
-        )
-
-
-def get_initialization(model: Any, init: Initialization, random: RandomStream) -> State:
-    """The initialized model and its responsibilities, for a checkpoint."""
-    arrays = write_state(model, None, random)
-    if init.responsibilities is not None:
-        arrays["responsibilities"] = init.responsibilities.numpy(force=True)
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    has_table = getattr(model, "initial_responsibilities", None) is not None
-    return arrays, {"name": str(init.name), "is_random": init.is_random, "trained": trained, "has_table": has_table}
-
-
-def set_initialization(
-    model: Any, arrays: dict[str, Array], values: dict[str, Any], random: RandomStream
-) -> Initialization:
-    """Set what :func:`get_initialization` has given, in place."""
-    name = next(name for name, _ in model.named_parameters())
-    cast_networks(model, torch.from_numpy(arrays[f"module.{name}"]).dtype)
-    read_state(arrays, model, None, random)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in values["trained"])
-    found = torch.from_numpy(arrays["responsibilities"].copy()) if "responsibilities" in arrays else None
-    if values["has_table"]:
-        model.initial_responsibilities = found
-    return Initialization(values["name"], found, values["is_random"])
-
-
-def _to_bytes(array: Array) -> Tensor:
-    return torch.from_numpy(array.astype(np.uint8))

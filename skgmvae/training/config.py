@@ -9,7 +9,7 @@ from skgmvae.models.columns import Column
 from skgmvae.runtime import check_device, choose_autocast_dtype
 
 if TYPE_CHECKING:
-    from skgmvae.training.checkpoint import Checkpoint
+    from skgmvae.training.checkpoint import Checkpoint, PhaseCheckpoint
     from skgmvae.training.net import ELBONet
 
 __all__ = ["Architecture", "FitConfig", "TrainConfig"]
@@ -143,3 +143,7 @@ class FitConfig:
     callbacks: Sequence[Any] = ()
     net_options: dict[str, Any] = field(default_factory=dict)
     checkpoint: "Checkpoint | None" = None
+
+    def name_phase(self, name: str) -> "PhaseCheckpoint | None":
+        """The state of a phase in the checkpoint; None without one."""
+        return None if self.checkpoint is None else self.checkpoint.phase(name)

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skgmvae._collectives import exchange
 from skgmvae._evaluation import chunk_rows
+from skgmvae._ranks import part_of
 from skgmvae.data.arrays import Array
 from skgmvae.data.batches import Rows, send, take_rows
 from skgmvae.data.lazy import LazyRows, PickedRows, empty_or_memmap, iter_chunks
@@ -147,22 +149,25 @@ class EStep:
 
     @torch.no_grad()
     def _evaluate(self, model: VAEEM, chosen: Tensor | None) -> None:
-        """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk."""
+        """Both terms of ELBO_c of the chosen rows under all K components, chunk by chunk; each rank computes a part."""
         if not len(self.log_likelihood):
             self.log_likelihood, self.kl_latent = (self._make_table(model.n_components) for _ in range(2))
+        indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
+        if isinstance(self.rows, LazyRows):
+            indices = indices.sort().values  # in file order
         with model.casts_kept():
-            for part, x in self._chunks(chosen, chunk_rows(model)):
+            for part, x in self._chunks(indices[part_of(len(indices))], chunk_rows(model)):
                 terms = model.component_terms(x, sampled=False)
                 self.log_likelihood[part], self.kl_latent[part] = (term.float() for term in terms)
+        for table in (self.log_likelihood, self.kl_latent):
+            exchange(table, indices)
 
-    def _chunks(self, chosen: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices of ``size`` of the chosen rows at a time, and these rows; lazy rows in file order."""
-        indices = torch.arange(len(self.rows), device=self.device) if chosen is None else chosen
+    def _chunks(self, indices: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices of ``size`` rows at a time, and these rows."""
         if isinstance(self.rows, Tensor):
             for part in indices.split(size):
                 yield part, take_rows(self.rows, part, self.device)
             return
-        indices = indices.sort().values
         for first, x in iter_chunks(PickedRows(self.rows, indices.numpy(force=True)), size):
             yield indices[first : first + len(x)], send(torch.from_numpy(x), self.device)
 

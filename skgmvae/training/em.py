@@ -8,17 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skgmvae._ranks import share_of
 from skgmvae.data.arrays import Array
-from skgmvae.data.batches import draw_by_weight, make_buffer_memory, plan_buffers, take_rows
+from skgmvae.data.batches import draw_by_weight, take_rows
+from skgmvae.data.buffers import make_buffer_memory, plan_buffers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.moments import initial_weight_logits
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.runtime import RandomStream
-from skgmvae.training.checkpoint import State
 from skgmvae.training.e_step import EStep
 from skgmvae.training.net import ELBONet
 from skgmvae.training.reseeding import reseed_empty_components
+from skgmvae.training.state import State
 
 __all__ = ["EMConfig", "EMNet", "MStepBatches", "count_steps"]
 
@@ -85,7 +87,9 @@ class MStepBatches:
         for rows, u, n_steps in self._buffers():
             shares = u.mean(0)
             # on the device of the rows, all at once: a transfer per step would stall the device
-            for indices in self._draw(u, n_steps).to(rows.device).split(self.batch_size):
+            for drawn in self._draw(u, n_steps).to(rows.device).split(self.batch_size):
+                self.random.share = share = share_of(len(drawn))
+                indices = drawn if share is None else drawn[share.rows]
                 yield take_rows(rows, indices, device), shares if self.is_sampled else u[indices.to(u.device)]
 
     def _buffers(self) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -162,7 +166,7 @@ class EMNet(ELBONet):
         """Terms of the objective of the M-step, one per draw or sample."""
         x, weights = batch
         terms_of = self.module_.drawn_terms if x.dim() == 3 else self.module_.weighted_terms
-        terms: ELBOTerms = terms_of(x, weights, generator=self._stream().on(x.device))
+        terms: ELBOTerms = terms_of(x, weights, generator=self._generator(x.device))
         return terms
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

@@ -8,24 +8,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
 
 from skgmvae._evaluation import cast_networks
 from skgmvae._progress import show_phase
+from skgmvae._ranks import is_first
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization.contrastive import fit_contrastive_encoder, load_encoder
 from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
 from skgmvae.models.autoencoder import Autoencoder
-from skgmvae.models.image_encoder import ImageEncoder
-from skgmvae.runtime import MAX_SEED, RandomStream, check_device, describe_environment
-from skgmvae.training.checkpoint import Checkpoint, PhaseCheckpoint, get_initialization, set_initialization
+from skgmvae.runtime import MAX_SEED, RandomStream, check_device
+from skgmvae.training.checkpoint import Checkpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import FitConfig, TrainConfig
 from skgmvae.training.early_stopping import Setting, train_with_held_out
 from skgmvae.training.net import ELBONet
-from skgmvae.training.pretraining import Weights, count_work, make_autoencoder, pretrain
+from skgmvae.training.pretraining import Pretrained, make_autoencoder, pretrain_once
 from skgmvae.training.progress import Stopwatch
+from skgmvae.training.state import get_initialization, initialize_once, set_initialization
 from skgmvae.training.train import TrainOutcome, make_net, train
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
@@ -51,7 +50,7 @@ class FitResult:
         Mean reconstruction term per epoch of the pretraining.
     seconds : dict of str to float
     checkpoint : Checkpoint or None
-        The state of the fit, to be deleted when it has ended.
+        The state of the fit, to be deleted when it has ended; on the first rank.
     """
 
     net: ELBONet
@@ -68,16 +67,6 @@ class FitResult:
         """What the initializations of a fit are compared by: score of held-out samples, else the lower bound."""
         held_out = self.outcome.held_out_score
         return self.lower_bound if held_out is None else held_out
-
-
-@dataclass(frozen=True)
-class _Pretrained:
-    """What all initializations of a fit share: weights of the autoencoder, and an encoder of contrastive features."""
-
-    weights: Weights
-    reconstruction: list[float]
-    encoder: ImageEncoder | None
-    seed: int
 
 
 def fit_from_scratch(
@@ -104,7 +93,7 @@ def fit_from_scratch(
     """
     clock = Stopwatch()
     # the first draw does not depend on K, M or λ, so that a grid over them shares the pretraining
-    pretrained = _pretrain(data, config, int(random_state.randint(MAX_SEED)))
+    pretrained = pretrain_once(data, config, int(random_state.randint(MAX_SEED)))
     clock.lap("pretraining")
     best = _fit_once(data, make_model, config, pretrained, random_state, clock, 0)
     for trial in range(1, config.n_init):
@@ -115,39 +104,14 @@ def fit_from_scratch(
         best = max(best, result, key=lambda result: result.value)
         best = replace(best, outcome=replace(best.outcome, interrupted=interrupted))
     cast_networks(best.net.module_, torch.float64)
-    return replace(best, checkpoint=config.checkpoint)
-
-
-def _pretrain(data: TrainingData, config: FitConfig, seed: int) -> _Pretrained:
-    cached = check_memory(config.memory).cache(pretrain, ignore=["verbose", "checkpoint"])
-    settings = config.pretraining.resolved()
-    environment = (
-        {} if config.memory is None else describe_environment(count_work(config.architecture, settings.batch_size))
-    )
-    options: dict[str, Any] = {"verbose": config.verbose, "checkpoint": _name_phase(config, "pretraining")}
-    weights, reconstruction = cached(data, config.architecture, settings, seed, environment, **options)
-    encoder, image_shape = None, config.init.image_shape
-    if (
-        isinstance(config.init.init_params, str)
-        and config.init.init_params == "contrastive"
-        and image_shape is not None
-    ):
-        phase = _name_phase(config, "contrastive")
-        stored = None if phase is None else phase.read()
-        if stored is not None:
-            return _Pretrained(weights, reconstruction, load_encoder(image_shape, stored[0]), seed)
-        options = {"device": settings.device, "precision": settings.precision, "seed": seed, "environment": environment}
-        encoder = fit_contrastive_encoder(data, image_shape, memory=config.memory, verbose=config.verbose, **options)
-        if phase is not None:
-            phase.write({name: tensor.numpy(force=True) for name, tensor in encoder.state_dict().items()}, {})
-    return _Pretrained(weights, reconstruction, encoder, seed)
+    return replace(best, checkpoint=config.checkpoint if is_first() else None)
 
 
 def _fit_once(
     data: TrainingData,
     make_model: MakeModel,
     config: FitConfig,
-    pretrained: _Pretrained,
+    pretrained: Pretrained,
     random_state: np.random.RandomState,
     clock: Stopwatch,
     trial: int,
@@ -160,10 +124,13 @@ def _fit_once(
     model = make_model(autoencoder, random.on("cpu"))
     has_own_table = config.net_type.has_own_table
     with show_phase(f"initialization{which}", config.verbose) as show:
-        phase = _name_phase(config, f"initialization-{trial}")
+        phase = config.name_phase(f"initialization-{trial}")
         stored = None if phase is None else phase.read()
         if stored is None:
-            init = initialize_model(model, autoencoder, data, _make_init_config(config, pretrained), random)
+            init_config = _make_init_config(config, pretrained)
+            init = initialize_once(
+                model, random, lambda: initialize_model(model, autoencoder, data, init_config, random)
+            )
             if phase is not None:
                 phase.write(*get_initialization(model, init, random))
         else:
@@ -173,7 +140,7 @@ def _fit_once(
     name, responsibilities = init.name, init.responsibilities
     net = make_net(model, config.training, config.net_type, **config.net_options)
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
-    options["checkpoint"] = _name_phase(config, f"training-{trial}")
+    options["checkpoint"] = config.name_phase(f"training-{trial}")
     if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
         setting = Setting(config.training, config.architecture.linear_path, has_own_table, pretrained.seed)
         outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=True, **options)
@@ -186,11 +153,7 @@ def _fit_once(
     return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
 
 
-def _name_phase(config: FitConfig, name: str) -> PhaseCheckpoint | None:
-    return None if config.checkpoint is None else config.checkpoint.phase(name)
-
-
-def _make_init_config(config: FitConfig, pretrained: _Pretrained) -> InitConfig:
+def _make_init_config(config: FitConfig, pretrained: Pretrained) -> InitConfig:
     clamps = config.training.n_clamped > 0 and not config.init.is_random
     return replace(
         config.init,

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skgmvae._evaluation import map_chunks
+from skgmvae._evaluation import map_chunks, map_shares
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
@@ -108,7 +109,8 @@ class HeldOut:
             return torch.cat([density.unsqueeze(-1), torch.log_softmax(log_joint, -1)], -1)
 
         size = count_values(model, self.X.shape[1])
-        found = torch.from_numpy(map_chunks(model, estimate, X, torch.device("cpu"), FIRST, size))
+        evaluate = partial(map_chunks, model, estimate, device=torch.device("cpu"), n_copies=FIRST, values_per_row=size)
+        found = torch.from_numpy(map_shares(evaluate, X))
         marginal, log_posterior = found[:, 0], found[:, 1:].clamp_min(LEAST_LOG_POSTERIOR)
         divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
         return Scores(marginal.numpy(), divergence.numpy())

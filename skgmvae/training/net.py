@@ -11,25 +11,42 @@ from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from skgmvae._collectives import add_gradients, average_over_ranks, is_any
 from skgmvae._file_format import to_plain
-from skgmvae._interrupts import check_interrupt
+from skgmvae._interrupts import check_interrupt, take_interrupt
+from skgmvae._ranks import n_ranks
 from skgmvae.data.arrays import Array
 from skgmvae.data.batches import Batches, ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import RandomStream
-from skgmvae.training.checkpoint import State, read_state, write_state
 from skgmvae.training.objective import NegativeELBO
+from skgmvae.training.state import State, read_state, write_state
 from skgmvae.training.terms import TermSums
 
 __all__ = ["ELBONet"]
 
+BATCHES_PER_INTERRUPT = 64  # after which the ranks of a shared fit look for Ctrl-C, all at once
 BATCH_HOOKS = ("on_grad_computed", "on_batch_end")  # called only if a callback implements them
+
+
+def _check_interrupt(step: int) -> None:
+    """Raise the KeyboardInterrupt that is waiting on any rank, on all at the same step."""
+    if n_ranks() == 1:
+        check_interrupt()
+    elif step % BATCHES_PER_INTERRUPT == 0 and is_any(take_interrupt()):
+        raise KeyboardInterrupt
 
 
 def _inputs(batch: Any) -> tuple[Tensor, ...]:
     """A batch as arguments of the module: samples, and their clamped log-responsibilities if there are any."""
     return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _running_statistics(module: nn.Module) -> list[Tensor]:
+    """Those of batch normalization, which on each rank are of its own share."""
+    buffers = [dict(layer.named_buffers(recurse=False)) for layer in module.modules()] if n_ranks() > 1 else []
+    return [layer[name] for layer in buffers for name in ("running_mean", "running_var") if name in layer]
 
 
 class ELBONet(NeuralNet):
@@ -98,14 +115,19 @@ class ELBONet(NeuralNet):
 
     def get_iterator(self, dataset: TrainingData, training: bool = False) -> Batches:
         """Shuffled batches on the net's device."""
-        clamped = self.clamped_ if training else None
-        batches = dataset.batches(self.batch_size, self._stream(), torch.device(self.device), clamped)
+        clamped, here = self.clamped_ if training else None, torch.device(self.device)
+        batches = dataset.batches(self.batch_size, self._stream(), here, clamped, is_shared=training)
         batches.n_epochs_begun = self.n_restored_ if training else 0
         return batches
 
     def _stream(self) -> RandomStream:
         """Random numbers of the current training; outside of a training, always the same."""
         return self.random_ if self.random_ is not None else RandomStream(0)
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        """Of the noise of the present batch, or of this rank's share of it."""
+        random = self._stream()
+        return random.on(device, share=random.share)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One optimizer step on the mean bound of ``batch``."""
@@ -115,6 +137,7 @@ class ELBONet(NeuralNet):
         terms = self.compute_terms(batch)
         loss = self.criterion_(terms)
         loss.backward()
+        add_gradients(self.module_.parameters(), self._stream().share)
         if "on_grad_computed" in self.awaited_:
             parameters = TeeGenerator(self.module_.named_parameters())
             self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
@@ -124,7 +147,7 @@ class ELBONet(NeuralNet):
     def compute_terms(self, batch: Any) -> ELBOTerms:
         """Terms of the bound, one per sample of ``batch``."""
         inputs = _inputs(batch)
-        terms: ELBOTerms = self.module_(*inputs, generator=self._stream().on(inputs[0].device))
+        terms: ELBOTerms = self.module_(*inputs, generator=self._generator(inputs[0].device))
         return terms
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
@@ -134,17 +157,20 @@ class ELBONet(NeuralNet):
         self._begin_epoch(training)
         terms = TermSums(self.criterion_)
         try:
-            for batch in iterator:
-                check_interrupt()
+            for number, batch in enumerate(iterator):
+                _check_interrupt(number)
                 self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch, **fit_params)
-                terms.add(step["y_pred"], len(_inputs(batch)[0]))
+                step, share = step_fn(batch, **fit_params), self._stream().share
+                if share is None or share.weight:
+                    terms.add(step["y_pred"], len(_inputs(batch)[0]))
                 if "on_batch_end" in self.awaited_:
                     self.notify("on_batch_end", batch=batch, training=training, **step)
         except KeyboardInterrupt:
             self.interrupted_ = True  # skorch swallows Ctrl-C silently
             self.history.pop()  # the record of an incomplete epoch
             raise
+        terms.join_ranks()
+        average_over_ranks(_running_statistics(self.module_))
         self.record_terms(terms)
         self.history[-1]["batches"][:] = [{}]  # skorch's Checkpoint looks for a last one
 

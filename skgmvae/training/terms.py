@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from skgmvae._collectives import add_over_ranks, from_all
+from skgmvae._ranks import n_ranks
 from skgmvae.models.contract import ELBOTerms, join_terms
 from skgmvae.training.objective import NegativeELBO
 
@@ -38,6 +40,16 @@ class TermSums:
             self.latest.clear()
         if len(self.waiting) * BATCHES_PER_JOIN >= BATCHES_PER_READ:
             self._read()
+
+    def join_ranks(self) -> None:
+        """Add the sums of the other ranks, of whose samples these are not."""
+        if n_ranks() == 1:
+            return
+        self._read()
+        totals = add_over_ranks(torch.cat([self.totals, self.totals.new_tensor([self.n_rows])]))
+        self.totals, self.n_rows = totals[:-1], int(totals[-1])
+        if not totals.isfinite().all():
+            self.diverged = next(filter(None, from_all(self.diverged)), [])
 
     def means(self) -> Tensor:
         """Means over the samples: the bound, then every term."""

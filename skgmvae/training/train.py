@@ -9,6 +9,7 @@ import torch
 from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor, nn
 
+from skgmvae._collectives import copy_from_first, is_any
 from skgmvae._evaluation import cast_networks, count_weights
 from skgmvae._interrupts import held, take_interrupt, was_forced
 from skgmvae.data.batches import ClampedResponsibilities
@@ -98,6 +99,7 @@ def train(
             layer.has_missing = data.summary.has_missing
     _configure(net, config)
     net.begin_training(random, _move(clamped, data))
+    copy_from_first(tensor for tensor in net.module_.state_dict().values() if tensor.is_floating_point())
     # the iterator has one batch per step
     steps_per_epoch = len(net.get_iterator(data, training=True))
     stop = _make_stopping(config, clamped, held_out, steps_per_epoch)
@@ -119,7 +121,7 @@ def train(
             raise KeyboardInterrupt
         converged = stop is not None and stop.converged_
         interrupted = _was_interrupted(net, config.n_epochs + n_before, converged, callbacks)
-        outcome = TrainOutcome(converged, take_interrupt() or interrupted)
+        outcome = TrainOutcome(converged, is_any(take_interrupt() or interrupted))
         if isinstance(stop, ValidationStopping):
             outcome = replace(outcome, best_epoch=stop.best_epoch_, validation_scores=stop.scores_)
         if stored is not None and not outcome.interrupted:
