@@ -192,6 +192,7 @@ def _with_rows(x: Tensor, n_rows: int) -> Tensor:
 
 
 def _draw_noise(x: Tensor, n_draws: int, width: int | None, generator: torch.Generator | None) -> Tensor:
+    """Standard normal noise of shape ``(M, ...)`` or ``(...)``, as :func:`noise_like` describes it."""
     if n_draws == 1 and width is None:
         return torch.empty_like(x).normal_(generator=generator)  # in the layout of x
     shape = x.shape if width is None else (*x.shape[:-1], width)

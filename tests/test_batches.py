@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_lazy import Guarded
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from skgmvae.data import batches as batches_module
+from skgmvae.data import buffers as buffers_module
 from skgmvae.data import lazy as lazy_module
 from skgmvae.data.batches import ClampedResponsibilities, ShuffledBatches, draw_by_weight
 from skgmvae.data.buffers import plan_buffers
@@ -100,7 +100,7 @@ def test_buffers_cover_all_rows_and_share_the_batches(n_rows, small_blocks):
 
 def test_a_longer_last_block_takes_no_other_buffer_s_batch(monkeypatch):
     monkeypatch.setattr(lazy_module, "BLOCK_BYTES", 10 * D * 4)
-    monkeypatch.setattr(batches_module, "BUFFER_BYTES", 10 * D * 4)
+    monkeypatch.setattr(buffers_module, "BUFFER_BYTES", 10 * D * 4)
     rows = LazyRows(Guarded(np.zeros((114, D), np.float32)))  # ten blocks of 10, one of 14; two of them share a buffer
     for seed in range(20):
         n_batches = [buffer.n_batches for buffer in plan_buffers(rows, 10, RandomStream(seed))]
@@ -118,7 +118,7 @@ def test_batches_of_a_file_are_as_many_as_announced_and_have_every_row_once(
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lazy_module, "BLOCK_BYTES", block_rows * D * 4)
-        patch.setattr(batches_module, "BUFFER_BYTES", buffer_rows * D * 4)
+        patch.setattr(buffers_module, "BUFFER_BYTES", buffer_rows * D * 4)
         batches = ShuffledBatches(LazyRows(Guarded(number_rows(n_rows), n_rows)), batch_size, RandomStream(0))
         for _ in range(2):
             epoch = list(batches)

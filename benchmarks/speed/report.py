@@ -8,6 +8,7 @@ Of several lines of one measurement the last counts.
 
 import argparse
 import math
+import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -52,6 +53,13 @@ TABLES_NOTE = """\
 Processor seconds of fits at defaults to eleven tables of 150 to 1,800 samples, summed over the tables
 (`benchmarks/speed/tables.py`), by phase. *Before* is an earlier state of the package in the same run, and the ratio
 the time now over that before; the last column is GaussianMixture."""
+RANKS_NOTE = """\
+Samples per second of a training on several processes with one thread each, over those of one process:
+784-500-500-2000-10 and back, float32, gloo on one machine (`benchmarks/speed/ranks.py`), medians of turns. The ratio in
+processor time is that of samples per processor second of a rank, which does not count what other programs take of the
+cores. The load is that of the machine during the measurement; it is the number of processes at most if nothing else
+ran."""
+RANKS_HEADER = ["model, processes", "batch", "samples/s, one", "several", "ratio", "in processor time", "load"]
 SHUFFLING_NOTE = """\
 Digits sorted by class, the worst order for a file, with a buffer of a seventh of the samples, against the same fits
 with all samples shuffled: means over seeds (`benchmarks/memory/shuffling.py`). A buffer is filled with this many
@@ -89,6 +97,9 @@ def make_document(lines: Sequence[Line]) -> str:
     if tables:
         header = ["estimator", *FIT_PHASES.values(), "fit", "before", "ratio", "GaussianMixture"]
         parts += ["## Fits to tables", TABLES_NOTE, format_table(header, map(make_table_row, tables))]
+    ranks = [line for (name, _), line in latest.items() if name == "ranks"]
+    if ranks:
+        parts += ["## Several processes", RANKS_NOTE, format_table(RANKS_HEADER, map(make_ranks_row, ranks))]
     profiles = [line for (name, _), line in latest.items() if name == "profile"]
     if profiles:
         kinds = [kind for kind in profiles[0]["shares"] if not kind.startswith("dearest")]
@@ -131,6 +142,13 @@ def make_document(lines: Sequence[Line]) -> str:
         parts.append(format_table(header, map(make_fit_row, fits)))
     parts += ["## Machines", describe_machines(latest.values())]
     return make_page(__file__, "Speed and memory", *parts)
+
+
+def make_ranks_row(line: Line) -> list[Any]:
+    """One number of processes."""
+    one, several = (f"{statistics.median(speeds):,.0f}" for speeds in zip(*line["samples per second"], strict=True))
+    ratios = (f"{line[name]:.2f}" for name in ("ratio", "ratio of processor time"))
+    return [line["case"], line["batch_size"], one, several, *ratios, f"{line['load']:.1f}"]
 
 
 def make_ratio_row(label: str, line: Line) -> list[Any]:
