@@ -36,10 +36,19 @@ def alone(tmp_path_factory):
     return run(SAME, tmp_path_factory.mktemp("alone"))
 
 
-@pytest.fixture(scope="module", params=[(2, tuple(CASES)), (4, ON_FOUR)], ids=["two ranks", "four ranks"])
-def outcomes(request, tmp_path_factory):
-    n, names = request.param
-    return launch(n, names, tmp_path_factory.mktemp("ranks"))
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory):
+    return launch(2, CASES, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def on_four(tmp_path_factory):
+    return launch(4, ON_FOUR, tmp_path_factory.mktemp("four"))
+
+
+@pytest.fixture(params=["on_two", "on_four"])
+def outcomes(request):
+    return request.getfixturevalue(request.param)
 
 
 def test_all_ranks_end_with_the_same_bits(outcomes):
@@ -53,11 +62,6 @@ def test_the_result_is_that_of_one_process(outcomes, alone):
         for figure, expected in alone[name].items() if name in outcomes[0] else ():
             if figure != "hash":
                 np.testing.assert_allclose(outcomes[0][name][figure], expected, rtol=1e-3, err_msg=f"{name}, {figure}")
-
-
-@pytest.fixture
-def on_two(outcomes):
-    return outcomes if len(outcomes) == 2 else pytest.skip("once is enough")
 
 
 def test_a_failure_of_one_rank_is_one_of_all(on_two):
