@@ -59,7 +59,7 @@ Samples per second of a training on several processes with one thread each, over
 processor time is that of samples per processor second of a rank, which does not count what other programs take of the
 cores. The load is that of the machine during the measurement; it is the number of processes at most if nothing else
 ran."""
-RANKS_HEADER = ["model, processes", "batch", "samples/s, one", "several", "ratio", "in processor time", "load"]
+RANKS_HEADER = ["model, processes", "samples/s, one", "several", "ratio", "in processor time", "load"]
 SHUFFLING_NOTE = """\
 Digits sorted by class, the worst order for a file, with a buffer of a seventh of the samples, against the same fits
 with all samples shuffled: means over seeds (`benchmarks/memory/shuffling.py`). A buffer is filled with this many
@@ -148,7 +148,7 @@ def make_ranks_row(line: Line) -> list[Any]:
     """One number of processes."""
     one, several = (f"{statistics.median(speeds):,.0f}" for speeds in zip(*line["samples per second"], strict=True))
     ratios = (f"{line[name]:.2f}" for name in ("ratio", "ratio of processor time"))
-    return [line["case"], line["batch_size"], one, several, *ratios, f"{line['load']:.1f}"]
+    return [line["case"], one, several, *ratios, f"{line['load']:.1f}"]
 
 
 def make_ratio_row(label: str, line: Line) -> list[Any]:
