@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ranks", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--n-samples", type=int, default=8192, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=1024, help="of all ranks together; default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=2048, help="of all ranks together; default: %(default)s")
     parser.add_argument("--epochs", type=int, default=3, help="that count; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="turns; default: %(default)s")
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)  # of a rank
