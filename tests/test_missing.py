@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t, t
+from sklearn.metrics import adjusted_rand_score
 from torch.distributions import MultivariateNormal, Normal
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
@@ -200,6 +201,23 @@ def test_clusters_are_found_with_holes(Estimator, blobs_with_holes):
     np.testing.assert_array_equal(model.predict(X), model.labels_)
     bounds = model.history_["lower_bound"]
     assert np.isfinite(bounds).all() and max(bounds[1:]) > bounds[0]
+
+
+def test_clusters_are_those_of_the_observed_values_where_many_are_missing():
+    rng = np.random.RandomState(0)
+    y = rng.randint(3, size=400)
+    deviations = np.array([1.0, 0.4, 0.4])[y, None]
+    X = (3.0 * rng.randn(3, 5))[y] + deviations * rng.randn(400, 5)
+    for share, name in ((0.1, "inputs"), (0.4, "observed inputs")):
+        holes = np.where(rng.rand(*X.shape) < share, np.nan, X)
+        model = VaDEClustering(3, max_iter=0, random_state=0).fit(holes)
+        assert model.init_params_.endswith(f" of the {name}")
+        assert adjusted_rand_score(y, model.labels_) > 0.9 - share / 4.0
+    assert model.init_params_.startswith("full")  # the components differ in size
+    tied = VaDEClustering(3, max_iter=0, random_state=0).fit(np.where(np.isnan(holes), np.nan, X / deviations))
+    assert tied.init_params_ == "tied mixture of the observed inputs"
+    given = VaDEClustering(3, max_iter=0, random_state=0).fit(holes, init_labels=np.where(rng.rand(400) < 0.9, y, -1))
+    assert given.init_params_ == "init_labels"
 
 
 @pytest.mark.parametrize("linear_path", [True, False])

@@ -17,6 +17,7 @@ from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
 from skgmvae.initialization.moments import estimate_mixture, weigh_components
+from skgmvae.initialization.observed_clusters import cluster_observed
 from skgmvae.initialization.observed_moments import estimate_observed_mixture
 from skgmvae.initialization.representations import (
     Representation,
@@ -77,7 +78,7 @@ class InitConfig:
     @property
     def is_random(self) -> bool:
         """Whether the initialization is that of the papers, without clusters."""
-        return self.labels is None and not self.mixture.is_given and _is(self.init_params, "random")
+        return self.labels is None and not self.mixture.is_given and self.init_params == "random"
 
 
 class Initialization(NamedTuple):
@@ -131,6 +132,9 @@ def initialize_model(
         views = views._replace(mixed=MixedPoints(observed, autoencoder.likelihood))
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
+    is_open = labels is None and not config.mixture.is_given and config.init_params == "auto"
+    if is_open and is_linear and observed is not None and not is_mixed:
+        name, found = cluster_observed(observed, embedded.points, name, found, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     if is_linear:
         initialize_linear(model, points if observed is None else observed, responsibilities, random_state)
@@ -244,7 +248,3 @@ def _represent(
     principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)
     return views._replace(components=points), embedded if config.is_pretrained else _Points(principal, points)
-
-
-def _is(init_params: Any, name: str) -> bool:
-    return isinstance(init_params, str) and init_params == name

@@ -11,7 +11,7 @@ from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 from skgmvae.models.missing import ObservedCells, estimate_normal
 
-__all__ = ["estimate_observed_mixture"]
+__all__ = ["DEFAULT", "MAX_ITER", "begin_mixture", "estimate_observed_mixture", "log_joint_of_observed", "run_em"]
 
 DEFAULT = Regularization(1.0, 1e-2)
 MAX_ITER, TOLERANCE = 50, 1e-3  # of EM, and the change of means of standardized samples at which it ends
@@ -37,13 +37,13 @@ def estimate_observed_mixture(
         points, R = points[near], R[near]
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
     background = Background(points.shape[1]).fit(points)
-    mixture = _run(ObservedCells(points), R, _begin(points, R.shape[1]), DEFAULT, MAX_ITER, is_tied)[1]
+    mixture = run_em(ObservedCells(points), R, begin_mixture(points, R.shape[1]), DEFAULT, MAX_ITER, is_tied)[1]
     setting = _choose(points, R, fold, mixture, list_settings(reg_covar, is_tied=is_tied), background, is_tied)
     # samples that the background explains better should not widen a component
     cells = ObservedCells(points)
-    log_prob = torch.logsumexp(_log_joint(cells, mixture), -1)
+    log_prob = torch.logsumexp(log_joint_of_observed(cells, mixture), -1)
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
-    return _run(cells, R * shares.unsqueeze(-1), mixture, setting, MAX_ITER, is_tied)[1]
+    return run_em(cells, R * shares.unsqueeze(-1), mixture, setting, MAX_ITER, is_tied)[1]
 
 
 def _choose(
@@ -60,27 +60,27 @@ def _choose(
     parts = []
     for k in range(N_FOLDS):
         inner, scored = fold != k, points[fold == k][:n_scored]
-        sums, _ = _run(ObservedCells(points[inner]), responsibilities[inner], mixture, DEFAULT, FOLD_ITER, is_tied)
+        sums, _ = run_em(ObservedCells(points[inner]), responsibilities[inner], mixture, DEFAULT, FOLD_ITER, is_tied)
         parts.append((sums, ObservedCells(scored), scored, background(scored)))
 
     def score(setting: Regularization) -> float:
         values = []
         for sums, cells, scored, of_background in parts:
-            log_prob = torch.logsumexp(_log_joint(cells, regularize(sums, setting, is_tied)), -1)
+            log_prob = torch.logsumexp(log_joint_of_observed(cells, regularize(sums, setting, is_tied)), -1)
             values.append(background.mix(log_prob, scored, of_background))
         return float(torch.cat(values).mean())
 
     return max(settings, key=score)
 
 
-def _begin(points: Tensor, n_components: int) -> MixtureMoments:
+def begin_mixture(points: Tensor, n_components: int) -> MixtureMoments:
     """The normal distribution of all samples for every component."""
     K = n_components
     mean, covariance = estimate_normal(points)
     return MixtureMoments(mean.new_full((K,), 1.0 / K), mean.expand(K, -1), covariance.expand(K, -1, -1))
 
 
-def _run(
+def run_em(
     cells: ObservedCells,
     responsibilities: Tensor,
     mixture: MixtureMoments,
@@ -108,7 +108,7 @@ def _expect(cells: ObservedCells, mixture: MixtureMoments, responsibilities: Ten
     return Sums(counts, torch.stack(first), torch.stack(second))
 
 
-def _log_joint(cells: ObservedCells, mixture: MixtureMoments) -> Tensor:
+def log_joint_of_observed(cells: ObservedCells, mixture: MixtureMoments) -> Tensor:
     """log π_c + log N(x_o; m_c, C_c), (N, K); minus infinity where a covariance is singular."""
     parts = zip(mixture.means, mixture.covariances, strict=True)
     log_normals = [cells.log_density(mean, covariance) for mean, covariance in parts]
