@@ -112,7 +112,9 @@ def main() -> None:
         "Standardized tables with missing values. *VaDE* is `VaDEClustering` of the incomplete table. The others "
         "impute the values first, and then fit `VaDEClustering` to the completed table. *At random*: the larger the "
         "value of the first column, which is never missing, the more of the others are. Mean ± standard deviation over "
-        "seeds.",
+        "seeds: two of iris and wine, one of breast_cancer. Seconds were measured beside other programs.",
+        "The rule for tables with many missing values, and its two constants, were chosen with the labels of these "
+        "tables in sight, and with these patterns of missing values.",
         "## Adjusted Rand index",
         make_table(lines, "ari"),
         "## Root mean squared error of the imputed values, in standard deviations",
