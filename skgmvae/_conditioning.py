@@ -199,7 +199,9 @@ def _complete(estimator: Any, X: Any, samples: Any, values: Array, *, is_drawn: 
     """The table X, samples (N, D) with missing values, with the values (N, D); a frame keeps all other columns."""
     if not is_frame(X):
         return to_user(estimator, values, X, is_drawn=is_drawn)
-    categories, integers = estimator._categories, find_integers(X) if is_drawn else {}
+    categories, integers = estimator._categories, {}
+    if is_drawn:
+        integers = {**(categories.integers if categories is not None else {}), **find_integers(X)}
     for d in np.flatnonzero(np.isnan(samples).any(0)).tolist():
         column = values[:, d]
         if categories is not None and d in categories.values:

@@ -33,6 +33,7 @@ SKOPS_TYPES = [
     "skgmvae._vaeem.VAEEMClustering",
     "skgmvae.data.batches.ShuffledBatches",
     "skgmvae.data.categories.Categories",
+    "skgmvae.models.columns.Column",
     "skgmvae.model_selection._search.ComponentSearchCV",
     "skgmvae.training.em.EMNet",
     "skgmvae.training.em.EMConfig",

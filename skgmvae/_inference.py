@@ -165,7 +165,7 @@ class MixtureInference(
         n_samples : int, default=1
         component : int, optional
             Draw from this component alone.
-        given : dict, optional
+        given : dict or Series, optional
             Values of some features, by name or index: components and other features are drawn given these.
         expected : bool, default=False
             Return E[x | z] instead of a draw of x given z (for images, samples without noise); of categories, the mode.
@@ -185,7 +185,7 @@ class MixtureInference(
         ValueError
             If ``n_samples`` is below one, ``component`` is not one of the components, or ``given`` names no feature.
         """
-        if given:
+        if given is not None and len(given) > 0:
             samples, labels = sample_given(self, given, n_samples, component, random_state, expected=expected)
         else:
             labels, seed = draw_components(self, n_samples, component, random_state)

@@ -90,8 +90,9 @@ class VAEEMClustering(DeepMixture):
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
         Parameters of a Gaussian mixture in the units of the samples, as in :class:`~sklearn.mixture.GaussianMixture`
-        with the same ``covariance_type``, or with full covariances if the estimator has none. Its responsibilities are
-        the initial ones, in place of those of ``init_params``. Component c is then that of ``means_init[c]``.
+        with the same ``covariance_type``, or with full covariances if the estimator has none. If some of the three are
+        missing, EM goes on from the others. Its responsibilities are the initial ones, in place of those of
+        ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
         Share of the training epochs, from the first on, that clamp the initial responsibilities; between 0 and 1. With
         0, responsibilities are updated from the first epoch on, as in the papers. With 1, they are clamped in all

@@ -142,3 +142,38 @@ def test_categories_of_a_file_that_is_read_block_by_block_are_refused(monkeypatc
     with pytest.raises(ValueError, match=message):
         VaDEClustering(2, categorical_features=[0]).fit(mapped)
     assert np.array_equal(model.predict(X), model.labels_)
+
+
+def test_columns_may_be_named_by_numbers(columns, tmp_path):
+    """As pandas names those of a file without a header."""
+    frame = make_pandas(columns)[["age", "height", "grade"]].set_axis([0, 1, 2], axis=1)
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    model.save(tmp_path / "model.safetensors")
+    for each in (model, VaDEClustering.load(tmp_path / "model.safetensors")):
+        drawn = each.sample(5, random_state=0)[0]
+        assert drawn.columns.tolist() == [0, 1, 2] and drawn[0].dtype == "int64"
+        assert each.reconstruct(frame).columns.tolist() == [0, 1, 2]
+
+
+def test_draws_of_integers_are_whole_where_missing_values_have_made_them_floats(columns):
+    frame = make_pandas(columns)[["age", "height", "grade"]]
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    (drawn,) = model.impute(frame.assign(age=frame["age"].astype(float).where(frame.index % 3 > 0)), n_draws=1)
+    assert (drawn["age"] % 1.0 == 0.0).all()
+
+
+def test_mixed_types_in_a_column_are_an_error(columns):
+    frame = make_pandas(columns)[["age"]].assign(code=[1 if i % 3 else "x" for i in range(120)])
+    with pytest.raises(ValueError, match="'code' mixes strings with numbers or booleans"):
+        VaDEClustering(2).fit(frame)
+
+
+def test_given_is_a_dict_or_a_row_of_single_values(columns):
+    frame = make_pandas(columns)[["age", "grade"]].iloc[:50].dropna()
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    (of_row, _), (of_dict, _) = (
+        model.sample(3, given=given, random_state=0) for given in (frame.iloc[0], frame.iloc[0].to_dict())
+    )
+    pd.testing.assert_frame_equal(of_row, of_dict)
+    with pytest.raises(ValueError, match=r"given\['grade'\]: \['low', 'mid', 'high'\] is none of the categories"):
+        model.sample(3, given={"grade": LEVELS[:3]})

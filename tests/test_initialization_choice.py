@@ -327,3 +327,11 @@ class Wide(Found):
 )
 def test_the_rules_are_applied_in_their_order(found, evidence, name):
     assert choose_name(found, evidence) == name
+
+
+@pytest.mark.parametrize("n_values", [2, 3, 5])
+def test_as_many_values_as_clusters_are_the_clusters(n_values):
+    """The rounding that mixtures average over would blur them."""
+    X = np.repeat(np.arange(1.0, n_values + 1.0), 30).reshape(-1, 1)
+    for seed in range(3):
+        assert chosen_ari(X, X.ravel(), seed=seed) == 1.0

@@ -32,6 +32,8 @@ class Categories:
         Of columns of pandas' categorical dtype, and polars' Enum, its categories, and whether they are ordered.
     integers : dict of int to str
         Dtypes of the other columns of the frame that held integers.
+    names : list or None
+        Of all columns of the frame.
     """
 
     values: dict[int, Array]
@@ -39,6 +41,7 @@ class Categories:
     library: str | None = None
     declared: dict[int, tuple[list[Any], bool]] = field(default_factory=dict)
     integers: dict[int, str] = field(default_factory=dict)
+    names: list[Any] | None = None
 
     @property
     def n_levels(self) -> dict[int, int]:
@@ -62,6 +65,7 @@ class Categories:
             "library": self.library,
             "declared": declared,
             "integers": integers,
+            "names": self.names,
         }
 
     def encode(self, X: Any) -> Any:
@@ -95,17 +99,18 @@ class Categories:
         """The code of one category of column d; raises if it is new."""
         known = self.values[d]
         found = np.flatnonzero(known == value)
-        if not len(found):
+        if np.ndim(value) > 0 or not len(found):
             raise ValueError(f"{value!r} is none of the categories {', '.join(map(repr, known.tolist()))}")
         return float(found[0])
 
-    def decode(self, X: Array, names: Sequence[str] | None, like: Any = None, *, is_drawn: bool = False) -> Any:
+    def decode(self, X: Array, names: Sequence[Any] | None, like: Any = None, *, is_drawn: bool = False) -> Any:
         """The samples (N, D) with categories in place of codes: a frame if they were found in one.
 
         New categories are those of ``like`` (N, D), of which a frame also has the index. Draws of columns of integers
         are integers.
         """
         columns = {d: self.decode_column(d, X[:, d], like) for d in self.values}
+        names = self.names or (None if names is None else [str(name) for name in names])
         if self.library is None or names is None:
             is_object = any(column.dtype.kind not in "fiub" for column in columns.values())
             decoded = np.array(X, dtype=object if is_object else np.float64)
@@ -117,13 +122,13 @@ class Categories:
         columns |= {d: to_integers(X[:, d], dtype) for d, dtype in integers.items()}
         for d, (levels, is_ordered) in self.declared.items():
             columns[d] = restore_categorical(columns[d], self.library, levels, is_ordered=is_ordered)
-        data = {str(name): columns.get(d, X[:, d]) for d, name in enumerate(names)}
+        data = {name: columns.get(d, X[:, d]) for d, name in enumerate(names)}
         if self.library == "polars":
             is_plain = {d for d, dtype in self.dtypes.items() if dtype.startswith("Categorical")}
-            return frames.DataFrame(data).cast({str(names[d]): frames.Categorical for d in is_plain})
+            return frames.DataFrame(data).cast({names[d]: frames.Categorical for d in is_plain})
         frame = frames.DataFrame(data, index=getattr(like, "index", None))
         restored = {d: dtype for d, dtype in self.dtypes.items() if dtype in RESTORED} | integers
-        return frame.astype({str(names[d]): dtype for d, dtype in restored.items()})
+        return frame.astype({names[d]: dtype for d, dtype in restored.items()})
 
     def decode_column(self, d: int, codes: Array, like: Any = None) -> Array:
         """Categories (N,) of column d for its codes (N,); new ones are those of ``like`` (N, D)."""
@@ -165,6 +170,10 @@ def find_missing(column: Any) -> Array:
 
 def unify(values: Array, name: str) -> Array:
     """Values (N,) of one type: booleans, numbers or strings; ``name`` is that of their column in messages."""
+    if values.dtype == object and len({isinstance(value, str) for value in values}) > 1:
+        raise ValueError(
+            f"the categorical column {name} mixes strings with numbers or booleans; convert its values to strings"
+        )
     unified = np.array(values.tolist()) if values.dtype == object else values
     if unified.dtype.kind not in "biufU":
         raise ValueError(f"the categorical column {name} holds values that are neither strings, numbers nor booleans")
@@ -177,4 +186,5 @@ def restore_categories(fields: Mapping[str, Any]) -> Categories:
     dtypes = {int(d): str(dtype) for d, dtype in fields["dtypes"].items()}
     declared = {int(d): (list(levels), bool(ordered)) for d, (levels, ordered) in fields["declared"].items()}
     integers = {int(d): check_integer_dtype(dtype) for d, dtype in fields.get("integers", {}).items()}
-    return Categories(arrays, dtypes, fields["library"], declared, integers)
+    names = [name if isinstance(name, int) else str(name) for name in fields.get("names") or []]
+    return Categories(arrays, dtypes, fields["library"], declared, integers, names or None)

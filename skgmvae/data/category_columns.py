@@ -1,6 +1,7 @@
 """Which columns of a table hold categories, and which these are."""
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,9 @@ def learn_categories(X: Any, categorical_features: Any, more: Iterable[int] = ()
         if levels is not None:
             declared[d] = levels
     integers = {d: dtype for d, dtype in find_integers(X).items() if d not in values}
-    return Categories(values, dtypes, find_library(X), declared, integers)
+    names = [int(name) if isinstance(name, Integral) else name for name in X.columns] if is_frame(X) else []
+    plain = names if all(isinstance(name, (int, str)) for name in names) else None
+    return Categories(values, dtypes, find_library(X), declared, integers, plain or None)
 
 
 def find_names(X: Any, categories: Categories) -> dict[str, int]:

@@ -128,8 +128,8 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
     K = n_components
     views = make_views(X, random_state)
     points = views.continuous
-    if K == 1 or len(points) <= K + 1 or len(np.unique(points, axis=0)) <= K:
-        labels = fit_kmeans(points, K, random_state)[0]
+    if K == 1 or len(points) <= K + 1 or len(np.unique(X, axis=0)) <= K:
+        labels = fit_kmeans(views.exact, K, random_state)[0]
         return ClusterChoice("kmeans", labels, np.eye(K)[labels], {"kmeans": labels})
     if len(points) <= MAX_SAMPLES:
         return _choose(views, K, random_state)

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import pairwise_distances_argmin
 from sklearn.mixture import GaussianMixture
 
 from skgmvae.data.frames import name_feature
@@ -16,7 +15,7 @@ from skgmvae.data.frames import name_feature
 __all__ = ["MixtureInit", "fit_mixture_init"]
 
 Floats: TypeAlias = NDArray[np.float64]
-REG_COVAR = 1e-6
+REG_COVAR, MAX_ITER = 1e-6, 100
 
 
 @dataclass(frozen=True)
@@ -77,50 +76,25 @@ class MixtureInit:
 def fit_mixture_init(
     init: MixtureInit, X: Floats, n_components: int, random_state: np.random.RandomState
 ) -> GaussianMixture:
-    """A mixture of the inputs with the given parameters; the others follow from the samples nearest to each mean.
-
-    Means that are not given are those of k-means and one step of EM.
+    """A mixture of the inputs with the given parameters; if some of the three are missing, EM goes on from the others.
 
     Raises
     ------
     ValueError
         As GaussianMixture does, if a shape or a value does not fit.
     """
-    K = n_components
     given = {"weights_init": init.weights, "means_init": init.means, "precisions_init": init.precisions}
-    options = {"covariance_type": init.covariance_type, "random_state": random_state}
+    is_whole = all(part is not None for part in given.values())
+    variances = X.var(0)
+    # relative to the units of the samples
+    reg_covar = REG_COVAR * float(variances[variances > 0.0].min(initial=1.0))
+    options = {"covariance_type": init.covariance_type, "reg_covar": reg_covar, "random_state": random_state}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a single step, which checks what is given
-        mixture = GaussianMixture(K, max_iter=1, **given, **options).fit(X)
-    if init.means is not None:
-        mixture.means_ = np.asarray(init.means, np.float64)
-    scale = np.maximum(X.std(0), np.finfo(np.float64).tiny)
-    nearest = pairwise_distances_argmin(X / scale, mixture.means_ / scale)
-    mixture.weights_ = np.asarray(init.weights) if init.weights is not None else _smoothed_shares(nearest, K)
-    residuals = X - mixture.means_[nearest]
-    covariance = residuals.T @ residuals / len(X) + REG_COVAR * np.diag(
-        np.maximum(scale**2, np.square(residuals).mean(0))
-    )
-    precisions = init.precisions
-    if precisions is None:
-        precisions = _shape_precisions(covariance, K, init.covariance_type)
-    is_matrix = init.covariance_type in ("full", "tied")
-    mixture.precisions_cholesky_ = np.linalg.cholesky(precisions) if is_matrix else np.sqrt(precisions)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # a single step, which checks what is given, or all
+        mixture = GaussianMixture(n_components, max_iter=1 if is_whole else MAX_ITER, **given, **options).fit(X)
+    if is_whole:
+        is_matrix = init.covariance_type in ("full", "tied")
+        mixture.weights_, mixture.means_ = np.asarray(init.weights), np.asarray(init.means, np.float64)
+        mixture.precisions_cholesky_ = np.linalg.cholesky(init.precisions) if is_matrix else np.sqrt(init.precisions)
     return mixture
-
-
-def _smoothed_shares(labels: NDArray[np.int64], n_components: int) -> Floats:
-    """Shares of the labels, none of them zero."""
-    shares: Floats = (np.bincount(labels, minlength=n_components) + 1.0) / (len(labels) + n_components)
-    return shares
-
-
-def _shape_precisions(covariance: Floats, n_components: int, covariance_type: str) -> Floats:
-    """The precision of one covariance (D, D) for every component, as GaussianMixture shapes it."""
-    K, D = n_components, len(covariance)
-    if covariance_type == "spherical":
-        return np.full(K, 1.0 / covariance.diagonal().mean())
-    if covariance_type == "diag":
-        return np.tile(1.0 / covariance.diagonal(), (K, 1))
-    precision = np.asarray(np.linalg.inv(covariance), np.float64)
-    return precision if covariance_type == "tied" else np.broadcast_to(precision, (K, D, D)).copy()
