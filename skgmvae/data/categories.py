@@ -98,8 +98,8 @@ class Categories:
     def encode_value(self, d: int, value: Any) -> float:
         """The code of one category of column d; raises if it is new."""
         known = self.values[d]
-        found = np.flatnonzero(known == value)
-        if np.ndim(value) > 0 or not len(found):
+        found = [i for i, category in enumerate(known.tolist()) if np.ndim(value) == 0 and category == value]
+        if not found:
             raise ValueError(f"{value!r} is none of the categories {', '.join(map(repr, known.tolist()))}")
         return float(found[0])
 
