@@ -10,7 +10,7 @@ from skgmvae.functional import log_mean_exp
 __all__ = ["Estimate", "average", "average_with_controls"]
 
 # of the estimates of log p(x) and of any p(c|x), by their own spread, that need no further points
-MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.01, 0.001
+MOST_VARIANCE, MOST_POSTERIOR_VARIANCE = 0.005, 0.001
 SETTLED, MOST_VARIANCE_OF_SETTLED = 1e-5, 0.1  # of p(c|x), and of log p(x) beside it where this is of no interest
 
 
