@@ -3,6 +3,12 @@
 import inspect
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from skgmvae.models.likelihoods import Gaussian
+from skgmvae.models.transforms import Transform
+
 __all__ = ["PickleSupport"]
 
 
@@ -24,16 +30,26 @@ class PickleSupport:
             module.background = None
         if "n_outputs" not in vars(module):
             _complete_modules(module, int(state["n_features_in_"]))
+        for part in module.modules():
+            if isinstance(part, Gaussian) and not hasattr(part, "transform"):
+                part.transform = _make_transform(part._buffers.pop("is_log", None))
 
 
 def _complete_modules(module: Any, n_features: int) -> None:
     """What the modules of versions with one likelihood for all features lack."""
     module.n_outputs = n_features
     for part in module.modules():
-        if type(part).__name__ == "Gaussian":
-            part._modules.setdefault("transform", None)
-        elif type(part).__name__ == "Autoencoder":
+        if type(part).__name__ == "Autoencoder":
             part._parameters.setdefault("component_outputs", None)
         elif type(part).__name__ == "Background":
             part._buffers.setdefault("outputs", None)
             part.n_gaussian = n_features
+
+
+def _make_transform(is_log: Tensor | None) -> Transform | None:
+    """That of versions with log-normal features alone, by which features (D,) these are."""
+    if is_log is None:
+        return None
+    kinds = ["log_normal" if each else "gaussian" for each in is_log.tolist()]
+    constants = torch.zeros(len(kinds), dtype=torch.float64)
+    return Transform(kinds, constants, constants + 1.0)

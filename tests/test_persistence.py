@@ -337,3 +337,16 @@ def test_versions_of_the_format(saved, tmp_path, version, message):
     save_file(arrays, tmp_path / "file", metadata={KEY: text, "digest": compute_digest(arrays, text)})
     with pytest.raises(ValueError, match=message):
         VaDEClustering.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", {0: "log_normal"}], ids=str)
+def test_pickles_of_versions_with_logarithms_alone_answer(likelihood):
+    """They had the buffer ``is_log`` in place of a transform."""
+    X = np.random.default_rng(0).lognormal(size=(60, 2))
+    model = VaDEClustering(2, likelihood=likelihood, max_iter=0, random_state=0).fit(X)
+    expected = model.score_samples(X)
+    (part,) = [part for part in model.net_.module_.modules() if hasattr(part, "transform")]
+    is_log = None if part.transform is None else part.transform.is_log
+    del part.transform
+    part.register_buffer("is_log", is_log, persistent=False)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).score_samples(X), expected)

@@ -65,8 +65,8 @@ follows, and figures on these data sets may be optimistic:
 
 No setting was selected on Fashion-MNIST, but its figures were seen while initializations were compared.
 
-**Which version.** Rows of our models with protocol `split`, those of MNIST and Fashion-MNIST, and those with contrastive
-features were computed with earlier defaults than the others.
+**Which version.** Rows of our models with protocol `split`, those of MNIST and Fashion-MNIST, of vaeem on
+digits-images, and those with contrastive features were computed with earlier defaults than the others.
 
 **Images.** With `init_params='contrastive'`, features are learned from augmented images. Nothing else uses
 augmentation. Lines whose initialization is "graph" alone were computed with an earlier version of it. Runs with
