@@ -12,6 +12,7 @@ from torch.distributions import MultivariateNormal
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.models import density, importance
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
+from skgmvae.models.laplace import take_newton_step
 from skgmvae.models.points import MANY_FEATURES, make_point_sets
 from skgmvae.models.proposals import approximate
 
@@ -180,6 +181,24 @@ def test_components_that_are_left_out_gain_nothing_from_points_that_are_off(name
     monkeypatch.setattr(importance, "approximate", approximate_badly)
     log_joint = model.log_joint(x, make_points(model))
     assert (log_joint.softmax(-1).amax(-1) > 1.0 - 1e-7).all()
+
+
+@pytest.mark.parametrize("name", ["GMVAE", "VAEEM"])
+def test_steps_that_overshoot_are_shortened_also_where_there_is_but_one(name):
+    """As with many features. A proposal at such an end misses the posterior."""
+    model = make_model(name)
+    with torch.no_grad():
+        for parameter in [p for n, p in model.named_parameters() if "decoder" in n and p.dim() > 1]:
+            parameter *= 3.0
+    posterior, _ = make_posterior(model, draw_x(model, 1000))
+    with torch.inference_mode():
+        expansion = posterior.expand(posterior.mean)
+        full = posterior.value(take_newton_step(expansion, posterior.mean).maximum)
+        found = approximate(posterior, refines=False)
+        best = found.log_joint.argmax(-1, keepdim=True)
+        start, end = (values.gather(-1, best) for values in (expansion.value, posterior.value(found.maximum)))
+    assert (full < expansion.value - 1.0).any()
+    assert (end >= start - 1e-9).all()
 
 
 def test_large_networks_keep_what_leaves_no_doubt(name):
