@@ -10,11 +10,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_wine, make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.background import Background
 from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, is_open, split_rows
@@ -194,6 +196,50 @@ def test_a_kept_mixture_has_converged_unless_the_training_was_too_short():
     assert model.best_iter_ == 0 and model.converged_
     model = VaDEClustering(3, max_iter=1, random_state=0).fit(X)
     assert model.best_iter_ == 0 and not model.converged_
+
+
+@pytest.fixture
+def crossing(monkeypatch):
+    """Two long normals that cross, and an automatic choice that halves the plane instead."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=400)
+    X = rng.normal(size=(400, 2)) * [3.0, 0.3]
+    X[y == 1] = X[y == 1][:, ::-1]
+
+    def halve(init_params, views, n_components, random_state):
+        return "halves", np.eye(2)[(views.embedding[:, 0] > 0.0).astype(int)]
+
+    monkeypatch.setattr("skgmvae.initialization.initialize.choose_responsibilities", halve)
+    return X, y
+
+
+def test_only_vaeem_leaves_clusters_that_are_left_to_it_for_likelier_ones(crossing):
+    X, y = crossing
+    best = GaussianMixture(2, n_init=5, random_state=0).fit(X).score(X)
+    moved = VAEEMClustering(2, random_state=0, max_iter=10).fit(X)
+    assert moved.init_params_ == "halves, then the likeliest mixture"
+    assert moved.score(X) > best - 0.05
+    assert adjusted_rand_score(y, moved.labels_) > 0.6
+    for Estimator, options, labels in (
+        (VaDEClustering, {}, None),
+        (VAEEMClustering, {"init_clamp": 1.0}, None),
+        (VAEEMClustering, {}, y),
+    ):
+        model = Estimator(2, random_state=0, max_iter=2, **options).fit(X, init_labels=labels)
+        assert model.init_params_ == ("halves" if labels is None else "init_labels")
+
+
+def test_the_likeliest_mixture_is_compared_on_samples_left_out():
+    rng = np.random.RandomState(0)
+    y = torch.from_numpy(rng.randint(2, size=300))
+    points = torch.from_numpy(rng.normal(size=(300, 3))) + 4.0 * y.unsqueeze(1)
+    found = find_likeliest(points, torch.eye(2, dtype=torch.float64)[y], rng)
+    assert abs(float(found.gains.mean())) < 0.02  # the clusters are the mixture already
+    assert_array_equal(found.assign(points[:50]).argmax(1) == y[:50], True)
+    shuffled = torch.eye(2, dtype=torch.float64)[y[torch.randperm(300, generator=torch.Generator().manual_seed(0))]]
+    assert is_clear(find_likeliest(points, shuffled, rng).gains.numpy())
+    assert find_likeliest(points, torch.ones(300, 1, dtype=torch.float64), rng) is None
+    assert find_likeliest(points[:18], torch.eye(2, dtype=torch.float64)[y[:18]], rng) is None
 
 
 def test_samples_in_a_file_cannot_be_held_out(small_blocks):

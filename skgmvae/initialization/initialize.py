@@ -80,6 +80,11 @@ class InitConfig:
         """Whether the initialization is that of the papers, without clusters."""
         return self.labels is None and not self.mixture.is_given and self.init_params == "random"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the clusters are for the package to choose."""
+        return self.labels is None and not self.mixture.is_given and self.init_params == "auto"
+
 
 class Initialization(NamedTuple):
     """What a model was initialized with.
@@ -132,8 +137,7 @@ def initialize_model(
         views = views._replace(mixed=MixedPoints(observed, autoencoder.likelihood))
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
-    is_open = labels is None and not config.mixture.is_given and config.init_params == "auto"
-    if is_open and is_linear and observed is not None and not is_mixed:
+    if config.is_open and is_linear and observed is not None and not is_mixed:
         name, found = cluster_observed(observed, embedded.points, name, found, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     if is_linear:

@@ -100,6 +100,7 @@ def fit_mixture(
     regularization: float = REGULARIZATION,
     rounding: NDArray[np.float64] | None = None,
     max_iter: int = MAX_ITER,
+    tolerance: float = TOLERANCE,
 ) -> Mixture:
     """A mixture after EM from labels (N,) or responsibilities (N, K).
 
@@ -121,7 +122,8 @@ def fit_mixture(
         were added to them, on average over the noise: a column of few values then says no more about the clusters than
         its values do (dequantization, Theis et al. 2016).
     max_iter : int
-        EM ends before where the mean log-likelihood rises by less than :data:`TOLERANCE`.
+    tolerance : float
+        EM ends before ``max_iter`` where the mean log-likelihood rises by less, in nats.
 
     Returns
     -------
@@ -145,7 +147,7 @@ def fit_mixture(
         before, (bound, responsibilities) = bound, _expect(log_scale + _log_density(squares, D, dof))
         bound -= 0.5 * float((precision * total).sum())
         weights = responsibilities if math.isinf(dof) else responsibilities * (dof + D) / (dof + squares)
-        if bound - before < TOLERANCE:
+        if bound - before < tolerance:
             break
     return Mixture(kind, dof, responsibilities, bound, weights)
 

@@ -19,8 +19,11 @@ __all__ = [
     "N_FOLDS",
     "Regularization",
     "Sums",
+    "choose_regularization",
     "estimate_mixture",
+    "is_near",
     "list_settings",
+    "mixture_log_prob",
     "regularize",
     "sum_up",
     "weigh_components",
@@ -28,7 +31,7 @@ __all__ = [
 
 # what is tried: samples, in units of D + 1, that the pooled covariance weighs, what is added to the variances of the
 # standardized inputs, and samples, in the same units, that a covariance without correlations weighs
-SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+SHRINKAGES = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS = 5
@@ -93,19 +96,40 @@ def estimate_mixture(
     MixtureMoments
     """
     points, responsibilities = points.double(), responsibilities.double()
-    near = points.abs().amax(1) <= max(FAR, math.sqrt(len(points)))
+    near = is_near(points)
     if int(near.sum()) > N_FOLDS:
         points, responsibilities = points[near], responsibilities[near]
+    setting, total = choose_regularization(points, responsibilities, random_state, reg_covar=reg_covar, is_tied=is_tied)
+    return regularize(total, setting, is_tied)
+
+
+def is_near(points: Tensor) -> Tensor:
+    """Which samples (N, D) are near enough to the others to enter the moments, (N,)."""
+    return points.abs().amax(1) <= max(FAR, math.sqrt(len(points)))
+
+
+def choose_regularization(
+    points: Tensor,
+    responsibilities: Tensor,
+    random_state: np.random.RandomState,
+    *,
+    reg_covar: float = 1e-6,
+    is_tied: bool = False,
+) -> tuple[Regularization, Sums]:
+    """The setting of the highest likelihood of samples left out, and sums without samples that belong to no component.
+
+    Parameters as in :func:`estimate_mixture`, in float64.
+    """
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
     background = Background(points.shape[1]).fit(points)
     score, total = _make_score(points, responsibilities, fold, background, is_tied=is_tied)
     settings = list_settings(reg_covar, is_tied=is_tied)
     best = max(settings, key=score)
     # samples that the background explains better should not widen a component
-    log_prob = _log_prob(points, regularize(total, best, is_tied))
+    log_prob = mixture_log_prob(points, regularize(total, best, is_tied))
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
     score, total = _make_score(points, responsibilities * shares.unsqueeze(-1), fold, background, is_tied=is_tied)
-    return regularize(total, _climb(settings, score, best), is_tied)
+    return _climb(settings, score, best), total
 
 
 def weigh_components(responsibilities: Tensor) -> MixtureMoments:
@@ -156,7 +180,9 @@ def _make_score(
     def score(setting: Regularization) -> float:
         mixtures = regularize(rest, setting, is_tied)
         parts = zip(folds, of_folds, *mixtures, strict=True)
-        return float(torch.cat([background.mix(_log_prob(x, MixtureMoments(*m)), x, b) for x, b, *m in parts]).mean())
+        return float(
+            torch.cat([background.mix(mixture_log_prob(x, MixtureMoments(*m)), x, b) for x, b, *m in parts]).mean()
+        )
 
     return score, total
 
@@ -188,8 +214,8 @@ def regularize(sums: Sums, setting: Regularization, is_tied: bool) -> MixtureMom
     return MixtureMoments((sums.counts + 1.0) / (n_samples + K), means, covariances + setting.added_variance * identity)
 
 
-def _log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
-    """log-density (n,); minus infinity where a covariance is singular."""
+def mixture_log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
+    """log-density (n,) of samples (n, D) under a mixture; minus infinity where a covariance is singular."""
     D = points.shape[1]
     factor, info = torch.linalg.cholesky_ex(mixture.covariances)
     if bool(info.any()):

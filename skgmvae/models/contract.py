@@ -52,6 +52,7 @@ class Model(Protocol):
     embedding_dim: int
     noise_shape: tuple[int, ...]
     random_init_is_weights: bool  # init_params='random' means random weights instead of random responsibilities
+    follows_likelihood: bool  # other clusters than the initial ones may be taken for a clearly higher likelihood
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
 

@@ -59,6 +59,7 @@ class GMVAE(nn.Module):
 
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
+    follows_likelihood = False  # rather than the initial clusters
     learns_labels = False  # clamped ones, in this training
     mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 

@@ -52,6 +52,7 @@ class VaDE(nn.Module):
 
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False
+    follows_likelihood = False  # rather than the initial clusters
     _layout: Tensor
 
     def __init__(

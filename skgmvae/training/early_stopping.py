@@ -11,14 +11,16 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skgmvae._evaluation import cast_networks
+from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.initialize import Initialization, initialize_linear
+from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.runtime import RandomStream
 from skgmvae.training.callbacks import TrainingDivergedError
 from skgmvae.training.checkpoint import PhaseCheckpoint
 from skgmvae.training.clamping import clamp_responsibilities
 from skgmvae.training.config import TrainConfig
-from skgmvae.training.held_out import HeldOut, is_better, is_open, split_rows
+from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, is_open, split_rows
 from skgmvae.training.net import ELBONet
 from skgmvae.training.train import TrainOutcome, train
 
@@ -39,12 +41,15 @@ class Setting:
         Of the net.
     split_seed : int
         The same for all initializations of a fit, and for later continuations.
+    may_move : bool, default=False
+        Whether other clusters than the initial ones may be taken for a clearly higher likelihood.
     """
 
     training: TrainConfig
     has_linear_path: bool
     has_own_table: bool
     split_seed: int
+    may_move: bool = False
 
 
 def train_with_held_out(
@@ -62,12 +67,47 @@ def train_with_held_out(
 
     A new model with a linear path begins as the mixture of the samples trained on. If its components are not the
     clusters (N, K) after a training with a gain, as where these are not ellipses, it is trained once more, for
-    longer; unless there is a clear gain in the end, it is the mixture of all samples. A model that is trained further
-    is left as it was unless there is a clear gain. A new one whose training diverges, as by a single wild value, warns
-    and remains the mixture.
+    longer; unless there is a clear gain in the end, it is the mixture of all samples. If the model follows the
+    likelihood, and a mixture fitted by likelihood alone is clearly better in the end, all begins anew with that. A
+    model that is trained further is left as it was unless there is a clear gain. A new one whose training diverges, as
+    by a single wild value, warns and remains the mixture.
     """
-    model, config = net.module_, setting.training
-    rest, others = split_rows(responsibilities, config.validation_fraction, np.random.RandomState(setting.split_seed))
+    model, fraction = net.module_, setting.training.validation_fraction
+    split = split_rows(responsibilities, fraction, np.random.RandomState(setting.split_seed))
+    options |= {"is_new": is_new, "checkpoint": checkpoint}
+    state, n_before = copy.deepcopy(model.state_dict()), len(net.history)
+    outcome, kept = _train_split(net, data, split, setting, responsibilities, random, **options)
+    may_move = setting.may_move and setting.has_linear_path and model.follows_likelihood
+    if not is_new or not may_move or outcome.interrupted:
+        return outcome
+    trained = kept if outcome.best_epoch else None
+    likelier = _find_likelier(model, state, data, split, responsibilities, trained, setting.split_seed)
+    if likelier is None:
+        return outcome
+    n_done = len(net.history) - n_before
+    cast_networks(model, torch.float64)
+    model.load_state_dict(state)
+    _be_mixture(model, data, likelier, setting.split_seed)
+    second, _ = _train_split(net, data, split, setting, likelier, random, prefix="likelier-", **options)
+    joined = join_outcomes(outcome, second, n_done)
+    return replace(joined, best_epoch=second.best_epoch and joined.best_epoch, has_moved=True)
+
+
+def _train_split(
+    net: ELBONet,
+    data: TrainingData,
+    split: tuple[Integers, Integers],
+    setting: Setting,
+    responsibilities: Tensor,
+    random: RandomStream,
+    *,
+    is_new: bool,
+    checkpoint: PhaseCheckpoint | None,
+    prefix: str = "",
+    **options: Any,
+) -> tuple[TrainOutcome, Scores]:
+    """The outcome of a training on some samples, and the scores of the others under what was kept."""
+    model, config, (rest, others) = net.module_, setting.training, split
     training, held_out = data.part(rest), HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
     init = Initialization("", responsibilities[rest])
 
@@ -78,7 +118,7 @@ def train_with_held_out(
             model.learns_labels = name == "longer"
         config_now = replace(config, n_epochs=n_epochs, n_iter_no_change=patience)
         clamped = clamp_responsibilities(init, config_now, has_own_table=setting.has_own_table)
-        phase = None if checkpoint is None else checkpoint.beside(name)
+        phase = None if checkpoint is None else checkpoint.beside(prefix + name)
         return train(net, training, config_now, random, clamped=clamped, held_out=held_out, checkpoint=phase, **options)
 
     is_mixture = is_new and setting.has_linear_path
@@ -97,10 +137,10 @@ def train_with_held_out(
     except TrainingDivergedError as error:
         if not is_mixture:
             raise
-        warnings.warn(f"{error} The model is its initial Gaussian mixture.", ConvergenceWarning, stacklevel=2)
+        warnings.warn(f"{error} The model is its initial Gaussian mixture.", ConvergenceWarning, stacklevel=3)
         outcome = TrainOutcome(converged=True, interrupted=False)  # the warning has been given
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
-        return replace(outcome, held_out_score=float(after.marginal.mean()))
+        return replace(outcome, held_out_score=float(after.marginal.mean())), after
     cast_networks(model, torch.float64)
     model.load_state_dict(state)
     if is_mixture:
@@ -108,7 +148,7 @@ def train_with_held_out(
         outcome = replace(outcome, converged=outcome.converged or (config.may_extend and not outcome.interrupted))
         if hasattr(model, "initial_responsibilities"):
             model.initial_responsibilities = responsibilities
-    return replace(outcome, best_epoch=0, held_out_score=float(before.marginal.mean()))
+    return replace(outcome, best_epoch=0, held_out_score=float(before.marginal.mean())), before
 
 
 def join_outcomes(first: TrainOutcome, second: TrainOutcome, n_epochs: int) -> TrainOutcome:
@@ -117,8 +157,44 @@ def join_outcomes(first: TrainOutcome, second: TrainOutcome, n_epochs: int) -> T
     return replace(second, best_epoch=best, validation_scores=first.validation_scores + second.validation_scores[1:])
 
 
+def _find_likelier(
+    module: Any,
+    state: dict[str, Tensor],
+    data: TrainingData,
+    split: tuple[Integers, Integers],
+    responsibilities: Tensor,
+    trained: Scores | None,
+    seed: int,
+) -> Tensor | None:
+    """Responsibilities (N, K) of a mixture that is clearly better for samples left out than the initial one.
+
+    If a training was kept, with these scores of the held-out samples, it has to be better for them than that, too.
+    """
+    if module.likelihood.n_heads:
+        return None
+    model = copy.deepcopy(module)
+    cast_networks(model, torch.float64)
+    model.load_state_dict(state)
+    rest, others = split
+    points, random_state = _standardize(model, data), np.random.RandomState(seed)
+    found = find_likeliest(points[rest], responsibilities[rest].double(), random_state)
+    if found is None or not is_clear(found.gains.numpy()):
+        return None
+    if trained is not None:
+        initialize_linear(model, points[rest], found.assign(points[rest]), random_state)
+        held_out = HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
+        if not is_clear(held_out.score(model).marginal - trained.marginal, n_errors=1.0):
+            return None
+    return found.assign(points)
+
+
 def _be_mixture(model: Any, data: TrainingData, responsibilities: Tensor, seed: int) -> None:
     """Let the model be the mixture of the samples with these responsibilities (N, K)."""
-    rows = torch.from_numpy(np.array(data.X, np.float64, order="C"))
-    points = model.likelihood.standardize(rows, torch.float64)
-    initialize_linear(model, points, responsibilities, np.random.RandomState(seed))
+    initialize_linear(model, _standardize(model, data), responsibilities, np.random.RandomState(seed))
+
+
+def _standardize(model: Any, data: TrainingData) -> Tensor:
+    points: Tensor = model.likelihood.standardize(
+        torch.from_numpy(np.array(data.X, np.float64, order="C")), torch.float64
+    )
+    return points

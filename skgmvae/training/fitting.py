@@ -142,8 +142,10 @@ def _fit_once(
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
     options["checkpoint"] = config.name_phase(f"training-{trial}")
     if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
-        setting = Setting(config.training, config.architecture.linear_path, has_own_table, pretrained.seed)
+        may_move = config.init.is_open and config.training.init_clamp < 1.0 and not data.summary.has_missing
+        setting = Setting(config.training, config.architecture.linear_path, has_own_table, pretrained.seed, may_move)
         outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=True, **options)
+        name += ", then the likeliest mixture" if outcome.has_moved else ""
     else:
         clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
         del init, responsibilities  # they may be large

@@ -43,6 +43,8 @@ class TrainOutcome:
         Mean log p(x) of the held-out samples.
     held_out_score : float or None
         Mean log p(x) of the held-out samples under the model that was kept, fitted without them.
+    has_moved : bool
+        Whether the clusters are those of a mixture of higher likelihood instead of the initial ones.
     """
 
     converged: bool
@@ -50,6 +52,7 @@ class TrainOutcome:
     best_epoch: int | None = None
     validation_scores: list[float] = field(default_factory=list)
     held_out_score: float | None = None
+    has_moved: bool = False
 
 
 def make_net(module: nn.Module, config: TrainConfig, net_type: type[ELBONet] = ELBONet, **options: Any) -> ELBONet:
