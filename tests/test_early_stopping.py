@@ -239,7 +239,7 @@ def test_the_likeliest_mixture_is_compared_on_samples_left_out():
     shuffled = torch.eye(2, dtype=torch.float64)[y[torch.randperm(300, generator=torch.Generator().manual_seed(0))]]
     assert is_clear(find_likeliest(points, shuffled, rng).gains.numpy())
     assert find_likeliest(points, torch.ones(300, 1, dtype=torch.float64), rng) is None
-    assert find_likeliest(points[:18], torch.eye(2, dtype=torch.float64)[y[:18]], rng) is None
+    assert find_likeliest(points[:8], torch.eye(2, dtype=torch.float64)[y[:8]], rng) is None
 
 
 def test_samples_in_a_file_cannot_be_held_out(small_blocks):
