@@ -201,7 +201,7 @@ class VAEEMClustering(DeepMixture):
     categories_ : list
         The categories of each feature that has some, an array; None of the others.
     init_params_ : str
-        Name of the initialization that was used, and whether the likeliest mixture has replaced its clusters.
+        Name of the initialization that was used.
     converged_ : bool
     n_iter_ : int
         Number of EM iterations of the last training.

@@ -28,25 +28,21 @@ def count_iterations(monkeypatch):
 
 @pytest.mark.parametrize("max_iter", [1, 2, 7])
 def test_em_ends_after_max_iter_iterations(overlapping, monkeypatch, max_iter):
-    monkeypatch.setattr(mixture, "TOLERANCE", 0.0)
     counted = count_iterations(monkeypatch)
     points, labels = overlapping
-    fit_mixture(points, labels, 2, "diag", max_iter=max_iter)
+    fit_mixture(points, labels, 2, "diag", max_iter=max_iter, tolerance=0.0)
     assert len(counted) == max_iter
 
 
 def test_em_ends_after_a_hundred_iterations_by_default(overlapping, monkeypatch):
-    monkeypatch.setattr(mixture, "TOLERANCE", -np.inf)
     counted = count_iterations(monkeypatch)
-    fit_mixture(*overlapping, 2, "diag")
+    fit_mixture(*overlapping, 2, "diag", tolerance=-np.inf)
     assert len(counted) == 100
 
 
 def test_em_ends_where_the_bound_hardly_rises(overlapping, monkeypatch):
     points, labels = overlapping
-    with monkeypatch.context() as patch:
-        patch.setattr(mixture, "TOLERANCE", -np.inf)
-        bounds = [fit_mixture(points, labels, 2, "diag", max_iter=i).bound for i in range(1, 30)]
+    bounds = [fit_mixture(points, labels, 2, "diag", max_iter=i, tolerance=-np.inf).bound for i in range(1, 30)]
     rises = np.diff(bounds)
     assert (rises > 0.0).all()
     counted = count_iterations(monkeypatch)

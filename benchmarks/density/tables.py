@@ -101,7 +101,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def split(name: str, seed: int) -> Split:
     """A table, standardized by the training samples; columns that are constant there are left out."""
-    X, y = TABLES[name]()
+    return split_samples(*TABLES[name](), seed)
+
+
+def split_samples(X: np.ndarray, y: np.ndarray, seed: int) -> Split:
+    """Samples and their classes, split and standardized as the tables are."""
     train, test, _, labels = train_test_split(X, y, test_size=0.3, random_state=seed, stratify=y)
     varies = train.std(axis=0) > 0.0
     scaler = StandardScaler().fit(train[:, varies])
@@ -210,13 +214,17 @@ def fit_mixture(X: np.ndarray, n_components: int, seed: int) -> GaussianMixture:
     return GaussianMixture(n_components, n_init=5, random_state=seed, **best).fit(X)
 
 
+def fit_method(method: str, data: Split, seed: int) -> Any:
+    """A model of this package at its defaults, or the GaussianMixture."""
+    if method == PEER:
+        return fit_mixture(data.train, data.n_classes, seed)
+    return methods.fit(methods.ESTIMATORS[method](data.n_classes, random_state=seed), data.train)
+
+
 def measure(name: str, method: str, seed: int) -> Line:
     """Figures of one fit."""
     data, start = split(name, seed), time.perf_counter()
-    if method == PEER:
-        model = fit_mixture(data.train, data.n_classes, seed)
-    else:
-        model = methods.fit(methods.ESTIMATORS[method](data.n_classes, random_state=seed), data.train)
+    model = fit_method(method, data, seed)
     seconds = time.perf_counter() - start
     chosen = {key: getattr(model, key) for key in GRID} if method == PEER else {}
     return {

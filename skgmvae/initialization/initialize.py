@@ -1,6 +1,7 @@
 """Initialization of a model: responsibilities from a representation of the samples, then parameters."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,14 +125,13 @@ def initialize_model(
     random_state = np.random.RandomState(random.seed)
     indices = subsample(len(data), random_state)
     samples = data.X if indices is None else data.subset(indices)
-    is_linear = autoencoder.linear is not None
-    observed, is_mixed = None, bool(model.likelihood.n_heads)
+    is_linear, is_mixed, observed = autoencoder.linear is not None, bool(model.likelihood.n_heads), None
     if data.summary.has_missing or is_mixed:
         observed = torch.from_numpy(cells(autoencoder).transform(samples, config.device))
     if data.summary.has_missing:
         samples = complete_samples(samples)
-    representation = inputs(autoencoder) if is_linear else embedding(autoencoder)
-    embedded = _Points(representation, representation.transform(samples, config.device))
+    seen_by = inputs(autoencoder) if is_linear else embedding(autoencoder)
+    embedded = _Points(seen_by, seen_by.transform(samples, config.device))
     views, seen = _represent(autoencoder, samples, embedded, config, random_state)
     if is_mixed and observed is not None and is_linear:
         views = views._replace(mixed=MixedPoints(observed, autoencoder.likelihood))
@@ -146,7 +146,7 @@ def initialize_model(
         model.initialize_from(points, responsibilities)
         initialize_variance(model, data, config.device, random)
     if indices is None:
-        return Initialization(name, torch.from_numpy(found), config.is_random)
+        return Initialization(name, responsibilities, config.is_random)
     if not config.for_all_samples:
         return Initialization(name, None, config.is_random)
     of_all = torch.from_numpy(_spread(data, indices, found, seen, config, random_state))
@@ -192,14 +192,10 @@ def _find_responsibilities(
     if labels is None and isinstance(init_params, str):
         return choose_responsibilities(init_params, views, K, random_state)
     name = "init_labels"
-    if labels is None:
-        # a copy: it may write into what it gets
+    if labels is None:  # a copy: it may write into what it gets
         name, labels = fit_clusterer(init_params, np.array(samples[: len(samples)]), K, random_state)
     strategy = init_params if isinstance(init_params, str) else "auto"
-
-    def choose() -> tuple[str, NDArray[np.float64]]:
-        return choose_responsibilities(strategy, views, K, random_state)
-
+    choose = partial(choose_responsibilities, strategy, views, K, random_state)
     if not labels.any():
         chosen, responsibilities = choose()
         return f"{chosen}, without labels from {name}", responsibilities
