@@ -283,7 +283,7 @@ def test_tables_with_categories_and_missing_values_are_searched(holes):
     if holes:
         frame = frame.mask(rng.rand(*frame.shape) < 0.05)
     vade = VaDEClustering(max_iter=0, random_state=0)
-    search = ComponentSearchCV(vade, range(1, 6), cv=2, random_state=0).fit(frame)
+    search = ComponentSearchCV(vade, range(2, 5), cv=2, random_state=0).fit(frame)
     assert search.best_n_components_ == 3
     assert adjusted_rand_score(y, search.predict(frame)) > 0.9
     assert set(search.sample(50)[0]["city"]) <= {"Aix", "Bern", "Cork", "Dover"}

@@ -167,21 +167,27 @@ def get_ambient_state():
     )
 
 
+@contextlib.contextmanager
+def together(*contexts):
+    with contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+# what does not hide each other, together
 AMBIENT = {
-    "float64 by default": lambda: default_dtype(torch.float64),
-    "bfloat16 by default": lambda: default_dtype(torch.bfloat16),
-    "a default device": lambda: default_device("meta"),
-    "within a device": lambda: torch.device("meta"),
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "no_grad": torch.no_grad,
-    "inference_mode": torch.inference_mode,
-    "errors of NumPy": lambda: np.errstate(all="raise"),
-    "silence of NumPy": lambda: np.errstate(all="ignore"),
-    "deterministic algorithms": deterministic_algorithms,
-    "anomaly mode": torch.autograd.detect_anomaly,
-    "unset memory of deterministic algorithms": lambda: flags(
-        torch.utils.deterministic, fill_uninitialized_memory=False
+    "float64 by default, errors of NumPy, deterministic algorithms": lambda: together(
+        default_dtype(torch.float64), np.errstate(all="raise"), deterministic_algorithms()
     ),
+    "bfloat16 by default, silence of NumPy, unset memory of deterministic algorithms": lambda: together(
+        default_dtype(torch.bfloat16),
+        np.errstate(all="ignore"),
+        flags(torch.utils.deterministic, fill_uninitialized_memory=False),
+    ),
+    "a default device, no_grad": lambda: together(default_device("meta"), torch.no_grad()),
+    "within a device, inference_mode": lambda: together(torch.device("meta"), torch.inference_mode()),
+    "autocast, anomaly mode": lambda: together(torch.autocast("cpu", torch.bfloat16), torch.autograd.detect_anomaly()),
 }
 
 
@@ -396,7 +402,7 @@ def test_a_fork_after_a_fit_and_a_large_operation_can_fit_and_answer():
 import multiprocessing
 def work(Estimator):
     model = Estimator(3, **SETTINGS).fit(X)
-    large = VaDEClustering(3, **{**SETTINGS, "hidden_layer_sizes": (2000, 2000), "batch_size": 60, "max_iter": 1})
+    large = VaDEClustering(3, **{**SETTINGS, "hidden_layer_sizes": (600, 600), "batch_size": 60, "max_iter": 1})
     return model.score_samples(X), large.fit(X).predict_proba(X), models[Estimator].score_samples(X)
 if __name__ == "__main__":
     torch.randn(600, 600) @ torch.randn(600, 600)  # starts the threads
@@ -420,13 +426,13 @@ import joblib
 from sklearn.model_selection import GridSearchCV
 def search(Estimator, n_jobs):
     grid = {"n_components": [2, 3]}
-    return GridSearchCV(Estimator(**SETTINGS), grid, cv=2, n_jobs=n_jobs).fit(X).cv_results_["mean_test_score"]
+    search = GridSearchCV(Estimator(**SETTINGS), grid, cv=2, n_jobs=n_jobs, refit=False)
+    return search.fit(X).cv_results_["mean_test_score"]
 if __name__ == "__main__":
-    for Estimator in ESTIMATORS:
+    for Estimator, backend in zip(ESTIMATORS, ("threading", "loky", "multiprocessing")):
         expected = search(Estimator, 1)
-        for backend in ("threading", "loky", "multiprocessing"):
-            with joblib.parallel_backend(backend):
-                np.testing.assert_array_equal(search(Estimator, 2), expected, err_msg=backend)
+        with joblib.parallel_backend(backend):
+            np.testing.assert_array_equal(search(Estimator, 2), expected, err_msg=backend)
         print(torch.get_num_threads())
 """
     )

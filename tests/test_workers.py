@@ -52,6 +52,7 @@ def test_grids(backend, tmp_path):
     assert len(pretrained) == N_FOLDS
 
 
+@pytest.mark.parametrize("backend", ["dask"], indirect=True)
 def test_search_for_the_number_of_components(backend):
     def search():
         criteria = ["icl"]
