@@ -1,5 +1,8 @@
 """On the workers of Dask and Ray: same results as in one process, and one pretraining per fold."""
 
+import shutil
+import sys
+
 import joblib
 import numpy as np
 import pytest
@@ -72,3 +75,55 @@ def test_blocks_of_a_dask_array():
     scores = blocks.map_blocks(vade.score_samples, dtype="float64", drop_axis=1)
     np.testing.assert_array_equal(labels.compute(), vade.predict(X))
     np.testing.assert_allclose(scores.compute(), vade.score_samples(X), rtol=1e-10)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    pd = pytest.importorskip("pandas")
+    return pd.DataFrame(X, columns=list("abc"))
+
+
+@pytest.fixture(scope="module")
+def fitted(frame):
+    return VaDEClustering(3, random_state=0).fit(frame)
+
+
+def make_predict(model):
+    def predict(batch):
+        some = batch[list("abc")]
+        return batch.assign(cluster=model.predict(some), log_density=model.score_samples(some))
+
+    return predict
+
+
+def check(clustered, frame, model):
+    clustered, expected = (each.sort_values(list("abc")) for each in (clustered, make_predict(model)(frame)))
+    np.testing.assert_array_equal(clustered["cluster"], expected["cluster"])
+    np.testing.assert_allclose(clustered["log_density"], expected["log_density"], rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_batches_of_a_ray_dataset(backend, frame, fitted):
+    if backend != "ray":
+        pytest.skip("needs Ray")
+    pytest.importorskip("pyarrow")
+    from ray import data
+
+    rows = data.from_pandas([frame[:40], frame[40:]])
+    check(rows.map_batches(make_predict(fitted), batch_format="pandas").to_pandas(), frame, fitted)
+
+
+@pytest.mark.filterwarnings("ignore")  # PySpark's own, about pandas
+def test_partitions_of_a_spark_frame(frame, fitted, monkeypatch):
+    sql = pytest.importorskip("pyspark.sql")
+    pytest.importorskip("pyarrow")
+    if shutil.which("java") is None:
+        pytest.skip("needs Java")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    predict = make_predict(fitted)
+    spark = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    rows = spark.createDataFrame(frame).repartition(2)
+    schema = "a double, b double, c double, cluster long, log_density double"
+    clustered = rows.mapInPandas(lambda batches: map(predict, batches), schema).toPandas()
+    spark.stop()
+    check(clustered, frame, fitted)

@@ -183,7 +183,7 @@ def _find_likelier(
     if trained is not None:
         initialize_linear(model, points[rest], found.assign(points[rest]), random_state)
         held_out = HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
-        if not is_clear(held_out.score(model).marginal - trained.marginal, n_errors=1.0):
+        if not is_clear(held_out.score(model).marginal - trained.marginal):
             return None
     return found.assign(points)
 

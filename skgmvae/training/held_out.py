@@ -116,10 +116,10 @@ class HeldOut:
         return Scores(marginal.numpy(), divergence.numpy())
 
 
-def is_clear(gains: NDArray[np.float64], n_errors: float = 2.0) -> bool:
-    """Whether the mean of paired gains (n,) is above so many standard errors, and not negligible."""
+def is_clear(gains: NDArray[np.float64]) -> bool:
+    """Whether the mean of paired gains (n,) is above two standard errors, and not negligible."""
     error = gains.std(ddof=1) / math.sqrt(len(gains))
-    return bool(gains.mean() > max(n_errors * error, LEAST_GAIN))
+    return bool(gains.mean() > max(2.0 * error, LEAST_GAIN))
 
 
 def is_open(after: Scores, before: Scores) -> bool:
