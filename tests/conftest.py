@@ -13,6 +13,20 @@ from sklearn.datasets import make_blobs
 settings.register_profile("skgmvae", derandomize=True, max_examples=40, deadline=None, database=None)
 settings.load_profile("skgmvae")
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Of two processes each gets a half, file after file, and the first to end takes over tests of the other.
+
+    By default, they take turns within the files, and both make what the tests of a file share.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 # networks and epochs small enough for hundreds of fits
 QUICK = {
     "hidden_layer_sizes": (16,),
@@ -59,4 +73,4 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr("skgmvae.initialization.representations.MAX_INIT_ROWS", 200)
     monkeypatch.setattr("skgmvae.training.e_step.PART_VALUES", 250)
     for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
-        monkeypatch.setattr(f"skgmvae._evaluation.{name}", 16 * 32)  # 32 rows to a chunk of these networks
+        monkeypatch.setattr(f"skgmvae._evaluation.{name}", 16 * 64)  # 64 rows to a chunk of these networks

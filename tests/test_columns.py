@@ -207,7 +207,7 @@ def test_a_frame_goes_in_and_comes_out(estimator, tmp_path):
     frame, y = make_table(np.random.RandomState(0))
     holes = frame.mask(np.random.RandomState(1).rand(*frame.shape) < 0.1)
     holes["grade"] = holes["grade"].astype("category")
-    model = estimator(3, max_iter=20, tol=100.0, likelihood={"visits": "poisson"}, random_state=0).fit(holes)
+    model = estimator(3, max_iter=5, tol=100.0, likelihood={"visits": "poisson"}, random_state=0).fit(holes)
     kinds = ("gaussian", "log_normal", "categorical", "bernoulli", "poisson", "categorical")
     assert model.likelihood_ == kinds
     assert adjusted_rand_score(y, model.labels_) > 0.6

@@ -173,7 +173,7 @@ def test_what_has_no_calibration(y, responsibilities, n_bins, message):
 def test_bias_of_scores(Estimator):
     X, _ = make_blobs(160, 3, centers=2, random_state=0)
     model = Estimator(2, tol=100.0, random_state=0).fit(X[:150])  # linear, so that scores are exact
-    settings = {"n_temperatures": 40, "random_state": 0}
+    settings = {"n_temperatures": 25, "random_state": 0}
     bias = score_bias(model, X[-20:], **settings)
     assert bias.per_sample.shape == (20,)
     assert abs(bias.mean) < max(0.1, 4.0 * bias.standard_error) and bias.standard_error < 0.1

@@ -140,7 +140,7 @@ def test_many_features_are_projected(three):
 
 
 def test_check_estimator():
-    check_estimator(make_search(VaDEClustering(**FAST), n_components=[1, 2], criteria=()), on_skip=None)
+    check_estimator(make_search(VaDEClustering(**FAST), n_components=[2], criteria=()), on_skip=None)
 
 
 def test_results_are_equal_for_the_same_seed_whatever_the_workers(three):
