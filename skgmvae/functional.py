@@ -186,15 +186,23 @@ def noise_like(x: Tensor, n_draws: int, width: int | None = None, generator: tor
 
 def _with_rows(x: Tensor, n_rows: int) -> Tensor:
     """An empty tensor ``(n_rows, ...)`` in the layout of x ``(n, ...)``."""
+    memory, axes = _lay_out_as(x, (n_rows, *x.shape[1:]))
+    return memory.permute(axes)
+
+
+def _lay_out_as(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, list[int]]:
+    """An empty contiguous tensor, and its axes of which a view has the ``shape`` and the layout of x."""
     order = sorted(range(x.dim()), key=x.stride, reverse=True)
-    shape = (n_rows, *x.shape[1:])
-    return x.new_empty([shape[axis] for axis in order]).permute([order.index(axis) for axis in range(x.dim())])
+    return x.new_empty([shape[axis] for axis in order]), [order.index(axis) for axis in range(x.dim())]
 
 
 def _draw_noise(x: Tensor, n_draws: int, width: int | None, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise of shape ``(M, ...)`` or ``(...)``, as :func:`noise_like` describes it."""
-    if n_draws == 1 and width is None:
-        return torch.empty_like(x).normal_(generator=generator)  # in the layout of x
+    if n_draws == 1 and width is None:  # in the layout of x
+        if x.is_contiguous():
+            return torch.empty_like(x).normal_(generator=generator)
+        memory, axes = _lay_out_as(x, x.shape)
+        return memory.normal_(generator=generator).permute(axes)  # ten times as fast as in place
     shape = x.shape if width is None else (*x.shape[:-1], width)
     shape = shape if n_draws == 1 else (n_draws, *shape)
     return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)

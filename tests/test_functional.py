@@ -312,3 +312,12 @@ def test_labels_are_learned_by_the_gradient_alone():
     of_value, of_joint = torch.autograd.grad(found.sum(), (value, log_joint))
     torch.testing.assert_close(of_value, torch.ones(5))
     torch.testing.assert_close(of_joint, log_joint.softmax(-1) - labels)
+
+
+def test_noise_is_drawn_in_the_order_of_memory():
+    """A strided tensor is filled number by number, ten times slower, and by other numbers."""
+    x = torch.zeros(3, 40, 5)
+    expected = noise_like(x, 1, generator=torch.Generator().manual_seed(0))
+    noise = noise_like(x.transpose(0, 1), 1, generator=torch.Generator().manual_seed(0))
+    assert noise.stride() == x.transpose(0, 1).stride()
+    torch.testing.assert_close(noise.transpose(0, 1), expected, rtol=0.0, atol=0.0)
