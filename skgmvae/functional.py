@@ -191,7 +191,7 @@ def _with_rows(x: Tensor, n_rows: int) -> Tensor:
 
 
 def _lay_out_as(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, list[int]]:
-    """An empty contiguous tensor, and its axes of which a view has the ``shape`` and the layout of x."""
+    """An empty contiguous tensor, and the order of its axes that has the ``shape`` (...) and the layout of x (...)."""
     order = sorted(range(x.dim()), key=x.stride, reverse=True)
     return x.new_empty([shape[axis] for axis in order]), [order.index(axis) for axis in range(x.dim())]
 
