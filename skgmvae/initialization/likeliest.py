@@ -74,7 +74,7 @@ def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.ra
     """
     D, K = points.shape[1], responsibilities.shape[1]
     near = is_near(points).nonzero().flatten()
-    n_most = min(MOST_SAMPLES, int(MOST_WORK / (K * D**2)))
+    n_most = min(MOST_SAMPLES, max(int(MOST_WORK / (K * D**2)), 4 * K * (D + 1)))
     some = near[torch.from_numpy(random_state.permutation(len(near))[:n_most])]
     points, responsibilities = points[some], responsibilities[some]
     X, N = points.numpy(), len(some)
