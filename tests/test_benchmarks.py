@@ -21,8 +21,9 @@ from benchmarks.accuracy import run as accuracy_run
 from benchmarks.common import data, environment, methods
 from benchmarks.common.results import read_lines
 from benchmarks.density import checks, tables
+from benchmarks.density import keel as keel_densities
 from benchmarks.figures import runs as run_figures
-from benchmarks.initialization import clamping, compare, restarts
+from benchmarks.initialization import clamping, compare, keel, restarts
 from benchmarks.memory import larger_than_memory, shuffling
 from benchmarks.model_selection import how_many, m_and_lambda, n_components, simulated
 from benchmarks.reliability import report as reliability_report
@@ -233,6 +234,8 @@ def test_report_makes_both_tables(tmp_path):
         (clamping, "clamping"),
         (compare, "initialization"),
         (how_many, "how_many"),
+        (keel, "keel"),
+        (keel_densities, "keel_densities"),
         (m_and_lambda, "m_and_lambda"),
         (minimum_information, "minimum_information"),
         (n_components, "n_components"),

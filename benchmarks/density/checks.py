@@ -70,7 +70,9 @@ On {n_tables} tables with continuous columns, the best of the three models, at d
 `GaussianMixture` whose `covariance_type` and `reg_covar` are chosen by cross-validation on {n_better} of them, and less
 than .05 nats per sample below it on {n_close} more. The `GaussianMixture` has the highest mean of all methods on
 {peer_wins}."""
-HELD_OUT_LINK = "[All tables](benchmarks/tables.md), and their samples, are on a page of their own."
+HELD_OUT_LINK = """\
+[All tables](benchmarks/tables.md), and their samples, are on a page of their own, and [tables of
+KEEL](benchmarks/keel_densities.md), which most defaults were made without, are on another."""
 BIAS = f"""\
 ## How close is the estimate to log p(x)?
 
