@@ -157,7 +157,8 @@ def train_further(
             "init_labels initialize a new fit, and warm_start=True continues an earlier one; use one of the two"
         )
     check_same_structure(estimator._fitted_structure, estimator.get_params(deep=False))
-    fraction = check_early_stopping(estimator, data, has_linear_path=estimator._fitted_architecture.linear_path)
+    has_linear_path = estimator._fitted_architecture.linear_path
+    fraction = check_early_stopping(estimator, data, has_linear_path=has_linear_path)
     if config.anneal:  # blocks of a stream are too few samples to hold some out
         config = replace(config, validation_fraction=fraction)
     result = continue_training(
@@ -169,6 +170,7 @@ def train_further(
         verbose=estimator.verbose,
         callbacks=[*(estimator.callbacks or []), *tasks],
         net_options=estimator._net_options(),
+        may_shorten=has_linear_path and not config.anneal,
     )
     _check_whole(result)
     return result

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.datasets import load_wine, make_blobs, make_moons
+from sklearn.datasets import load_iris, load_wine, make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
@@ -187,6 +187,18 @@ def test_a_continued_fit_keeps_the_clusters_or_improves_them(Estimator):
     model.fit(X)
     assert adjusted_rand_score(y, model.labels_) > before - 0.05
     assert model.score(X) > score - 0.05
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_pass_over_a_block_goes_only_as_far_as_the_density_of_the_block_asks_for(Estimator):
+    X = load_iris().data[np.random.RandomState(1).permutation(150)]
+    model = Estimator(3, random_state=0, max_iter=10).fit(X[:110])
+    labels, score, held_out = model.labels_, model.score(X[:110]), model.score(X[110:])
+    for _ in range(3):
+        model.partial_fit(X[:110])
+    assert model.score(X[:110]) > score - 0.02  # steps of full size lose up to 5 nats
+    assert model.score(X[110:]) > held_out - 0.1
+    assert (model.labels_ == labels).mean() > 0.95
 
 
 def test_a_kept_mixture_has_converged_unless_the_training_was_too_short():

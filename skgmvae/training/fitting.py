@@ -25,6 +25,7 @@ from skgmvae.training.net import ELBONet
 from skgmvae.training.pretraining import Pretrained, make_autoencoder, pretrain_once
 from skgmvae.training.progress import Stopwatch
 from skgmvae.training.state import get_initialization, initialize_once, set_initialization
+from skgmvae.training.step_length import shorten_pass
 from skgmvae.training.train import TrainOutcome, make_net, train
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
@@ -182,11 +183,12 @@ def continue_training(
     verbose: int = 0,
     callbacks: Sequence[Any] = (),
     net_options: dict[str, Any] | None = None,
+    may_shorten: bool = False,
 ) -> FitResult:
     """Train a copy of ``net`` further; its history is continued, and ``net_options`` may differ from its own.
 
     ``responsibilities`` (N, K), those of the fitted model, are clamped as the initial ones are: the clusters would not
-    survive a warm-up without them.
+    survive a warm-up without them. If the training may be shortened, it goes only as far as the density is better.
     """
     clock = Stopwatch()
     n_before = len(net.history)
@@ -204,8 +206,11 @@ def continue_training(
             if has_own_table:
                 net.module_.initial_responsibilities = responsibilities
             clamped = clamp_responsibilities(Initialization("", responsibilities), config, has_own_table=has_own_table)
+        before = copy.deepcopy(net.module_.state_dict()) if may_shorten else {}
         outcome = train(net, data, config, random, clamped=clamped, **options)
     bound = last_bound(net, data)
     cast_networks(net.module_, torch.float64)
+    if may_shorten:
+        shorten_pass(net, before, data)
     clock.lap("training")
     return FitResult(net, outcome, bound, len(net.history) - n_before, seconds=clock.seconds)
