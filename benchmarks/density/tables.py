@@ -44,9 +44,6 @@ package are at their defaults; the GaussianMixture has the `covariance_type` and
 determine split and fit and were fixed beforehand, as were the tables and settings of this script; the defaults of the
 package were developed with the tables other than autompg in sight.
 
-The scores of our models were estimated with a looser bound on the spread of the points than the present default, which
-makes them a little too low.
-
 Densities of columns with few distinct values are unbounded, since a model may put all mass on these values. The column
 `sex` of diabetes is therefore left out. Digits, whose pixels are integers, are not counted in the mean."""
 SCORES = """\

@@ -239,7 +239,9 @@ def bare_vaeem_losses(module: Any, x: Tensor, sampled: bool = False) -> Tensor:
     features = module.body(x)
     mean, log_variance = module.head.mean(features), module.head.log_variance(features)
     variance = log_variance.exp()
-    z = mean + variance.sqrt() * torch.randn_like(mean) if sampled else mean
+    z = mean
+    if sampled:  # noise in the order of memory: (K, N, L)
+        z = mean + variance.sqrt() * torch.randn_like(mean.transpose(0, 1)).transpose(0, 1)
     cross_entropy = F.binary_cross_entropy_with_logits(module.decoder(z), x, reduction="none").sum(-1)
     return cross_entropy + 0.5 * (variance + mean.square() - 1 - log_variance).sum(-1)
 
