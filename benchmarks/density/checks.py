@@ -54,8 +54,7 @@ INTEGRAL = f"""\
 
 In one and two dimensions exp(`score_samples`) is summed on a grid of ±{WIDTH:g} standard deviations. The regions of
 highest density that contain 50 and 90 % of that sum should contain as many of {N_DRAWN:,} draws of `sample`; the
-standard deviation of a share is at most 0.4 %. Means over seeds. The scores were estimated with a looser bound on the
-spread of the points than the present default, and integrals far below one are a little too low."""
+standard deviation of a share is at most 0.4 %. Means over seeds."""
 CALIBRATION = f"""\
 ## Are the responsibilities calibrated?
 
