@@ -197,6 +197,7 @@ def continue_training(
         setattr(net, name, value)
     random, options = RandomStream(seed), dict[str, Any](verbose=verbose, callbacks=callbacks)
     has_own_table = type(net).has_own_table
+    before = copy.deepcopy(net.module_.state_dict()) if may_shorten else {}
     if responsibilities is not None and config.validation_fraction > 0.0:
         setting = Setting(config, has_linear_path=True, has_own_table=has_own_table, split_seed=seed)
         outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=False, **options)
@@ -206,7 +207,6 @@ def continue_training(
             if has_own_table:
                 net.module_.initial_responsibilities = responsibilities
             clamped = clamp_responsibilities(Initialization("", responsibilities), config, has_own_table=has_own_table)
-        before = copy.deepcopy(net.module_.state_dict()) if may_shorten else {}
         outcome = train(net, data, config, random, clamped=clamped, **options)
     bound = last_bound(net, data)
     cast_networks(net.module_, torch.float64)
