@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from skgmvae._collectives import check_equal
 from skgmvae._ranks import n_ranks
 from skgmvae.data.arrays import Array
+from skgmvae.data.frames import check_one_value_per_cell
 from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 from skgmvae.data.training_data import TrainingData
 
@@ -59,6 +60,7 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
         ``reset``, ``ensure_min_samples``, … of :func:`sklearn.utils.validation.validate_data`.
     """
     _check_convertible(X)
+    check_one_value_per_cell(X)
     categories = getattr(estimator, "_categories", None)
     if categories is not None:
         X = categories.encode(X)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from skgmvae import VaDEClustering
 from skgmvae._parameters import check_spread
@@ -166,6 +167,21 @@ def test_mixed_types_in_a_column_are_an_error(columns):
     frame = make_pandas(columns)[["age"]].assign(code=[1 if i % 3 else "x" for i in range(120)])
     with pytest.raises(ValueError, match="'code' mixes strings with numbers or booleans"):
         VaDEClustering(2).fit(frame)
+
+
+@pytest.mark.parametrize("values", [[[1, 2]] * 119 + [[3]], [np.ones(2)] * 120, [{"x": 1}] * 120])
+@pytest.mark.parametrize("categorical_features", ["from_dtype", None])
+def test_several_values_in_a_cell_are_an_error(columns, values, categorical_features):
+    pl = pytest.importorskip("polars")
+    numbers = {"age": columns["age"]}
+    model, message = VaDEClustering(2, max_iter=0, categorical_features=categorical_features), "a cell.*: 'tags'"
+    for frame in (pd.DataFrame(numbers), pl.DataFrame(numbers)):
+        fitted = clone(model).fit(frame)
+        nested = frame.assign(tags=values) if hasattr(frame, "assign") else frame.with_columns(tags=pl.Series(values))
+        with pytest.raises(ValueError, match=message):
+            clone(model).fit(nested)
+        with pytest.raises(ValueError, match=message):
+            fitted.predict(nested)
 
 
 def test_given_is_a_dict_or_a_row_of_single_values(columns):

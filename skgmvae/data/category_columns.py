@@ -8,7 +8,7 @@ import numpy as np
 
 from skgmvae.data.categories import Categories, check_in_memory, find_missing, to_array, unify
 from skgmvae.data.dtypes import find_integers, find_levels
-from skgmvae.data.frames import find_column, find_library, get_column, is_frame, name_feature
+from skgmvae.data.frames import check_one_value_per_cell, find_column, find_library, get_column, is_frame, name_feature
 
 __all__ = ["MAX_CATEGORIES", "find_names", "learn_categories"]
 
@@ -31,8 +31,10 @@ def learn_categories(X: Any, categorical_features: Any, more: Iterable[int] = ()
     Raises
     ------
     ValueError
-        If there is no such column, or one has no value or more than ``MAX_CATEGORIES`` categories.
+        If there is no such column, or one has no value, or more than ``MAX_CATEGORIES`` categories, or several values
+        in a cell.
     """
+    check_one_value_per_cell(X)
     found = sorted({*_find_columns(X, categorical_features), *more})
     if not found or len(X) == 0:
         return None

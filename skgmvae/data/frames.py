@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-__all__ = ["find_column", "find_library", "get_column", "is_frame", "name_feature", "replace_column"]
+import numpy as np
+
+__all__ = [
+    "check_one_value_per_cell",
+    "find_column",
+    "find_library",
+    "get_column",
+    "is_frame",
+    "name_feature",
+    "replace_column",
+]
+
+
+NESTED = (list, tuple, dict, set, np.ndarray)
 
 
 def find_column(name: Any, names: Sequence[Any] | None, n_features: int, parameter: str) -> int:
@@ -22,6 +35,25 @@ def find_column(name: Any, names: Sequence[Any] | None, n_features: int, paramet
 def name_feature(d: int, names: Sequence[Any] | None) -> str:
     """A feature as messages call it: by its name if it has one, else by its index."""
     return str(d) if names is None else repr(str(names[d]))
+
+
+def check_one_value_per_cell(X: Any) -> None:
+    """Raise if a column of a frame holds lists, arrays or dicts."""
+    if not is_frame(X):
+        return
+    found = [X.columns[d] for d in range(X.shape[1]) if _is_nested(get_column(X, d))]
+    if found:
+        raise ValueError(
+            f"X has columns with several values in a cell, as lists or dicts: {', '.join(map(repr, found))}. Make "
+            "columns of these values, or drop them."
+        )
+
+
+def _is_nested(column: Any) -> bool:
+    dtype = str(column.dtype)
+    if dtype != "object":
+        return dtype.lower().startswith(("list", "array", "struct"))
+    return any(isinstance(value, NESTED) for value in column)
 
 
 def is_frame(X: Any) -> bool:
