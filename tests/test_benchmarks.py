@@ -301,7 +301,7 @@ def test_effort_is_compared_on_the_sets_of_the_peer():
         ["iris", "clustpy-vade", "50.0", "200", "1.000", 1, "default"],
         ["iris", "vade", "70.0 ± 14.1", "40", "0.200", 2, "default"],
     ]
-    assert "## Processor time compared with ClustPy" in report.make_document(lines)
+    assert "## CPU time compared with ClustPy" in report.make_document(lines)
 
 
 def test_report_without_marks_or_runs(tmp_path, capsys):

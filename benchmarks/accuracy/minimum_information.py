@@ -42,12 +42,12 @@ SETTINGS: dict[str, Callable[[int], Any]] = {
     "GaussianMixture": lambda seed: GaussianMixture(5, n_init=10, random_state=seed),
 }
 EXPLANATION = f"""\
-10,000 points on five arcs (`skgmvae.datasets.make_circle_arcs`), drawn anew for every seed. Random weights: the
-networks of the paper's synthetic experiment, K = 10, no pretraining, {EPOCHS} epochs. Default initialization: the
-estimator's defaults, K = 5. GaussianMixture: K = 5, the best of ten initializations. A component is in use if at least
-1 % of the samples are assigned to it. Purity is the share of samples that lie on the most frequent arc of their
-component. Mean ± standard deviation over seeds, and the ARI of every seed. λ, the number of epochs and the initial
-variance of the random weights were selected on the arcs of seed 0 with their labels."""
+10,000 samples on five arcs (`skgmvae.datasets.make_circle_arcs`), drawn anew for every seed. *Random weights*: the
+networks of the paper's synthetic experiment, K = 10, no pretraining, {EPOCHS} epochs. *Default initialization*: the
+estimator's defaults, K = 5. *GaussianMixture*: K = 5, the best of ten initializations. A component is in use if at
+least 1 % of the samples are assigned to it. Purity is the share of samples that lie on the most frequent arc of
+their component. Mean ± standard deviation over seeds, and the ARI of every seed. λ, the number of epochs and the
+initial variance of the random weights were selected on the arcs of seed 0 with their labels."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -119,10 +119,10 @@ def make_page(lines: Sequence[Line]) -> str:
         "ARI of every seed:",
         format_table(["setting", *map(str, range(n_seeds))], by_seed),
         "![kl_component by epoch](images/minimum_information_kl_component.png)",
-        "KL(p(c|z,w) ‖ π) per epoch, a line per seed; dotted: λ.",
+        "KL(p(c|z,w) ‖ π) per epoch, one line per seed; the dotted line is λ.",
         "![Data, densities and latent space](images/minimum_information_densities.png)",
-        "Data; density of the GMVAE from the default initialization and of GaussianMixture, both with K = 5, seed 0; "
-        "and the GMVAE's embedding (two principal components), colored by component.",
+        "The data; the densities of the GMVAE with the default initialization and of GaussianMixture, both with K = 5 "
+        "and seed 0; and the GMVAE's embedding (two principal components), colored by component.",
     )
 
 

@@ -44,57 +44,57 @@ COLUMNS = (
 EXPLANATION = """\
 One line per method and setting.
 
-- *Protocol* `all`: fitted and measured on all samples. `split`: fitted on the training samples and measured on held-out
-  ones. The accuracy on the training samples, on which most papers measure, is beside the held-out one.
-- *Accuracy* is in %, with clusters matched to classes by the Hungarian algorithm. *Purity* assigns each cluster to its
-  most frequent class, and *most confident* to the class of its single most confident sample, as in the GMVAE paper.
-  These two are comparable only at equal K.
-- *Held-out score* is the mean log-likelihood of the held-out samples, where it is defined.
-- *Seconds* are medians of `fit_predict` over the runs that had their cores to themselves. Runs that share a pretraining
-  through `memory` all count its seconds (the median over seeds where the run that computed it was not kept).
+- *Protocol* `all`: fitted and evaluated on all samples. `split`: fitted to the training samples and evaluated on
+  held-out samples. The accuracy on the training samples, which most papers report, is given as well.
+- *Accuracy* is in %, with clusters matched to classes by the Hungarian algorithm. *Purity* assigns each cluster to
+  its most frequent class, and *most confident* to the class of its single most confident sample, as in the GMVAE
+  paper. These two are comparable only at equal K.
+- *Held-out score* is the mean log-likelihood of the held-out samples, if the method has one.
+- *Seconds* are medians of `fit_predict` over the runs that did not share their cores. If runs share a pretraining
+  through `memory`, each of them counts its seconds (the median over seeds if the run that computed it was not kept).
 - *Peak MiB* is the largest resident size of the run's process.
 
-**What was in sight.** Within a run, no seed, epoch or initialization was selected by labels. Settings were selected as
-follows, and figures on these data sets may be optimistic:
+**Data used for tuning.** Within a run, no seed, epoch or initialization was selected by labels. Settings were
+selected as follows, so that results on these data sets may be optimistic:
 
 - networks, epochs and batch size for images: on MNIST, with labels;
 - initialization strategies: on MNIST, digits, iris, wine, breast_cancer, blobs, moons, circles and circle arcs;
-- features of the contrastive initialization: on MNIST and digits, and its augmentation also on drawn bars;
+- features of the contrastive initialization: on MNIST and digits, and its augmentation also on synthetic bars;
 - defaults for tables: by the held-out score, with labels known, on the eight small data sets;
-- epochs that clamp the initial responsibilities: on MNIST and the small data sets.
+- share of epochs that clamp the initial responsibilities: on MNIST and the small data sets.
 
-No setting was selected on Fashion-MNIST, but its figures were seen while initializations were compared.
+No setting was selected on Fashion-MNIST, but its results were seen while initializations were compared.
 
-**Which version.** Rows of our models with protocol `split`, those of MNIST and Fashion-MNIST, of vaeem on
-digits-images, and those with contrastive features were computed with earlier defaults than the others.
+**Versions.** These rows of our models were computed with earlier defaults than the rest: those with protocol `split`,
+those of MNIST and Fashion-MNIST, of vaeem on digits-images, and those with contrastive features.
 
 **Images.** With `init_params='contrastive'`, features are learned from augmented images. Nothing else uses
-augmentation. Lines whose initialization is "graph" alone were computed with an earlier version of it. Runs with
-`image_shape=None` were not told that the samples are images. Networks of images use bfloat16 where the machine is fast
-at it, or float32 with `precision='float32'` and `image_shape=None`.
+augmentation. Rows whose initialization is "graph" alone were computed with an earlier version of it. In runs with
+`image_shape=None`, the samples are not treated as images. Networks for images use bfloat16 where the machine is fast
+at it, but float32 in runs with `precision='float32'` or `image_shape=None`.
 
 **GPU.** Runs on a GPU are listed under [machines](#machines). None of them is timed here, and their peak memory
 includes CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
-Default parameters, means over seeds, one column per method. The tables have the methods that most data sets have in
-common, and the data sets that all of these methods were fitted to."""
+Default parameters, means over seeds, one column per method. The tables contain the methods that were run on most
+data sets, and the data sets on which all of these methods were run."""
 
 BOUND_NOTE = """\
-Each seed above has its own pretraining, initialization and training. "Selected" is the adjusted Rand index of the run
-with the highest lower bound, a choice that needs no labels. The mean and the best of all runs are beside it. `n_init`
-makes the same choice among initializations of one pretraining."""
+Each seed above has its own pretraining, initialization and training. "Selected" is the adjusted Rand index of the
+run with the highest lower bound, a choice that needs no labels; the mean and the best of all runs are given for
+comparison. `n_init` makes the same choice among initializations from one pretraining."""
 MIN_RUNS = 5  # to select one of
 SHORT_PARAMS = {"": {}, ", contrastive": {"init_params": "contrastive"}}  # rows of the short table
 PART = "-10k"
 TIME_NOTE = """\
-Processor seconds, over all cores, of whole fits without caching, and their ratio to those of ClustPy's VaDE. ClustPy's
-methods are at their own defaults. They return labels, but no probabilities, samples or scores. Its VaDE requires values
-in [0, 1], so tables with other values are scaled to that range first."""
+CPU seconds, over all cores, of whole fits without caching, and their ratio to those of ClustPy's VaDE. ClustPy's
+methods are at their own defaults. They return labels, but no probabilities, samples or scores. Its VaDE requires
+values in [0, 1], so tables with other values are scaled to that range first."""
 PEER = "clustpy-vade"
 PUBLISHED_NOTE = """\
-For comparison, figures from papers and other implementations. The GMVAE paper initializes with random weights and gives
-the mean and the best run; the VaDE paper gives the best run only. Pretraining, epochs and samples differ from ours. A
-figure that stands alone under "best" is the only one given, however it was selected."""
+For comparison, results from papers and other implementations. The GMVAE paper initializes with random weights and
+reports the mean and the best run; the VaDE paper reports the best run only. Pretraining, epochs and samples differ
+from ours. A number that stands alone under "best" is the only one reported, however it was selected."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -179,8 +179,8 @@ def make_document(lines: Sequence[Line]) -> str:
         side_by_side += ["## Selecting the run with the highest lower bound", BOUND_NOTE, format_table(header, choices)]
     times = list(make_time_comparison(lines))
     if times:
-        header = ["data", "model", "accuracy, % ± sd", "processor seconds", f"of {PEER}", "seeds", "parameters"]
-        side_by_side += ["## Processor time compared with ClustPy", TIME_NOTE, format_table(header, times)]
+        header = ["data", "model", "accuracy, % ± sd", "CPU seconds", f"of {PEER}", "seeds", "parameters"]
+        side_by_side += ["## CPU time compared with ClustPy", TIME_NOTE, format_table(header, times)]
     papers = describe_published({line["data"] for line in lines})
     parts = [EXPLANATION, *side_by_side, *sections, *papers, "## Machines", describe_machines(lines)]
     return make_page(__file__, "Accuracy", *parts)

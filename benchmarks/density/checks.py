@@ -44,48 +44,50 @@ N_ORDER_SEEDS = 2
 Maker = Callable[[int, np.random.RandomState], tuple[np.ndarray, np.ndarray]]
 
 INTRODUCTION = """\
-`score_samples` returns an estimate of log p(x). These are the checks that a statistician makes before using it as one.
-All models are at their defaults unless a table says otherwise, on standardized samples. Cases, settings and seeds were
-fixed before the figures were seen. Every figure can be reproduced by `benchmarks/density/checks.py` and
-`benchmarks/density/tables.py`; for a model of your own, use [`score_bias`](api.md#metrics),
+`score_samples` returns an estimate of log p(x). This page checks whether it can be used as a log-density. Samples
+are standardized, and models are at their defaults unless a table says otherwise. Cases, settings and seeds were
+fixed before the results were seen. `benchmarks/density/checks.py` and `benchmarks/density/tables.py` reproduce every
+number. To check a model of your own, use [`score_bias`](api.md#metrics),
 [`expected_calibration_error`](api.md#metrics) and [`ReliabilityDisplay`](displays.md#calibration)."""
 INTEGRAL = f"""\
 ## Does it integrate to one, and do samples follow it?
 
-In one and two dimensions exp(`score_samples`) is summed on a grid of ±{WIDTH:g} standard deviations. The regions of
-highest density that contain 50 and 90 % of that sum should contain as many of {N_DRAWN:,} draws of `sample`; the
-standard deviation of a share is at most 0.4 %. Means over seeds."""
+In one and two dimensions, exp(`score_samples`) is summed on a grid of ±{WIDTH:g} standard deviations. The regions of
+highest density that contain 50 and 90 % of that sum should contain the same shares of {N_DRAWN:,} draws of `sample`.
+The standard error of a share is at most 0.4 %. Means over seeds."""
 CALIBRATION = f"""\
 ## Are the responsibilities calibrated?
 
-Expected calibration error of `predict_proba` for {N_TEST:,} new samples of simulated mixtures, with components matched
-to the true ones; below .01 is noise. Clusters other than the true components count as errors, too. Normals are the
-right model for the first two, an advantage for the `GaussianMixture`, which is chosen by cross-validation. Mean ±
-standard deviation over seeds."""
+Expected calibration error of `predict_proba` for {N_TEST:,} new samples of simulated mixtures, with components
+matched to the true ones; values below .01 are noise. Clusters that differ from the true components count as errors
+too. The first two cases are mixtures of normals, which favors the `GaussianMixture`; its settings are chosen by
+cross-validation. Mean ± standard deviation over seeds."""
 HELD_OUT = """\
 ## Is it as good as GaussianMixture's?
 
-On {n_tables} tables with continuous columns, the best of the three models, at defaults, is not below a
-`GaussianMixture` whose `covariance_type` and `reg_covar` are chosen by cross-validation on {n_better} of them, and less
-than .05 nats per sample below it on {n_close} more. The `GaussianMixture` has the highest mean of all methods on
-{peer_wins}."""
+The three models, at their defaults, are compared with a `GaussianMixture` whose `covariance_type` and `reg_covar`
+are chosen by cross-validation, on {n_tables} tables with continuous columns. The best of the three is at least as
+good as the `GaussianMixture` on {n_better} of them, and less than .05 nats per sample below it on {n_close} more.
+The `GaussianMixture` has the highest mean of all methods on {peer_wins}."""
 HELD_OUT_LINK = """\
-[All tables](benchmarks/tables.md), and their samples, are on a page of their own, and [tables of
-KEEL](benchmarks/keel_densities.md), which most defaults were made without, are on another."""
+[Densities of tables](benchmarks/tables.md) has the results on all tables, and compares drawn samples with held-out
+ones. [Densities of KEEL's tables](benchmarks/keel_densities.md) has results on tables that were not used to choose
+most defaults."""
 BIAS = f"""\
 ## How close is the estimate to log p(x)?
 
-`score` less an estimate by annealed importance sampling ([`score_bias`](api.md#metrics), 200 temperatures, 16 chains),
-in nats per sample, ± its standard error, of {N_ANNEALED} held-out samples. A simulated table of 12 features around
-curved surfaces; {{base}} without early stopping, and one of them changed. The reference is itself low by a little, and
-noisy: a difference within two standard errors is none, and a positive one says that the score was nearer. *sd* is the
-standard deviation of the mean score of 200 samples over the seed of the points, {N_NOISES} of them."""
+`score` minus an estimate by annealed importance sampling ([`score_bias`](api.md#metrics), 200 temperatures, 16
+chains), in nats per sample, ± its standard error, for {N_ANNEALED} held-out samples. The data are a simulated table
+of 12 features around curved surfaces. The settings are {{base}} without early stopping, with one of them changed in
+each row. The reference is itself slightly too low, and noisy: a difference within two standard errors is not
+significant, and a positive difference means that the score was closer to log p(x). *sd* is the standard deviation of
+the mean score of 200 samples over {N_NOISES} seeds of the points."""
 ORDER = f"""\
 ## Is the order of models kept?
 
-The three models are ordered by the mean score of {N_ANNEALED} held-out samples, and by annealed importance sampling
-(100 temperatures) of the same samples, on ten tables, {N_ORDER_SEEDS} fits each. Models whose difference by annealed
-importance sampling is within two standard errors of zero count as equal."""
+On ten tables, with {N_ORDER_SEEDS} fits each, the three models are ordered by their mean score of {N_ANNEALED}
+held-out samples, and by annealed importance sampling (100 temperatures) of the same samples. Models whose difference
+by annealed importance sampling is within two standard errors of zero count as equal."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -37,32 +37,32 @@ GRID = {"covariance_type": ["full", "tied", "diag"], "reg_covar": [1e-6, 1e-4, 1
 N_DRAWN = 5000  # samples for marginals and correlations
 DISCRETE = ("digits",)  # of integers, and many of them zero: without a bound
 EXPLANATION = f"""\
-Seventeen tables, each split at random into 70 % for the fit and 30 % held out, stratified by class and standardized by
-the former. All methods get the number of classes as their number of components, and no labels. The models of this
-package are at their defaults; the GaussianMixture has the `covariance_type` and `reg_covar` of the highest score in
-5-fold cross-validation, among {len(GRID["covariance_type"]) * len(GRID["reg_covar"])}, and `n_init=5`. Seeds
-determine split and fit and were fixed beforehand, as were the tables and settings of this script; the defaults of the
-package were developed with the tables other than autompg in sight.
+Seventeen tables, each split at random into 70 % for the fit and 30 % held out, stratified by class and standardized
+by the samples of the fit. All methods are given the number of classes as their number of components, but no labels.
+The models of this package are at their defaults. The GaussianMixture has `n_init=5` and those `covariance_type` and
+`reg_covar`, of {len(GRID["covariance_type"]) * len(GRID["reg_covar"])} combinations, that have the highest score in
+5-fold cross-validation. Seeds determine split and fit. They were fixed beforehand, as were the tables and settings
+of this script. The defaults of the package were tuned on all of these tables except autompg.
 
-Densities of columns with few distinct values are unbounded, since a model may put all mass on these values. The column
-`sex` of diabetes is therefore left out. Digits, whose pixels are integers, are not counted in the mean."""
+Densities of columns with few distinct values are unbounded, since a model may concentrate all mass on these values.
+The column `sex` of diabetes is therefore left out. Digits, whose pixels are integers, are not counted in the mean."""
 SCORES = """\
 ## Held-out log-likelihood
 
-Nats per standardized sample, mean ± standard deviation over seeds; higher is better. *Winner* is the highest mean;
-*best of ours* is the difference of the best of the three models, by its mean, from the GaussianMixture."""
+Nats per standardized sample, mean ± standard deviation over seeds; higher is better. *Winner* has the highest mean;
+*best of ours* is the highest mean of the three models minus that of the GaussianMixture."""
 SAMPLES = f"""\
 ## Samples
 
-Held-out samples against as many draws of `sample`: the area under the ROC curve of a classifier that tells them apart
-(HistGradientBoosting, 5-fold cross-validation); .5 is best. Then, against {N_DRAWN:,} draws, the Kolmogorov–Smirnov
-distance of a feature, mean over features, and the mean absolute difference of correlations, of which a part is
-due to the number of held-out samples. Means ± standard deviations over seeds."""
+Held-out samples are compared with as many draws of `sample` by the area under the ROC curve of a classifier that
+tries to tell them apart (HistGradientBoosting, 5-fold cross-validation); .5 is best. They are compared with
+{N_DRAWN:,} draws by the mean Kolmogorov–Smirnov distance over features, and by the mean absolute difference of
+correlations, which is partly due to the small number of held-out samples. Means ± standard deviations over seeds."""
 CLUSTERS = """\
 ## Clusters
 
-Adjusted Rand index with the classes, of held-out samples. Tables without classes have halves of a continuous variable
-in their place."""
+Adjusted Rand index of held-out samples with the classes. For tables without classes, the two halves of a continuous
+variable are used as classes."""
 
 
 class Split(NamedTuple):

@@ -46,20 +46,22 @@ from skgmvae.metrics import clustering_accuracy
 
 CHUNK_SIZE = 500  # images described at a time
 EXPLANATION = """\
-Initial clusters of the training samples, before any training of a mixture: means over seeds, and the worst. Images are
-represented by the embedding of an autoencoder pretrained for each seed; other data sets are standardized.
+Initial clusters of the training samples, before any training of a mixture: means over seeds, and the worst seed.
+Images are represented by the embedding of an autoencoder that is pretrained for each seed; other data sets are
+standardized.
 
 - *graph* is `init_params='graph'`.
-- *graph with gradients*, for images, is what `'auto'` selects if `image_shape` is given: the graph of neighbors in the
-  embedding and by image gradients. *graph of gradients* uses the gradients alone, which need no training.
-- *graph with components* and *graph of components* are the same with the first 50 principal components of the pixels,
-  which `'auto'` uses if `image_shape` is not given.
+- *graph with gradients*, for images, is what `'auto'` selects if `image_shape` is given: the graph of neighbors in
+  the embedding and by image gradients. *graph of gradients* uses the gradients alone, which need no training.
+- *graph with components* and *graph of components* are the same with the first 50 principal components of the pixels
+  instead of gradients; `'auto'` uses them if `image_shape` is not given.
 - *graph of contrastive features* is `init_params='contrastive'`.
-- *K eigenvectors* and *K + K/2 eigenvectors* are the usual spectral clustering: k-means on so many eigenvectors of the
-  graph's Laplacian.
+- *K eigenvectors* and *K + K/2 eigenvectors* are the usual spectral clustering: k-means on that many eigenvectors of
+  the graph's Laplacian.
 
-The cut is the normalized cut of the clusters, from 0 to K. The information is the mutual information of the clusters of
-two linked samples, from 0 to log K nats. Both are computed in the graph of the embedding, without the classes."""
+The cut is the normalized cut of the clusters, from 0 to K. The information is the mutual information between the
+clusters of two linked samples, from 0 to log K nats. Both are computed in the graph of the embedding, without the
+classes."""
 
 
 class Task(NamedTuple):

@@ -40,19 +40,19 @@ CODED = (
 MOST_ROWS = 5000
 PEER = "GaussianMixture, 10 starts"
 EXPLANATION = """\
-Adjusted Rand index with the class of each sample, which no method sees; the number of classes is given. Tables of the
-KEEL repository (Alcalá-Fdez et al. 2011) that are in none of the batteries this package was tuned on; at most
-5,000 samples, standardized columns. Seeds {seeds}, mean. Classes of such tables often are no clusters: where no method
-finds anything, the table says nothing about methods.
+Adjusted Rand index between clusters and classes. No method sees the classes, but all are given their number. The
+tables are those of the KEEL repository (Alcalá-Fdez et al. 2011) that are not in the batteries on which this package
+was tuned, with at most 5,000 samples and standardized columns. Mean over seeds: {seeds}. The classes of such tables
+often are not clusters. A table on which no method finds them says nothing about the methods.
 
-*What was in sight.* The rules of `'auto'` and their thresholds were made before these tables were looked at. Then
-the 18 continuous tables and heart were measured, with two faults to mend: mixtures split heart at the values of a
-column, and a clump of eleven samples was a cluster of spambase. Two constants came with the mends, set with these
-two in sight. Another rule was tried on nine of the tables, and not adopted. The other 14 tables of categories were
-measured once, after the mends."""
+**Were these tables used for tuning?** The rules of `'auto'` and their thresholds were chosen before these tables
+were looked at. Measuring the 18 continuous tables and heart then revealed two faults: mixtures split heart at the
+values of a column, and a clump of eleven samples became a cluster of spambase. Fixing them added two constants,
+which were tuned on these two tables. Another rule was tried on nine of the tables, and not adopted. The other 14
+tables of categories were measured once, after the fixes."""
 OF_CODES = """\
-Columns of categories are given to all methods as numbers, as a table that nobody has looked at would be. (With
-`categorical_features` the models treat them as categories.)"""
+All methods get categorical columns as numbers, as if nobody had looked at the table. (With `categorical_features`,
+our models treat such columns as categories.)"""
 
 
 def read_table(data_dir: Path, name: str) -> tuple[np.ndarray, np.ndarray]:

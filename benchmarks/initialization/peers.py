@@ -43,34 +43,35 @@ PICTURE = pages.PAGES / "images" / "suite-ranks.png"
 PUBLISHED = ("Genie, gini_threshold=0.3", "GaussianMixture, n_init=100", "SpectralClustering, rbf, gamma=5", "Ward")
 EXPLANATION = """\
 Adjusted Rand index of the initial clusters of `init_params='auto'` (the default, before any training) and of other
-methods, with the reference number of clusters given, on the sets of Gagolewski's benchmark suite (2022). Seed 0;
-reference labels `labels0`, noise points left out. *All of these sets were in sight when the rules of `'auto'` were
-made*: its figures here are optimistic, those of the other methods are not. Chosen anew without a battery, the
-thresholds give on that battery: {left_out}.
+methods, with the reference number of clusters given, on the data sets of Gagolewski's benchmark suite (2022). Seed
+0; reference labels `labels0`; noise points left out. *The rules of `'auto'` were tuned on all of these data sets*:
+its results here are optimistic, those of the other methods are not. With thresholds chosen without a battery (a
+collection of data sets of the suite), the mean index on that battery is: {left_out}.
 
 All methods get standardized inputs:
 
 - `GaussianMixture`: ten initializations, `covariance_type` and `reg_covar` (1e-6, 1e-3, 1e-2) by BIC;
-- `HDBSCAN`: the `min_cluster_size` that comes nearest to the number of clusters; noise goes to the nearest cluster;
-- `SpectralClustering`: of the graph of ten neighbors;
+- `HDBSCAN`: the `min_cluster_size` that comes nearest to the number of clusters; noise is assigned to the nearest
+  cluster;
+- `SpectralClustering`: on the graph of ten nearest neighbors;
 - Genie: this package's implementation;
 - `KMeans`: ten initializations.
 
-"Published" are the figures of the suite's author, on unscaled inputs."""
+"Published" are the results of the suite's author, on unscaled inputs."""
 RANKS = """\
 ![Mean ranks](images/suite-ranks.png)
 
-Mean ranks over the sets; 1 is best. Methods joined by a bar differ by less than the critical difference of Nemenyi's
-test at 5 % (Demšar 2006)."""
+Mean ranks over the data sets; 1 is best. Methods joined by a bar differ by less than the critical difference of
+Nemenyi's test at 5 % (Demšar 2006)."""
 IMAGES = """\
-Scikit-learn's digits, three seeds. Their classes were in sight when the rules of `'auto'` were made. There are two more
+Scikit-learn's digits, three seeds. Their classes were used to tune the rules of `'auto'`. There are two more
 methods: `UMAP` in ten dimensions with a mixture (the recipe of N2D, McConville et al. 2020), and EVoC, which chooses
 the number of clusters itself."""
 
 AFTER_TRAINING = """\
-Labels of the models fitted at their defaults beside the initial clusters: adjusted Rand index, mean of seeds {seeds}.
-A set is listed where any of them differs from the initial clusters by more than .01. Seconds are those of a fit, mean
-over the sets, in one thread of a machine that had other work to do."""
+Adjusted Rand index of the initial clusters and of the models fitted at their defaults, mean of seeds {seeds}. A data
+set is listed if any model differs from the initial clusters by more than .01. Seconds are for one fit, mean over the
+data sets, in one thread on a machine that was also running other programs."""
 
 Labels = np.ndarray
 

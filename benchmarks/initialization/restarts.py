@@ -29,12 +29,13 @@ SETS = ("iris", "wine", "breast_cancer", "digits", "blobs", "aniso", "moons", "c
 MODELS = tuple(methods.ESTIMATORS)
 KEY = ("data", "model", "pretraining", "initialization_seed")
 EXPLANATION = """\
-`n_init` computes several initializations and trainings from one pretraining and keeps the one with the highest lower
-bound. Here all of them are kept, at the defaults: several pretrainings, and as many initializations of each.
+With `n_init`, several initializations from one pretraining are trained, and the fit with the highest lower bound is
+kept. This benchmark keeps all of them, at the defaults: from several pretrainings, with as many initializations
+each.
 
-The table has mean adjusted Rand indices: of all fits; of the fit that the bound selects and of the best one, among the
-initializations of one pretraining; and the same among pretrainings whose initializations have equal random numbers.
-"Best is selected" counts the selections that are as good as the best."""
+The table has mean adjusted Rand indices: of all fits; of the fit that the bound selects and of the best fit, among
+the initializations of one pretraining; and the same two among several pretrainings, whose initializations have equal
+random numbers. "Best is selected" counts the selections that are as good as the best."""
 HEADER = ["data", "model", "all", "initializations: selected", "best", "best is selected"]
 HEADER += ["pretrainings: selected", "best", "best is selected", "fits"]
 

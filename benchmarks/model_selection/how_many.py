@@ -204,23 +204,25 @@ def make_page(lines: Sequence[Line]) -> str:
 
 
 EXPLANATION = f"""\
-Share of data sets whose known number of clusters is found, among {NUMBERS[0]} to {NUMBERS[-1]} for every method and
-set. fcps, graves and sipu are batteries of Gagolewski's suite, all their sets of up to {NUMBERS[-1]} clusters, without
-the samples that are marked as noise. The simulated sets are round and elongated Gaussians of unequal sizes in 2 to 20
-dimensions, moons, arcs and rings. The sets without clusters (K = 1) are Gaussians, clouds of t-distributed samples and
-uniform squares.
+Share of data sets whose known number of clusters is found. Every method chooses among {NUMBERS[0]} to {NUMBERS[-1]}
+clusters. fcps, graves and sipu are batteries (collections of data sets) of Gagolewski's suite, with all data sets of
+up to {NUMBERS[-1]} clusters, without the samples that are marked as noise. The simulated data sets are round and
+elongated Gaussians of unequal sizes in 2 to 20 dimensions, moons, arcs and rings. The data sets without clusters
+(K = 1) are Gaussians, clouds of t-distributed samples and uniform squares.
 
-**What was in sight.** The numbers of the first five groups were in sight when the constants of the rule were chosen by
-hand, so their shares are optimistic. In the last row, the constants are those of a grid that find most in the *other*
-groups (the mean, if there are several). The figures were measured before t-mixtures were among the candidates for
-initial clusters, and without the two additional numbers that the search now looks at.
+**Data used for tuning.** The constants of the rule were chosen by hand with the known numbers of the first five
+groups, so our shares on these are optimistic. In the last row, the constants of each group are those of a grid that
+find the most numbers in the *other* groups (their mean, if several are equally good). The results were measured
+before t-mixtures were among the candidates for initial clusters, and without the two additional numbers that the
+search now considers.
 
 **Settings.** Every method gets standardized samples. GaussianMixture: lowest BIC over the four types of covariance.
-Silhouette: of k-means, the best of three initializations. Gap statistic: ten references. HDBSCAN: number of clusters of
-at least 5 % of the samples, 1 if there are none."""
+Silhouette: for k-means, the best of three initializations. Gap statistic: ten reference data sets. HDBSCAN: number
+of clusters with at least 5 % of the samples; 1 if there are none."""
 
 EXPLANATION_OF_CHECK = """\
-The groups called check have the same kinds of simulated sets, drawn with other seeds after the constants were fixed."""
+The groups named "check" contain the same kinds of simulated data sets, drawn with other seeds after the constants
+were fixed."""
 
 
 if __name__ == "__main__":

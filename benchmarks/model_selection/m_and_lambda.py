@@ -66,12 +66,11 @@ STARTS: dict[str, dict[str, Any]] = {
 SETTINGS = [(M, 0.0) for M in DRAWS] + [(1, share) for share in SHARES[1:]]
 EXPLANATION = f"""\
 `GMVAEClustering` with the true K. *Random weights*: `init_params="random"`, no pretraining, {EPOCHS} epochs. *Free*:
-the
-default initialization with `init_clamp=0`, so that responsibilities are updated from the first epoch on. *Default*: the
-default initialization, whose responsibilities are clamped for three quarters of the epochs. Circle arcs and blobs have
-{N_SAMPLES} samples, drawn anew for every seed. 30 % of the samples are held out for the score, in nats per sample;
-accuracy is that of all samples. Mean ± standard deviation over seeds. λ = 0 while M varies, M = 1 while λ varies. No
-setting was chosen by these figures."""
+the default initialization with `init_clamp=0`, so that responsibilities are updated from the first epoch on.
+*Default*: the default initialization, whose responsibilities are clamped for three quarters of the epochs. Circle
+arcs and blobs have {N_SAMPLES} samples, drawn anew for every seed. 30 % of the samples are held out for the score,
+in nats per sample; the accuracy is measured on all samples. Mean ± standard deviation over seeds. λ = 0 while M
+varies, and M = 1 while λ varies. No setting was chosen with these results."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,13 +41,13 @@ METHODS: dict[str, Callable[[int], Any]] = {
 }
 STABILITY = "VaDEClustering, stability"
 EXPLANATION = f"""\
-{N_SAMPLES} samples drawn anew for every seed; K from {GRID[0]} to {GRID[-1]}; three shuffled folds; defaults, but for
-what is named; GaussianMixture the best of five initializations. Blobs are round Gaussians whose nearest centers are
-{DISTANCE:g} standard deviations apart. "Best" is the K with the highest mean held-out score. The rule selects the
-smallest K whose score falls short of it by no more than the standard error, over the folds, of the difference.
-Stability is `skgmvae.metrics.label_stability` with {N_REPEATS} repeats, for K from 2; there the rule selects the
-largest K within {NEARLY:g} of the best. A number per seed; the column K has the number of clusters that the data were
-drawn from."""
+{N_SAMPLES} samples, drawn anew for every seed; K from {GRID[0]} to {GRID[-1]}; three shuffled folds; defaults except
+for the settings named in the table; for GaussianMixture, the best of five initializations. Blobs are round Gaussians
+whose nearest centers are {DISTANCE:g} standard deviations apart. "Best" is the K with the highest mean held-out
+score. The rule selects the smallest K whose score is lower than the best by no more than the standard error of the
+difference over the folds. Stability is `skgmvae.metrics.label_stability` with {N_REPEATS} repeats, for K from 2; its
+rule selects the largest K within {NEARLY:g} of the best. Cells list one number per seed; the column K has the true
+number of clusters."""
 
 
 def make_separate_blobs(n_groups: int, n_features: int, seed: int) -> np.ndarray:

@@ -21,8 +21,8 @@ from benchmarks.common.pages import PAGES, describe_phases, format_table, make_p
 from benchmarks.common.results import RESULTS, Line, read_lines
 
 EXPLANATION = """\
-Ratios of processor times, each from one run of a script in `benchmarks/speed`, so that a busy machine slows both sides;
-the target is the largest ratio that is acceptable."""
+Ratios of CPU times. Both times of a ratio come from one run of a script in `benchmarks/speed`, so that a busy
+machine slows both; the target is the largest acceptable ratio."""
 LABELS = {
     ("overhead", "vade, tiny"): "VaDE: training loop over a hand-written one, 64-128-10",
     ("overhead", "vade, mnist"): "VaDE: training loop over a hand-written one, 784-500-500-2000-10",
@@ -32,7 +32,7 @@ LABELS = {
     ("overhead", "vaeem, mnist"): "VAE-EM: training loop over a hand-written one, ten times 784-500-10",
     ("single_precision", ""): "`predict_proba` in float32 over float64",
     ("predict_proba", ""): "`predict_proba` over its matrix products, float64",
-    ("fit_memory", ""): "memory of `fit` beside float32 data, over these data",
+    ("fit_memory", ""): "memory of `fit` in addition to float32 data, over that of the data",
     ("grid_search", "vade"): "VaDE: a grid over K, M and λ with `memory` over one without",
     ("growth", "vade, slope in N"): "VaDE: slope of log time of `fit` against log N, 10⁴ to 10⁶",
     ("growth", "gmvae, M = 10 over M = 1"): "GMVAE: an epoch with M = 10 over one with M = 1",
@@ -42,37 +42,39 @@ LABELS = {
 TARGETS = {"predict_proba": 2.0, "fit_memory": 1.0, "single_precision": 1.0}
 FIT_PHASES = {"initialization": "initialization", "training": "training", "assignment": "labels"}
 PROFILE_NOTE = """\
-Shares, in %, of the time that PyTorch spends in its operations while the package's loop trains the networks of the
-table above, under PyTorch's profiler (`benchmarks/speed/profile_training.py`), which overstates small operations. The
-likelihood is its cross-entropy alone; the rest is activations, sums, the mixture's terms and copies."""
+Shares, in %, of the time that PyTorch spends in its operations while the package's training loop trains the networks
+of the table above. They are measured with PyTorch's profiler (`benchmarks/speed/profile_training.py`), which
+overstates small operations. *Likelihood* is the cross-entropy alone; *rest* is activations, sums, the mixture's
+terms and copies."""
 CURVES_NOTE = """\
-Processor seconds of a short fit and of `predict` on the same data (`benchmarks/speed/curves.py`), while one of samples
-N, features D, components K and draws M varies. The slope is that of log time between the last two values; it is 1 where
-time is proportional to them. The memory is what the fit adds to the largest resident size, beside data in float32."""
+CPU seconds of a short fit and of `predict` on the same data (`benchmarks/speed/curves.py`), as the number of samples
+N, features D, components K or draws M varies. The slope is that of log time against the log of the varied number,
+between the last two values; it is 1 if time is proportional to that number. The memory is what the fit adds to the
+peak resident size, in addition to the float32 data."""
 TABLES_NOTE = """\
-Processor seconds of fits at defaults to eleven tables of 150 to 1,800 samples, summed over the tables
-(`benchmarks/speed/tables.py`), by phase. *Before* is an earlier state of the package in the same run, and the ratio
-the time now over that before; the last column is GaussianMixture."""
+CPU seconds of fits at defaults to eleven tables of 150 to 1,800 samples, summed over the tables
+(`benchmarks/speed/tables.py`), by phase. *Before* is the time of an earlier version of the package in the same run,
+and the ratio is the current time over that time; the last column is GaussianMixture."""
 RANKS_NOTE = """\
-Samples per second of a training on several processes with one thread each, over those of one process:
-784-500-500-2000-10 and back, float32, gloo on one machine (`benchmarks/speed/ranks.py`), medians of turns. The ratio in
-processor time is that of samples per processor second of a rank, which does not count what other programs take of the
-cores. The load is that of the machine during the measurement; it is the number of processes at most if nothing else
-ran."""
-RANKS_HEADER = ["model, processes", "samples/s, one", "several", "ratio", "in processor time", "load"]
+Samples per second of a training on several processes with one thread each, over those of one process: networks of
+784-500-500-2000-10 units and back, float32, gloo on one machine (`benchmarks/speed/ranks.py`), medians over
+alternating runs. The ratio in CPU time is that of samples per CPU second of a rank, which does not count the time
+that other programs take. The load is that of the machine during the measurement; if nothing else ran, it is at most
+the number of processes."""
+RANKS_HEADER = ["model, processes", "samples/s, one", "several", "ratio", "in CPU time", "load"]
 SHUFFLING_NOTE = """\
-Digits sorted by class, the worst order for a file, with a buffer of a seventh of the samples, against the same fits
-with all samples shuffled: means over seeds (`benchmarks/memory/shuffling.py`). A buffer is filled with this many
-blocks of the file: 128, the default, or fewer."""
+Fits to digits sorted by class, the worst order for a file, with a buffer of a seventh of the samples, compared with
+the same fits with all samples shuffled: means over seeds (`benchmarks/memory/shuffling.py`). *Blocks* is the number
+of blocks of the file that fill the buffer: 128, the default, or fewer."""
 GPU_NOTE = """\
-Training on a GPU (`benchmarks/speed/gpu.py`): samples per second, the share of the time in which the device computes,
-and the ratio to the time of a hand-written loop. That loop finds data and networks on the device; a fit moves them
-there and back. The second table is a whole fit to MNIST, from raw samples to labels, with the settings of `for_images`;
-its initialization runs on the processor."""
+Training on a GPU (`benchmarks/speed/gpu.py`): samples per second, the share of the time in which the device
+computes, and the ratio to the time of a hand-written loop. For that loop, data and networks are already on the
+device; a fit moves them there and back. The second table is for a whole fit to MNIST, from raw samples to labels,
+with the settings of `for_images`; its initialization runs on the CPU."""
 LARGE_NOTE = """\
-A file of float32 samples, most of them zero, read by blocks; one epoch of pretraining and one or two of training of a
-small network (`benchmarks/memory/larger_than_memory.py`). Peak is the largest resident size of the process, mapped
-pages included."""
+A file of float32 samples, most of them zero, is read block by block, for one epoch of pretraining and one or two
+epochs of training of a small network (`benchmarks/memory/larger_than_memory.py`). *Peak* is the largest resident
+size of the process, including mapped pages."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -125,7 +127,7 @@ def make_document(lines: Sequence[Line]) -> str:
         ]
     large = [line for (name, _), line in latest.items() if name == "larger_than_memory"]
     if large:
-        header = ["model", "samples", "file, GB", "peak, GB", "processor seconds", "passes over the file"]
+        header = ["model", "samples", "file, GB", "peak, GB", "CPU seconds", "passes over the file"]
         parts += ["## Data larger than memory", LARGE_NOTE, format_table(header, map(make_large_row, large))]
     shuffled = [line for (name, _), line in latest.items() if name == "shuffling"]
     if shuffled:

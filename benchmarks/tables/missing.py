@@ -109,12 +109,13 @@ def main() -> None:
             print(*key, round(line["ari"], 3), round(line["rmse"], 3), line["seconds"], flush=True)
     lines = read_lines(arguments.out)
     parts = (
-        "Standardized tables with missing values. *VaDE* is `VaDEClustering` of the incomplete table. The others "
-        "impute the values first, and then fit `VaDEClustering` to the completed table. *At random*: the larger the "
-        "value of the first column, which is never missing, the more of the others are. Mean ± standard deviation over "
-        "seeds: two of iris and wine, one of breast_cancer. Seconds were measured beside other programs.",
-        "The rule for tables with many missing values, and its two constants, were chosen with the labels of these "
-        "tables in sight, and with these patterns of missing values.",
+        "Standardized tables with missing values. *VaDE* is `VaDEClustering`, fitted to the incomplete table. All "
+        "other methods first impute the missing values, and then fit `VaDEClustering` to the completed table. *At "
+        "random*: the larger the value of the first column, which is never missing, the more values of the other "
+        "columns are missing. Mean ± standard deviation over seeds: two for iris and wine, one for breast_cancer. "
+        "Seconds were measured while other programs were running.",
+        "The rule for tables with many missing values, and its two constants, were tuned with the labels of these "
+        "tables, and with these patterns of missing values.",
         "## Adjusted Rand index",
         make_table(lines, "ari"),
         "## Root mean squared error of the imputed values, in standard deviations",

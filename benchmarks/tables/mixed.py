@@ -189,10 +189,11 @@ def main() -> None:
             append_line(arguments.out, {**line, **environment.describe(threads=arguments.threads)})
             print(*key, round(line["ari"], 3), line["seconds"], flush=True)
     text = (
-        "Adjusted Rand index, K given; mean and standard deviation over seeds, each with another table of the same "
-        "design, or another order of the samples. Continuous columns, strings, and counts, which are named as negative "
-        "binomial for the estimators of this package and standardized for the others. The rule that keeps clusters of "
-        "the continuous columns that are apart was made with the labels of *bent* and *penguins* in sight."
+        "Adjusted Rand index, with K given; mean and standard deviation over seeds. Each seed draws another table of "
+        "the same design, or another order of the samples. The tables have continuous columns, strings, and counts. "
+        "Counts are named as negative binomial for the estimators of this package, and standardized for all other "
+        "methods. The rule that keeps well-separated clusters of the continuous columns was tuned with the labels of "
+        "*bent* and *penguins*."
     )
     arguments.page.write_text(
         pages.make_page(__file__, "Tables with categories and counts", text, make_body(read_lines(arguments.out)))
