@@ -107,9 +107,9 @@ class DeepMixture(MixtureInference):
             larger than memory; they are then read block by block. NaN is a missing value.
         y : Ignored
         init_labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
-            Initial labels or responsibilities, in place of ``init_params``. −1, or a row of zeros, means no opinion.
-            Component c is then the one of label c. With labels for some samples and ``init_clamp=1``, the fit is
-            semi-supervised.
+            Initial labels or responsibilities, in place of ``init_params``. −1, or a row of zeros, marks an unlabeled
+            sample. Component c is then the one of label c. With labels for some samples and ``init_clamp=1``, the fit
+            is semi-supervised.
 
         Returns
         -------
@@ -146,8 +146,8 @@ class DeepMixture(MixtureInference):
     def partial_fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Train on one block of a stream, with one pass over it.
 
-        The first block also determines the standardization, pretrains the autoencoder and initializes the mixture. It
-        should be as large and as representative as possible. It also determines the order of the components.
+        The first block also determines the standardization, the pretraining, the initialization and the order of the
+        components. It should therefore be as large and as representative as possible.
 
         Parameters
         ----------

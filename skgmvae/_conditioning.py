@@ -62,8 +62,8 @@ class ConditionalQueries:
     def impute(self, X: MatrixLike, n_draws: int | None = None, *, random_state: Seed = None) -> Any:
         """Fill in missing values: by their conditional means, or by draws for multiple imputation.
 
-        By self-normalized importance sampling; where the model is linear, the means are exact. The observed values stay
-        as they are.
+        Means and draws are computed by self-normalized importance sampling; while the model is linear, the means are
+        exact. The observed values are unchanged.
 
         Parameters
         ----------
@@ -78,8 +78,8 @@ class ConditionalQueries:
         -------
         X_imputed : ndarray of shape (n_samples, n_features) or (n_draws, n_samples, n_features)
             In the units of the data. If ``X`` is a DataFrame, a DataFrame with its columns and index, or a list of
-            ``n_draws``. Columns without missing values stay as they are. Draws of columns of integers are integers;
-            means are floats.
+            ``n_draws`` of them. Columns without missing values are unchanged. Draws of columns of integers are
+            integers; means are floats.
 
         Raises
         ------

@@ -20,7 +20,7 @@ __all__ = ["DensityCriteria"]
 ENCODERS = ("body.", "head.", "linear.encoder.", "style_head.")
 TOO_MANY = (
     "The density has {p} parameters and X only {n} values: {name} mostly counts parameters. Compare models by score on "
-    "samples held out instead."
+    "held-out samples instead."
 )
 
 

@@ -108,8 +108,8 @@ def _warn_of_names(X: Any, categories: Categories | None) -> None:
     if found:
         columns = ", ".join(f"{name} ({n} categories)" for name, n in found.items())
         warnings.warn(
-            f"nearly all of the {len(X)} samples have a category of their own in these columns: {columns}. Names and "
-            "identifiers say nothing of clusters. Drop such columns, or merge rare categories.",
+            f"nearly all of the {len(X)} samples have their own category in these columns: {columns}. Names and "
+            "identifiers say nothing about clusters. Drop such columns, or merge rare categories.",
             UserWarning,
             stacklevel=CALLER,
         )
@@ -231,7 +231,7 @@ def _check_size(estimator: Any, architecture: Architecture) -> None:
     available = total_memory()
     if needed > available:
         raise ValueError(
-            f"networks of {n_weights:.3g} weights, their training and {K} covariances in the latent space would take "
+            f"networks of {n_weights:.3g} weights, their training, and {K} covariances in the latent space would need "
             f"{needed / 2**30:.3g} GiB of memory; this machine has {available / 2**30:.3g} GiB. Lower "
             f"hidden_layer_sizes (now {architecture.hidden_layer_sizes}), latent_dim (now {architecture.latent_dim}) "
             f"or n_components (now {K})."

@@ -32,10 +32,10 @@ class GMVAEClustering(DeepMixture):
 
     A style variable w is drawn from N(0, I) and a component c from π. One network maps w to the mean and the variance
     of every component. The embedding z is drawn from the Gaussian of component c, and the sample x from a decoder
-    network. Clusters are thus mixtures of infinitely many Gaussians, already in the latent space, and need not be
-    ellipses. For tables, clusters are found in the samples; the model is initially a Gaussian mixture of these
-    clusters, and all parameters are trained on the evidence lower bound (``linear_path``). Otherwise a plain
-    autoencoder is pretrained first, and the mixture is initialized in its embedding.
+    network. Clusters are thus mixtures of infinitely many Gaussians, even in the latent space, and need not be
+    ellipses. For tables, clusters are found in the standardized samples, and the model is initially a Gaussian mixture
+    of these clusters (``linear_path``). Otherwise a plain autoencoder is pretrained first, and the mixture is
+    initialized in its embedding. All parameters are then trained on the evidence lower bound.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class GMVAEClustering(DeepMixture):
     n_mc_samples : int, default=1
         Joint draws of (z, w) per sample and training step, M.
     min_information : float, default=0.0
-        λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a sample costs max(λ, divergence) (Eq. 7). Below λ
-        it has no gradient, so that components are not drawn together before they have separated.
+        λ in nats, 0 ≤ λ < log K: the divergence KL(p(c|z,w) ‖ π) of a sample is replaced by max(λ, divergence) (Eq. 7).
+        Below λ it has no gradient, so that components are not drawn together before they have separated.
     latent_dim : 'auto' or int, default='auto'
         Dimensions of z, L. 'auto': the number of features, but at least 4, and at most 10 without a linear path; 10 for
         images of at least 256 pixels.
@@ -79,9 +79,9 @@ class GMVAEClustering(DeepMixture):
         the units of the data.
     categorical_features : 'from_dtype', array-like or None, default='from_dtype'
         Features whose values are categories: their names or indices, or a boolean mask. 'from_dtype': the columns of a
-        pandas or polars DataFrame that contain categories, strings or booleans. Each has at most 255 categories. A
-        category that was not in ``fit`` has probability 1e-6 and does not influence the component. Needs an array in
-        memory or a DataFrame.
+        pandas or polars DataFrame that contain categories, strings or booleans. A feature may have at most 255
+        categories. A category that was not seen in ``fit`` has probability 1e-6 and does not influence the component.
+        Needs an array in memory or a DataFrame.
     init_params : {'auto', 'graph', 'gmm', 'kmeans', 'contrastive', 'random'}, clusterer or callable, default='auto'
         How the mixture is initialized. 'auto': a choice among several clusterings (spanning trees, neighbor graph,
         Gaussian mixtures), made without labels on the standardized inputs for at most 100 features (1,000 with at most
@@ -90,22 +90,22 @@ class GMVAEClustering(DeepMixture):
         'kmeans': k-means in the embedding. 'contrastive', for images of ``image_shape``: the graph of features that are
         learned with augmentation (NT-Xent), which is more accurate and takes minutes longer. 'random': random weights
         of the networks, as in the paper (which does not pretrain either: ``pretrain_iter=0``). A clusterer: the labels
-        of its ``fit_predict``. A callable: labels or responsibilities ``init_params(X, n_components=...,
-        random_state=...)``. Labels of −1, or rows of zeros, mean no opinion.
+        of its ``fit_predict``. A callable: labels or responsibilities
+        ``init_params(X, n_components=..., random_state=...)``. Labels of −1, or rows of zeros, mark unlabeled samples.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
         Parameters of a Gaussian mixture in the units of the samples, as in :class:`~sklearn.mixture.GaussianMixture`
-        with the same ``covariance_type``, or with full covariances if the estimator has none. If some of the three are
-        missing, EM goes on from the others. Its responsibilities are the initial ones, in place of those of
+        with the same ``covariance_type``, or with full covariances if the estimator has none. If only some of the three
+        are given, EM for a Gaussian mixture is run from those. The responsibilities of this mixture replace those of
         ``init_params``. Component c is then that of ``means_init[c]``.
     init_clamp : float, default=0.75
-        Share of the training epochs, from the first on, that clamp the initial responsibilities; between 0 and 1. With
-        0, responsibilities are updated from the first epoch on, as in the papers. With 1, they are clamped in all
-        epochs. Ignored with ``init_params='random'``.
+        Share of the training epochs, from the first on, in which the initial responsibilities are clamped; between 0
+        and 1. With 0, responsibilities are updated from the first epoch on, as in the papers. With 1, they are clamped
+        in all epochs. Ignored with ``init_params='random'``.
     pretrain_iter : 'auto' or int, default='auto'
-        Epochs of the pretraining. 'auto': 0 with a linear path, which would keep hidden layers only; otherwise 50, or
-        for images of at least 256 pixels 40, or 0 if the initialization does not use the embedding.
+        Epochs of the pretraining. 'auto': 0 with a linear path, since only the hidden layers would be kept; otherwise
+        50, or 40 for images of at least 256 pixels, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
         Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto' depends on the data:
 
@@ -114,26 +114,27 @@ class GMVAEClustering(DeepMixture):
         - large tables: enough for 3,000 steps, between 10 and 50;
         - images of at least 256 pixels: 8.
 
-        With early stopping, 'auto' allows a second training, three times as long, if the components do not match the
-        initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
+        With early stopping, 'auto' allows a second training, up to three times as long, if the components do not match
+        the initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
     n_init : int, default=1
-        Number of initializations; all share one pretraining. The best is kept: that with the highest score of the
-        samples held out for early stopping, else that with the highest lower bound.
+        Number of initializations; all share one pretraining. The fit with the highest score on the samples held out for
+        early stopping is kept or, without early stopping, the fit with the highest lower bound.
     early_stopping : {'auto'} or bool, default='auto'
-        Whether to hold samples out of the training, and to keep the state of the model with the best score for them.
-        With a linear path, the model remains its initial Gaussian mixture unless training has a clear gain for these
-        samples. 'auto': with a linear path, for 50 samples or more in memory.
+        Whether to hold out samples from the training, and to keep the model with the best score on them. With a linear
+        path, the model remains its initial Gaussian mixture unless training clearly improves this score. 'auto': with a
+        linear path, for 50 samples or more in memory.
     validation_fraction : float, default=0.1
         Share of each initial cluster that early stopping holds out. At least 30 samples are held out, or a fifth if
         there are fewer than 150, and at most 2,000.
     n_iter_no_change : int, default=10
-        Number of consecutive checks without a gain for the held-out samples after which training stops. There is a
-        check after every epoch or, for small tables, after several.
+        Number of consecutive checks of the held-out score without an improvement after which training stops. There is a
+        check after every epoch or, for small tables, after several epochs.
     tol : float, default=0.1
-        Without early stopping, training stops when the best lower bound of the last ten epochs, or of fewer if less
-        than twenty epochs are not clamped, is within this of the best before them, in nats per sample. (The default of
-        GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With it, the last checks must bring less
-        than this for ``converged_``, unless the mixture is kept.
+        Without early stopping, training stops when the best lower bound of the last ten epochs (fewer if fewer than
+        twenty epochs are not clamped) exceeds the best earlier bound by no more than this, in nats per sample. (The
+        default of GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With early stopping,
+        ``converged_`` requires that the last checks improved the held-out score by less than this, unless the mixture
+        is kept.
     warm_start : bool, default=False
         If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
         ignored.
@@ -148,7 +149,7 @@ class GMVAEClustering(DeepMixture):
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'auto', 'float32', 'bfloat16'}, default='auto'
-        Precision of the networks during training. 'auto' uses bfloat16 where the device is fast at it, for networks
+        Precision of the networks during training. 'auto' uses bfloat16 on devices that are fast at it, for networks
         that are convolutional or have a layer of at least 500 units.
     memory : str or joblib.Memory, optional
         Caches the pretraining, so that a grid search over ``n_components``, ``n_mc_samples``, ``min_information`` and
@@ -160,8 +161,8 @@ class GMVAEClustering(DeepMixture):
         ``warm_start``.
     distributed : {'auto'} or bool, default='auto'
         Whether the processes that ``torchrun`` has started fit one model together: all of them call ``fit`` with the
-        same samples, share those of each step, and end with the same model. 'auto': if there are several, unless the
-        fit is one of many, as in a grid search.
+        same samples, share the work of each step, and end with the same model. 'auto': if there are several processes,
+        unless the fit is one of many, as in a grid search.
     callbacks : list of skorch callbacks, optional
         Called during the training on the lower bound.
     random_state : int, RandomState or None, default=None
@@ -195,7 +196,7 @@ class GMVAEClustering(DeepMixture):
     likelihood_ : str or tuple of str
         The likelihood of all features, or of each.
     categories_ : list
-        The categories of each feature that has some, an array; None of the others.
+        The array of categories of each categorical feature; None for all other features.
     init_params_ : str
         Name of the initialization that was used.
     converged_ : bool
@@ -205,7 +206,7 @@ class GMVAEClustering(DeepMixture):
         Mean log-density of the held-out samples at each check of the last training, in nats; empty without early
         stopping.
     best_iter_ : int
-        Number of epochs that lead to the state that was kept; 0 for the state before the training.
+        Number of epochs that the final model was trained for; 0 for the state before the training.
     hidden_layer_sizes_ : tuple of int
     latent_dim_ : int
     batch_size_ : int
@@ -378,8 +379,9 @@ class GMVAEClustering(DeepMixture):
             Values of some features, by name or index: the others are drawn given these, and so are the components, by
             importance sampling.
         w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
-            Fixed value of the style variable: with ``w=0`` all variation within a component is that of its Gaussian
-            (Fig. 5a of the paper). One value per sample is assigned in the order of the sorted components.
+            Fixed value of the style variable. With ``w=0``, for example, all variation within a component is that of
+            its Gaussian (Fig. 5a of the paper). If there is one value per sample, values are assigned to the samples in
+            the order of their components.
         expected : bool, default=False
             Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood. Of
             categories, the most probable.
@@ -401,7 +403,7 @@ class GMVAEClustering(DeepMixture):
             ``w`` has the wrong shape, is not finite, or comes with ``given``.
         """
         if given and w is not None:
-            raise ValueError("pass either w or given: the style follows from the given values")
+            raise ValueError("pass either w or given, not both: the style follows from the given values")
         if w is None:
             return super().sample(
                 n_samples, component=component, given=given, expected=expected, random_state=random_state

@@ -96,8 +96,8 @@ def choose_kinds(
         if d in n_levels:
             if kind not in ("auto", "categorical") and not isinstance(likelihood, str):
                 raise ValueError(
-                    f"feature {name_feature(d, names)} is categorical, and its likelihood cannot be {kind!r}; leave it "
-                    "out of likelihood or of categorical_features"
+                    f"feature {name_feature(d, names)} is categorical, and its likelihood cannot be {kind!r}; "
+                    "remove it from likelihood or from categorical_features"
                 )
             wanted[d] = "categorical"
         elif kind == "auto":
@@ -118,8 +118,8 @@ def _warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | 
     if found:
         warnings.warn(
             f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution "
-            "does not describe such a peak. Replace each by two columns: whether it is zero, and its value, with NaN "
-            "in place of zero.",
+            "does not describe such a peak. Replace each by two columns: one that says whether it is zero, and one "
+            "with its value, or NaN in place of zero.",
             UserWarning,
             stacklevel=9,
         )
@@ -188,8 +188,8 @@ def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | 
     found = [f"{name_feature(d, names)} ({kinds[d]}: {NEEDED[kinds[d]]})" for d in columns]
     warnings.warn(
         f"{len(excluded)} of {len(scores)} samples have log-density -inf, since the likelihoods of these columns "
-        f"exclude their values: {', '.join(found)}. 'auto' chooses likelihoods by the samples of the fit. If these "
-        "values occur, set likelihood for the columns, for example to 'gaussian', and for all folds alike.",
+        f"exclude their values: {', '.join(found)}. 'auto' chooses likelihoods from the training samples. If "
+        "such values can occur, set the likelihood of these columns, for example to 'gaussian', for all folds alike.",
         UserWarning,
         stacklevel=4,
     )

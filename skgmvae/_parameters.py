@@ -60,7 +60,7 @@ def check_min_information(min_information: float, n_components: int) -> None:
     if min_information > 0.0 and min_information >= math.log(n_components):
         raise ValueError(
             f"min_information must be below log(n_components) = {math.log(n_components):.4g} nats for n_components="
-            f"{n_components}, the largest possible information about a component; got {min_information!r}. "
+            f"{n_components}, the largest possible information about the component; got {min_information!r}. "
             "Lower min_information or raise n_components."
         )
 
@@ -113,7 +113,7 @@ def check_contrastive(init_params: Any, image_shape: Sequence[int] | None, *, ha
     if has_missing:
         raise ValueError(
             "init_params='contrastive' needs complete images, and X has missing values; use init_params='auto', or "
-            "fill them in"
+            "impute them first"
         )
     if image_shape is None:
         raise ValueError(

@@ -104,7 +104,7 @@ def test_states_of_another_fit_are_refused(blobs, quick, tmp_path, kill_at, monk
         (GMVAEClustering(3, **quick, checkpoint=folder), X, "class"),
     ):
         with pytest.raises(
-            ValueError, match=rf"holds the state of a fit with another [^.]*\b{name}\b.*choose another fol"
+            ValueError, match=rf"holds the state of a fit with a different [^.]*\b{name}\b.*choose another fol"
         ):
             other.fit(data)
     with monkeypatch.context() as patch:

@@ -225,7 +225,7 @@ def test_a_frame_goes_in_and_comes_out(estimator, tmp_path):
     given, _ = model.sample(200, given={"city": "Cork", "smokes": True}, random_state=0)
     assert set(given["city"]) == {"Cork"}
     assert given["age"].mean() > frame["age"].mean() + 4.0
-    with pytest.raises(ValueError, match="'Oslo' is none of the categories 'Aix', 'Bern', 'Cork'"):
+    with pytest.raises(ValueError, match="'Oslo' is not among the categories 'Aix', 'Bern', 'Cork'"):
         model.sample(given={"city": "Oslo"})
     model.save(tmp_path / "model")
     loaded = estimator.load(tmp_path / "model")

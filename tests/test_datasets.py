@@ -95,7 +95,7 @@ def test_damaged_files(tmp_path, content, message):
 
 def test_images_and_labels_of_different_length(folder):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(3, np.uint8)))
-    with pytest.raises(ValueError, match="2 images and .* 3 labels"):
+    with pytest.raises(ValueError, match="2 images, but .* 3 labels"):
         load_idx(folder, split="test")
 
 

@@ -74,7 +74,7 @@ def test_components_of_equal_size_are_numbered_by_their_first_sample(Estimator, 
     "size", [{"latent_dim": 10**6}, {"latent_dim": 10**18}, {"hidden_layer_sizes": (10**7, 10**7)}]
 )
 def test_networks_larger_than_memory_say_what_they_would_take(Estimator, size, blobs, quick):
-    message = rf"would take .* GiB of memory; this machine has .*{next(iter(size))} \(now"
+    message = rf"would need .* GiB of memory; this machine has .*{next(iter(size))} \(now"
     with pytest.raises(ValueError, match=message):
         Estimator(3, **{**quick, **size}).fit(blobs[0])
 

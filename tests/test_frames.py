@@ -192,5 +192,5 @@ def test_given_is_a_dict_or_a_row_of_single_values(columns):
     )
     pd.testing.assert_frame_equal(of_row, of_dict)
     for n in (2, 3):
-        with pytest.raises(ValueError, match=r"given\['grade'\]: \['low', .*\] is none of the categories"):
+        with pytest.raises(ValueError, match=r"given\['grade'\]: \['low', .*\] is not among the categories"):
             model.sample(3, given={"grade": LEVELS[:n]})

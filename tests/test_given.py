@@ -60,7 +60,7 @@ WRONG = {
     "objects": (np.array([None, 1, 0], object), "must contain integers from -1 to 1, .*; got dtype object"),
     "not a number": ([0.0, np.nan, 1.0], "must contain finite numbers; got NaN or infinity. Use -1"),
     "infinite": (np.full((3, 2), np.inf), "must contain finite numbers; got NaN or infinity. Use -1"),
-    "fractions": ([0.0, 0.5, 1.0], r"integers from -1 \(no opinion\) to 1.*; got values from 0.0 to 1.0"),
+    "fractions": ([0.0, 0.5, 1.0], r"integers from -1 \(no label\) to 1.*; got values from 0.0 to 1.0"),
     "label too high": ([0, 1, 2], "to 1, as n_components=2; got values from 0 to 2"),
     "label too low": ([0, 1, -2], "got values from -2 to 1"),
     "negative": ([[1.5, -0.5], [1, 0], [0, 1]], "must not be negative.*got a smallest value of -0.5, and row 0"),

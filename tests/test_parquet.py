@@ -72,7 +72,7 @@ def test_types_and_nulls(tmp_path):
 
 
 def test_errors_name_the_columns(folder, monkeypatch):
-    with pytest.raises(ValueError, match=r"columns are not numeric: name \(.*string\). Name the others in columns"):
+    with pytest.raises(ValueError, match=r"columns are not numeric: name \(.*string\). Pass numeric ones as columns"):
         ParquetRows(folder)
     with pytest.raises(ValueError, match=r"There are no columns \['e'\]; the columns are \['a', 'b', 'c', 'd', 'name'"):
         ParquetRows(folder, ["a", "e"])

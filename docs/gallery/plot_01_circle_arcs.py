@@ -2,8 +2,8 @@
 Circle arcs: GMVAE and GaussianMixture
 ======================================
 
-The data have five clusters that are not ellipses. :class:`~skgmvae.GMVAEClustering` is used like
-:class:`~sklearn.mixture.GaussianMixture`, with its default parameters.
+The data have five clusters that are not ellipses. :class:`~skgmvae.GMVAEClustering`, with its default parameters, is
+used like :class:`~sklearn.mixture.GaussianMixture`.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ gmm = GaussianMixture(n_components=5, n_init=10, random_state=0).fit(X)
 gmvae = GMVAEClustering(n_components=5, random_state=0).fit(X)
 
 # %%
-# The number is the adjusted Rand index between clusters and arcs; 1 means equal.
+# The number in each title is the adjusted Rand index between clusters and arcs; 1 means that they are equal.
 # :doc:`/benchmarks/minimum_information` has more samples, several seeds, densities and held-out scores.
 
 colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])

@@ -17,14 +17,14 @@ X, digits = load_digits(return_X_y=True)
 vade = VaDEClustering(n_components=10, tol=1.0, random_state=0).fit(X)
 
 # %%
-# The classes are used for evaluation only: the accuracy is the share of samples whose cluster is that of their digit,
-# under the best matching of clusters and digits.
+# The classes are used for evaluation only: the accuracy is the share of samples whose cluster is matched with
+# their digit, under the best matching of clusters and digits.
 
 print(f"accuracy {clustering_accuracy(digits, vade.labels_):.3f}")
 
 # %%
 # Each row of the figure is a component, the largest at the top. All rows use the same noise, so a column shows the same
-# deviation from the mean of each component. The grain is the noise of the Gaussian likelihood.
+# deviation from the mean of each component. The images are grainy because of the noise of the Gaussian likelihood.
 
 
 def to_pixels(rows):

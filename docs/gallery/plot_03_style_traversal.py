@@ -18,7 +18,7 @@ gmvae = GMVAEClustering(n_components=10, style_dim=2, linear_path=False, tol=3.0
 
 # %%
 # With a linear path, the default for tables, the model would remain the Gaussian mixture of its initial clusters if
-# training had no clear gain for samples held out. The components of that mixture do not depend on w.
+# training did not clearly improve the held-out score. The components of that mixture do not depend on w.
 #
 # On the left, w is fixed at zero and the Gaussian varies. On the right, w moves along its first axis, from three
 # standard deviations below zero to three above, and the mean of each component is decoded.

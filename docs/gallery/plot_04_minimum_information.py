@@ -3,8 +3,8 @@ The effect of the minimum information λ
 =======================================
 
 The GMVAE paper trains from random weights. Early in training, the term ``kl_component`` then rewards overlapping
-components. With ``min_information`` = λ > 0 it costs at least λ, and it has no gradient for samples whose divergence is
-below λ.
+components. With ``min_information`` = λ > 0, the term costs at least λ, and it has no gradient for samples whose
+divergence is below λ.
 """
 
 import matplotlib.pyplot as plt
@@ -16,9 +16,9 @@ from skgmvae.datasets import make_circle_arcs
 X, _ = make_circle_arcs(1500, random_state=0)
 
 # %%
-# ``from_paper`` has the networks of the paper, random initial weights, no pretraining, and ``init_clamp=0``. With forty
-# epochs the learning rate has to be larger than that of the paper, 1e-4. λ must be below log K, the largest possible
-# divergence.
+# ``from_paper`` has the networks of the paper, random initial weights, no pretraining, and ``init_clamp=0``. With only
+# forty epochs, the learning rate has to be larger than the 1e-4 of the paper. λ must be below log K, the largest
+# possible divergence.
 
 settings = {"n_components": 10, "max_iter": 40, "tol": 0.0, "learning_rate": 2e-3, "random_state": 0}
 fits = {

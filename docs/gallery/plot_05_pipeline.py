@@ -20,7 +20,7 @@ pipeline = make_pipeline(StandardScaler(), PCA(n_components=5), VaDEClustering(n
 labels = pipeline.fit_predict(X)
 
 # %%
-# ``pipeline[:-1]`` has the steps before the estimator. ``predict_proba`` of the whole pipeline returns the
+# ``pipeline[:-1]`` consists of the steps before the estimator. ``predict_proba`` of the whole pipeline returns the
 # responsibilities, which distinguish samples between the clusters from samples inside them.
 
 projected = pipeline[:-1].transform(X)

@@ -4,8 +4,8 @@ GridSearchCV over K, M and λ
 
 ``score`` is the mean log-likelihood of held-out samples and depends on neither M nor λ. Therefore
 :class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo samples
-M and the minimum information λ together. This example is a case where they matter: the training of the GMVAE paper,
-from random weights, in which components merge unless λ keeps them apart.
+M and the minimum information λ together. In this example M and λ matter: the model is trained from random weights,
+as in the GMVAE paper, and its components merge unless λ keeps them apart.
 """
 
 import warnings
@@ -33,8 +33,8 @@ print(search.best_params_)
 
 # %%
 # ``cv_results_`` lists the settings with the names of the parameters in alphabetical order: λ, K, M. The best cell is
-# framed. At λ = 0 the score is the same whatever K and M are: all components have merged into one. With λ they stay
-# apart, and then more of them describe the arcs better.
+# framed. At λ = 0 the score is the same for all K and M, since all components have merged into one. With λ > 0 they
+# stay apart, and more components describe the arcs better.
 
 scores = search.cv_results_["mean_test_score"].reshape(3, 2, 2)
 
@@ -54,6 +54,6 @@ figure.colorbar(image, ax=axes, label="held-out score, nats per sample")
 plt.show()
 
 # %%
-# With the default initialization the components are not merged in the first place, and λ = 0 and M = 1 are good
+# With the default initialization, components do not merge in the first place, and λ = 0 and M = 1 are good
 # choices: see :doc:`what M and λ do </benchmarks/m_and_lambda>`. To find the *number of clusters*, rather than the best
 # density, see :ref:`sphx_glr_auto_examples_plot_14_how_many.py`.

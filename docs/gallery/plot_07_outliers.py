@@ -3,7 +3,7 @@ Outlier detection with score_samples
 ====================================
 
 A sample with a low log-likelihood differs from the training data. The model is fitted to inliers, here two moons. New
-samples are then scored: further samples of the moons, and uniform ones.
+samples are then scored: further samples of the moons, and uniformly distributed samples.
 """
 
 import matplotlib.pyplot as plt

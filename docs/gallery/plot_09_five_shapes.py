@@ -2,8 +2,9 @@
 Comparing the mixtures on toy data sets
 =======================================
 
-The three estimators are compared with :class:`~sklearn.mixture.GaussianMixture` on five data sets, all with the true
-number of components and their default parameters. Where the clusters are ellipses, a Gaussian mixture is sufficient.
+The three estimators are compared with :class:`~sklearn.mixture.GaussianMixture` on five data sets. All of them have
+the true number of components and otherwise default parameters. If the clusters are ellipses, a Gaussian mixture is
+sufficient.
 """
 
 import matplotlib.pyplot as plt
@@ -34,8 +35,8 @@ mixtures = {
 }
 
 # %%
-# Each row is a data set and each column a mixture. The number is the adjusted Rand index (1: the clusters are those of
-# the data). ``init_params="auto"`` finds initial clusters of any shape by rules that use no labels
+# Each row is a data set and each column a mixture. The number is the adjusted Rand index; 1 means that the clusters
+# equal the true ones. ``init_params="auto"`` finds initial clusters of any shape by rules that use no labels
 # (:doc:`/initialization`). Training may move away from good initial clusters: a higher likelihood is not always a
 # better clustering.
 

@@ -2,9 +2,9 @@
 Clustering counts, as in single-cell data
 =========================================
 
-Counts whose totals differ between samples are normalized and then treated as continuous: divide by the total of the
-sample, multiply by a constant, and take log(1 + x). The data are simulated: three cell types that differ in some of two
-hundred genes.
+Counts whose totals differ between samples are normalized and then treated as continuous: they are divided by the
+total of the sample and multiplied by a constant, and log(1 + x) is taken. The data are simulated: three cell types
+that differ in some of two hundred genes.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ print(f"{(counts == 0).mean():.0%} of the counts are zero; totals from {counts.s
 
 # %%
 # The Gaussian likelihood of transformed counts is an approximation, and scores are densities of the transformed values.
-# A table with a few columns of counts can have a likelihood for counts instead: see :doc:`/tables`.
+# For a table with only a few columns of counts, use a likelihood for counts instead: see :doc:`/tables`.
 
 
 def to_log_rates(counts):

@@ -5,7 +5,7 @@ Semi-supervised: ten labels per class
 With labels for some of the samples and ``init_clamp=1``, the fit is semi-supervised. Here ten digits of each class are
 labeled, 100 of 1,797. The labels spread to the other samples along a nearest-neighbor graph of the pixels, and
 :class:`~skgmvae.VaDEClustering` learns to predict them. Two methods of scikit-learn get the same labels: label
-spreading in the pixels, and a support vector machine, which sees the labeled samples only.
+spreading in the pixels, and a support vector machine, which uses the labeled samples only.
 """
 
 import matplotlib.pyplot as plt
@@ -25,8 +25,8 @@ methods = {
 }
 
 # %%
-# The accuracy is that of the samples without a label. Component 3 is the one of label 3, so predictions are digits.
-# Which samples are labeled is drawn five times.
+# The accuracy is measured on the samples without a label. Component 3 is that of label 3, so predictions are digits.
+# The labeled samples are drawn at random five times.
 
 
 def draw_labels(seed, n_per_class=10):
@@ -47,7 +47,7 @@ for name, values in accuracies.items():
     print(f"{name:<15} {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}")
 
 # %%
-# The classifier and label spreading end with labels. The mixture is also a density: it scores new samples, and draws
+# The classifier and label spreading only return labels. The mixture is also a density: it scores new samples, and draws
 # digits of a class.
 
 figure, axes = plt.subplots(3, 10, figsize=(8, 2.6), layout="constrained")

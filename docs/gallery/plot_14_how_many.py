@@ -2,9 +2,9 @@
 How many clusters
 =================
 
-:class:`~skgmvae.model_selection.ComponentSearchCV` compares several numbers of components, and shows its evidence: how
+:class:`~skgmvae.model_selection.ComponentSearchCV` compares several numbers of clusters, and reports the evidence: how
 deep the density dips between neighboring clusters, and how well the labels of neighbors predict a label. Components
-that only describe a part of a cluster better do not count.
+that only improve the fit within one cluster do not count.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ blobs, _ = make_blobs([150, 100], centers=[[-0.5, 2.5], [1.5, 2.7]], cluster_std
 X = np.vstack([moons, blobs])
 
 # %%
-# Two moons and two round clusters. The estimator is fitted once, for the number that is chosen.
+# The data are two moons and two round clusters. The estimator is fitted once, for the chosen number.
 
 search = ComponentSearchCV(VaDEClustering(random_state=0), range(1, 9), cv=3, random_state=0).fit(X)
 print(search.best_n_components_, search.best_by_criterion_)

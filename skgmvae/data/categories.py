@@ -100,7 +100,7 @@ class Categories:
         known = self.values[d]
         found = [i for i, category in enumerate(known.tolist()) if np.ndim(value) == 0 and category == value]
         if not found:
-            raise ValueError(f"{value!r} is none of the categories {', '.join(map(repr, known.tolist()))}")
+            raise ValueError(f"{value!r} is not among the categories {', '.join(map(repr, known.tolist()))}")
         return float(found[0])
 
     def decode(self, X: Array, names: Sequence[Any] | None, like: Any = None, *, is_drawn: bool = False) -> Any:

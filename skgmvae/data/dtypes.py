@@ -27,7 +27,7 @@ def find_integers(X: Any) -> dict[int, str]:
 def check_integer_dtype(dtype: str) -> str:
     """The name of a dtype of integers; raises for another one."""
     if not INTEGER.fullmatch(dtype):
-        raise ValueError(f"{dtype!r} is no dtype of integers")
+        raise ValueError(f"{dtype!r} is not an integer dtype")
     return dtype
 
 

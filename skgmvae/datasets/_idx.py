@@ -66,7 +66,7 @@ def load_idx(
     images, labels = _read_bytes_array(images_path, n_axes=3), _read_bytes_array(labels_path, n_axes=1)
     if len(images) != len(labels):
         raise ValueError(
-            f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels; "
+            f"{images_path} contains {len(images)} images, but {labels_path} contains {len(labels)} labels; "
             "take both files from one distribution"
         )
     X = images.reshape(len(images), math.prod(images.shape[1:])) if flatten else images

@@ -131,6 +131,6 @@ def _find_dtype(schema: Any, columns: Sequence[str]) -> np.dtype[Any]:
     is_known = (types.is_floating, types.is_integer, types.is_boolean)
     others = [f"{name} ({kind})" for name, kind in kinds.items() if not any(check(kind) for check in is_known)]
     if others:
-        raise ValueError(f"These columns are not numeric: {', '.join(others)}. Name the others in columns")
+        raise ValueError(f"These columns are not numeric: {', '.join(others)}. Pass numeric ones as columns")
     dtypes = [np.dtype(kind.to_pandas_dtype()) for kind in kinds.values()]
     return min(np.result_type(*dtypes, np.float32), np.dtype(np.float64))

@@ -62,7 +62,7 @@ def to_responsibilities(labels: Any, n_samples: int, n_components: int, name: st
     integers = values.astype(np.int64)
     if (integers != values).any() or integers.min() < -1 or integers.max() >= K:
         raise ValueError(
-            f"{name} must be integers from -1 (no opinion) to {K - 1}, as n_components={K}; got values from "
+            f"{name} must be integers from -1 (no label) to {K - 1}, as n_components={K}; got values from "
             f"{values.min()} to {values.max()}"
         )
     responsibilities = np.zeros((N, K))
@@ -76,7 +76,7 @@ def _check_responsibilities(values: Floats, name: str) -> Floats:
     if values.min() < 0.0 or not (np.isclose(sums, 1.0, atol=1e-3) | (sums == 0.0)).all():
         worst = int(np.argmax(np.abs(np.where(sums == 0.0, 1.0, sums) - 1.0)))
         raise ValueError(
-            f"{name} must not be negative, and each row must add up to 1, or to 0 (no opinion); got a smallest value "
+            f"{name} must not be negative, and each row must add up to 1, or to 0 (no label); got a smallest value "
             f"of {values.min():.3g}, and row {worst} adds up to {sums[worst]:.3g}"
         )
     return values / np.where(sums == 0.0, 1.0, sums)[:, None]
@@ -99,7 +99,7 @@ def fit_clusterer(
         if len(found) > n_components:
             raise ValueError(
                 f"{name} found {len(found)} clusters, more than n_components={n_components}; set n_components="
-                f"{len(found)}, or its parameters so that it finds fewer"
+                f"{len(found)}, or change the parameters of {name} so that it finds fewer"
             )
         labels = np.where(labels >= 0, np.searchsorted(found, labels), -1)
     else:

@@ -15,7 +15,7 @@ def expected_calibration_error(y_true: ArrayLike, responsibilities: ArrayLike, *
     """Expected calibration error: the mean distance between confidence and accuracy, in bins of the confidence.
 
     Σ_b (n_b / N) · abs(accuracy_b − confidence_b). The confidence of a sample is its largest responsibility. Its
-    accuracy is one if this component is matched with its class, by the one-to-one matching with the most matched
+    accuracy is one if this component is matched with its class, in the one-to-one matching that matches the most
     samples. Bins divide [0, 1] into equal parts. Zero is perfect. With few samples per bin, the expectation is above
     zero even for a calibrated model.
 
@@ -36,7 +36,7 @@ def expected_calibration_error(y_true: ArrayLike, responsibilities: ArrayLike, *
     Raises
     ------
     ValueError
-        If the lengths differ, the responsibilities are no probabilities, or there is not at least one bin.
+        If the lengths differ, the responsibilities are not probabilities, or ``n_bins`` is less than one.
 
     See Also
     --------

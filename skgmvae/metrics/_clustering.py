@@ -98,10 +98,10 @@ def purity_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> float:
-    """Accuracy if each cluster takes the class of its single most confident sample.
+    """Accuracy if each cluster is assigned the class of its single most confident sample.
 
-    Cluster c takes the class of sample argmax_n r_nc; sample n belongs to cluster argmax_c r_nc. This is the protocol
-    of Makhzani et al. (2015), used for the published figures of the GMVAE.
+    Cluster c is assigned the class of sample argmax_n r_nc; sample n belongs to cluster argmax_c r_nc. This is the
+    protocol of Makhzani et al. (2015), used for the published results of the GMVAE.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def most_confident_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> f
     Raises
     ------
     ValueError
-        If the lengths differ, or if the responsibilities are no probabilities.
+        If the lengths differ, or if the responsibilities are not probabilities.
 
     References
     ----------
@@ -141,8 +141,8 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
     """Stability of the labels between fits to different samples, without known classes.
 
     The samples are split at random into thirds. A clone of the estimator is fitted to each of the first two, and both
-    predict the labels of the last. The result is the mean, over repetitions, of the adjusted Rand index of these
-    labels. With a number of components that the data do not support, boundaries differ from fit to fit. A single
+    predict the labels of the last. The result is the adjusted Rand index between these two sets of labels, averaged
+    over repetitions. If the data do not support the number of components, boundaries differ from fit to fit. A single
     component is always stable: compare two and more.
 
     Parameters

@@ -20,14 +20,14 @@ CHAINS_AT_ONCE = 8192  # of all samples and networks of a chunk
 
 
 class ScoreBias(NamedTuple):
-    """Bias of the scores of some samples, in nats: ``score_samples`` less the estimate of log p(x).
+    """Bias of the scores of some samples, in nats: ``score_samples`` minus the estimate of log p(x).
 
     Attributes
     ----------
     mean : float
         Mean over the samples; negative if the scores are too low.
     standard_error : float
-        Standard error of the mean: the standard deviation over the samples by the square root of their number.
+        Standard error of the mean: the standard deviation over the samples divided by the square root of their number.
     per_sample : ndarray of shape (n_samples,)
     """
 
@@ -43,18 +43,18 @@ def score_bias(
     """How far ``score_samples`` of a fitted estimator is from log p(x), by annealed importance sampling.
 
     Chains of Hamiltonian Monte Carlo move the latent variables of each sample from a broad proposal to their posterior,
-    by way of ``n_temperatures`` intermediate distributions. The ratios of successive densities give an unbiased
-    estimate of p(x). This takes thousands of evaluations of the decoder per sample and chain, so pass tens or hundreds
-    of samples.
+    through ``n_temperatures`` intermediate distributions. The ratios of successive densities give an unbiased estimate
+    of p(x). This takes thousands of evaluations of the decoder per sample and chain, so pass tens or hundreds of
+    samples.
 
-    The estimate of log p(x) is itself a little low, by about half its variance: scores are at least as far below
-    log p(x) as the result says. ``per_sample`` contains the noise of the chains. If more temperatures change the mean
+    The estimate of log p(x) is itself slightly too low, by about half its variance, so scores are at least as far below
+    log p(x) as the result says. ``per_sample`` includes the noise of the chains. If more temperatures change the mean
     by more than its standard error, there were too few.
 
     Parameters
     ----------
     estimator : GMVAEClustering, VaDEClustering or VAEEMClustering
-        Fitted. Of a pipeline, pass the last step, and transformed samples.
+        Fitted. For a pipeline, pass its last step, and the transformed samples.
     X : array-like of shape (n_samples, n_features)
     n_temperatures : int, default=200
     n_chains : int, default=16

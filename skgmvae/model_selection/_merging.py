@@ -70,7 +70,7 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
 
     If K was too large, several components share a mode of the density. The separation of two clusters is the log-ratio
     of the density at the lower of their modes to that at the saddle between them, on the highest path between
-    neighboring samples. No other fit is needed: :meth:`ComponentHierarchy.cut` gives any smaller number of clusters.
+    neighboring samples. No further fit is needed: :meth:`ComponentHierarchy.cut` gives any smaller number of clusters.
 
     Parameters
     ----------

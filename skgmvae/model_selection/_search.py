@@ -38,15 +38,15 @@ class ComponentSearchCV(DelegatesToBest):
     For every number K, the samples are divided into the K clusters that would initialize a mixture of K components.
     They are measured in two ways. The separation is the log-ratio of the density at the lower mode of two neighboring
     clusters to the density at the saddle between them, for the pair where it is smallest. The information lost is the
-    share of the entropy of the cluster labels that the labels of nearest neighbors leave open.
+    share of the entropy of the cluster labels that remains when the labels of nearest neighbors are known.
 
-    The rule ``'combined'`` chooses one cluster if no K reaches a threshold of the separation. Otherwise it chooses the
-    K after which the separation falls and the information lost rises the most. ``best_by_criterion_`` has the choices
-    of single criteria.
+    The rule ``'combined'`` chooses one cluster if no K has a separation above a threshold. Otherwise it chooses the K
+    after which the separation falls and the information lost rises the most. ``best_by_criterion_`` has the choice of
+    each criterion.
 
-    The evidence comes from clusters and Gaussian mixtures. The estimator itself is only fitted for the chosen K, unless
-    ``fit_folds=True``. On one core, twelve numbers take about a minute for a few hundred samples, and several minutes
-    for a few thousand.
+    The evidence comes from clusters and Gaussian mixtures. The estimator itself is fitted only for the chosen K, unless
+    ``fit_folds=True``. On one core, a search over twelve numbers takes about a minute for a few hundred samples, and
+    several minutes for a few thousand.
 
     Parameters
     ----------
@@ -59,18 +59,19 @@ class ComponentSearchCV(DelegatesToBest):
         Folds of the held-out scores. An integer is the number of shuffled folds. Used only if 'log_likelihood' or 'icl'
         is among the criteria.
     criteria : sequence of str, default=('log_likelihood', 'icl', 'stability', 'description_length')
-        What to measure beside the separation. 'log_likelihood': held-out score. 'icl': the same minus the entropy of
-        the responsibilities (integrated completed likelihood). 'stability': adjusted Rand index of the clusters of
-        disjoint halves, scaled from 0, its value for a single Gaussian with the same covariance, to 1.
-        'description_length': that of the neighbor graph under a block model, in nats per link; lower is better.
+        What to measure in addition to the separation. 'log_likelihood': held-out score. 'icl': the same minus the
+        entropy of the responsibilities (integrated completed likelihood). 'stability': adjusted Rand index between the
+        clusters of disjoint halves, scaled so that 0 is its value for a single Gaussian with the same covariance, and 1
+        the maximum. 'description_length': description length of the neighbor graph under a block model, in nats per
+        link; lower is better.
     refit : bool, str or callable, default='combined'
         The criterion that selects the number for ``best_estimator_``; True is 'combined'. A callable gets
         ``cv_results_`` and returns an index into its columns. False fits no estimator.
     fit_folds : bool, default=False
         Whether 'log_likelihood' and 'icl' are measured with the estimator itself, which is then fitted for each K and
-        fold. By default they are those of the Gaussian mixture that initializes it.
+        fold. By default they are measured with the Gaussian mixture that initializes the estimator.
     n_jobs : int, optional
-        Number of workers of joblib. Folds are evaluated in parallel. Each is pretrained once for all numbers.
+        Number of joblib workers. Folds are evaluated in parallel. Each fold is pretrained once for all numbers.
     memory : str or joblib.Memory, optional
         Cache for the fits to the folds, if the estimator's own ``memory`` is None. None: a folder that is deleted after
         the search.
@@ -85,7 +86,7 @@ class ComponentSearchCV(DelegatesToBest):
     best_params_ : dict
         ``best_n_components_`` by the name of the parameter.
     best_estimator_ : estimator
-        Fitted to all samples with ``best_n_components_``. Its methods are methods of the search. Only with ``refit``.
+        Fitted to all samples with ``best_n_components_``. The search delegates its methods to it. Only with ``refit``.
     best_by_criterion_ : dict of str to int
         The number that each criterion chooses: of 'log_likelihood' and 'icl' the smallest within one standard error of
         the best, of 'separation' the largest whose clusters are separate.
@@ -95,7 +96,7 @@ class ComponentSearchCV(DelegatesToBest):
         ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
         the name of the criterion. NaN where a number is too large for so few samples.
     partitions_ : dict of int to ndarray of shape (n_samples,)
-        Clusters of the samples, by their number; for two numbers beyond the largest too.
+        Cluster labels of the samples, by the number of clusters; also for the two numbers after the largest one.
     n_splits_ : int
     refit_time_ : float
         Seconds of the final fit.
@@ -177,10 +178,10 @@ class ComponentSearchCV(DelegatesToBest):
         X : array-like of shape (n_samples, n_features)
             In memory.
         y : array-like of shape (n_samples,), optional
-            Only for the splitter ``cv`` and for steps of a pipeline.
+            Used only by the splitter ``cv`` and by steps of a pipeline.
         **params : dict
-            Passed to ``fit`` of the estimator, such as ``init_labels``; of arrays with an entry per sample, a fold gets
-            its own. With metadata routing, what the estimator and the splitter request.
+            Passed to ``fit`` of the estimator, such as ``init_labels``. Arrays with an entry per sample are split with
+            the folds. With metadata routing, what the estimator and the splitter request.
 
         Returns
         -------

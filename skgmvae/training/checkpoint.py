@@ -66,8 +66,8 @@ class Checkpoint:
         others = sorted(name for name in {*found, *self.identity} if found.get(name) != self.identity.get(name))
         if others:
             raise ValueError(
-                f"checkpoint={str(self.folder)!r} holds the state of a fit with another {', '.join(others)}. "
-                "Restore these, choose another folder, or delete this one to start over."
+                f"checkpoint={str(self.folder)!r} holds the state of a fit with a different {', '.join(others)}. "
+                "Restore the earlier values, choose another folder, or delete this one to start over."
             )
         return arrays, values
 
