@@ -78,7 +78,7 @@ def read_suites() -> Iterator[Suite]:
                       "VaDE", missing, "case", "method", "ari", OURS={"VaDE"})  # fmt: skip
     imputed = _make_suite("", "benchmarks/missing.md", "RMSE of imputed values", "yes",
                           "VaDE", missing, "case", "method", "rmse", OURS={"VaDE"})  # fmt: skip
-    yield imputed._replace(title="The same", lower_is_better=True)
+    yield imputed._replace(title="Imputed values of these tables", lower_is_better=True)
     densities = [line for line in read_lines(RESULTS / "tables.jsonl") if line["data"] not in tables.DISCRETE]
     scored = _make_suite("Densities of tables", "benchmarks/tables.md", "held-out log-likelihood", "in part",
                          "vade", densities, "data", "method", "score")  # fmt: skip
@@ -90,7 +90,7 @@ def _read_numbers() -> Iterator[Suite]:
     lines = read_lines(RESULTS / "how_many.jsonl")
     for name, title in (
         ("simulated, check", "Number of clusters"),
-        ("K = 1, check", "The same, no clusters"),
+        ("K = 1, check", "Number of clusters, if there are none"),
     ):
         of_group = [line for line in lines if line["group"] == name]
         found = [
@@ -134,10 +134,10 @@ def _average(lines: Iterable[Line], of_set: str, of_method: str, field: str) -> 
 def make_table(suites: Iterable[Suite]) -> str:
     """A row per suite."""
     header = [
-        "suite (sets)",
-        "figure",
+        "suite (data sets)",
+        "metric",
         "skgmvae",
-        "best of the others",
+        "best other method",
         "better–equal–worse",
         "seconds",
         "used to tune",

@@ -230,7 +230,7 @@ def key_of_setting(values: Sequence[Any]) -> str:
 def describe_published(data_sets: Iterable[str]) -> list[str]:
     """The papers' figures for these data sets."""
     rows = published.make_rows(data_sets)
-    return ["## Published figures", PUBLISHED_NOTE, format_table(published.HEADER, rows)] if rows else []
+    return ["## Published results", PUBLISHED_NOTE, format_table(published.HEADER, rows)] if rows else []
 
 
 def describe_protocol(lines: Sequence[Line]) -> str:

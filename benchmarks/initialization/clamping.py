@@ -71,7 +71,7 @@ def fit(name: str, model: str, seed: int, init_clamp: float, *, memory: str) -> 
 
 def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/clamping.md."""
-    header = ["data", "model", "figure", *(f"{init_clamp:g}" for init_clamp in INIT_CLAMP), "seeds"]
+    header = ["data", "model", "metric", *(f"{init_clamp:g}" for init_clamp in INIT_CLAMP), "seeds"]
     table = pages.format_table(header, make_rows(lines))
     return pages.make_page(__file__, "Clamping the initial responsibilities", EXPLANATION, table)
 

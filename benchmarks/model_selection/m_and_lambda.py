@@ -127,7 +127,7 @@ def get_key(line: Line) -> tuple[Any, ...]:
 def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/m_and_lambda.md."""
     of_draws, of_shares = [(M, 0.0) for M in DRAWS], [(1, share) for share in SHARES]
-    header = ["data", "initialization", "figure"]
+    header = ["data", "initialization", "metric"]
     return pages.make_page(
         __file__,
         "What M and λ do",

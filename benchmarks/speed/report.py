@@ -131,7 +131,7 @@ def make_document(lines: Sequence[Line]) -> str:
         parts += ["## Data larger than memory", LARGE_NOTE, format_table(header, map(make_large_row, large))]
     shuffled = [line for (name, _), line in latest.items() if name == "shuffling"]
     if shuffled:
-        header = ["model", "blocks", "figure", "all shuffled", "by blocks", "difference ± standard error", "seeds"]
+        header = ["model", "blocks", "metric", "all shuffled", "by blocks", "difference ± standard error", "seeds"]
         rows = [row for line in shuffled for row in make_shuffling_rows(line)]
         parts += ["## Shuffling by blocks", SHUFFLING_NOTE, format_table(header, rows)]
     on_gpu = [line for (name, _), line in latest.items() if name == "cuda"]

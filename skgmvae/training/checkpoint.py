@@ -66,7 +66,7 @@ class Checkpoint:
         others = sorted(name for name in {*found, *self.identity} if found.get(name) != self.identity.get(name))
         if others:
             raise ValueError(
-                f"checkpoint={str(self.folder)!r} holds the state of a fit with a different {', '.join(others)}. "
+                f"checkpoint={str(self.folder)!r} holds the state of a fit that differs in {', '.join(others)}. "
                 "Restore the earlier values, choose another folder, or delete this one to start over."
             )
         return arrays, values
