@@ -14,9 +14,9 @@ def make_circle_arcs(
 ) -> tuple[Floats, Integers]:
     """Generate points on circle arcs, one arc per cluster; the clusters are not ellipses.
 
-    Half circles of radius one around the corners of a regular polygon, each rotated with its corner, with Gaussian
-    noise on the radius: data similar to those of Dilokthanakul et al. (2016, section 4.1), whose exact arcs were not
-    published.
+    The arcs are half circles of radius one around the corners of a regular polygon, each rotated with its corner, with
+    Gaussian noise on the radius. The data are similar to those of Dilokthanakul et al. (2016, section 4.1), whose exact
+    arcs were not published.
 
     Parameters
     ----------

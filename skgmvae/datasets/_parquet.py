@@ -16,8 +16,8 @@ __all__ = ["ParquetRows"]
 class ParquetRows:
     """Numeric columns of Parquet files as an array (N, D), of which one row group is read at a time.
 
-    The estimators accept it in place of an array. A fit reads each row group once per pass, and never holds all rows if
-    they are larger than 1 GiB. Needs `pyarrow <https://arrow.apache.org/docs/python>`_.
+    The estimators accept it in place of an array. A fit reads each row group once per pass, and never loads all rows
+    into memory if they take more than 1 GiB. Needs `pyarrow <https://arrow.apache.org/docs/python>`_.
 
     Parameters
     ----------

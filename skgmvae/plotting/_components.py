@@ -22,7 +22,7 @@ WIDTH_PER_COMPONENT, MIN_WIDTH, MAX_WIDTH = 0.3, 4.0, 12.0  # inches, of a new f
 class ConfidenceDisplay:
     """Confidence of the assignment: the largest responsibility of the samples of each component, in bands.
 
-    A component with many samples below 0.9 overlaps with another one.
+    A component in which many samples are below 0.9 overlaps with another one.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class ConfidenceDisplay:
         Parameters
         ----------
         estimator : estimator with ``predict_proba``
-            Fitted; a Pipeline too.
+            Fitted; may be a Pipeline.
         X : array-like of shape (n_samples, n_features)
         bounds : sequence of float, default=(0.5, 0.9, 0.99)
             Bounds between the bands.
@@ -139,7 +139,7 @@ class ConfidenceDisplay:
 class ComponentSizesDisplay:
     """Number of samples of each component, as bars, with the mixing weights π as marks.
 
-    A mark far from its bar belongs to a component whose share of the labels differs from its weight. Uniform weights
+    If a mark is far from its bar, the component's share of the labels differs from its weight. Uniform weights
     (``learn_weights=False``) form a horizontal line.
 
     Parameters

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class ComponentHierarchyDisplay:
     """Dendrogram of the components of a mixture: which merge, and at which separation of the density.
 
-    Use :meth:`from_estimator`. Components that merge near zero share a mode of the density; a long vertical line is a
-    cluster of its own.
+    Use :meth:`from_estimator`. Components that merge near zero share a mode of the density; a long vertical line marks
+    a well-separated cluster.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ class LatentSpaceDisplay:
     """Embedded samples in two dimensions, colored and numbered by component.
 
     Use :meth:`from_estimator`, or pass any points. The axes show the middle 99 % of the samples in each direction, so
-    that outliers do not compress the others, and state how many are outside; ``display.ax_.autoscale()`` shows all.
+    that outliers do not compress the rest, and state how many samples are outside; ``display.ax_.autoscale()`` shows
+    all.
 
     Parameters
     ----------

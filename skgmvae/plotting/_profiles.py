@@ -64,7 +64,7 @@ class ComponentProfilesDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, n_features: int = 12, random_state: Any = 0, **kwargs: Any) -> Self:
-        """Plot the features that set the components apart.
+        """Plot the features that distinguish the components most.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ class ReliabilityDisplay:
     """Reliability diagram: accuracy by confidence, in bins of the largest responsibility.
 
     Components are matched one to one with classes, by the Hungarian algorithm. Points on the diagonal are calibrated;
-    below it, responsibilities are too high. The area of a point is in proportion to the number of its samples. Use
+    below it, responsibilities are too high. The area of a point is proportional to its number of samples. Use
     :meth:`from_estimator` or :meth:`from_predictions`. The legend shows the
     :func:`~skgmvae.metrics.expected_calibration_error`.
 
@@ -69,9 +69,9 @@ class ReliabilityDisplay:
         Parameters
         ----------
         estimator : estimator with ``predict_proba``
-            Fitted; a Pipeline too.
+            Fitted; may be a Pipeline.
         X : array-like of shape (n_samples, n_features)
-            Samples, best those that were not fitted.
+            Samples, preferably those that were not used in the fit.
         y : array-like of shape (n_samples,)
             Their classes.
         n_bins : int, default=10
@@ -128,7 +128,7 @@ class ReliabilityDisplay:
         ax : matplotlib Axes, default=None
             None: a new figure.
         name : str, default=None
-            For the legend, beside the calibration error.
+            Name in the legend, next to the calibration error.
         **line_kwargs : dict
             Passed to :meth:`matplotlib.axes.Axes.plot`.
 

@@ -25,8 +25,8 @@ class ComponentScatterDisplay:
     """Scatter matrix: samples in pairs of features, with contours of the components' densities.
 
     Below the diagonal, samples have the color of their component, and contours contain 50 % and 90 % of the draws from
-    it. On the diagonal are the components' distributions, weighted by their sizes. All are in the units of the data.
-    Use :meth:`from_estimator`.
+    it. The diagonal shows the distributions of the components, weighted by their sizes. All axes are in the units of
+    the data. Use :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class ComponentScatterDisplay:
     def from_estimator(
         cls, estimator: Any, X: MatrixLike, *, features: Any = None, n_features: int = 4, random_state: Any = 0
     ) -> Self:
-        """Plot samples in the features that set the components apart.
+        """Plot samples in the features that distinguish the components most.
 
         Parameters
         ----------

@@ -96,7 +96,7 @@ class ComponentSearchDisplay:
         Raises
         ------
         ValueError
-            If X are not as many samples as those of the search.
+            If the number of samples is not that of the search.
         """
         check_is_fitted(search, "cv_results_")
         embedding = None if X is None else _embed(search, X)
