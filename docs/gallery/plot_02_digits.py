@@ -14,7 +14,7 @@ from skgmvae.metrics import clustering_accuracy
 from skgmvae.plotting import ComponentSamplesDisplay
 
 X, digits = load_digits(return_X_y=True)
-vade = VaDEClustering(n_components=10, tol=1.0, random_state=0).fit(X)
+vade = VaDEClustering(n_components=10, random_state=0).fit(X)
 
 # %%
 # The classes are used for evaluation only: the accuracy is the share of samples whose cluster is matched with

@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from skgmvae import VaDEClustering
 
 X, digits = load_digits(return_X_y=True)
-vade = VaDEClustering(10, init_clamp=1.0, tol=10.0, random_state=0)
+vade = VaDEClustering(10, init_clamp=1.0, random_state=0)
 methods = {
     "VaDEClustering": lambda labels: vade.fit(X, init_labels=labels).predict(X),
     "LabelSpreading": lambda labels: LabelSpreading(kernel="knn", n_neighbors=10).fit(X, labels).transduction_,

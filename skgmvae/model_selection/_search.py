@@ -88,8 +88,9 @@ class ComponentSearchCV(DelegatesToBest):
     best_estimator_ : estimator
         Fitted to all samples with ``best_n_components_``. The search delegates its methods to it. Only with ``refit``.
     best_by_criterion_ : dict of str to int
-        The number that each criterion chooses: of 'log_likelihood' and 'icl' the smallest within one standard error of
-        the best, of 'separation' the largest whose clusters are separate.
+        The number that each criterion chooses: of 'log_likelihood' and 'icl' the smallest that falls short of the best
+        by at most one standard error of the difference between the two over the folds, of 'separation' the largest
+        whose clusters are separate.
     cv_results_ : dict of str to ndarray
         A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
         neighboring clusters), 'description_length' and 'combined' of all samples. Of the criteria of folds and halves,
