@@ -12,7 +12,7 @@ from skgmvae.data.training_data import TrainingData
 __all__ = ["MAX_LINEAR_FEATURES", "check_early_stopping", "check_linear_path", "choose_standardization"]
 
 MAX_LINEAR_FEATURES = 100  # with a linear path as many as features, up to so many
-LEAST_STOPPED = 50  # samples, for early stopping by default
+LEAST_STOPPED = 10  # samples, for early stopping by default
 MOST_WILD = 1e6
 WILD = 200.0  # spreads from the center: a single such value would decide on mean and standard deviation
 

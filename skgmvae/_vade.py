@@ -111,7 +111,7 @@ class VaDEClustering(DeepMixture):
     early_stopping : {'auto'} or bool, default='auto'
         Whether to hold out samples from the training, and to keep the model with the best score on them. With a linear
         path, the model remains its initial Gaussian mixture unless training clearly improves this score. 'auto': with a
-        linear path, for 50 samples or more in memory.
+        linear path, for 10 samples or more in memory.
     validation_fraction : float, default=0.1
         Share of each initial cluster that early stopping holds out. At least 30 samples are held out, or a fifth if
         there are fewer than 150, and at most 2,000.

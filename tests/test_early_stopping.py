@@ -1,5 +1,6 @@
 """Early stopping: who is held out, what is kept, and when a training has converged."""
 
+import math
 import warnings
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
@@ -56,6 +58,9 @@ def make_scores(marginal, divergence=0.0):
 def test_a_gain_counts_if_it_is_clear_and_costs_nothing_else():
     noise = np.random.RandomState(0).normal(0.0, 1.0, 100)
     assert is_clear(0.5 + noise) and not is_clear(0.05 + noise) and not is_clear(np.full(100, 0.01))
+    for n, clear in ((4, False), (400, True)):  # 2.5 standard errors, which are nothing rare for four samples
+        signs = np.resize([-1.0, 1.0], n)
+        assert is_clear(1.0 + signs * math.sqrt(n - 1) / 2.5) == clear
     before = make_scores(0.0, 1.0)
     assert is_better(make_scores(0.1, 1.0), before) and is_better(make_scores(0.0, 0.5), before)
     assert not is_better(make_scores(-0.2, 0.5), before)  # clusters for density
@@ -207,6 +212,16 @@ def test_a_kept_mixture_has_converged_unless_the_training_was_too_short():
     assert model.best_iter_ == 0 and model.converged_
     model = VaDEClustering(3, max_iter=1, random_state=0).fit(X)
     assert model.best_iter_ == 0 and not model.converged_
+
+
+@pytest.mark.parametrize("Estimator", [VaDEClustering, GMVAEClustering, VAEEMClustering])
+def test_a_few_samples_do_not_overfit(Estimator):
+    X = StandardScaler().fit_transform(load_wine().data)
+    X = X[np.random.RandomState(0).permutation(len(X))]
+    model = Estimator(3, random_state=0).fit(X[:36])  # as many epochs without early stopping lose up to 4 nats
+    mixture = Estimator(3, max_iter=0, random_state=0).fit(X[:36])
+    assert model.n_iter_ > 0
+    assert model.score(X[36:]) > mixture.score(X[36:]) - 0.01
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 from torch import Tensor, nn
 
 from skgmvae._evaluation import map_chunks, map_shares
@@ -117,9 +118,13 @@ class HeldOut:
 
 
 def is_clear(gains: NDArray[np.float64]) -> bool:
-    """Whether the mean of paired gains (n,) is above two standard errors, and not negligible."""
+    """Whether the mean of paired gains (n,) is above two standard errors, or more if they are few, and not negligible.
+
+    The factor is the quantile of Student's t-distribution that is as rare as two for many gains.
+    """
     error = gains.std(ddof=1) / math.sqrt(len(gains))
-    return bool(gains.mean() > max(2.0 * error, LEAST_GAIN))
+    factor = stdtrit(len(gains) - 1, ndtr(2.0))
+    return bool(gains.mean() > max(factor * error, LEAST_GAIN))
 
 
 def is_open(after: Scores, before: Scores) -> bool:
