@@ -59,11 +59,15 @@ def test_conditional_normals_are_those_of_the_textbook(monkeypatch):
     cells = ObservedCells(points)
     found = cells.condition(mean, covariance, torch.from_numpy(weights))
     np.testing.assert_allclose(found.log_density, log_density)
-    np.testing.assert_allclose(cells.log_density(mean, covariance), log_density)
+    both = np.stack([log_density, [condition(x, MEAN + 1.0, 2.0 * COVARIANCE)[0] for x in HOLES]], -1)
+    means = torch.stack([mean, mean + 1.0])
+    np.testing.assert_allclose(cells.log_density(means, torch.stack([covariance, 2.0 * covariance])), both)
+    both[:, 1] = [condition(x, MEAN + 1.0, COVARIANCE)[0] for x in HOLES]
+    np.testing.assert_allclose(cells.log_density(means, covariance.expand(2, D, D)), both)  # one covariance for all
     np.testing.assert_allclose(found.completed, filled)
     np.testing.assert_allclose(found.covariance, np.einsum("n,nij->ij", weights, rest), atol=1e-10)
     np.testing.assert_allclose(complete_normal(points, points.isnan(), mean, covariance), filled)
-    assert torch.isinf(cells.log_density(mean, torch.ones(D, D).double())).all()
+    assert torch.isinf(cells.log_density(mean[None], torch.ones(1, D, D).double())).all()
 
 
 def test_normal_by_em_has_no_gradient_left_and_is_the_sample_moments_without_holes(monkeypatch):

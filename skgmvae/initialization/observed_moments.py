@@ -9,12 +9,13 @@ from torch import Tensor
 from skgmvae.initialization.moments import FAR, N_FOLDS, Regularization, Sums, list_settings, regularize
 from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
-from skgmvae.models.missing import ObservedCells, estimate_normal
+from skgmvae.models.missing import ObservedCells
 
 __all__ = ["DEFAULT", "MAX_ITER", "begin_mixture", "estimate_observed_mixture", "log_joint_of_observed", "run_em"]
 
 DEFAULT = Regularization(1.0, 1e-2)
-MAX_ITER, TOLERANCE = 50, 1e-3  # of EM, and the change of means of standardized samples at which it ends
+MAX_ITER, TOLERANCE = 20, 1e-3  # of EM, and the change of means of standardized samples at which it ends
+NEGLIGIBLE = 1e-8  # share of a sample in a component
 FOLD_ITER = 4  # of EM without the samples of a fold, from the moments with them
 SCORED_WORK = 5e6  # multiply-adds of the score of a fold, with one inverse per sample
 
@@ -36,11 +37,11 @@ def estimate_observed_mixture(
     if int(near.sum()) > N_FOLDS:
         points, R = points[near], R[near]
     fold = torch.from_numpy(random_state.permutation(len(points)) % N_FOLDS)
-    background = Background(points.shape[1]).fit(points)
-    mixture = run_em(ObservedCells(points), R, begin_mixture(points, R.shape[1]), DEFAULT, MAX_ITER, is_tied)[1]
+    cells, background = ObservedCells(points), Background(points.shape[1]).fit(points)
+    first = begin_mixture(background.mean, background.factor @ background.factor.T, R.shape[1])
+    mixture = run_em(cells, R, first, DEFAULT, MAX_ITER, is_tied)[1]
     setting = _choose(points, R, fold, mixture, list_settings(reg_covar, is_tied=is_tied), background, is_tied)
     # samples that the background explains better should not widen a component
-    cells = ObservedCells(points)
     log_prob = torch.logsumexp(log_joint_of_observed(cells, mixture), -1)
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
     return run_em(cells, R * shares.unsqueeze(-1), mixture, setting, MAX_ITER, is_tied)[1]
@@ -73,10 +74,9 @@ def _choose(
     return max(settings, key=score)
 
 
-def begin_mixture(points: Tensor, n_components: int) -> MixtureMoments:
+def begin_mixture(mean: Tensor, covariance: Tensor, n_components: int) -> MixtureMoments:
     """The normal distribution of all samples for every component."""
     K = n_components
-    mean, covariance = estimate_normal(points)
     return MixtureMoments(mean.new_full((K,), 1.0 / K), mean.expand(K, -1), covariance.expand(K, -1, -1))
 
 
@@ -89,20 +89,27 @@ def run_em(
     is_tied: bool,
 ) -> tuple[Sums, MixtureMoments]:
     """EM over the missing values; the sums of the completed samples, and the moments by them."""
+    parts = [_take_part(cells, r) for r in responsibilities.T]
     for _ in range(max_iter):
-        sums, before = _expect(cells, mixture, responsibilities), mixture.means
+        sums, before = _expect(parts, mixture), mixture.means
         mixture = regularize(sums, setting, is_tied)
         if float((mixture.means - before).abs().amax()) < TOLERANCE:
             break
     return sums, mixture
 
 
-def _expect(cells: ObservedCells, mixture: MixtureMoments, responsibilities: Tensor) -> Sums:
+def _take_part(cells: ObservedCells, shares: Tensor) -> tuple[ObservedCells, Tensor]:
+    """The samples that have a share (N,) in a component, and these shares: the others would take most of the time."""
+    rows = (shares > NEGLIGIBLE).nonzero().flatten()
+    return (cells, shares) if len(rows) == len(shares) else (cells.select(rows), shares[rows])
+
+
+def _expect(parts: list[tuple[ObservedCells, Tensor]], mixture: MixtureMoments) -> Sums:
     """Expected sums given the observed cells."""
-    counts, first, second = responsibilities.sum(0), [], []
-    for r, mean, covariance in zip(responsibilities.T, mixture.means, mixture.covariances, strict=True):
-        found = cells.condition(mean, covariance, r)
-        weighted = found.completed * r.unsqueeze(-1)
+    counts, first, second = torch.stack([shares.sum() for _, shares in parts]), [], []
+    for (cells, shares), mean, covariance in zip(parts, mixture.means, mixture.covariances, strict=True):
+        found = cells.condition(mean, covariance, shares)
+        weighted = found.completed * shares.unsqueeze(-1)
         first.append(weighted.sum(0))
         second.append(weighted.T @ found.completed + found.covariance)
     return Sums(counts, torch.stack(first), torch.stack(second))
@@ -110,6 +117,4 @@ def _expect(cells: ObservedCells, mixture: MixtureMoments, responsibilities: Ten
 
 def log_joint_of_observed(cells: ObservedCells, mixture: MixtureMoments) -> Tensor:
     """log π_c + log N(x_o; m_c, C_c), (N, K); minus infinity where a covariance is singular."""
-    parts = zip(mixture.means, mixture.covariances, strict=True)
-    log_normals = [cells.log_density(mean, covariance) for mean, covariance in parts]
-    return mixture.weights.log() + torch.stack(log_normals, -1)
+    return mixture.weights.log() + cells.log_density(mixture.means, mixture.covariances)

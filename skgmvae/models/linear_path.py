@@ -55,9 +55,7 @@ def log_joint_of_mixture(x: Tensor, log_weights: Tensor, means: Tensor, covarian
     Of samples with missing values, that of the observed ones.
     """
     if find_missing(x) is not None:
-        cells = ObservedCells(x.double())
-        parts = zip(means.double(), covariances.double(), strict=True)
-        return log_weights.double() + torch.stack([cells.log_density(*part) for part in parts], -1)
+        return log_weights.double() + ObservedCells(x.double()).log_density(means.double(), covariances.double())
     factor = torch.linalg.cholesky(covariances.double())
     centered = (x.double() - means.double().unsqueeze(1)).mT  # (K, D, N)
     squares = torch.linalg.solve_triangular(factor, centered, upper=False).square().sum(1).T

@@ -21,7 +21,7 @@ __all__ = [
 MOST_CONDITIONED = 100  # features; of more, missing values are filled with means
 CHUNK_VALUES = 2**21  # entries of matrices at a time: 16 MiB
 MOST_WORK = 2e9  # multiply-adds of an iteration of EM; samples beyond it are left out
-MAX_ITER, TOLERANCE = 50, 1e-4  # of EM, and nats per sample
+MAX_ITER, TOLERANCE = 50, 1e-3  # of EM, and nats per sample
 ADDED_VARIANCE = 1e-3  # of standardized features
 
 
@@ -144,6 +144,10 @@ class ObservedCells:
             used, local = torch.unique(pattern_of[rows], return_inverse=True)
             self.chunks.append(_Chunk(rows, patterns[used], local))
 
+    def select(self, rows: Tensor) -> "ObservedCells":
+        """Some of the samples, by their indices (n,)."""
+        return ObservedCells(self.values[rows].masked_fill(self.missing[rows], torch.nan))
+
     def condition(self, mean: Tensor, covariance: Tensor, weights: Tensor) -> Conditional:
         """N(mean, covariance) given the observed cells; ``weights`` (N,) are those of the summed covariance."""
         centered = (self.values - mean).masked_fill(self.missing, 0.0)
@@ -164,18 +168,27 @@ class ObservedCells:
         completed = torch.where(self.missing, completed, self.values)
         return Conditional(log_density, completed, weights.sum() * covariance - covariance @ precision @ covariance)
 
-    def log_density(self, mean: Tensor, covariance: Tensor) -> Tensor:
-        """log N(x_o; mean, covariance) of the observed cells, (N,); minus infinity if the covariance is singular."""
-        centered = (self.values - mean).masked_fill(self.missing, 0.0)
-        log_density = torch.full_like(centered[:, 0], -torch.inf)
+    def log_density(self, means: Tensor, covariances: Tensor) -> Tensor:
+        """log N(x_o; m, C) of the observed cells, (N, K), for means (K, D) and covariances (K, D, D).
+
+        Minus infinity where a covariance is singular. One covariance for all is decomposed once.
+        """
+        if bool((covariances == covariances[0]).all()):
+            return self._log_density(means, covariances[0])
+        parts = [self._log_density(means[k : k + 1], covariance) for k, covariance in enumerate(covariances)]
+        return torch.cat(parts, -1)
+
+    def _log_density(self, means: Tensor, covariance: Tensor) -> Tensor:
+        log_density = self.values.new_full((len(self.values), len(means)), -torch.inf)
         for rows, patterns, pattern_of in self.chunks:
             factor, info = torch.linalg.cholesky_ex(mask_covariance(covariance, patterns))
             if bool(info.any()):
                 return torch.full_like(log_density, -torch.inf)
-            d = centered[rows].unsqueeze(-1)
-            squares = torch.linalg.solve_triangular(factor[pattern_of], d, upper=False).square().sum((-2, -1))
+            d = (self.values[rows].unsqueeze(-1) - means.T).masked_fill(self.missing[rows].unsqueeze(-1), 0.0)
+            squares = torch.linalg.solve_triangular(factor[pattern_of], d, upper=False).square().sum(-2)
             log_determinants = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)[pattern_of]
-            log_density[rows] = -0.5 * (squares + patterns.sum(-1)[pattern_of].to(d) * LOG_2PI) - log_determinants
+            of_pattern = 0.5 * patterns.sum(-1)[pattern_of].to(d) * LOG_2PI + log_determinants
+            log_density[rows] = -0.5 * squares - of_pattern.unsqueeze(-1)
         return log_density
 
 
