@@ -1,6 +1,10 @@
-"""The methods of the benchmarks, by name; ClustPy's need ClustPy, which is imported when one of them is made."""
+"""The methods of the benchmarks, by name.
+
+Those of ClustPy, UMAP and EVoC need clustpy, umap-learn and evoc, which are imported when one of them is made.
+"""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -11,6 +15,7 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
 
+from benchmarks.common import labelings
 from benchmarks.common.data import Data
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 
@@ -128,6 +133,29 @@ def _make_clustpy_dec(n_components: int, seed: Any, n_features: int) -> BaseEsti
     return _make_clustpy("DEC", n_components, seed)
 
 
+def _make_umap_gmm(n_components: int, seed: Any, n_features: int) -> BaseEstimator:
+    mixture = labelings.make_mixture_of_umap(n_components, seed)
+    return Pipeline([("umap", labelings.make_umap(seed)), ("gmm", mixture)])
+
+
+def _make_umap_hdbscan(n_components: int, seed: Any, n_features: int) -> BaseEstimator:
+    clusters = labelings.LabelsOfNearest(labelings.fit_hdbscan, n_components, seed)
+    return Pipeline([("umap", labelings.make_umap(seed)), ("hdbscan", clusters)])
+
+
+def _label(find_labels: labelings.FindLabels) -> Callable[[int, Any, int], BaseEstimator]:
+    return lambda n_components, seed, n_features: labelings.LabelsOfNearest(find_labels, n_components, seed)
+
+
 BASELINES = {"kmeans": _make_kmeans, "gmm": _make_gmm, "bayesian gmm": _make_bayesian_gmm, "pca+gmm": _make_pca_gmm}
-PEERS = {"clustpy-vade": _make_clustpy_vade, "clustpy-dec": _make_clustpy_dec}
+PEERS: dict[str, Callable[[int, Any, int], BaseEstimator]] = {
+    "clustpy-vade": _make_clustpy_vade,
+    "clustpy-dec": _make_clustpy_dec,
+    "umap+gmm": _make_umap_gmm,
+    "umap+hdbscan": _make_umap_hdbscan,
+    "evoc": _label(labelings.fit_evoc),
+    "genie": _label(labelings.fit_genie),
+    "hdbscan": _label(labelings.fit_hdbscan),
+    "spectral": _label(labelings.fit_spectral),
+}
 NAMES = (*ESTIMATORS, *BASELINES, *PEERS)

@@ -14,28 +14,24 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata, studentized_range
-from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
+from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
-from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
-from benchmarks.common import environment, pages
+from benchmarks.common import environment, labelings, pages
+from benchmarks.common.labelings import FindLabels
 from benchmarks.common.results import Line, append_missing, read_lines
 from benchmarks.initialization.suite import read_battery
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.choice import choose_clusters
-from skgmvae.initialization.genie import cut_with_gini
-from skgmvae.initialization.neighbor_graph import find_neighbors
-from skgmvae.initialization.spanning_tree import spanning_tree
 
 BATTERIES = ("fcps", "graves", "sipu")
 KEY = ("set", "method", "seed")
@@ -73,66 +69,16 @@ Adjusted Rand index of the initial clusters and of the models fitted at their de
 set is listed if any model differs from the initial clusters by more than .01. Seconds are for one fit, mean over the
 data sets, in one thread on a machine that was also running other programs."""
 
-Labels = np.ndarray
-
-
-def fit_mixture_by_bic(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
-    """The mixture of best BIC among kinds and regularizations."""
-    kinds, floors = ("full", "tied", "diag", "spherical"), (1e-6, 1e-3, 1e-2)
-    fits = [
-        GaussianMixture(n_clusters, covariance_type=kind, reg_covar=floor, n_init=10, random_state=seed).fit(X)
-        for kind, floor in itertools.product(kinds, floors)
-    ]
-    return min(fits, key=lambda mixture: mixture.bic(X)).predict(X)
-
-
-def fit_hdbscan(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
-    """HDBSCAN of the cluster size that gives the number of clusters nearest to K, then the least noise."""
-    sizes = [size for size in (5, 10, 20, 40, 80, 160) if size <= len(X) // 2]
-    fits = [HDBSCAN(min_cluster_size=size, copy=True).fit_predict(X) for size in sizes]
-    labels = min(fits, key=lambda found: (abs(found.max() + 1 - n_clusters), np.mean(found < 0)))
-    known = labels >= 0
-    if known.all() or not known.any():
-        return np.maximum(labels, 0)
-    return np.where(known, labels, KNeighborsClassifier(1).fit(X[known], labels[known]).predict(X))
-
-
-def fit_spectral(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
-    """Spectral clustering of the graph of ten neighbors."""
-    spectral = SpectralClustering(n_clusters, affinity="nearest_neighbors", n_neighbors=10, random_state=seed)
-    return spectral.fit_predict(X)
-
-
-def fit_genie(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
-    """Genie with the threshold of its authors, on the tree of plain distances."""
-    return cut_with_gini(spanning_tree(X, find_neighbors(X, 10), 0), n_clusters)
-
-
-def fit_umap(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
-    """A mixture of UMAP's embedding."""
-    from umap import UMAP
-
-    embedding = UMAP(n_components=10, n_neighbors=20, min_dist=0.0, random_state=seed).fit_transform(X)
-    return GaussianMixture(n_clusters, n_init=5, reg_covar=1e-3, random_state=seed).fit_predict(embedding)
-
-
-def fit_evoc(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
-    """EVoC at its defaults; noise is a cluster."""
-    from evoc import EVoC
-
-    return EVoC(random_state=seed).fit_predict(X.astype(np.float32))
-
-
-METHODS: dict[str, Callable[[np.ndarray, int, int], Labels]] = {
+METHODS: dict[str, FindLabels] = {
     "auto": lambda X, K, seed: choose_clusters(X, K, np.random.RandomState(seed)).labels,
-    "GaussianMixture, BIC": fit_mixture_by_bic,
-    "HDBSCAN": fit_hdbscan,
-    "SpectralClustering": fit_spectral,
-    "Genie": fit_genie,
+    "GaussianMixture, BIC": labelings.fit_mixture_by_bic,
+    "HDBSCAN": labelings.fit_hdbscan,
+    "SpectralClustering": labelings.fit_spectral,
+    "Genie": labelings.fit_genie,
     "KMeans": lambda X, K, seed: KMeans(K, n_init=10, random_state=seed).fit_predict(X),
 }
-OF_IMAGES = {"UMAP and mixture": fit_umap, "EVoC": fit_evoc}
-FITTED: dict[str, Callable[[np.ndarray, int, int], Labels]] = {
+OF_IMAGES = {"UMAP and mixture": labelings.fit_umap, "EVoC": labelings.fit_evoc}
+FITTED: dict[str, FindLabels] = {
     Estimator.__name__: lambda X, K, seed, Estimator=Estimator: Estimator(K, random_state=seed).fit_predict(X)
     for Estimator in (VaDEClustering, GMVAEClustering, VAEEMClustering)
 }
