@@ -123,6 +123,7 @@ def make_page(lines: Sequence[Line]) -> str:
         "![Data, densities and latent space](images/minimum_information_densities.png)",
         "The data; the densities of the GMVAE with the default initialization and of GaussianMixture, both with K = 5 "
         "and seed 0; and the GMVAE's embedding (two principal components), colored by component.",
+        lines=lines,
     )
 
 

@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 from benchmarks.accuracy import report
 from benchmarks.common import pages
 from benchmarks.common.results import RESULTS, ROOT, Line, read_lines
+from benchmarks.density import keel as keel_densities
 from benchmarks.density import tables
+from benchmarks.initialization import keel as keel_tables
 from benchmarks.initialization import peers
 from benchmarks.model_selection import how_many
 
@@ -69,6 +71,14 @@ def read_suites() -> Iterator[Suite]:
     images = [line for line in usual if line["data"] in IMAGES and line["protocol"] == "split"]
     yield _make_suite("MNIST and Fashion-MNIST", "benchmarks/accuracy.md", "accuracy", "the first", "vade", images,
                       "data", "model", "test_accuracy")  # fmt: skip
+    keel = [line for line in read_lines(RESULTS / "keel.jsonl") if line["method"] not in peers.FITTED]
+    for title, names, used_to_tune in (
+        ("KEEL's tables, continuous", keel_tables.CONTINUOUS, "in part"),
+        ("KEEL's tables, categories as numbers", keel_tables.CODED, "no, but heart"),
+    ):
+        of_kind = [line for line in keel if line["table"] in names]
+        yield _make_suite(title, "benchmarks/keel.md", "ARI of initial clusters", used_to_tune, "auto", of_kind,
+                          "table", "method", "ari")  # fmt: skip
     mixed = read_lines(RESULTS / "mixed.jsonl")
     yield _make_suite("Tables with categories and counts", "benchmarks/mixed.md", "ARI", "in part",
                       "VaDEClustering", mixed, "table", "method", "ari")  # fmt: skip
@@ -83,6 +93,18 @@ def read_suites() -> Iterator[Suite]:
     scored = _make_suite("Densities of tables", "benchmarks/tables.md", "held-out log-likelihood", "in part",
                          "vade", densities, "data", "method", "score")  # fmt: skip
     yield scored._replace(tie=TIE_OF_NATS)
+    scores = read_lines(RESULTS / "keel_densities.jsonl")
+    for title, names, used_to_tune in (
+        ("Densities of KEEL's tables", keel_tables.CONTINUOUS, "in part"),
+        ("Further tables of KEEL", keel_densities.LATER, "no"),
+    ):
+        of_kind = [line for line in scores if line["data"] in names]
+        scored = _make_suite(title, "benchmarks/keel_densities.md", "held-out log-likelihood", used_to_tune, "vade",
+                             of_kind, "data", "method", "score")  # fmt: skip
+        yield scored._replace(tie=TIE_OF_NATS)
+    yield _make_suite("The same", "benchmarks/keel_densities.md", "held-out ARI", "no", "vade",
+                      [line for line in scores if line["data"] in keel_densities.LATER], "data", "method",
+                      "ari")  # fmt: skip
     yield from _read_numbers()
 
 

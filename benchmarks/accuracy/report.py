@@ -210,13 +210,13 @@ def select_runs(lines: Sequence[Line]) -> Iterator[list[Any]]:
 def make_time_comparison(lines: Sequence[Line]) -> Iterator[list[Any]]:
     """Processor seconds (medians) of whole fits without a GPU, on the data sets that the peer was fitted to."""
     lines = [line for line in lines if line.get("cpu_seconds") is not None and "gpu" not in line["machine"]]
-    settings = group(lines, ("data", "model", "params"))
+    settings = group(lines, ("data", "protocol", "model", "params"))
     medians = {key_of_setting(key): statistics.median(run["cpu_seconds"] for run in runs) for key, runs in settings}
-    for (data, model, params), runs in settings:
-        of_peer = medians.get(key_of_setting((data, PEER, {})))
+    for (data, protocol, model, params), runs in settings:
+        of_peer = medians.get(key_of_setting((data, protocol, PEER, {})))
         if of_peer is None:
             continue
-        seconds = medians[key_of_setting((data, model, params))]
+        seconds = medians[key_of_setting((data, protocol, model, params))]
         accuracy = mean_and_sd([100 * run["test_accuracy"] for run in runs])
         share = f"{seconds / of_peer:.3f}"
         yield [data, model, accuracy, f"{seconds:.0f}", share, len(runs), params_label(params)]

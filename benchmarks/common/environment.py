@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,22 @@ PACKAGES = {"torch": "torch", "sklearn": "scikit-learn", "skorch": "skorch", "nu
 
 def describe(**more: Any) -> dict[str, Any]:
     """Versions and machine, and what else a figure depends on."""
-    return {**more, "versions": describe_versions(), "machine": describe_machine()}
+    return {**more, "versions": describe_versions(), "commit": describe_commit(), "machine": describe_machine()}
 
 
 def describe_versions() -> dict[str, str]:
     """Version of every package that matters, and of Python."""
     versions = {name: version(package) for name, package in PACKAGES.items()}
     return {"skgmvae": skgmvae.__version__, **versions, "python": platform.python_version()}
+
+
+def describe_commit() -> str | None:
+    """The commit of the checkout, with a mark if files differ from it; None outside of a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def describe_machine() -> dict[str, Any]:

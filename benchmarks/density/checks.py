@@ -271,7 +271,7 @@ def make_page(lines: Sequence[Line], table_lines: Sequence[Line]) -> str:
         ORDER: of["order"] and describe_order(of["order"]),
     }
     parts = [part for title, content in sections.items() if content for part in (title, content)]
-    return pages.make_page(__file__, "Is it a density?", INTRODUCTION, *parts)
+    return pages.make_page(__file__, "Is it a density?", INTRODUCTION, *parts, lines=lines)
 
 
 def integrals(lines: Sequence[Line]) -> Iterator[list[Any]]:

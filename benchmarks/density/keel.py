@@ -89,7 +89,7 @@ def make_page(lines: Sequence[Line]) -> str:
     for title, names in (("Used to tune two defaults", CONTINUOUS), ("Measured afterwards", LATER)):
         header = ["table", "N", "D", "K", *METHODS, "best of ours"]
         parts += [f"## {title}", pages.format_table(header, make_rows(lines, names))]
-    return pages.make_page(__file__, "Densities of KEEL's tables", *parts)
+    return pages.make_page(__file__, "Densities of KEEL's tables", *parts, lines=lines)
 
 
 def make_rows(lines: Sequence[Line], names: Sequence[str]) -> Iterator[list[Any]]:

@@ -73,7 +73,7 @@ def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/clamping.md."""
     header = ["data", "model", "metric", *(f"{init_clamp:g}" for init_clamp in INIT_CLAMP), "seeds"]
     table = pages.format_table(header, make_rows(lines))
-    return pages.make_page(__file__, "Clamping the initial responsibilities", EXPLANATION, table)
+    return pages.make_page(__file__, "Clamping the initial responsibilities", EXPLANATION, table, lines=lines)
 
 
 def make_rows(lines: Sequence[Line]) -> Iterator[list[Any]]:

@@ -216,7 +216,7 @@ def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/initialization.md."""
     header = ["data", "initialization", "accuracy, % ± sd", "worst", "ARI", "cut", "information", "seeds"]
     table = pages.format_table(header, make_rows(lines))
-    return pages.make_page(__file__, "Initialization strategies", EXPLANATION, table)
+    return pages.make_page(__file__, "Initialization strategies", EXPLANATION, table, lines=lines)
 
 
 def make_rows(lines: Sequence[Line]) -> Iterator[list[Any]]:

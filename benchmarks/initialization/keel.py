@@ -25,8 +25,9 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
 from benchmarks.common import environment, pages
+from benchmarks.common.labelings import Labels
 from benchmarks.common.results import Line, append_missing, read_lines
-from benchmarks.initialization.peers import FITTED, METHODS, Labels
+from benchmarks.initialization.peers import FITTED, METHODS
 
 KEY = ("table", "method", "seed")
 CONTINUOUS = (
@@ -118,7 +119,7 @@ def make_page(lines: Sequence[Line]) -> str:
     for title, tables in (("Continuous columns", CONTINUOUS), ("Categories as numbers", CODED)):
         parts += [f"## {title}", *([OF_CODES] if tables == CODED else [])]
         parts.append(pages.format_table(["table", "N", "D", "K", *names], make_rows(lines, tables, names)))
-    return pages.make_page(__file__, "KEEL's tables", *parts)
+    return pages.make_page(__file__, "KEEL's tables", *parts, lines=lines)
 
 
 def make_rows(lines: Sequence[Line], tables: Sequence[str], names: Sequence[str]) -> list[list[Any]]:

@@ -175,7 +175,7 @@ def make_page(table: dict[str, dict[str, float]], lines: Sequence[Line], left_ou
                 ["method", "ARI"], [[method, pages.mean_and_sd(values, 3)] for method, values in of_images.items()]
             ),
         ]
-    return pages.make_page(__file__, "Clustering suite", *parts)
+    return pages.make_page(__file__, "Clustering suite", *parts, lines=lines)
 
 
 def tabulate_fitted(lines: Sequence[Line]) -> list[list[Any]]:

@@ -83,7 +83,7 @@ def fit(name: str, model: str, pretraining: int, initialization_seed: int) -> Li
 
 def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/restarts.md."""
-    return pages.make_page(__file__, "Restarts", EXPLANATION, pages.format_table(HEADER, make_rows(lines)))
+    return pages.make_page(__file__, "Restarts", EXPLANATION, pages.format_table(HEADER, make_rows(lines)), lines=lines)
 
 
 def make_rows(lines: Sequence[Line]) -> Iterator[list[Any]]:

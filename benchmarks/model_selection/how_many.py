@@ -200,6 +200,7 @@ def make_page(lines: Sequence[Line]) -> str:
         pages.format_table(["group", "set", "shape", "K", "found"], failures),
         "## Seconds of one core, median",
         pages.format_table(["method", "seconds"], seconds),
+        lines=lines,
     )
 
 

@@ -136,6 +136,7 @@ def make_page(lines: Sequence[Line]) -> str:
         pages.format_table([*header, *(f"M = {M}" for M in DRAWS)], make_rows(lines, of_draws)),
         "## λ, at M = 1",
         pages.format_table([*header, *(f"λ = {share:g} log K" for share in SHARES)], make_rows(lines, of_shares)),
+        lines=lines,
     )
 
 

@@ -140,7 +140,7 @@ def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/n_components.md."""
     header = ["data", "K", "method", "best", "by the rule", "best is K", "by the rule is K"]
     table = pages.format_table(header, make_rows(lines))
-    return pages.make_page(__file__, "Selecting the number of components", EXPLANATION, table)
+    return pages.make_page(__file__, "Selecting the number of components", EXPLANATION, table, lines=lines)
 
 
 def make_rows(lines: Sequence[Line]) -> Iterator[list[Any]]:

@@ -123,7 +123,7 @@ def main() -> None:
         "## Seconds",
         make_table(lines, "seconds"),
     )
-    arguments.page.write_text(pages.make_page(__file__, "Missing values", *parts))
+    arguments.page.write_text(pages.make_page(__file__, "Missing values", *parts, lines=lines))
 
 
 if __name__ == "__main__":
