@@ -97,7 +97,7 @@ def test_dead_links_of_the_site_are_found(tmp_path, capsys):
 
 # what a newcomer looks for, and the page that answers
 TASKS = {
-    "install": ("install.md", "pip install skgmvae"),
+    "install": ("install.md", "pip install 'skgmvae[plot]'"),
     "missing cells": ("missing.md", ".impute(frame)"),
     "outliers": ("outliers.md", "np.flatnonzero(scores < threshold)"),
     "why component 0 is the largest": ("faq.md", "## Why is component 0 the largest?"),

@@ -84,7 +84,7 @@ def read_suites() -> Iterator[Suite]:
                       "VaDEClustering", mixed, "table", "method", "ari")  # fmt: skip
     missing = [{**line, "case": f"{line['table']}, {line['kind']}, {line['share']}"} for line in
                read_lines(RESULTS / "missing.jsonl")]  # fmt: skip
-    yield _make_suite("Tables with missing values", "benchmarks/missing.md", "ARI", "yes",
+    yield _make_suite("Tables with missing values: 3 tables, 6 patterns", "benchmarks/missing.md", "ARI", "yes",
                       "VaDE", missing, "case", "method", "ari", OURS={"VaDE"})  # fmt: skip
     imputed = _make_suite("", "benchmarks/missing.md", "RMSE of imputed values", "yes",
                           "VaDE", missing, "case", "method", "rmse", OURS={"VaDE"})  # fmt: skip
@@ -96,13 +96,13 @@ def read_suites() -> Iterator[Suite]:
     scores = read_lines(RESULTS / "keel_densities.jsonl")
     for title, names, used_to_tune in (
         ("Densities of KEEL's tables", keel_tables.CONTINUOUS, "in part"),
-        ("Further tables of KEEL", keel_densities.LATER, "no"),
+        ("Densities of further tables", keel_densities.LATER, "no"),
     ):
         of_kind = [line for line in scores if line["data"] in names]
         scored = _make_suite(title, "benchmarks/keel_densities.md", "held-out log-likelihood", used_to_tune, "vade",
                              of_kind, "data", "method", "score")  # fmt: skip
         yield scored._replace(tie=TIE_OF_NATS)
-    yield _make_suite("The same", "benchmarks/keel_densities.md", "held-out ARI", "no", "vade",
+    yield _make_suite("Clusters of these tables", "benchmarks/keel_densities.md", "held-out ARI", "no", "vade",
                       [line for line in scores if line["data"] in keel_densities.LATER], "data", "method",
                       "ari")  # fmt: skip
     yield from _read_numbers()
@@ -120,8 +120,8 @@ def _read_numbers() -> Iterator[Suite]:
              "seconds": line["seconds"].get(method)}
             for line in of_group for method, number in how_many.choose_each(line).items()
         ]  # fmt: skip
-        yield _make_suite(title, "benchmarks/how_many.md", "share found", "no", how_many.OURS, found, "set", "method",
-                          "found")  # fmt: skip
+        yield _make_suite(title, "benchmarks/how_many.md", "share found", "others of its kind", how_many.OURS, found,
+                          "set", "method", "found")  # fmt: skip
 
 
 def _make_suite(

@@ -54,7 +54,8 @@ INTEGRAL = f"""\
 
 In one and two dimensions, exp(`score_samples`) is summed on a grid of ±{WIDTH:g} standard deviations. The regions of
 highest density that contain 50 and 90 % of that sum should contain the same shares of {N_DRAWN:,} draws of `sample`.
-The standard error of a share is at most 0.4 %. Means over seeds."""
+The standard error of a share is at most 0.4 %. Means over seeds. Shares and integrals that are lower by more than
+that, as those of circles, show that the estimate of the density misses some of it."""
 CALIBRATION = f"""\
 ## Are the responsibilities calibrated?
 
@@ -81,7 +82,8 @@ chains), in nats per sample, ± its standard error, for {N_ANNEALED} held-out sa
 of 12 features around curved surfaces. The settings are {{base}} without early stopping, with one of them changed in
 each row. The reference is itself slightly too low, and noisy: a difference within two standard errors is not
 significant, and a positive difference means that the score was closer to log p(x). *sd* is the standard deviation of
-the mean score of 200 samples over {N_NOISES} seeds of the points."""
+the mean score of 200 samples over {N_NOISES} seeds of the points. A bias of exactly zero is that of the background: it
+explains all held-out samples better than networks that have overfitted for so many epochs."""
 ORDER = f"""\
 ## Is the order of models kept?
 
