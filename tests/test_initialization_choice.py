@@ -307,8 +307,8 @@ class Wide(Found):
     [
         (Found, Evidence(gap=2.5, gain=-1.0, ratio=1.0, is_expected=False, best="genie"), "single linkage"),
         (Found, Evidence(gap=1.5, gain=-1.0, ratio=0.4, is_expected=False, best="genie"), "mixture"),
-        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.4, is_expected=False, best="genie"), "graph"),
-        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.6, is_expected=False, best="genie"), "mixture"),
+        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.6, is_expected=False, best="genie"), "graph"),
+        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.7, is_expected=False, best="genie"), "mixture"),
         (Found, Evidence(gap=1.5, gain=0.1, ratio=1.0, is_expected=False, best="genie"), "genie"),
         (Found, Evidence(gap=1.5, gain=-1.0, ratio=0.2, is_expected=False, best="genie"), "genie"),
         # at the thresholds, and just beyond
@@ -317,8 +317,8 @@ class Wide(Found):
         (Found, Evidence(gap=1.0, gain=0.02, ratio=1 / 3, is_expected=False, best="genie"), "mixture"),
         (Found, Evidence(gap=1.0, gain=0.0201, ratio=1 / 3, is_expected=False, best="genie"), "genie"),
         (Found, Evidence(gap=1.0, gain=0.02, ratio=0.333, is_expected=False, best="genie"), "genie"),
-        (Wide, Evidence(gap=1.0, gain=0.02, ratio=1 / 2, is_expected=False, best="genie"), "mixture"),
-        (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.499, is_expected=False, best="genie"), "graph"),
+        (Wide, Evidence(gap=1.0, gain=0.02, ratio=2 / 3, is_expected=False, best="genie"), "mixture"),
+        (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.666, is_expected=False, best="genie"), "graph"),
         (Wide, Evidence(gap=1.0, gain=0.0201, ratio=1.0, is_expected=False, best="genie"), "graph"),
         # samples of the mixture would look the same
         (Found, Evidence(gap=1.5, gain=0.0, ratio=0.2, is_expected=True, best="genie"), "mixture"),
