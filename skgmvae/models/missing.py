@@ -179,6 +179,7 @@ class ObservedCells:
         return torch.cat(parts, -1)
 
     def _log_density(self, means: Tensor, covariance: Tensor) -> Tensor:
+        """The same, (N, K), for one covariance (D, D)."""
         log_density = self.values.new_full((len(self.values), len(means)), -torch.inf)
         for rows, patterns, pattern_of in self.chunks:
             factor, info = torch.linalg.cholesky_ex(mask_covariance(covariance, patterns))
