@@ -66,8 +66,8 @@ selected as follows, so that results on these data sets may be optimistic:
 
 No setting was selected on Fashion-MNIST, but its results were seen while initializations were compared.
 
-**Versions.** These rows of our models were computed with earlier defaults than the rest: those with protocol `split`,
-those of MNIST and Fashion-MNIST, of vaeem on digits-images, and those with contrastive features.
+**Versions.** These rows of our models were computed with earlier defaults than the rest: those of MNIST and
+Fashion-MNIST, and those with contrastive features.
 
 **Images.** With `init_params='contrastive'`, features are learned from augmented images. Nothing else uses
 augmentation. Rows whose initialization is "graph" alone were computed with an earlier version of it. In runs with
