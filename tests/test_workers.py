@@ -96,7 +96,7 @@ def make_predict(model):
     return predict
 
 
-def check(clustered, frame, model):
+def assert_clustered_alike(clustered, frame, model):
     clustered, expected = (each.sort_values(list("abc")) for each in (clustered, make_predict(model)(frame)))
     np.testing.assert_array_equal(clustered["cluster"], expected["cluster"])
     np.testing.assert_allclose(clustered["log_density"], expected["log_density"], rtol=1e-10)
@@ -110,7 +110,7 @@ def test_batches_of_a_ray_dataset(backend, frame, fitted):
     from ray import data
 
     rows = data.from_pandas([frame[:40], frame[40:]])
-    check(rows.map_batches(make_predict(fitted), batch_format="pandas").to_pandas(), frame, fitted)
+    assert_clustered_alike(rows.map_batches(make_predict(fitted), batch_format="pandas").to_pandas(), frame, fitted)
 
 
 @pytest.mark.filterwarnings("ignore")  # PySpark's own, about pandas
@@ -126,4 +126,4 @@ def test_partitions_of_a_spark_frame(frame, fitted, monkeypatch):
     schema = "a double, b double, c double, cluster long, log_density double"
     clustered = rows.mapInPandas(lambda batches: map(predict, batches), schema).toPandas()
     spark.stop()
-    check(clustered, frame, fitted)
+    assert_clustered_alike(clustered, frame, fitted)
