@@ -20,7 +20,7 @@ from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.categories import Categories
 from skgmvae.data.dtypes import find_integers, to_integers, to_like
 from skgmvae.data.frames import find_column, is_frame, replace_column
-from skgmvae.models.conditional import complete_by_means, draw_given
+from skgmvae.models.conditional import complete_by_draws, complete_by_means, draw_given
 from skgmvae.models.importance import PointSets, count_values, make_point_sets
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
@@ -63,7 +63,8 @@ class ConditionalQueries:
         """Fill in missing values: by their conditional means, or by draws for multiple imputation.
 
         Means and draws are computed by self-normalized importance sampling; while the model is linear, the means are
-        exact. The observed values are unchanged.
+        exact. The observed values are unchanged. A sample that no component explains as well as the background of
+        ``score_samples`` does gets the means or draws of the background: the components would extrapolate.
 
         Parameters
         ----------
@@ -103,7 +104,7 @@ class ConditionalQueries:
             generator = torch.Generator(_where_to_draw(module, device)).manual_seed(int(rng.randint(MAX_SEED)))
 
             def draw(model: Any, rows: torch.Tensor) -> torch.Tensor:
-                return _fill(rows, lambda some: draw_given(model, some, points, generator)[0])
+                return _fill(rows, lambda some: complete_by_draws(model, some, points, generator))
 
             draws = [map_chunks(module, draw, samples, device, **options) for _ in range(int(n_draws))]
         completed = [_complete(self, X, samples, values, is_drawn=True) for values in draws]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_t, t
+from scipy.stats import kstest, multivariate_t, t
 
 from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
 
@@ -46,3 +46,18 @@ def test_its_weight_is_that_of_one_sample_not_seen():
     restored = Background(2)
     restored.load_state_dict(background.state_dict())
     torch.testing.assert_close(restored.mix(log_density, x), mixed)
+
+
+@pytest.mark.parametrize("x", [(0.3, -0.5), (6.0, 7.0), (2.0, -9.0)])
+def test_missing_values_have_the_conditional_distribution(x):
+    background = Background(3).fit(draw(50, 3))
+    axis = np.sinh(np.linspace(-14.0, 14.0, 20001))
+    rows = np.column_stack([np.full(len(axis), x[0]), np.full(len(axis), x[1]), axis])
+    masses = background(torch.from_numpy(rows)).exp().numpy() * np.gradient(axis)
+    masses /= masses.sum()
+    given = torch.tensor([[*x, np.nan]], dtype=torch.float64)
+    expected = background.expect(given)
+    np.testing.assert_allclose(expected, [[*x, masses @ axis]], rtol=1e-3, atol=1e-3)
+    drawn = background.draw_given(given.expand(2000, 3), torch.Generator().manual_seed(0))
+    assert (drawn[:, :2] == given[:, :2]).all()
+    assert kstest(drawn[:, 2].numpy(), lambda values: np.interp(values, axis, masses.cumsum())).pvalue > 0.001

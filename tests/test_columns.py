@@ -261,6 +261,20 @@ def test_conditional_answers_of_the_initial_mixture_are_exact(estimator):
     assert abs(drawn[:, 0].mean() - (p @ model.means_[:, 0])[0]) < 4.0 * 2.2 / np.sqrt(4000)
 
 
+@pytest.mark.parametrize("estimator", [VaDEClustering, VAEEMClustering])
+def test_what_no_component_explains_has_the_categories_and_counts_of_all_samples(estimator):
+    rng = np.random.RandomState(0)
+    y = rng.choice(2, 300, p=[0.3, 0.7])
+    X = np.c_[8.0 * y + rng.randn(300), y, rng.negative_binomial(2.0, 0.2, 300)]
+    model = estimator(2, max_iter=0, likelihood={1: "categorical", 2: "negative_binomial"}, random_state=0).fit(X)
+    row = [[-1e4, np.nan, np.nan]]
+    assert model.predict(row) == model.predict(X[y == 0][:1])
+    np.testing.assert_allclose(model.impute(row), [[-1e4, 1.0, X[:, 2].mean()]], rtol=1e-4)
+    draws = model.impute(row, 500, random_state=0)[:, 0]
+    assert abs(draws[:, 1].mean() - y.mean()) < 4.0 * y.std() / np.sqrt(500)
+    assert abs(draws[:, 2].mean() - X[:, 2].mean()) < 4.0 * X[:, 2].std() / np.sqrt(500)
+
+
 def get_two_logits(model):
     module = model.net_.module_
     outputs = module.linear.decoder.bias[:, 1:] if hasattr(module, "linear") else module.autoencoder.component_outputs

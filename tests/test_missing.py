@@ -357,6 +357,24 @@ def test_draws_have_the_moments_of_the_conditional_distribution(Estimator, blobs
 
 
 @each_estimator
+def test_what_no_component_explains_is_completed_by_the_background(Estimator, blobs):
+    X = np.c_[blobs[0], blobs[0][:, :1] + 1e-3 * RNG.normal(size=(len(blobs[0]), 1))]
+    model = Estimator(3, max_iter=0, random_state=0).fit(X)
+    rows = np.tile(X[0], (2, 1))
+    rows[1, 4] += 5.0
+    rows[:, 1] = np.nan
+    imputed, draws = model.impute(rows), model.impute(rows, 200, random_state=0)
+    np.testing.assert_allclose(imputed[0], expect_missing(model, rows)[0])
+    module = model.net_.module_
+    standardized = module.likelihood.standardize(torch.from_numpy(rows), torch.float64)
+    expected = module.likelihood.restore(module.background.expect(standardized))
+    np.testing.assert_allclose(imputed[1], expected[1])
+    assert X[:, 1].min() < imputed[1, 1] < X[:, 1].max()
+    assert abs(np.median(draws[:, 1, 1]) - imputed[1, 1]) < 0.3 * draws[:, 1, 1].std()
+    np.testing.assert_array_equal(draws[:, 1, [0, 2, 3, 4]], np.broadcast_to(rows[1, [0, 2, 3, 4]], (200, 4)))
+
+
+@each_estimator
 def test_samples_given_some_values_are_of_the_conditional_distribution(Estimator, blobs):
     X, _ = blobs
     frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])

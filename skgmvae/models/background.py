@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skgmvae.functional import LOG_2PI
+from skgmvae.models.counts import draw_gamma
 from skgmvae.models.missing import complete_normal, estimate_normal, find_missing, mask_covariance
 
 __all__ = ["Background"]
@@ -86,16 +88,49 @@ class Background(nn.Module):
         return self.mean[:G], self.scale[:G], self.factor[:G, :G]
 
     def _log_marginal(self, points: Tensor, missing: Tensor) -> Tensor:
-        """Log-density (N,) of the observed cells of standardized samples (N, D)."""
+        """Log-density (N,) of the observed cells of standardized samples (N, G)."""
+        joint, of_features, _ = self._marginalize(points, missing)
+        return torch.logaddexp(joint, of_features) - math.log(2.0)
+
+    def _marginalize(self, points: Tensor, missing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-densities of the observed cells of (N, G) under the two parts, and their squared norms in the first."""
         mean, scale, factor = self._of_gaussian()
         centered = (points.to(mean) - mean).masked_fill(missing, 0.0)
         factor = torch.linalg.cholesky(mask_covariance(factor @ factor.T, ~missing))
         whitened = torch.linalg.solve_triangular(factor, centered.unsqueeze(-1), upper=False).squeeze(-1)
-        n_observed = (~missing).sum(-1)
+        squares, n_observed = whitened.square().sum(-1), (~missing).sum(-1)
         log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        joint = _log_t(whitened.square().sum(-1), JOINT_FREEDOM, n_observed) - log_determinant
+        joint = _log_t(squares, JOINT_FREEDOM, n_observed) - log_determinant
         of_features = _log_t((centered / scale).square(), FEATURE_FREEDOM, 1) - scale.log()
-        return torch.logaddexp(joint, of_features.masked_fill(missing, 0.0).sum(-1)) - math.log(2.0)
+        return joint, of_features.masked_fill(missing, 0.0).sum(-1), squares
+
+    def expect(self, points: Tensor) -> Tensor:
+        """Continuous features (N, G) of standardized samples (N, D), missing ones E[x_m | x_o] under the background."""
+        points = points[:, : self.n_gaussian].to(self.mean)
+        missing = points.isnan()
+        joint, of_features, _ = self._marginalize(points, missing)
+        mean, _, factor = self._of_gaussian()
+        of_joint = complete_normal(points, missing, mean, factor @ factor.T)
+        return torch.where(missing, torch.lerp(mean.expand_as(points), of_joint, _share(joint, of_features)), points)
+
+    def draw_given(self, points: Tensor, generator: torch.Generator) -> Tensor:
+        """Continuous features (N, G) of standardized samples (N, D), missing ones drawn given the observed ones."""
+        points = points[:, : self.n_gaussian].to(self.mean)
+        missing = points.isnan()
+        joint, of_features, squares = self._marginalize(points, missing)
+        mean, scale, factor = self._of_gaussian()
+        covariance = factor @ factor.T
+        options: dict[str, Any] = {"generator": generator, "dtype": mean.dtype, "device": mean.device}
+        normal = mean + torch.randn(points.shape, **options) @ factor.T
+        # a draw less its own conditional mean has the conditional covariance
+        residual = normal - complete_normal(normal.masked_fill(missing, math.nan), missing, mean, covariance)
+        n_observed = (~missing).sum(-1)
+        spread = (JOINT_FREEDOM + squares) / _draw_chi_square(JOINT_FREEDOM + n_observed, generator)
+        of_joint = complete_normal(points, missing, mean, covariance) + spread.sqrt().unsqueeze(-1) * residual
+        chi_square = _draw_chi_square(torch.full_like(points, FEATURE_FREEDOM), generator)
+        t = torch.randn(points.shape, **options) * (FEATURE_FREEDOM / chi_square).sqrt()
+        is_joint = torch.rand(len(points), 1, **options) < _share(joint, of_features)
+        return torch.where(missing, torch.where(is_joint, of_joint, mean + scale * t), points)
 
     def complete(self, points: Tensor, missing: Tensor) -> Tensor:
         """Standardized samples (N, D), the missing values conditional means under mean and covariance of all."""
@@ -111,6 +146,16 @@ class Background(nn.Module):
         own = self(points) if own is None else own
         of_components = torch.log1p(-self.log_weight.exp()).to(log_density) + log_density
         return torch.logaddexp(of_components, (self.log_weight + own).to(log_density))
+
+
+def _share(joint: Tensor, of_features: Tensor) -> Tensor:
+    """Posterior probability (N, 1) of the first of two densities, from their logarithms (N,)."""
+    return torch.sigmoid(joint - of_features).unsqueeze(-1)
+
+
+def _draw_chi_square(freedom: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws (...) of chi-square distributions of these degrees of freedom (...)."""
+    return 2.0 * draw_gamma(0.5 * freedom.double(), generator)
 
 
 def _log_t(squares: Tensor, nu: float, n_dimensions: int | Tensor) -> Tensor:

@@ -190,6 +190,16 @@ class Columns(Likelihood):
         parts = zip(self._parts, output.split(self.sizes, -1), strict=True)
         return torch.cat([part.draw(value, generator) for part, value in parts], -1)[..., self._back]
 
+    def restore_with_heads(self, continuous: Tensor, heads: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Samples (..., D) of standardized continuous values (..., G), and draws of the heads at outputs (..., H).
+
+        Without a generator, the values that stand for the heads' expectations in place of draws.
+        """
+        parts = [self.continuous.restore(continuous)]
+        for head, output in zip(self._heads, heads.split(self.sizes[1:], -1), strict=True):
+            parts.append(head.collapse(head.mean(output)) if generator is None else head.draw(output, generator))
+        return torch.cat(parts, -1)[..., self._back]
+
     @torch.no_grad()
     def estimate_heads(self, x: Tensor, responsibilities: Tensor) -> Tensor:
         """Outputs (K, H) of the heads that match the moments of standardized rows (N, F) in each component.

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from skgmvae.functional import log_mean_exp
+from skgmvae.models.density import compute_background_share
 from skgmvae.models.importance import PointSets
 from skgmvae.models.jacobians import differentiate
 from skgmvae.models.laplace import Proposal
 from skgmvae.models.proposals import propose
 from skgmvae.models.row_shifts import hash_rows, shift_points
 
-__all__ = ["complete_by_means", "draw_given"]
+__all__ = ["complete_by_draws", "complete_by_means", "draw_given"]
 
 ENCODER_SHARE, WIDEN = 0.2, 1.5  # of q(u|x) in the proposal, and factor of its standard deviations
 
@@ -33,21 +34,64 @@ class _Points(NamedTuple):
     log_weights: Tensor
     log_controls: Tensor
 
+    def estimate_log_density(self) -> Tensor:
+        """log p(x) of the components, (n,)."""
+        return torch.logsumexp(log_mean_exp(self.log_weights, 1), -1)
+
 
 def complete_by_means(model: Any, x: Tensor, points: PointSets) -> Tensor:
     """The samples (n, D), their missing values E[x_m | x_o] in the units of the data.
 
     Self-normalized importance sampling with points that a hash of the sample shifts. In each component the decoder,
     linear around the maximum of the posterior, is a control variate: for a linear decoder the means are exact.
+
+    A sample that no component explains as well as the background does has the means of the background. Those of the
+    components would be extrapolated, in a column of little variance to values far from all others.
     """
-    missing = x.isnan()
     posterior, sobol = model.posterior(x), points.sets[-1]
     proposal, log_laplace = propose(posterior, refines=points.refines)
     shifts = hash_rows(model.likelihood.standardize(x, torch.float64), sobol.shape[1], points.seed)
     found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
     estimate = _mean_of_own if posterior.has_own_latents else _mean_of_shared
     means = model.likelihood.collapse(estimate(model, posterior, proposal, log_laplace, found))
-    return torch.where(missing, means.to(x.dtype), x)
+    return _complete_unexplained(model, x, torch.where(x.isnan(), means.to(x.dtype), x), found)
+
+
+def complete_by_draws(model: Any, x: Tensor, points: PointSets, generator: torch.Generator) -> Tensor:
+    """The samples (n, D), their missing values drawn given the observed ones."""
+    completed, _, found = _draw(model, x, points, generator)
+    return _complete_unexplained(model, x, completed, found, generator)
+
+
+def _complete_unexplained(
+    model: Any, x: Tensor, completed: Tensor, points: _Points, generator: torch.Generator | None = None
+) -> Tensor:
+    """The completed samples (n, D); those that no component explains, by the background's means or draws."""
+    background = model.background
+    if background is None:
+        return completed
+    rows = (compute_background_share(model, x, points.estimate_log_density()) > 0.5).nonzero().flatten()
+    if not len(rows):
+        return completed
+    some, is_mean = x[rows], generator is None
+    standardized = model.likelihood.standardize(some, torch.float64)
+    values = background.expect(standardized) if is_mean else background.draw_given(standardized, generator)
+    if background.outputs is None:
+        values = model.likelihood.restore(values)
+    else:
+        values = _restore_with_heads(model, values, background.outputs, generator)
+    return completed.index_copy(0, rows, torch.where(some.isnan(), values.to(x.dtype), some))
+
+
+def _restore_with_heads(model: Any, continuous: Tensor, heads: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Samples (n, D) of standardized values (n, G) and of the heads at outputs (H,): their means, or draws of them."""
+    n, K = len(continuous), model.n_components  # stacked heads have constants of their own
+    parts = (part.unsqueeze(-2).expand(n, K, -1) for part in (continuous, heads))
+    restored: Tensor = model.likelihood.restore_with_heads(*parts, generator)
+    if generator is None:
+        return restored[:, 0]
+    components = torch.randint(K, (n,), generator=generator, device=restored.device)
+    return restored[torch.arange(n, device=restored.device), components]
 
 
 def _mean_of_shared(
@@ -125,6 +169,19 @@ def draw_given(
     completed : Tensor of shape (n, D)
     components : Tensor of shape (n,)
     """
+    return _draw(model, x, points, generator, component, expected=expected)[:2]
+
+
+def _draw(
+    model: Any,
+    x: Tensor,
+    points: PointSets,
+    generator: torch.Generator,
+    component: int | None = None,
+    *,
+    expected: bool = False,
+) -> tuple[Tensor, Tensor, _Points]:
+    """What :func:`draw_given` returns for samples (n, D), and the points that are drawn from."""
     posterior, sobol = model.posterior(x), points.sets[:2][-1]
     proposal, log_laplace = propose(posterior, refines=points.refines)
     if component is not None and log_laplace is not None:
@@ -145,7 +202,7 @@ def draw_given(
     likelihood = model.likelihood
     drawn = likelihood.collapse(likelihood.mean(output)) if expected else likelihood.draw(output, generator)
     drawn = drawn[rows, components] if posterior.has_own_latents else drawn
-    return torch.where(x.isnan(), drawn.to(x.dtype), x), components
+    return torch.where(x.isnan(), drawn.to(x.dtype), x), components, found
 
 
 def _weigh(posterior: Any, proposal: Proposal, log_laplace: Tensor | None, sobol: Tensor, shifts: Tensor) -> _Points:

@@ -10,7 +10,7 @@ from skgmvae.functional import log_mean_exp
 from skgmvae.models.contract import Model
 from skgmvae.models.importance import PointSets
 
-__all__ = ["add_background", "estimate_log_density", "estimate_log_posterior"]
+__all__ = ["add_background", "compute_background_share", "estimate_log_density", "estimate_log_posterior"]
 
 SURE = 8.0  # nats
 
@@ -25,16 +25,29 @@ def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
     """The log-density (N,) of samples (N, D) from that of the components (N,)."""
     if model.background is None:
         return log_density
+    points, own, log_jacobian = _log_background(model, x)
+    log_jacobian = log_jacobian.to(log_density)
+    mixed: Tensor = model.background.mix(log_density + log_jacobian, points, own) - log_jacobian
+    return mixed
+
+
+def compute_background_share(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
+    """Posterior probability (N,) of the background of samples (N, D), from the components' log-density (N,)."""
+    points, own, log_jacobian = _log_background(model, x)
+    mixed: Tensor = model.background.mix(log_density + log_jacobian.to(log_density), points, own)
+    return (model.background.log_weight + own - mixed).exp()
+
+
+def _log_background(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples (N, D), standardized; the background's log-density (N,) of these; and log abs(dx / d standardized x)."""
     likelihood = model.likelihood
     points = likelihood.standardize(x, torch.float64)
-    log_jacobian = likelihood.log_jacobian(points).to(log_density)
     own = model.background(points)
     if model.background.outputs is not None:
         outputs = F.pad(model.background.outputs, (model.background.n_gaussian, 0)).to(points)
         # of stacked components, which have dispersions of their own, the mean
         own = own + log_mean_exp(likelihood.log_prob_of_heads(points.unsqueeze(-2), outputs), -1)
-    mixed: Tensor = model.background.mix(log_density + log_jacobian, points, own) - log_jacobian
-    return mixed
+    return points, own, likelihood.log_jacobian(points)
 
 
 def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Tensor) -> Tensor:

@@ -159,6 +159,11 @@ class Gaussian(Likelihood):
             x = self.transform(x)
         return _limit((x - self.location) / self.scale, dtype).to(dtype)
 
+    def restore(self, standardized: Tensor) -> Tensor:
+        """Samples (..., D) in the units of the data, of standardized ones."""
+        x = self.location + self.scale * standardized
+        return x if self.transform is None else self.transform.invert(x)
+
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | z), shape (..., N), of standardized rows (N, D) under outputs (..., N, D)."""
         missing = self.find_missing(x)
@@ -209,8 +214,7 @@ class Gaussian(Likelihood):
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""
         noise = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
-        drawn = self.location + self.scale * reparameterize(output, self.log_variance, noise)
-        return drawn if self.transform is None else self.transform.invert(drawn)
+        return self.restore(reparameterize(output, self.log_variance, noise))
 
 
 def _mask(slope: Tensor, curvature: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
