@@ -34,8 +34,9 @@ def add_background(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
 def compute_background_share(model: Model, x: Tensor, log_density: Tensor) -> Tensor:
     """Posterior probability (N,) of the background of samples (N, D), from the components' log-density (N,)."""
     points, own, log_jacobian = _log_background(model, x)
-    mixed: Tensor = model.background.mix(log_density + log_jacobian.to(log_density), points, own)
-    return (model.background.log_weight + own - mixed).exp()
+    mixed = model.background.mix(log_density + log_jacobian.to(log_density), points, own)
+    log_share: Tensor = model.background.log_weight + own - mixed
+    return log_share.exp()
 
 
 def _log_background(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
