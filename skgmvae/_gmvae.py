@@ -107,7 +107,7 @@ class GMVAEClustering(DeepMixture):
         Epochs of the pretraining. 'auto': 0 with a linear path, since only the hidden layers would be kept; otherwise
         50, or 40 for images of at least 256 pixels, or 0 if the initialization does not use the embedding.
     max_iter : int or 'auto', default='auto'
-        Maximum number of epochs on the lower bound; 0 keeps the initialization. 'auto' depends on the data:
+        Maximum number of epochs after the pretraining; 0 keeps the initialization. 'auto' depends on the data:
 
         - tables: 50;
         - small tables: enough for 1,200 optimizer steps, but at most twice the number of samples per feature;
@@ -130,9 +130,9 @@ class GMVAEClustering(DeepMixture):
         Number of consecutive checks of the held-out score without an improvement after which training stops. There is a
         check after every epoch or, for small tables, after several epochs.
     tol : float, default=0.1
-        Without early stopping, training stops when the best lower bound of the last ten epochs (fewer if fewer than
-        twenty epochs are not clamped) exceeds the best earlier bound by no more than this, in nats per sample. (The
-        default of GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With early stopping,
+        Without early stopping, training stops when the best lower bound of the last ten epochs (fewer if there are
+        fewer than twenty unclamped epochs) exceeds the best earlier bound by no more than this, in nats per sample.
+        (The default of GaussianMixture is smaller, since its bound has no Monte Carlo noise.) With early stopping,
         ``converged_`` requires that the last checks improved the held-out score by less than this, unless the mixture
         is kept.
     warm_start : bool, default=False
@@ -144,7 +144,7 @@ class GMVAEClustering(DeepMixture):
         Samples per step. 'auto': 64, or more with many samples, up to 1,024, so that an epoch takes about 40 steps; 128
         for images of at least 256 pixels.
     learning_rate : 'auto' or float, default='auto'
-        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 3e-3, or
+        Peak learning rate of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 3e-3, or
         1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
@@ -164,8 +164,9 @@ class GMVAEClustering(DeepMixture):
         same samples, share the work of each step, and end with the same model. 'auto': if there are several processes,
         unless the fit is one of many, as in a grid search.
     callbacks : list of skorch callbacks, optional
-        Called during the training on the lower bound.
+        Called during training, but not during pretraining.
     random_state : int, RandomState or None, default=None
+        Controls all randomness. Pass an int for reproducible results.
     verbose : int, default=0
         1: a progress bar with the terms of the bound; 2: a line per epoch.
 
@@ -174,15 +175,15 @@ class GMVAEClustering(DeepMixture):
     labels_ : ndarray of shape (n_samples,), int64
         Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
-        π.
+        Mixing weights π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     covariances_ : ndarray of shape (n_components, n_features, n_features)
         Cov[x | c] in the units of the data, by the law of total covariance.
     precisions_ : ndarray of shape (n_components, n_features, n_features)
-        Their inverses.
+        Inverses of ``covariances_``.
     precisions_cholesky_ : ndarray of shape (n_components, n_features, n_features)
-        Their upper-triangular factors, as in :class:`~sklearn.mixture.GaussianMixture`.
+        Upper-triangular factors of ``precisions_``, as in :class:`~sklearn.mixture.GaussianMixture`.
     lower_bound_ : float
         Evidence lower bound of the last epoch, in nats per sample.
     lower_bounds_ : list of float

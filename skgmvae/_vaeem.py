@@ -111,7 +111,7 @@ class VAEEMClustering(DeepMixture):
         With early stopping, 'auto' allows a second training, up to three times as long, if the components do not match
         the initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
     steps_per_iter : int, optional
-        Optimizer steps per M-step. None: as many as draw every sample twice on average, and at least 5.
+        Optimizer steps per M-step. None: enough to draw every sample twice on average, but at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
         'sampled': each step takes ``batch_size`` samples for every component, drawn in proportion to its
         responsibilities. 'weighted', as in the paper: each step takes ``batch_size`` samples for all components
@@ -130,9 +130,10 @@ class VAEEMClustering(DeepMixture):
         Number of consecutive checks of the held-out score without an improvement after which training stops. There is a
         check after every epoch or, for small tables, after several epochs.
     tol : float, default=0.1
-        Without early stopping, training stops when the best lower bound of the last ten iterations (fewer if fewer than
-        twenty iterations are not clamped) exceeds the best earlier bound by no more than this, in nats per sample. With
-        early stopping, ``converged_`` requires that the last checks improved the held-out score by less than this.
+        Without early stopping, training stops when the best lower bound of the last ten iterations (fewer if there are
+        fewer than twenty unclamped iterations) exceeds the best earlier bound by no more than this, in nats per sample.
+        With early stopping, ``converged_`` requires that the last checks improved the held-out score by less than
+        this.
     warm_start : bool, default=False
         If True, ``fit`` continues the last fit; pretraining and initialization are then skipped, and ``n_init`` is
         ignored.
@@ -143,7 +144,7 @@ class VAEEMClustering(DeepMixture):
         Samples per component and step. 'auto': 128, or fewer where a component has fewer, or more with many samples,
         up to 1,024, so that an iteration takes about 80 steps; 128 for images of at least 256 pixels.
     learning_rate : 'auto' or float, default='auto'
-        Largest step size of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1.7e-3, or
+        Peak learning rate of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1.7e-3, or
         1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
@@ -163,8 +164,9 @@ class VAEEMClustering(DeepMixture):
         same samples, share the work of each step, and end with the same model. 'auto': if there are several processes,
         unless the fit is one of many, as in a grid search.
     callbacks : list of skorch callbacks, optional
-        Called during the training on the lower bound.
+        Called during training, but not during pretraining.
     random_state : int, RandomState or None, default=None
+        Controls all randomness. Pass an int for reproducible results.
     verbose : int, default=0
         1: a progress bar with the terms of the bound; 2: a line per iteration.
 
@@ -173,15 +175,15 @@ class VAEEMClustering(DeepMixture):
     labels_ : ndarray of shape (n_samples,), int64
         Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
-        π.
+        Mixing weights π.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     covariances_ : ndarray of shape (n_components, n_features, n_features)
         Cov[x | c] in the units of the data, by the law of total covariance.
     precisions_ : ndarray of shape (n_components, n_features, n_features)
-        Their inverses.
+        Inverses of ``covariances_``.
     precisions_cholesky_ : ndarray of shape (n_components, n_features, n_features)
-        Their upper-triangular factors, as in :class:`~sklearn.mixture.GaussianMixture`.
+        Upper-triangular factors of ``precisions_``, as in :class:`~sklearn.mixture.GaussianMixture`.
     lower_bound_ : float
         J = Σ_c u_c ELBO_c − KL(u ‖ π) of the last E-step, in nats per sample. E-steps evaluate z at the mean of
         q_c(z|x), without noise, so J exceeds a bound by about half a nat per active latent dimension.

@@ -77,7 +77,7 @@ def read_suites() -> Iterator[Suite]:
     keel = [line for line in read_lines(RESULTS / "keel.jsonl") if line["method"] not in peers.FITTED]
     for title, names, used_to_tune in (
         ("KEEL's tables, continuous", keel_tables.CONTINUOUS, "in part"),
-        ("KEEL's tables, categories as numbers", keel_tables.CODED, "no, but heart"),
+        ("KEEL's tables, categories as numbers", keel_tables.CODED, "no, except heart"),
     ):
         of_kind = [line for line in keel if line["table"] in names]
         yield _make_suite(title, "benchmarks/keel.md", "ARI of initial clusters", used_to_tune, "auto", of_kind,
@@ -123,7 +123,7 @@ def _read_numbers() -> Iterator[Suite]:
              "seconds": line["seconds"].get(method)}
             for line in of_group for method, number in how_many.choose_each(line).items()
         ]  # fmt: skip
-        yield _make_suite(title, "benchmarks/how_many.md", "share found", "others of its kind", how_many.OURS, found,
+        yield _make_suite(title, "benchmarks/how_many.md", "share found", "similar data", how_many.OURS, found,
                           "set", "method", "found")  # fmt: skip
 
 

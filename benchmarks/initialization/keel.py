@@ -52,7 +52,7 @@ values of a column, and a clump of eleven samples became a cluster of spambase. 
 which were tuned on these two tables. Another rule was tried on nine of the tables, and not adopted. The other 14
 tables of categories were measured once, after the fixes."""
 OF_CODES = """\
-All methods get categorical columns as numbers, as if nobody had looked at the table. (With `categorical_features`,
+All methods get categorical columns as numbers, as in a table that was not prepared. (With `categorical_features`,
 our models treat such columns as categories.)"""
 
 

@@ -75,7 +75,7 @@ def make_page(lines: list[Line]) -> str:
         INTRODUCTION,
         table,
         *filter(None, map(list_faults, last.values())),
-        "## What others promise",
+        "## Guarantees of other packages",
         promises,
         PROMISES_NOTE,
     )

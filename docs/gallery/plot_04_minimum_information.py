@@ -16,7 +16,7 @@ from skgmvae.datasets import make_circle_arcs
 X, _ = make_circle_arcs(1500, random_state=0)
 
 # %%
-# ``from_paper`` has the networks of the paper, random initial weights, no pretraining, and ``init_clamp=0``. With only
+# ``from_paper`` sets the networks of the paper, random initial weights, no pretraining, and ``init_clamp=0``. With only
 # forty epochs, the learning rate has to be larger than the 1e-4 of the paper. λ must be below log K, the largest
 # possible divergence.
 

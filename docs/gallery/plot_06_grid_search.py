@@ -3,7 +3,7 @@ GridSearchCV over K, M and λ
 ============================
 
 ``score`` is the mean log-likelihood of held-out samples and depends on neither M nor λ. Therefore
-:class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo samples
+:class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo draws
 M and the minimum information λ together. In this example M and λ matter: the model is trained from random weights,
 as in the GMVAE paper, and its components merge unless λ keeps them apart.
 """

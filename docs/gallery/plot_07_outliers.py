@@ -24,7 +24,7 @@ vade = VaDEClustering(n_components=2, latent_dim=2, max_iter=100, tol=1.0, rando
 # classified as outliers.
 
 threshold = np.quantile(vade.score_samples(X), 0.02)
-for name, rows in (("good", good), ("anywhere", anywhere)):
+for name, rows in (("inliers", good), ("uniform", anywhere)):
     print(f"{name}: {(vade.score_samples(rows) < threshold).mean():.0%} below the threshold")
 
 # %%
@@ -36,7 +36,7 @@ values = vade.score_samples(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
 figure, ax = plt.subplots(figsize=(7.5, 5), layout="constrained")
 shading = ax.contourf(x, y, values.clip(-12.0), levels=np.linspace(-12.0, 3.0, 11), cmap="Greys")
 ax.contour(x, y, values, levels=[threshold], colors="#d55e00", linestyles="-", linewidths=1.5)
-for rows, name, color, marker in ((good, "good", "#0072b2", "o"), (anywhere, "anywhere", "#e69f00", "D")):
+for rows, name, color, marker in ((good, "inliers", "#0072b2", "o"), (anywhere, "uniform", "#e69f00", "D")):
     ax.scatter(*rows.T, s=18, color=color, marker=marker, edgecolors="white", linewidths=0.5, label=name)
 ax.set(xlabel="first feature", ylabel="second feature")
 figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -16,7 +16,7 @@ X, _ = make_circle_arcs(10_000, random_state=0)
 held_out, _ = make_circle_arcs(1000, random_state=1)
 
 # %%
-# Three fits of twenty epochs each, all recorded in ``history_``. The step size schedule restarts with each fit and
+# Three fits of twenty epochs each, all recorded in ``history_``. The learning rate schedule restarts with each fit and
 # decays to zero, so the result differs from that of a single fit of sixty epochs. The first fifteen epochs of each fit
 # clamp the responsibilities of the model that it continues (``init_clamp=0.75``), so that clusters are kept. With early
 # stopping, a fit that does not clearly improve the held-out score would leave the model unchanged.
@@ -28,8 +28,8 @@ n_epochs = len(warm.history_["lower_bound"])
 
 # %%
 # Ten blocks of 1,000 samples. The first call determines the standardization and initializes the mixture with its block.
-# Each further call is one pass over its block, with a constant step size. The responsibilities that the current model
-# gives the block are clamped.
+# Each further call is one pass over its block, with a constant learning rate. The responsibilities that the
+# current model assigns to the block are clamped.
 
 stream = VaDEClustering(n_components=5, random_state=0)
 scores = [stream.partial_fit(block).score(held_out) for block in np.split(X, 10)]

@@ -2,9 +2,9 @@
 Comparing the mixtures on toy data sets
 =======================================
 
-The three estimators are compared with :class:`~sklearn.mixture.GaussianMixture` on five data sets. All of them have
-the true number of components and otherwise default parameters. If the clusters are ellipses, a Gaussian mixture is
-sufficient.
+The three estimators are compared with :class:`~sklearn.mixture.GaussianMixture` on five data sets. All are given
+the true number of components, and otherwise have default parameters. If the clusters are ellipses, a Gaussian mixture
+is sufficient.
 """
 
 import matplotlib.pyplot as plt

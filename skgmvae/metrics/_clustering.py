@@ -143,7 +143,7 @@ def label_stability(estimator: Any, X: Any, *, n_repeats: int = 5, random_state:
     The samples are split at random into thirds. A clone of the estimator is fitted to each of the first two, and both
     predict the labels of the last. The result is the adjusted Rand index between these two sets of labels, averaged
     over repetitions. If the data do not support the number of components, boundaries differ from fit to fit. A single
-    component is always stable: compare two and more.
+    component is always stable, so compare only numbers from two on.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class ComponentHierarchy(NamedTuple):
     linkage: Floats
 
     def cut(self, n_clusters: int) -> Integers:
-        """The cluster of each component, if they are merged until there are ``n_clusters``.
+        """Cluster of each component after merging down to ``n_clusters``.
 
         ``hierarchy.cut(n)[model.predict(X)]`` are the labels of the samples.
 
@@ -66,7 +66,7 @@ class ComponentHierarchy(NamedTuple):
 
 
 def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
-    """Merge the components of a fitted mixture step by step, always the two with the smallest dip in density between.
+    """Merge the components of a fitted mixture step by step, always the two with the smallest separation.
 
     If K was too large, several components share a mode of the density. The separation of two clusters is the log-ratio
     of the density at the lower of their modes to that at the saddle between them, on the highest path between

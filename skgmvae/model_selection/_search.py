@@ -88,12 +88,12 @@ class ComponentSearchCV(DelegatesToBest):
     best_estimator_ : estimator
         Fitted to all samples with ``best_n_components_``. The search delegates its methods to it. Only with ``refit``.
     best_by_criterion_ : dict of str to int
-        The number that each criterion chooses: of 'log_likelihood' and 'icl' the smallest that falls short of the best
-        by at most one standard error of the difference between the two over the folds, of 'separation' the largest
-        whose clusters are separate.
+        The number that each criterion chooses. For 'log_likelihood' and 'icl', it is the smallest whose value is below
+        the best by at most one standard error of their difference over the folds; for 'separation', the largest whose
+        clusters are all separated.
     cv_results_ : dict of str to ndarray
         A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
-        neighboring clusters), 'description_length' and 'combined' of all samples. Of the criteria of folds and halves,
+        neighboring clusters), 'description_length' and 'combined' of all samples. For criteria of folds or halves,
         ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
         the name of the criterion. NaN where a number is too large for so few samples.
     partitions_ : dict of int to ndarray of shape (n_samples,)

@@ -31,7 +31,7 @@ class ComponentScatterDisplay:
     Parameters
     ----------
     samples : array-like of shape (n_samples, n_features)
-        Samples to plot; those with NaN in one of two features are left out of their panel.
+        Samples to plot; a sample with NaN in a feature is left out of the panels of that feature.
     labels : array-like of shape (n_samples,)
         Component of each sample.
     draws : array-like of shape (n_draws, n_features)
