@@ -62,9 +62,10 @@ class ConditionalQueries:
     def impute(self, X: MatrixLike, n_draws: int | None = None, *, random_state: Seed = None) -> Any:
         """Fill in missing values: by their conditional means, or by draws for multiple imputation.
 
-        Means and draws are computed by self-normalized importance sampling; while the model is linear, the means are
-        exact. The observed values are unchanged. A sample that no component explains as well as the background of
-        ``score_samples`` does gets the means or draws of the background: the components would extrapolate.
+        Means and draws are computed by self-normalized importance sampling; while the model is linear, the means of
+        Gaussian columns are exact. The observed values are unchanged. For a sample that no component explains as well
+        as the background of ``score_samples`` does, components would extrapolate: its missing values are those of
+        normal distributions with the mean and covariance of all training samples.
 
         Parameters
         ----------
@@ -108,7 +109,7 @@ class ConditionalQueries:
 
             draws = [map_chunks(module, draw, samples, device, **options) for _ in range(int(n_draws))]
         completed = [_complete(self, X, samples, values, is_drawn=True) for values in draws]
-        return completed if hasattr(X, "columns") else np.stack(completed)
+        return completed if is_frame(completed[0]) else np.stack(completed)
 
 
 def sample_given(
@@ -123,6 +124,8 @@ def sample_given(
     """Samples (n_samples, D) with some values given, and their components (n_samples,), sorted by these."""
     check_is_fitted(estimator)
     check_n_samples(n_samples)
+    if not hasattr(given, "items"):
+        raise ValueError(f"given must be a dict from features, by name or index, to values; got {given!r}")
     if component is not None:
         check_component(estimator, component)
     row = np.full(estimator.n_features_in_, np.nan)

@@ -39,7 +39,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "network": [StrOptions({"mlp", "conv"})],
     "image_shape": [LIST, None],
     "linear_path": [AUTO, "boolean"],
-    "likelihood": [StrOptions({"auto", *KINDS} - {"categorical"}), LIST, Mapping],
+    "likelihood": [StrOptions({"auto", *KINDS}), LIST, Mapping],
     "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
     "init_params": [
         StrOptions({"auto", "graph", "gmm", "kmeans", "contrastive", "random"}),

@@ -100,6 +100,8 @@ def choose_kinds(
                     "remove it from likelihood or from categorical_features"
                 )
             wanted[d] = "categorical"
+        elif kind == "categorical" and d in booleans:
+            wanted[d] = "bernoulli"  # the same
         elif kind == "auto":
             of_numbers = "log_normal" if is_skewed.get(d) else "johnson_su" if has_tails.get(d) else "gaussian"
             wanted[d] = "bernoulli" if is_flag[d] else of_numbers
@@ -144,7 +146,7 @@ def _check_kind(kind: str, d: int, summary: FeatureSummary, names: Sequence[Any]
 def find_named_categories(likelihood: Any, X: Any) -> set[int]:
     """Indices of the columns of the table (N, D) that the parameter ``likelihood`` says are categorical."""
     if isinstance(likelihood, str):
-        return set()
+        return set(range(np.shape(X)[-1])) if likelihood == "categorical" else set()
     names, D = list(X.columns) if is_frame(X) else None, np.shape(X)[-1]
     if isinstance(likelihood, Mapping):
         columns = [name for name, kind in likelihood.items() if kind == "categorical"]

@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from skgmvae._collectives import check_equal
 from skgmvae._ranks import n_ranks
 from skgmvae.data.arrays import Array
+from skgmvae.data.categories import replace_na
 from skgmvae.data.frames import check_one_value_per_cell
 from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 from skgmvae.data.training_data import TrainingData
@@ -106,6 +107,8 @@ def _as_array(X: Any) -> Any:
         return np.where(np.ma.getmaskarray(X), np.nan, X.data)
     if _find_columns(X, lambda dtype: dtype.kind == "O") and hasattr(X, "isna"):
         return X.mask(X.isna(), np.nan)  # pandas.NA, of which NumPy makes no number
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        return replace_na(X)
     if not is_sliceable(X) or is_better_read_lazily(X):
         return X
     if X.dtype.kind not in "fiubc":
@@ -134,7 +137,7 @@ def explained(X: Any) -> Iterator[None]:
 
 def _explain(X: Any, message: str) -> str | None:
     columns = _find_columns(X, lambda dtype: dtype.kind not in "biuf")
-    if columns and ("could not" in message or "Cannot" in message):
+    if columns and any(text in message for text in ("could not", "Cannot", "a real number")):
         return (
             f"X has columns that are not numbers: {columns} ({message}). Drop them, or name them in "
             "categorical_features; 'from_dtype' finds strings, booleans and categories."

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kstest, multivariate_t, t
+from scipy.stats import multivariate_t, t
 
 from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
 
@@ -49,15 +49,38 @@ def test_its_weight_is_that_of_one_sample_not_seen():
 
 
 @pytest.mark.parametrize("x", [(0.3, -0.5), (6.0, 7.0), (2.0, -9.0)])
-def test_missing_values_have_the_conditional_distribution(x):
-    background = Background(3).fit(draw(50, 3))
-    axis = np.sinh(np.linspace(-14.0, 14.0, 20001))
-    rows = np.column_stack([np.full(len(axis), x[0]), np.full(len(axis), x[1]), axis])
-    masses = background(torch.from_numpy(rows)).exp().numpy() * np.gradient(axis)
-    masses /= masses.sum()
-    given = torch.tensor([[*x, np.nan]], dtype=torch.float64)
-    expected = background.expect(given)
-    np.testing.assert_allclose(expected, [[*x, masses @ axis]], rtol=1e-3, atol=1e-3)
-    drawn = background.draw_given(given.expand(2000, 3), torch.Generator().manual_seed(0))
-    assert (drawn[:, :2] == given[:, :2]).all()
-    assert kstest(drawn[:, 2].numpy(), lambda values: np.interp(values, axis, masses.cumsum())).pvalue > 0.001
+def test_missing_values_have_the_moments_of_the_parts(x):
+    points = draw(50, 4)
+    background = Background(4).fit(points)
+    mean, covariance = points.mean(0).numpy(), np.cov(points.numpy().T, ddof=0) + ADDED_VARIANCE * np.eye(4)
+    observed, missing = slice(0, 2), slice(2, 4)
+    inverse = np.linalg.inv(covariance[observed, observed])
+    regression = mean[missing] + covariance[missing, observed] @ inverse @ (x - mean[observed])
+    rest = covariance[missing, missing] - covariance[missing, observed] @ inverse @ covariance[observed, missing]
+    joint = multivariate_t(mean[observed], covariance[observed, observed], df=JOINT_FREEDOM).pdf(x)
+    each = t(FEATURE_FREEDOM, mean[observed], np.sqrt(covariance.diagonal()[observed])).pdf(x).prod()
+    share = joint / (joint + each)
+    given = torch.tensor([[*x, np.nan, np.nan]], dtype=torch.float64)
+    shares, means, variances = (part[0].numpy() for part in background.condition(given))
+    np.testing.assert_allclose(shares, [share, 1.0 - share])
+    np.testing.assert_allclose(means, [[*x, *regression], [*x, *mean[missing]]])
+    np.testing.assert_allclose(variances[:, missing], [rest.diagonal(), covariance.diagonal()[missing]])
+    assert (variances[:, observed] == 0.0).all()
+    drawn = background.draw_given(given.expand(4000, 4), torch.Generator().manual_seed(0)).numpy()
+    assert (drawn[:, observed] == x).all()
+    expected = shares @ means[:, missing]
+    between = [np.outer(m - expected, m - expected) for m in means[:, missing]]
+    within = [rest, np.diag(covariance.diagonal()[missing])]
+    total = sum(p * (w + b) for p, w, b in zip(shares, within, between, strict=True))
+    errors = (drawn[:, missing].mean(0) - expected) / np.sqrt(total.diagonal() / 4000)
+    assert np.abs(errors).max() < 4.0
+    np.testing.assert_allclose(np.cov(drawn[:, missing].T), total, atol=0.1 * total.max())
+
+
+def test_density_of_logarithms_is_bounded_at_zero():
+    logs = draw(50, 2)
+    background = Background(2).fit(logs, torch.tensor([False, True]))
+    low = torch.tensor([[0.0, -40.0], [0.0, -30.0], [-40.0, 0.0], [torch.nan, -40.0]], dtype=torch.float64)
+    bounded = background.bound(low)
+    torch.testing.assert_close(bounded[:2, 1], logs[:, 1].min().expand(2))
+    assert (bounded[2] == low[2]).all() and bounded[3, 0].isnan()

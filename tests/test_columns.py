@@ -262,6 +262,34 @@ def test_conditional_answers_of_the_initial_mixture_are_exact(estimator):
 
 
 @pytest.mark.parametrize("estimator", [VaDEClustering, VAEEMClustering])
+@pytest.mark.parametrize("kind", ["log_normal", "johnson_su"])
+def test_what_no_component_explains_has_a_plausible_value_of_a_skewed_column(estimator, kind):
+    rng = np.random.RandomState(0)
+    X = np.c_[50.0 + 10.0 * rng.randn(300), np.exp(rng.randn(300)), np.sinh(2.0 * rng.randn(300))]
+    model = estimator(2, max_iter=0, likelihood=["gaussian", "log_normal", "johnson_su"], random_state=0).fit(X)
+    d = 1 if kind == "log_normal" else 2
+    row = np.array([[1e4, X[0, 1], X[0, 2]]])
+    row[0, d] = np.nan
+    assert X[:, d].min() < model.impute(row)[0, d] < X[:, d].max()
+    draws = model.impute(row, 1000, random_state=0)[:, 0, d]
+    assert np.abs(draws).max() < 10.0 * np.abs(X[:, d]).max()
+    of_draws, of_samples = (np.arcsinh(np.quantile(values, [0.2, 0.5, 0.8])) for values in (draws, X[:, d]))
+    np.testing.assert_allclose(of_draws, of_samples, atol=0.5)
+
+
+def test_values_near_zero_of_a_log_normal_column_score_low():
+    rng = np.random.RandomState(0)
+    X = np.c_[50.0 + 10.0 * rng.randn(300), np.exp(10.0 + rng.randn(300))]
+    model = VaDEClustering(1, max_iter=0, likelihood={1: "log_normal"}, random_state=0).fit(X)
+    scores = model.score_samples([[50.0, value] for value in (1.0, 1e-3, 1e-9, 1e-300)])
+    assert scores.max() < np.quantile(model.score_samples(X), 0.02) and np.ptp(scores) < 1e-6
+    axis = np.linspace(X[:, 1].min(), 5e5, 400_001)
+    density = np.exp(model.score_samples(np.c_[np.full(len(axis), np.nan), axis]))
+    below = axis[0] * np.exp(model.score_samples([[np.nan, 1.0]])[0])
+    np.testing.assert_allclose(np.trapezoid(density, axis) + below, 1.0, atol=0.01)
+
+
+@pytest.mark.parametrize("estimator", [VaDEClustering, VAEEMClustering])
 def test_what_no_component_explains_has_the_categories_and_counts_of_all_samples(estimator):
     rng = np.random.RandomState(0)
     y = rng.choice(2, 300, p=[0.3, 0.7])

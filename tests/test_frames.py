@@ -1,5 +1,7 @@
 """Frames in and out: dtypes of integers and of ordered categories, columns named in messages."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,8 +89,9 @@ def test_integers_are_rounded_within_the_range_of_their_dtype():
     [
         ({}, {"likelihood": {"height": "poisson"}}, "needs whole numbers from 0 on; feature 'height' has fractional"),
         ({}, {"likelihood": {"grade": "poisson"}}, "feature 'grade' is categorical, and its likelihood"),
-        ({"height": None}, {}, "no observed value; the first is feature 'height'"),
+        ({"height": None}, {}, "feature 'height' has no observed value"),
         ({"member": [3j, 4]}, {"categorical_features": ["member"]}, "column 'member' holds values that are neither"),
+        ({"day": [date(2026, 1, 1), date(2026, 1, 2)]}, {}, "columns that are not numbers: 'day'"),
     ],
 )
 def test_messages_name_the_column(change, parameters, message, columns):
@@ -194,3 +197,35 @@ def test_given_is_a_dict_or_a_row_of_single_values(columns):
     for n in (2, 3):
         with pytest.raises(ValueError, match=r"given\['grade'\]: \['low', .*\] is not among the categories"):
             model.sample(3, given={"grade": LEVELS[:n]})
+    with pytest.raises(ValueError, match="given must be a dict"):
+        model.sample(3, given=[36])
+
+
+def test_integers_are_positions_whatever_the_labels_of_the_columns(columns):
+    frame = make_pandas(columns)[["height", "day"]].set_axis([1, 0], axis=1)
+    by_position = [{"categorical_features": [1]}, {"likelihood": {1: "categorical"}}]
+    models = [VaDEClustering(2, max_iter=0, random_state=0, **parameters).fit(frame) for parameters in by_position]
+    assert [model.likelihood_ for model in models] == [("gaussian", "categorical")] * 2
+    drawn = models[0].sample(3, given={1: frame.iloc[0, 1]}, random_state=0)[0]
+    assert drawn.columns.tolist() == [1, 0] and (drawn.iloc[:, 1] == frame.iloc[0, 1]).all()
+    with pytest.raises(ValueError, match="likelihood names an unknown feature, 10; X has the indices 0 to 1$"):
+        VaDEClustering(2, likelihood={10: "gaussian"}).fit(frame.set_axis([10, 20], axis=1))
+
+
+def test_arrays_of_objects_with_pandas_na(columns):
+    frame = make_pandas(columns)[["age", "height", "grade"]]
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    X = frame.to_numpy(dtype=object, na_value=pd.NA)
+    of_objects = VaDEClustering(2, max_iter=0, random_state=0, categorical_features=[2]).fit(X)
+    np.testing.assert_allclose(of_objects.score_samples(X), model.score_samples(frame))
+    numbers = VaDEClustering(2, max_iter=0, random_state=0, categorical_features=[]).fit(X[:, :2])
+    np.testing.assert_allclose(numbers.score_samples(X[:, :2]), numbers.score_samples(frame[["age", "height"]]))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        drawn = model.impute(frame.to_numpy(), 2, random_state=0)
+    assert [each.columns.tolist() for each in drawn] == [["age", "height", "grade"]] * 2
+
+
+def test_one_name_makes_all_columns_categories(columns):
+    frame = make_pandas(columns)[["age", "grade", "member"]]
+    kinds = VaDEClustering(2, likelihood="categorical", max_iter=0).fit(frame).likelihood_
+    assert kinds == ("categorical", "categorical", "bernoulli")

@@ -16,7 +16,8 @@ from skgmvae.initialization.completion import complete_samples
 from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
 from skgmvae.models.importance import estimate_log_joint
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
-from skgmvae.models.missing import ObservedCells, complete_linear, complete_normal, estimate_normal, widen
+from skgmvae.models.missing import ObservedCells, complete_linear, estimate_normal, widen
+from skgmvae.models.normals import complete_normal, condition_variance
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 each_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS)
@@ -51,7 +52,7 @@ def condition(x, mean, covariance):
 
 
 def test_conditional_normals_are_those_of_the_textbook(monkeypatch):
-    monkeypatch.setattr("skgmvae.models.missing.CHUNK_VALUES", 7 * D**2)  # several chunks
+    monkeypatch.setattr("skgmvae.models.normals.CHUNK_VALUES", 7 * D**2)  # several chunks
     parts = [condition(x, MEAN, COVARIANCE) for x in HOLES]
     log_density, filled, rest = (np.array(part) for part in zip(*parts, strict=True))
     weights = RNG.uniform(size=N)
@@ -67,6 +68,8 @@ def test_conditional_normals_are_those_of_the_textbook(monkeypatch):
     np.testing.assert_allclose(found.completed, filled)
     np.testing.assert_allclose(found.covariance, np.einsum("n,nij->ij", weights, rest), atol=1e-10)
     np.testing.assert_allclose(complete_normal(points, points.isnan(), mean, covariance), filled)
+    variances = condition_variance(points.isnan(), covariance)
+    np.testing.assert_allclose(variances, rest.diagonal(axis1=1, axis2=2), atol=1e-10)
     assert torch.isinf(cells.log_density(mean[None], torch.ones(1, D, D).double())).all()
 
 
@@ -367,7 +370,8 @@ def test_what_no_component_explains_is_completed_by_the_background(Estimator, bl
     np.testing.assert_allclose(imputed[0], expect_missing(model, rows)[0])
     module = model.net_.module_
     standardized = module.likelihood.standardize(torch.from_numpy(rows), torch.float64)
-    expected = module.likelihood.restore(module.background.expect(standardized))
+    shares, means, _ = module.background.condition(standardized)
+    expected = module.likelihood.restore((shares.unsqueeze(1) @ means).squeeze(1))
     np.testing.assert_allclose(imputed[1], expected[1])
     assert X[:, 1].min() < imputed[1, 1] < X[:, 1].max()
     assert abs(np.median(draws[:, 1, 1]) - imputed[1, 1]) < 0.3 * draws[:, 1, 1].std()

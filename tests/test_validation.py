@@ -110,7 +110,7 @@ BAD_DATA = {
     ),
     "a column without any value": (
         X * [1.0, np.nan, 1.0, 1.0],
-        "1 features have no observed value; .* feature 1. Drop these",
+        "feature 1 has no observed value. Drop such",
     ),
     "infinity": (np.where(X > 4.0, np.inf, X), "contains infinity.*Drop the rows.*, clip them, or use NaN if"),
     "no rows": (X[:0], r"0 sample\(s\).*minimum of 2"),

@@ -13,7 +13,7 @@ from skgmvae.data.dtypes import RESTORED, check_integer_dtype, restore_categoric
 from skgmvae.data.frames import get_column, is_frame, replace_column
 from skgmvae.data.lazy import is_better_read_lazily
 
-__all__ = ["Categories", "check_in_memory", "find_missing", "restore_categories", "to_array", "unify"]
+__all__ = ["Categories", "check_in_memory", "find_missing", "replace_na", "restore_categories", "to_array", "unify"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Categories:
             return X
         for d in self.values:
             X[:, d] = self._encode_column(d, X[:, d])
-        return X.astype(np.float64)
+        return replace_na(X).astype(np.float64)
 
     def _encode_column(self, d: int, column: Any) -> Array:
         # as objects: a value of another type is a new category, and not converted
@@ -163,9 +163,19 @@ def find_missing(column: Any) -> Array:
         if hasattr(column, name):
             return np.asarray(getattr(column, name)(), dtype=bool)
     values = np.asarray(column)
-    return (
-        np.array([value is None or value != value for value in values]) if values.dtype == object else values != values
-    )
+    if values.dtype != object:
+        return np.asarray(values != values)
+    return np.array([value is None or _is_na(value) or value != value for value in values], dtype=bool)
+
+
+def replace_na(X: Array) -> Array:
+    """An array with NaN in place of pandas.NA."""
+    return X if X.dtype != object else np.where(np.frompyfunc(_is_na, 1, 1)(X).astype(bool), np.nan, X)
+
+
+def _is_na(value: Any) -> bool:
+    """Whether a value is pandas.NA, whose comparisons are neither true nor false."""
+    return type(value).__name__ == "NAType"
 
 
 def unify(values: Array, name: str) -> Array:
@@ -176,7 +186,10 @@ def unify(values: Array, name: str) -> Array:
         )
     unified = np.array(values.tolist()) if values.dtype == object else values
     if unified.dtype.kind not in "biufU":
-        raise ValueError(f"the categorical column {name} holds values that are neither strings, numbers nor booleans")
+        raise ValueError(
+            f"the categorical column {name} holds values that are neither strings, numbers nor booleans; "
+            "convert them to strings"
+        )
     return unified.astype(object) if unified.dtype.kind == "U" else unified
 
 

@@ -77,6 +77,8 @@ def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
     if isinstance(categorical_features, str):
         return [d for d in range(X.shape[1]) if _has_categories(get_column(X, d))] if is_frame(X) else []
     given, n_features = np.asarray(categorical_features), np.shape(X)[1]
+    if given.shape == (0,):
+        return []
     if given.ndim != 1 or given.dtype.kind not in "biuUO":
         raise ValueError(
             "categorical_features must be 'from_dtype', None, or a list of names, indices or booleans; got "

@@ -21,9 +21,13 @@ NESTED = (list, tuple, dict, set, np.ndarray)
 
 
 def find_column(name: Any, names: Sequence[Any] | None, n_features: int, parameter: str) -> int:
-    """Index of a feature by its name or index; ``parameter`` is what names it."""
-    if names is not None and name in list(names):
-        return list(names).index(name)
+    """Index of a feature by its name, a string, or its index; ``parameter`` is what names it.
+
+    As in scikit-learn, integers are indices, also if columns of a frame have integers as labels.
+    """
+    names = None if names is None or not all(isinstance(known, str) for known in names) else list(names)
+    if names is not None and isinstance(name, str) and name in names:
+        return names.index(name)
     if isinstance(name, Integral) and not isinstance(name, bool) and 0 <= int(name) < n_features:
         return int(name)
     known = f"the indices 0 to {n_features - 1}" + (

@@ -163,7 +163,6 @@ class _Summarizer:
 def _check_observed(is_empty: NDArray[np.bool_], names: Sequence[Any] | None) -> None:
     """Raise for features (D,) without a value."""
     if is_empty.any():
-        raise ValueError(
-            f"{np.count_nonzero(is_empty)} features have no observed value; the first is feature "
-            f"{name_feature(int(is_empty.argmax()), names)}. Drop these columns of X."
-        )
+        first, n_more = name_feature(int(is_empty.argmax()), names), np.count_nonzero(is_empty) - 1
+        more = f" and {n_more} more have" if n_more else " has"
+        raise ValueError(f"feature {first}{more} no observed value. Drop such columns of X.")

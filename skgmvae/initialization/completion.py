@@ -5,7 +5,8 @@ import torch
 
 from skgmvae.data.arrays import Floats
 from skgmvae.data.lazy import Samples
-from skgmvae.models.missing import complete_normal, estimate_normal
+from skgmvae.models.missing import estimate_normal
+from skgmvae.models.normals import complete_normal
 
 __all__ = ["complete_samples"]
 

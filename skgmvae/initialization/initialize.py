@@ -161,7 +161,7 @@ def initialize_linear(
 ) -> None:
     """Let the model, in float64, be the mixture of standardized samples (N, D) with responsibilities (N, K)."""
     likelihood, points = cast_networks(model, torch.float64).likelihood, points.double()
-    model.background.fit(points)
+    model.background.fit(points, likelihood.gaussian.is_log)
     continuous = points[:, : points.shape[1] - likelihood.n_heads]
     if continuous.shape[1] == 0:
         model.initialize_as(weigh_components(responsibilities))

@@ -14,7 +14,8 @@ from skgmvae.initialization.moments import Regularization, regularize, sum_up
 from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.models.linear_path import log_joint_of_mixture
-from skgmvae.models.missing import complete_normal, estimate_normal
+from skgmvae.models.missing import estimate_normal
+from skgmvae.models.normals import complete_normal
 from skgmvae.runtime import single_thread
 
 __all__ = ["choose_mixed", "weigh_columns"]

@@ -12,7 +12,8 @@ from sklearn.utils import check_array
 from skgmvae.data.arrays import Floats
 from skgmvae.data.categories import Categories
 from skgmvae.data.category_columns import learn_categories
-from skgmvae.models.missing import complete_normal, estimate_normal
+from skgmvae.models.missing import estimate_normal
+from skgmvae.models.normals import draw_missing
 
 __all__ = ["make_points"]
 
@@ -21,7 +22,7 @@ def make_points(parts: list[Any], categorical_features: Any) -> list[Floats]:
     """Complete numbers of the samples of each part; categories and means are those of the first.
 
     With categories, the points are principal components of all columns with equal weights (factor analysis of mixed
-    data, Pagès 2004), those of more than average variance. Missing values are filled in by one normal distribution. A
+    data, Pagès 2004), those of more than average variance. Missing values are drawn from one normal distribution. A
     complete table of numbers stays as it is.
 
     Parameters
@@ -72,11 +73,14 @@ def _reduce(parts: list[Floats]) -> list[Floats]:
 
 
 def _complete(parts: list[Floats]) -> list[Floats]:
-    """Missing values filled in under the normal distribution of the first part."""
+    """Missing values drawn given the observed ones under the normal distribution of the first part.
+
+    Conditional means in their place, without noise, can form clusters of their own.
+    """
     mean = np.nan_to_num(np.nanmean(parts[0], axis=0))
     scale = np.nanstd(parts[0], axis=0)
     scale = np.where(scale > 0.0, scale, 1.0)
     standardized = [torch.from_numpy((part - mean) / scale) for part in parts]
-    normal = estimate_normal(standardized[0])
-    completed = (complete_normal(part, part.isnan(), *normal).numpy() * scale + mean for part in standardized)
+    normal, generator = estimate_normal(standardized[0]), torch.Generator().manual_seed(0)
+    completed = (draw_missing(part, *normal, generator).numpy() * scale + mean for part in standardized)
     return [np.where(np.isnan(part), full, part) for part, full in zip(parts, completed, strict=True)]

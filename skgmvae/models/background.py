@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from skgmvae.functional import LOG_2PI
-from skgmvae.models.counts import draw_gamma
-from skgmvae.models.missing import complete_normal, estimate_normal, find_missing, mask_covariance
+from skgmvae.models.missing import estimate_normal, find_missing
+from skgmvae.models.normals import complete_normal, condition_variance, draw_missing, mask_covariance
 
 __all__ = ["Background"]
 
 JOINT_FREEDOM, FEATURE_FREEDOM = 3.0, 2.0  # degrees of freedom of the t-distributions
 ADDED_VARIANCE = 0.01  # of the standardized features
+NO_BOUND = -1e300  # finite, for files
 
 
 class Background(nn.Module):
@@ -35,12 +36,13 @@ class Background(nn.Module):
     """
 
     __call__: Callable[..., Tensor]  # forward
-    double_buffers = ("log_weight", "mean", "scale", "factor", "outputs")  # not cast with the networks
+    double_buffers = ("log_weight", "mean", "scale", "factor", "least", "outputs")  # not cast with the networks
 
     log_weight: Tensor
     mean: Tensor
     scale: Tensor
     factor: Tensor
+    least: Tensor
     outputs: Tensor | None
 
     def __init__(self, n_features: int, n_heads: int = 0) -> None:
@@ -52,9 +54,11 @@ class Background(nn.Module):
         self.register_buffer("mean", torch.zeros(D, dtype=torch.float64, device="cpu"))
         self.register_buffer("scale", torch.ones(D, dtype=torch.float64, device="cpu"))
         self.register_buffer("factor", torch.eye(D, dtype=torch.float64, device="cpu"))
+        least = torch.full((self.n_gaussian,), NO_BOUND, dtype=torch.float64, device="cpu")
+        self.register_buffer("least", least)  # below, the density of a sample in its own units is constant
 
-    def fit(self, points: Tensor) -> "Background":
-        """Be that of standardized samples (N, D)."""
+    def fit(self, points: Tensor, is_log: Tensor | None = None) -> "Background":
+        """Be that of standardized samples (N, D), of whose continuous features some are logarithms, ``is_log`` (G,)."""
         if find_missing(points) is None:
             mean = points.mean(0)
             centered = points - mean
@@ -66,7 +70,19 @@ class Background(nn.Module):
         self.scale.copy_(covariance.diagonal().sqrt())
         self.factor.copy_(torch.linalg.cholesky(covariance))
         self.log_weight.fill_(-math.log(len(points) + 1.0))
+        self.least.fill_(NO_BOUND)
+        if is_log is not None:
+            lowest = points[:, : self.n_gaussian].nan_to_num(math.inf, math.inf, -math.inf).amin(0)
+            self.least.copy_(torch.where(is_log, lowest.to(self.least), self.least))
         return self
+
+    def bound(self, points: Tensor) -> Tensor:
+        """Standardized samples (N, D) with the logarithms of the least value in place of lower ones.
+
+        A heavy tail of log x is a density of x without a bound at zero.
+        """
+        G = self.n_gaussian
+        return torch.cat([torch.maximum(points[:, :G], self.least.to(points)), points[:, G:]], -1)
 
     def forward(self, points: Tensor) -> Tensor:
         """Log-density (N,) of the observed continuous cells of standardized samples (N, D)."""
@@ -89,48 +105,44 @@ class Background(nn.Module):
 
     def _log_marginal(self, points: Tensor, missing: Tensor) -> Tensor:
         """Log-density (N,) of the observed cells of standardized samples (N, G)."""
-        joint, of_features, _ = self._marginalize(points, missing)
-        return torch.logaddexp(joint, of_features) - math.log(2.0)
+        return torch.logaddexp(*self._marginalize(points, missing)) - math.log(2.0)
 
-    def _marginalize(self, points: Tensor, missing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-densities of the observed cells of (N, G) under the two parts, and their squared norms in the first."""
+    def _marginalize(self, points: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-densities (N,) of the observed cells of standardized samples (N, G) under the two parts."""
         mean, scale, factor = self._of_gaussian()
         centered = (points.to(mean) - mean).masked_fill(missing, 0.0)
         factor = torch.linalg.cholesky(mask_covariance(factor @ factor.T, ~missing))
         whitened = torch.linalg.solve_triangular(factor, centered.unsqueeze(-1), upper=False).squeeze(-1)
-        squares, n_observed = whitened.square().sum(-1), (~missing).sum(-1)
+        n_observed = (~missing).sum(-1)
         log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        joint = _log_t(squares, JOINT_FREEDOM, n_observed) - log_determinant
+        joint = _log_t(whitened.square().sum(-1), JOINT_FREEDOM, n_observed) - log_determinant
         of_features = _log_t((centered / scale).square(), FEATURE_FREEDOM, 1) - scale.log()
-        return joint, of_features.masked_fill(missing, 0.0).sum(-1), squares
+        return joint, of_features.masked_fill(missing, 0.0).sum(-1)
 
-    def expect(self, points: Tensor) -> Tensor:
-        """Continuous features (N, G) of standardized samples (N, D), missing ones E[x_m | x_o] under the background."""
+    def condition(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Posterior probabilities (N, 2) of the two parts, and means and variances (N, 2, G) of the features in each.
+
+        Of standardized samples (N, D), whose missing features are those of normal distributions with the moments of the
+        parts: t-distributions of so few degrees of freedom have no variance. Observed features have the variance zero.
+        """
         points = points[:, : self.n_gaussian].to(self.mean)
         missing = points.isnan()
-        joint, of_features, _ = self._marginalize(points, missing)
-        mean, _, factor = self._of_gaussian()
-        of_joint = complete_normal(points, missing, mean, factor @ factor.T)
-        return torch.where(missing, torch.lerp(mean.expand_as(points), of_joint, _share(joint, of_features)), points)
-
-    def draw_given(self, points: Tensor, generator: torch.Generator) -> Tensor:
-        """Continuous features (N, G) of standardized samples (N, D), missing ones drawn given the observed ones."""
-        points = points[:, : self.n_gaussian].to(self.mean)
-        missing = points.isnan()
-        joint, of_features, squares = self._marginalize(points, missing)
+        shares = torch.softmax(torch.stack(self._marginalize(points, missing), -1), -1)
         mean, scale, factor = self._of_gaussian()
         covariance = factor @ factor.T
-        options: dict[str, Any] = {"generator": generator, "dtype": mean.dtype, "device": mean.device}
-        normal = mean + torch.randn(points.shape, **options) @ factor.T
-        # a draw less its own conditional mean has the conditional covariance
-        residual = normal - complete_normal(normal.masked_fill(missing, math.nan), missing, mean, covariance)
-        n_observed = (~missing).sum(-1)
-        spread = (JOINT_FREEDOM + squares) / _draw_chi_square(JOINT_FREEDOM + n_observed, generator)
-        of_joint = complete_normal(points, missing, mean, covariance) + spread.sqrt().unsqueeze(-1) * residual
-        chi_square = _draw_chi_square(torch.full_like(points, FEATURE_FREEDOM), generator)
-        t = torch.randn(points.shape, **options) * (FEATURE_FREEDOM / chi_square).sqrt()
-        is_joint = torch.rand(len(points), 1, **options) < _share(joint, of_features)
-        return torch.where(missing, torch.where(is_joint, of_joint, mean + scale * t), points)
+        means = torch.stack([complete_normal(points, missing, mean, covariance), torch.where(missing, mean, points)], 1)
+        variances = torch.stack([condition_variance(missing, covariance), scale.square().expand_as(points)], 1)
+        return shares, means, variances.masked_fill(~missing.unsqueeze(1), 0.0)
+
+    def draw_given(self, points: Tensor, generator: torch.Generator) -> Tensor:
+        """Continuous features (N, G) of standardized samples (N, D), missing ones drawn as :meth:`condition` says."""
+        shares, means, variances = self.condition(points)
+        options: dict[str, Any] = {"generator": generator, "dtype": shares.dtype, "device": shares.device}
+        mean, _, factor = self._of_gaussian()
+        of_joint = draw_missing(points[:, : self.n_gaussian].to(mean), mean, factor @ factor.T, generator)
+        of_features = means[:, 1] + variances[:, 1].sqrt() * torch.randn(of_joint.shape, **options)
+        is_joint = torch.rand(len(points), 1, **options) < shares[:, :1]
+        return torch.where(is_joint, of_joint, of_features)
 
     def complete(self, points: Tensor, missing: Tensor) -> Tensor:
         """Standardized samples (N, D), the missing values conditional means under mean and covariance of all."""
@@ -146,16 +158,6 @@ class Background(nn.Module):
         own = self(points) if own is None else own
         of_components = torch.log1p(-self.log_weight.exp()).to(log_density) + log_density
         return torch.logaddexp(of_components, (self.log_weight + own).to(log_density))
-
-
-def _share(joint: Tensor, of_features: Tensor) -> Tensor:
-    """Posterior probability (N, 1) of the first of two densities, from their logarithms (N,)."""
-    return torch.sigmoid(joint - of_features).unsqueeze(-1)
-
-
-def _draw_chi_square(freedom: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws (...) of chi-square distributions of these degrees of freedom (...)."""
-    return 2.0 * draw_gamma(0.5 * freedom.double(), generator)
 
 
 def _log_t(squares: Tensor, nu: float, n_dimensions: int | Tensor) -> Tensor:

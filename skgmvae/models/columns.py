@@ -190,12 +190,12 @@ class Columns(Likelihood):
         parts = zip(self._parts, output.split(self.sizes, -1), strict=True)
         return torch.cat([part.draw(value, generator) for part, value in parts], -1)[..., self._back]
 
-    def restore_with_heads(self, continuous: Tensor, heads: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Samples (..., D) of standardized continuous values (..., G), and draws of the heads at outputs (..., H).
+    def join_heads(self, continuous: Tensor, heads: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Samples (..., D) of continuous values (..., G) in the units of the data, and of the heads' outputs (..., H).
 
-        Without a generator, the values that stand for the heads' expectations in place of draws.
+        The heads' values are draws, or without a generator those that stand for their expectations.
         """
-        parts = [self.continuous.restore(continuous)]
+        parts = [continuous]
         for head, output in zip(self._heads, heads.split(self.sizes[1:], -1), strict=True):
             parts.append(head.collapse(head.mean(output)) if generator is None else head.draw(output, generator))
         return torch.cat(parts, -1)[..., self._back]

@@ -73,25 +73,30 @@ def _complete_unexplained(
     rows = (compute_background_share(model, x, points.estimate_log_density()) > 0.5).nonzero().flatten()
     if not len(rows):
         return completed
-    some, is_mean = x[rows], generator is None
-    standardized = model.likelihood.standardize(some, torch.float64)
-    values = background.expect(standardized) if is_mean else background.draw_given(standardized, generator)
-    if background.outputs is None:
-        values = model.likelihood.restore(values)
+    some, likelihood = x[rows], model.likelihood
+    standardized = likelihood.standardize(some, torch.float64)
+    if generator is None:
+        shares, *moments = background.condition(standardized)
+        # averaged before they are transformed: an exponential of an unlikely part would outweigh all
+        values = likelihood.gaussian.mean(*((shares.unsqueeze(1) @ part).squeeze(1) for part in moments))
     else:
-        values = _restore_with_heads(model, values, background.outputs, generator)
+        values = likelihood.gaussian.restore(background.draw_given(standardized, generator))
+    if likelihood is not likelihood.gaussian:
+        values = _join_heads(model, values, generator)
     return completed.index_copy(0, rows, torch.where(some.isnan(), values.to(x.dtype), some))
 
 
-def _restore_with_heads(model: Any, continuous: Tensor, heads: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Samples (n, D) of standardized values (n, G) and of the heads at outputs (H,): their means, or draws of them."""
-    n, K = len(continuous), model.n_components  # stacked heads have constants of their own
-    parts = (part.unsqueeze(-2).expand(n, K, -1) for part in (continuous, heads))
-    restored: Tensor = model.likelihood.restore_with_heads(*parts, generator)
+def _join_heads(model: Any, continuous: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Samples (n, D) of continuous values (n, G), and of the heads' means, or draws of them, in all samples."""
+    n, K, outputs = len(continuous), model.n_components, model.background.outputs
+    outputs = continuous.new_zeros(0) if outputs is None else outputs
+    # stacked heads have constants of their own
+    parts = (part.unsqueeze(-2).expand(n, K, -1) for part in (continuous, outputs.expand(n, -1)))
+    joined = model.likelihood.join_heads(*parts, generator)
     if generator is None:
-        return restored[:, 0]
-    components = torch.randint(K, (n,), generator=generator, device=restored.device)
-    return restored[torch.arange(n, device=restored.device), components]
+        return torch.as_tensor(joined[:, 0])
+    components = torch.randint(K, (n,), generator=generator, device=joined.device)
+    return torch.as_tensor(joined[torch.arange(n, device=joined.device), components])
 
 
 def _mean_of_shared(

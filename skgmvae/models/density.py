@@ -43,12 +43,14 @@ def _log_background(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Samples (N, D), standardized; the background's log-density (N,) of these; and log abs(dx / d standardized x)."""
     likelihood = model.likelihood
     points = likelihood.standardize(x, torch.float64)
-    own = model.background(points)
+    bounded = model.background.bound(points)
+    log_jacobian = likelihood.log_jacobian(points)
+    own = model.background(bounded) + (log_jacobian - likelihood.log_jacobian(bounded))
     if model.background.outputs is not None:
         outputs = F.pad(model.background.outputs, (model.background.n_gaussian, 0)).to(points)
         # of stacked components, which have dispersions of their own, the mean
         own = own + log_mean_exp(likelihood.log_prob_of_heads(points.unsqueeze(-2), outputs), -1)
-    return points, own, likelihood.log_jacobian(points)
+    return points, own, log_jacobian
 
 
 def estimate_log_posterior(model: Model, x: Tensor, points: PointSets, noise: Tensor) -> Tensor:

@@ -135,6 +135,11 @@ class Gaussian(Likelihood):
         return self
 
     @property
+    def is_log(self) -> Tensor | None:
+        """Which features are modeled by their logarithms, (D,); None if none is transformed."""
+        return None if self.transform is None else self.transform.is_log
+
+    @property
     def log_variance(self) -> Tensor:
         """log of the variance per standardized feature, shape (D,) or (K, D), not below a floor."""
         log_variance = LOG_VARIANCE_PACE * self.scaled_log_variance
@@ -204,12 +209,16 @@ class Gaussian(Likelihood):
             return variance
         return self.transform.variance(self.location + self.scale * output, variance)
 
-    def mean(self, output: Tensor) -> Tensor:
-        """E[x | z] in the units of the data, (..., D) for outputs (..., D)."""
+    def mean(self, output: Tensor, variance: Tensor | None = None) -> Tensor:
+        """E[x | z] in the units of the data, (..., D) for outputs (..., D).
+
+        ``variance`` (..., D) of the standardized features takes the place of that of the likelihood.
+        """
         location = self.location + self.scale * output
         if self.transform is None:
             return location
-        return self.transform.mean(location, self.scale.square() * self.log_variance.exp())
+        variance = self.log_variance.exp() if variance is None else variance
+        return self.transform.mean(location, self.scale.square() * variance)
 
     def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
         """A draw of x | z in the units of the data, (..., D) for outputs (..., D)."""

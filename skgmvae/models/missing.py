@@ -6,20 +6,17 @@ import torch
 from torch import Tensor
 
 from skgmvae.functional import LOG_2PI
+from skgmvae.models.normals import CHUNK_VALUES, MOST_CONDITIONED, mask_covariance
 
 __all__ = [
     "Conditional",
     "ObservedCells",
     "complete_linear",
-    "complete_normal",
     "estimate_normal",
     "find_missing",
-    "mask_covariance",
     "widen",
 ]
 
-MOST_CONDITIONED = 100  # features; of more, missing values are filled with means
-CHUNK_VALUES = 2**21  # entries of matrices at a time: 16 MiB
 MOST_WORK = 2e9  # multiply-adds of an iteration of EM; samples beyond it are left out
 MAX_ITER, TOLERANCE = 50, 1e-3  # of EM, and nats per sample
 ADDED_VARIANCE = 1e-3  # of standardized features
@@ -37,31 +34,6 @@ def find_missing(x: Tensor) -> Tensor | None:
             x = x.narrow(axis, 0, 1)
     missing = x.isnan()
     return missing if bool(missing.any()) else None
-
-
-def mask_covariance(covariance: Tensor, observed: Tensor) -> Tensor:
-    """The covariance (..., D, D) of the observed features (n, ..., D), and the identity for the others."""
-    both = observed.unsqueeze(-1) & observed.unsqueeze(-2)
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return torch.where(both, covariance, identity)
-
-
-@torch.no_grad()
-def complete_normal(x: Tensor, missing: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """The samples (n, D), their missing values E[x_m | x_o] under N(mean, covariance)."""
-    if x.shape[-1] > MOST_CONDITIONED:
-        return torch.where(missing, mean.to(x), x)
-    size = max(1, CHUNK_VALUES // x.shape[-1] ** 2)
-    parts = zip(x.split(size), missing.split(size), strict=True)
-    return torch.cat([_complete(some, holes, mean, covariance) for some, holes in parts])
-
-
-def _complete(x: Tensor, missing: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """The same of a chunk (n, D)."""
-    centered = (x.to(mean) - mean).masked_fill(missing, 0.0)
-    factor = torch.linalg.cholesky(mask_covariance(covariance, ~missing))
-    solved = torch.cholesky_solve(centered.unsqueeze(-1), factor).squeeze(-1)
-    return torch.where(missing, (mean + solved.masked_fill(missing, 0.0) @ covariance).to(x.dtype), x)
 
 
 @torch.no_grad()
