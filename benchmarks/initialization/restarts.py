@@ -30,9 +30,9 @@ MODELS = tuple(methods.ESTIMATORS)
 KEY = ("data", "model", "pretraining", "initialization_seed")
 EXPLANATION = """\
 With `n_init`, several initializations from one pretraining are trained, and the fit with the highest lower bound is
-kept. This benchmark keeps all of them, from several pretrainings, with as many initializations each. The fits were made
-with the defaults of an earlier version, which had no linear path and other initial clusters. The indices are therefore
-not those of the present version.
+kept (with early stopping, the one with the highest held-out score). This benchmark keeps all of them, from several
+pretrainings, with as many initializations each. The fits were made with the defaults of an earlier version, which had
+no linear path, no early stopping and other initial clusters. The indices are not those of the present version.
 
 The table has mean adjusted Rand indices: of all fits; of the fit that the bound selects and of the best fit, among
 the initializations of one pretraining; and the same two among several pretrainings, whose initializations have equal
