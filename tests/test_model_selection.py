@@ -49,7 +49,7 @@ def found(three):
 def test_separate_gaussians_are_found_by_every_criterion_but_the_graph(found, three):
     choices = {**found.best_by_criterion_}
     assert choices.pop("description_length") >= 3
-    assert choices == dict.fromkeys(("combined", "separation", "log_likelihood", "icl", "stability"), 3)
+    assert choices == dict.fromkeys(("combined", "separation", "bic", "log_likelihood", "icl", "stability"), 3)
     assert found.best_n_components_ == 3 and found.best_params_ == {"n_components": 3}
     assert found.cv_results_["param_n_components"][found.best_index_] == 3
     X, y = three
@@ -99,6 +99,7 @@ def test_columns_are_those_of_a_frame(found):
     assert frame["mean_test_icl"][0] == pytest.approx(frame["mean_test_log_likelihood"][0])
     assert (frame["mean_test_icl"] <= frame["mean_test_log_likelihood"] + 1e-12).all()
     assert found.n_splits_ == 2 and found.refit_time_ > 0.0
+    assert frame["bic"].idxmin() == 2 and frame["misfit"].notna().tolist() == [False, False, True, False]
 
 
 def test_held_out_scores_are_in_the_units_of_the_data(three):
@@ -149,7 +150,7 @@ def test_results_are_equal_for_the_same_seed_whatever_the_workers(three):
     with joblib.parallel_config(backend="threading"):  # processes take seconds to start
         searches = [make_search(n_jobs=n, **options).fit(X) for n in (1, 2)]
     for name, column in searches[0].cv_results_.items():
-        assert np.array_equal(column, searches[1].cv_results_[name]), name
+        assert np.array_equal(column, searches[1].cv_results_[name], equal_nan=column.dtype.kind == "f"), name
 
 
 def test_clone_pickle_and_joblib(found, three, tmp_path):

@@ -5,18 +5,18 @@ import pytest
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from scipy.special import comb
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import chi2, kstest, multivariate_normal, norm
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 from sklearn.mixture import GaussianMixture
 
 from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, log_joint
 from skgmvae.model_selection import ComponentHierarchy, merge_components
-from skgmvae.model_selection._density import _ridge, find_density
+from skgmvae.model_selection._density import _ridge, find_density, measure_misfit
 from skgmvae.model_selection._dip import dip_statistic, least_dip
 from skgmvae.model_selection._folds import correct_stability
 from skgmvae.model_selection._partitions import find_edges, find_partitions
-from skgmvae.model_selection._rule import combine, is_separate
+from skgmvae.model_selection._rule import Numbers, combine, is_separate
 from skgmvae.model_selection._separation import description_length, information_lost, separation
 
 # ------------------------------------------------------------------------------- density and separation
@@ -66,7 +66,7 @@ def test_separation_of_two_gaussians_is_that_of_their_density(n_features):
     X, y = make_blobs(2000, centers=centers, random_state=0)
     partitions = find_partitions(X, [1, 2], np.random.RandomState(0))
     found = separation(
-        partitions.by_number[2].labels, partitions.edges, find_density(partitions, np.random.RandomState(0))
+        partitions.by_number[2].labels, partitions.edges, find_density(partitions, np.random.RandomState(0)).density
     )
     # at the mean and half way between, in the direction of the other
     expected = np.log(norm.pdf(0) + norm.pdf(distance)) - np.log(2 * norm.pdf(distance / 2))
@@ -78,7 +78,7 @@ def test_one_cluster_has_no_separation_and_loses_nothing():
     X = np.random.default_rng(0).normal(size=(60, 2))
     partitions = find_partitions(X, [1], np.random.RandomState(0))
     labels = partitions.by_number[1].labels
-    assert separation(labels, partitions.edges, find_density(partitions, np.random.RandomState(0))) == 0.0
+    assert separation(labels, partitions.edges, find_density(partitions, np.random.RandomState(0)).density) == 0.0
     assert information_lost(partitions.links, labels, 1) == 0.0
     assert least_dip(partitions.points, labels, partitions.edges) == 0.0
 
@@ -174,22 +174,49 @@ def test_stability_is_corrected_for_that_of_the_null():
     assert corrected == [pytest.approx({1: 0.0, 2: 0.5 / 0.6, 3: 0.0})]
 
 
-def test_evidence_needs_less_separation_where_dips_or_links_speak_for_it():
-    separations = np.array([0.9, 0.9, 0.45, 0.45, 1.1])
-    lost, dips = np.array([0.1, 0.1, 0.01, 0.1, 0.1]), np.array([0.1, 0.8, 0.1, 0.8, 0.1])
-    assert is_separate(separations, lost, dips).tolist() == [False, True, True, False, True]
+def test_evidence_needs_less_separation_where_dips_links_or_a_mixture_speak_for_it():
+    separations = np.array([0.9, 0.9, 0.45, 0.45, 1.1, 0.45, 0.45, 0.35])
+    lost, dips = np.array([0.1, 0.1, 0.01, *[0.1] * 5]), np.array([0.1, 0.8, 0.1, 0.8, *[0.1] * 4])
+    misfits = np.array([*[np.nan] * 5, 1.1, 1.3, 1.1])
+    found = is_separate(Numbers(separations, lost, dips, misfits))
+    assert found.tolist() == [False, True, True, False, True, True, False, False]
 
 
 def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
-    numbers, dips = (1, 2, 3, 4, 5), np.zeros(5)
+    numbers, dips, unknown = (1, 2, 3, 4, 5), np.zeros(5), np.full(5, np.nan)
     lost = np.array([0.0, 0.01, 0.01, 0.2, 0.22])
-    scores = combine(numbers, np.array([0.0, 3.0, 2.5, -0.1, -0.3]), lost, dips)
+
+    def score(*separations, lost=lost, misfits=unknown):
+        return combine(numbers, Numbers(np.array(separations), lost, dips, misfits))
+
+    scores = score(0.0, 3.0, 2.5, -0.1, -0.3)
     assert scores.argmax() == 2 and scores[0] == -np.inf
     expected = np.log((2.5 + 0.7) / (-0.1 + 0.7)) + 0.75 * np.log(0.203 / 0.013)
     assert scores[2] == pytest.approx(expected)
     # without evidence it is one; what is unknown is never chosen
-    assert combine(numbers, np.array([0.0, 0.5, 0.3, -0.1, -0.3]), 0.3 + lost, dips).tolist()[:2] == [0.0, -np.inf]
-    assert combine(numbers, np.array([0.0, 3.0, np.nan, np.nan, np.nan]), lost, dips).argmax() == 1
+    assert score(0.0, 0.5, 0.3, -0.1, -0.3, lost=0.3 + lost).tolist()[:2] == [0.0, -np.inf]
+    assert score(0.0, 3.0, np.nan, np.nan, np.nan).argmax() == 1
+    # the mixture of the lowest BIC, if its components are normal and separate
+    of_four = np.array([np.nan, np.nan, np.nan, 0.9, np.nan])
+    assert score(0.0, 3.0, 2.5, 2.0, -0.3, lost=0.1 + 0.0 * lost).argmax() == 3
+    gains = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four)[1:4] - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4]
+    np.testing.assert_allclose(gains, [0.0, 0.0, 1.0])
+    assert score(0.0, 0.5, 0.5, 0.45, -0.3, lost=0.3 + lost, misfits=of_four).argmax() == 3
+
+
+def test_misfit_is_the_kolmogorov_smirnov_distance_of_the_worst_component():
+    rng = np.random.default_rng(0)
+    points = np.vstack([rng.normal(size=(300, 2)), rng.uniform(-1.7, 1.7, size=(300, 2))])
+    R = np.repeat(np.eye(2), 300, axis=0)
+    means, covariances = (
+        R.T @ points / 300.0,
+        np.stack([np.cov(part.T, ddof=0) for part in (points[:300], points[300:])]),
+    )
+    found = [measure_misfit(points, R * mask, means, covariances) for mask in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0])]
+    for c, part in enumerate((points[:300], points[300:])):
+        squares = np.einsum("nd,de,ne->n", part - means[c], np.linalg.inv(covariances[c]), part - means[c])
+        assert found[c] == pytest.approx(np.sqrt(300) * kstest(squares, chi2(2).cdf).statistic)
+    assert found[0] < 1.2 < found[1] == found[2]
 
 
 # ------------------------------------------------------------------------------- merging

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
+from scipy.stats import chi2
 
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.mixture import Mixture, fit_mixture, information_criterion, log_joint
@@ -14,7 +16,7 @@ from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import rounding_variance
 from skgmvae.model_selection._partitions import Partitions
 
-__all__ = ["Density", "find_density", "mixture_kinds"]
+__all__ = ["Density", "Mixtures", "find_density", "measure_misfit", "mixture_kinds"]
 
 REGULARIZATION = (
     1e-3  # added to the variances of standardized samples: a smooth density shows clusters better than a close one
@@ -49,7 +51,25 @@ class Density(NamedTuple):
     of_ridges: Floats
 
 
-def find_density(partitions: Partitions, random_state: np.random.RandomState) -> Density:
+class Mixtures(NamedTuple):
+    """What was found when mixtures of several numbers of components were fitted.
+
+    Attributes
+    ----------
+    density : Density
+        Of the one with the lowest Bayesian information criterion.
+    misfit : float
+        How far its components are from normal distributions, see :func:`measure_misfit`.
+    bic : dict of int to float
+        The lowest criterion for each number of components.
+    """
+
+    density: Density
+    misfit: float
+    bic: dict[int, float]
+
+
+def find_density(partitions: Partitions, random_state: np.random.RandomState) -> Mixtures:
     """The density of the mixture of the best information criterion.
 
     The density of few Gaussians is smooth, where that of nearest neighbors has many small peaks. The mixtures begin
@@ -62,12 +82,16 @@ def find_density(partitions: Partitions, random_state: np.random.RandomState) ->
 
     Returns
     -------
-    Density
+    Mixtures
     """
     points = partitions.exact
     rounding = rounding_variance(points)
-    mixtures = _fit_mixtures(partitions, rounding, random_state)
-    best = max(mixtures, key=lambda mixture: information_criterion(mixture, points.shape[1]))
+    best_by_number: dict[int, tuple[float, Mixture]] = {}
+    for mixture in _fit_mixtures(partitions, rounding, random_state):
+        bic, m = -2.0 * len(points) * information_criterion(mixture, points.shape[1]), mixture.responsibilities.shape[1]
+        if m not in best_by_number or bic < best_by_number[m][0]:
+            best_by_number[m] = bic, mixture
+    best = min(best_by_number.values(), key=lambda pair: pair[0])[1]
 
     def log_density(at: Floats) -> Floats:
         return np.asarray(
@@ -81,7 +105,34 @@ def find_density(partitions: Partitions, random_state: np.random.RandomState) ->
         heights = [log_density(_ridge(means[[i, j]], covariances[[i, j]])).min() for j in range(i)]
         of_ridges[i, :i] = of_ridges[:i, i] = heights
     of_middles = log_density(points[partitions.edges].mean(1))
-    return Density(best.responsibilities, log_density(points), of_middles, log_density(means), of_ridges)
+    density = Density(best.responsibilities, log_density(points), of_middles, log_density(means), of_ridges)
+    misfit = measure_misfit(points, best.responsibilities, means, covariances)
+    return Mixtures(density, misfit, {m: pair[0] for m, pair in best_by_number.items()})
+
+
+def measure_misfit(points: Floats, responsibilities: Floats, means: Floats, covariances: Floats) -> float:
+    """The largest √n times Kolmogorov–Smirnov distance between the distances from a mean and their distribution.
+
+    In a component that is a normal distribution, squared Mahalanobis distances have a chi-square distribution. Samples
+    count by their responsibilities; n is the effective number of samples of the component.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, D)
+    responsibilities : ndarray of shape (n, M)
+    means : ndarray of shape (M, D)
+    covariances : ndarray of shape (M, D, D)
+    """
+    found = [0.0]
+    for weights, mean, covariance in zip(responsibilities.T, means, covariances, strict=True):
+        whitened = solve_triangular(np.linalg.cholesky(covariance), (points - mean).T, lower=True)
+        squares, total = np.square(whitened).sum(0), weights.sum()
+        if total > 0.0:
+            order = np.argsort(squares)
+            after, expected = weights[order].cumsum() / total, chi2.cdf(squares[order], points.shape[1])
+            distance = np.maximum(np.abs(after - expected), np.abs(after - weights[order] / total - expected)).max()
+            found.append(float(distance * total / np.sqrt(np.square(weights).sum())))
+    return max(found)
 
 
 def mixture_kinds(n_samples: int, n_features: int, n_components: int) -> tuple[str, ...]:

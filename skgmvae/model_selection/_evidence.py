@@ -80,7 +80,7 @@ def preprocess(estimator: Any, X: Any, y: Any = None, further: Any = None) -> li
 
 
 def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
-    """Separation, lost information, dips and description length of the partitions of all samples."""
+    """Separation, lost information, dips, description length and mixtures of the partitions of all samples."""
     partitions = find_partitions(X, numbers, random_state)
     labels = {K: _spread(partitions, X, K) for K in partitions.by_number}
     return Evidence(labels, _compare(partitions, random_state))
@@ -91,12 +91,14 @@ def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Val
     found = {K: partition.labels for K, partition in partitions.by_number.items()}
     # a mixture may leave a component without samples: that is no partition into K
     found = {K: labels for K, labels in found.items() if np.bincount(labels, minlength=K).min() > 0}
-    density = find_density(partitions, random_state)
+    density, misfit, bic = find_density(partitions, random_state)
     return {
         "separation": {K: separation(labels, edges, density) for K, labels in found.items()},
         "information_lost": {K: information_lost(links, labels, K) for K, labels in found.items()},
         "dip": {K: least_dip(partitions.points, labels, edges) for K, labels in found.items()},
         "description_length": {K: description_length(links, labels, K) for K, labels in found.items()},
+        "bic": bic,
+        "misfit": {density.responsibilities.shape[1]: misfit},
     }
 
 

@@ -7,14 +7,15 @@ import numpy as np
 
 from skgmvae.data.arrays import Array, Floats
 from skgmvae.model_selection._evidence import Values
-from skgmvae.model_selection._rule import combine, is_separate
+from skgmvae.model_selection._rule import Numbers, combine, is_separate
 
-__all__ = ["CRITERIA", "choose_each", "make_results"]
+__all__ = ["ALWAYS", "CRITERIA", "choose_each", "make_results"]
 
-CRITERIA = ("combined", "separation", "log_likelihood", "icl", "stability", "description_length")
-EVIDENCE = ("separation", "information_lost", "dip")  # of the rule
+CRITERIA = ("combined", "separation", "bic", "log_likelihood", "icl", "stability", "description_length")
+ALWAYS = CRITERIA[:3]  # measured
+EVIDENCE = ("separation", "information_lost", "dip", "misfit")  # of the rule
 ROUNDING = 1e-9
-LOWER_IS_BETTER = ("description_length", "information_lost")
+LOWER_IS_BETTER = ("bic", "description_length", "information_lost")
 
 
 def make_results(
@@ -42,12 +43,13 @@ def make_results(
         "param_n_components": np.array(numbers),
         "params": np.array([{parameter: K} for K in numbers], dtype=object),
     }
-    wanted = (*EVIDENCE, *criteria)
+    wanted = (*EVIDENCE, "bic", *criteria)
     columns |= {criterion: _column(values, numbers) for criterion, values in of_all.items() if criterion in wanted}
     examined = sorted({*numbers, *of_all["separation"]})  # beyond the largest number too
-    separation, lost, dips = (_column(of_all[name], examined) for name in EVIDENCE)
-    columns["combined"] = combine(examined, separation, lost, dips)[: len(numbers)]
-    measured = dict.fromkeys(criterion for values in of_splits for criterion in values if criterion in wanted)
+    evidence = Numbers(*(_column(of_all[name], examined) for name in EVIDENCE))
+    columns["combined"] = combine(examined, evidence)[: len(numbers)]
+    of_folds = tuple(name for name in wanted if name != "misfit")  # known for one number, another in each fold
+    measured = dict.fromkeys(criterion for values in of_splits for criterion in values if criterion in of_folds)
     for criterion in measured:
         splits = [_column(values[criterion], numbers) for values in of_splits if criterion in values]
         columns |= {f"split{i}_test_{criterion}": values for i, values in enumerate(splits)}
@@ -72,9 +74,12 @@ def _rank(values: Floats, *, lower_is_better: bool) -> Array:
 
 def choose_each(results: Mapping[str, Array]) -> dict[str, int]:
     """Index of the choice of each criterion that was measured."""
-    separation, lost, dips = (results[name] for name in EVIDENCE)
-    separate = np.flatnonzero(is_separate(separation, lost, dips))
-    choices = {"combined": int(results["combined"].argmax()), "separation": int(separate[-1]) if len(separate) else 0}
+    separate = np.flatnonzero(is_separate(Numbers(*(results[name] for name in EVIDENCE))))
+    choices = {
+        "combined": int(results["combined"].argmax()),
+        "separation": int(separate[-1]) if len(separate) else 0,
+        "bic": int(np.nan_to_num(results["bic"], nan=np.inf).argmin()),
+    }
     for criterion in ("log_likelihood", "icl"):
         if f"mean_test_{criterion}" in results:
             choices[criterion] = _within_one_error(_splits(results, criterion))

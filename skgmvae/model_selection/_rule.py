@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from skgmvae.data.arrays import Floats
 
-__all__ = ["Rule", "combine", "is_separate"]
+__all__ = ["Numbers", "Rule", "combine", "is_separate"]
 
 LEAST_DIP = 0.65  # √n dip, p = 0.005
+MOST_MISFIT = 1.2  # √n Kolmogorov–Smirnov distance, about p = 0.1
 LEAST, BEYOND = -0.5, -0.2  # separations below the first count as equal to it; of more clusters than were tried
 
 
@@ -25,6 +26,8 @@ class Rule(NamedTuple):
         The same, where all pairs of neighboring clusters are bimodal on the line between their means.
     with_links : float
         The same, where neighbors tell a label up to ``most_lost`` of its information.
+    with_mixture : float
+        The same, for the clusters of a mixture of the lowest BIC whose components are normal distributions.
     most_lost : float
     least : float
         Separation of any number of clusters, where two or more are evident.
@@ -32,41 +35,70 @@ class Rule(NamedTuple):
         Added to separations before logarithms are compared.
     loss_weight, loss_offset : float
         Weight of the log-ratio of the information lost, and what is added to that.
+    bonus : float
+        Added to the score of the clusters of such a mixture.
     """
 
     alone: float = 1.0
     with_dip: float = 0.6
     with_links: float = 0.4
+    with_mixture: float = 0.4
     most_lost: float = 0.02
     least: float = 0.25
     offset: float = 0.7
     loss_weight: float = 0.75
     loss_offset: float = 0.003
+    bonus: float = 1.0
 
 
 DEFAULT = Rule()
 
 
-def is_separate(separations: Floats, lost: Floats, dips: Floats, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
+class Numbers(NamedTuple):
+    """Evidence for numbers of clusters, (n,) each; NaN where it is not known.
+
+    Attributes
+    ----------
+    separation, lost, dip : ndarray of shape (n,)
+    misfit : ndarray of shape (n,)
+        Known for the number of components of the mixture of the lowest BIC, if it is one of the numbers.
+    """
+
+    separation: Floats
+    lost: Floats
+    dip: Floats
+    misfit: Floats
+
+    def take(self, rows: NDArray[np.intp]) -> "Numbers":
+        """The evidence for some of the numbers."""
+        return Numbers(*(values[rows] for values in self))
+
+    @property
+    def is_normal(self) -> NDArray[np.bool_]:
+        """Whether the clusters are those of a mixture of the lowest BIC whose components are normal distributions."""
+        return np.asarray(self.misfit <= MOST_MISFIT)
+
+
+def is_separate(evidence: Numbers, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
     """Whether numbers of clusters have a separation (n,) that a single cluster does not reach."""
-    least = np.where(dips >= LEAST_DIP, rule.with_dip, rule.alone)
-    return np.asarray(separations >= np.where(lost <= rule.most_lost, rule.with_links, least))
+    least = np.where(evidence.dip >= LEAST_DIP, rule.with_dip, rule.alone)
+    least = np.where(evidence.lost <= rule.most_lost, rule.with_links, least)
+    return np.asarray(evidence.separation >= np.where(evidence.is_normal, np.minimum(least, rule.with_mixture), least))
 
 
-def combine(numbers: Sequence[int], separations: Floats, lost: Floats, dips: Floats, rule: Rule = DEFAULT) -> Floats:
+def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> Floats:
     """Score of each number of clusters; minus infinity without evidence for it.
 
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
     a weight times log(information lost by the next number / lost by K): high where the separation falls and the loss
-    rises after K. If no number has a separation that a single cluster does not reach, the first number is chosen: one,
-    if it is searched.
+    rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate. If
+    no number has a separation that a single cluster does not reach, the first number is chosen: one, if it is searched.
 
     Parameters
     ----------
     numbers : sequence of int
         Ascending.
-    separations, lost, dips : ndarray of shape (n,)
-        NaN where they are not known.
+    evidence : Numbers
     rule : Rule
 
     Returns
@@ -74,13 +106,16 @@ def combine(numbers: Sequence[int], separations: Floats, lost: Floats, dips: Flo
     ndarray of shape (n,)
     """
     scores, many = np.full(len(numbers), -np.inf), np.asarray(numbers) > 1
-    known = np.flatnonzero(np.isfinite(separations) & many)
-    if not is_separate(separations[known], lost[known], dips[known], rule).any():
+    known = np.flatnonzero(np.isfinite(evidence.separation) & many)
+    of_known = evidence.take(known)
+    separations, are_separate = of_known.separation, is_separate(of_known, rule)
+    if not are_separate.any():
         scores[0] = 0.0
         return scores
-    heights = np.log(np.maximum(np.append(separations[known], BEYOND), LEAST) + rule.offset)
+    heights = np.log(np.maximum(np.append(separations, BEYOND), LEAST) + rule.offset)
     beyond = np.maximum.accumulate(heights[::-1])[::-1][1:]
-    losses = np.log(lost[known] + rule.loss_offset)
+    losses = np.log(of_known.lost + rule.loss_offset)
     scores[known] = heights[:-1] - beyond + rule.loss_weight * (np.append(losses[1:], losses[-1:]) - losses)
-    scores[known[separations[known] < rule.least]] = -np.inf
+    scores[known[are_separate & of_known.is_normal]] += rule.bonus
+    scores[known[separations < rule.least]] = -np.inf
     return scores

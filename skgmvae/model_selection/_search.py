@@ -23,7 +23,7 @@ from skgmvae.data.arrays import Array, MatrixLike, Seed
 from skgmvae.model_selection._delegation import DelegatesToBest
 from skgmvae.model_selection._evidence import Search, Values, evaluate_fold, examine, preprocess
 from skgmvae.model_selection._folds import chance_stability, correct_stability, measure_stability
-from skgmvae.model_selection._results import CRITERIA, choose_each, make_results
+from skgmvae.model_selection._results import ALWAYS, CRITERIA, choose_each, make_results
 from skgmvae.runtime import MAX_SEED, without_autologging
 
 __all__ = ["ComponentSearchCV"]
@@ -41,8 +41,9 @@ class ComponentSearchCV(DelegatesToBest):
     share of the entropy of the cluster labels that remains when the labels of nearest neighbors are known.
 
     The rule ``'combined'`` chooses one cluster if no K has a separation above a threshold. Otherwise it chooses the K
-    after which the separation falls and the information lost rises the most. ``best_by_criterion_`` has the choice of
-    each criterion.
+    after which the separation falls and the information lost rises the most. It prefers the K of the Gaussian mixture
+    with the lowest BIC, if the components of this mixture are separated, and pass a test of normality.
+    ``best_by_criterion_`` has the choice of each criterion.
 
     The evidence comes from clusters and Gaussian mixtures. The estimator itself is fitted only for the chosen K, unless
     ``fit_folds=True``. On one core, a search over twelve numbers takes about a minute for a few hundred samples, and
@@ -93,7 +94,9 @@ class ComponentSearchCV(DelegatesToBest):
         clusters are all separated.
     cv_results_ : dict of str to ndarray
         A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
-        neighboring clusters), 'description_length' and 'combined' of all samples. For criteria of folds or halves,
+        neighboring clusters), 'bic' (the lowest of Gaussian mixtures), 'misfit' (of the one with the lowest BIC, the
+        largest √n Kolmogorov–Smirnov distance of a component from a normal distribution; NaN for other numbers),
+        'description_length' and 'combined' of all samples. For criteria of folds or halves,
         ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
         the name of the criterion. NaN where a number is too large for so few samples.
     partitions_ : dict of int to ndarray of shape (n_samples,)
@@ -218,10 +221,11 @@ class ComponentSearchCV(DelegatesToBest):
         bad = [K for K in numbers if not isinstance(K, Integral) or isinstance(K, bool) or K < 1]
         if bad or not numbers:
             raise ValueError(f"n_components must contain positive integers, at least one; got {self.n_components!r}")
-        unknown = [criterion for criterion in self.criteria if criterion not in CRITERIA[2:]]
+        more = CRITERIA[len(ALWAYS) :]
+        unknown = [criterion for criterion in self.criteria if criterion not in more]
         if unknown:
-            raise ValueError(f"criteria may contain {', '.join(map(repr, CRITERIA[2:]))}; got {unknown[0]!r}")
-        if isinstance(self.refit, str) and self.refit not in (*CRITERIA[:2], *self.criteria):
+            raise ValueError(f"criteria may contain {', '.join(map(repr, more))}; got {unknown[0]!r}")
+        if isinstance(self.refit, str) and self.refit not in (*ALWAYS, *self.criteria):
             raise ValueError(f"refit={self.refit!r} is not among the criteria, {tuple(self.criteria)!r}; add it")
         return tuple(sorted({int(K) for K in numbers}))
 
