@@ -55,6 +55,12 @@ One line per method and setting.
   through `memory`, each of them counts its seconds (the median over seeds if the run that computed it was not kept).
 - *Peak MiB* is the largest resident size of the run's process.
 
+**Settings of the others.** Inputs are standardized, except for images. `gmm` and `bayesian gmm` are scikit-learn's with
+full covariances, `n_init=5` and the default `reg_covar`, with which their density can be very poor; a `GaussianMixture`
+with a cross-validated one is on the page [Densities of tables](tables.md). `pca+gmm` has 20 components of `PCA`.
+`kmeans` has `n_init=10`, `umap+gmm` UMAP with the settings of N2D, `hdbscan` the `min_cluster_size` whose number of
+clusters is the nearest. `evoc` takes no number of clusters. ClustPy's methods are at their defaults.
+
 **Data used for tuning.** Within a run, no seed, epoch or initialization was selected by labels. Settings were
 selected as follows, so that results on these data sets may be optimistic:
 
@@ -77,7 +83,7 @@ at it, but float32 in runs with `precision='float32'` or `image_shape=None`.
 **GPU.** Runs on a GPU are listed under [machines](#machines). None of them is timed here, and their peak memory
 includes CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
-Default parameters, means over seeds, one column per method. The tables contain the methods that were run on most
+Our models at their defaults, means over seeds, one column per method. The tables contain the methods that were run on most
 data sets, and the data sets on which all of these methods were run."""
 
 BOUND_NOTE = """\
