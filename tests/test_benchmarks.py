@@ -222,7 +222,7 @@ def test_report_makes_both_tables(tmp_path):
     assert "Published" not in out.read_text()  # nothing on iris
     published = "".join(report.describe_published({"mnist"}))
     assert "| mnist | GMVAE | 10 | 10 | 82.3 ± 3.8 | 88.5 |" in published
-    assert "| mnist | VaDE | 10 | 1 | 71.6 ± 4.4 | – | 20 seeds" in published
+    assert "| mnist | DEKM | 10 | – | 95.8 | – | mean of 3 runs" in published
     text = readme.read_text()
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
     assert text.count("| iris | 25.0 | 60.0 |") == 1
