@@ -83,8 +83,8 @@ at it, but float32 in runs with `precision='float32'` or `image_shape=None`.
 **GPU.** Runs on a GPU are listed under [machines](#machines). None of them is timed here, and their peak memory
 includes CUDA's libraries."""
 SIDE_BY_SIDE_NOTE = """\
-Our models at their defaults, means over seeds, one column per method. The tables contain the methods that were run on most
-data sets, and the data sets on which all of these methods were run."""
+Our models at their defaults, means over seeds, one column per method. The tables contain the methods that were run on
+most data sets, and the data sets on which all of these methods were run."""
 
 BOUND_NOTE = """\
 Each seed above has its own pretraining, initialization and training. "Selected" is the adjusted Rand index of the

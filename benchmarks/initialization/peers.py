@@ -42,8 +42,8 @@ Adjusted Rand index of the initial clusters of `init_params='auto'` (the default
 methods, with the reference number of clusters given, on the data sets of Gagolewski's benchmark suite (2022). Seed
 0; reference labels `labels0`; noise points left out. *The rules of `'auto'` were tuned on all of these data sets*:
 its results here are optimistic, those of the other methods are not. With thresholds chosen without a battery (a
-collection of data sets of the suite), the mean index on that battery is: {left_out}. The candidates and the order of the
-rules, which this leaves unchanged, were designed on all batteries.
+collection of data sets of the suite), the mean index on that battery is: {left_out}. The candidates and the order of
+the rules, which this leaves unchanged, were designed on all batteries.
 
 All methods get standardized inputs:
 

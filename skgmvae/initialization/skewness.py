@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from skgmvae.data.summary import QUARTILE_RANGE
 
@@ -129,28 +128,35 @@ def _score(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _fit_normals(points: NDArray[np.float64], n_normals: int) -> NDArray[np.float64]:
     """Log-weights, means and variances, (3, K), of a mixture of normals, by EM from parts of the sorted points."""
-    R = np.zeros((len(points), n_normals))
-    R[np.argsort(points), np.arange(len(points)) * n_normals // len(points)] = 1.0
+    R = np.zeros((n_normals, len(points)))
+    R[np.arange(len(points)) * n_normals // len(points), np.argsort(points)] = 1.0
     last = -np.inf
     for _ in range(MAX_ITER):
-        counts = R.sum(0) + 1e-9
-        means = points @ R / counts
-        variances = ((points[:, None] - means) ** 2 * R).sum(0) / counts + REGULARIZATION
+        counts = R.sum(1) + 1e-9
+        means = R @ points / counts
+        variances = np.einsum("kn,kn->k", (points - means[:, None]) ** 2, R) / counts + REGULARIZATION
         normals = np.stack([np.log(counts / counts.sum()), means, variances])
-        log_joint = _log_joint(normals, points)
-        log_density = logsumexp(log_joint, axis=1)
-        R = np.exp(log_joint - log_density[:, None])
-        if n_normals == 1 or log_density.mean() - last < TOLERANCE:
+        if n_normals == 1:
             break
-        last = log_density.mean()
+        log_density, R = _score_normals(normals, points)
+        mean = log_density.mean()
+        if mean - last < TOLERANCE:
+            break
+        last = mean
     return normals
 
 
-def _log_joint(normals: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    log_weights, means, variances = normals
-    squares = (points[:, None] - means) ** 2 / variances
-    return np.asarray(log_weights - 0.5 * (squares + np.log(2.0 * np.pi * variances)))
+def _score_normals(
+    normals: NDArray[np.float64], points: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-density (n,) of points under normals (3, K), and responsibilities (K, n); as logsumexp, but faster."""
+    log_weights, means, variances = normals[:, :, None]
+    log_joint = log_weights - 0.5 * ((points - means) ** 2 / variances + np.log(2.0 * np.pi * variances))
+    highest = log_joint.max(0)
+    shares = np.exp(log_joint - highest)
+    total = shares.sum(0)
+    return highest + np.log(total), shares / total
 
 
 def _log_density(normals: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(logsumexp(_log_joint(normals, points), axis=1))
+    return _score_normals(normals, points)[0]
