@@ -219,7 +219,8 @@ def test_arrays_of_objects_with_pandas_na(columns):
     of_objects = VaDEClustering(2, max_iter=0, random_state=0, categorical_features=[2]).fit(X)
     np.testing.assert_allclose(of_objects.score_samples(X), model.score_samples(frame))
     numbers = VaDEClustering(2, max_iter=0, random_state=0, categorical_features=[]).fit(X[:, :2])
-    np.testing.assert_allclose(numbers.score_samples(X[:, :2]), numbers.score_samples(frame[["age", "height"]]))
+    plain = frame[["age", "height"]].to_numpy()
+    np.testing.assert_allclose(numbers.score_samples(X[:, :2]), numbers.score_samples(plain))
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         drawn = model.impute(frame.to_numpy(), 2, random_state=0)
     assert [each.columns.tolist() for each in drawn] == [["age", "height", "grade"]] * 2
