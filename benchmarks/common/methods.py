@@ -133,6 +133,10 @@ def _make_clustpy_dec(n_components: int, seed: Any, n_features: int) -> BaseEsti
     return _make_clustpy("DEC", n_components, seed)
 
 
+def _make_clustpy_dcn(n_components: int, seed: Any, n_features: int) -> BaseEstimator:
+    return _make_clustpy("DCN", n_components, seed)
+
+
 def _make_umap_gmm(n_components: int, seed: Any, n_features: int) -> BaseEstimator:
     mixture = labelings.make_mixture_of_umap(n_components, seed)
     return Pipeline([("umap", labelings.make_umap(seed)), ("gmm", mixture)])
@@ -151,6 +155,7 @@ BASELINES = {"kmeans": _make_kmeans, "gmm": _make_gmm, "bayesian gmm": _make_bay
 PEERS: dict[str, Callable[[int, Any, int], BaseEstimator]] = {
     "clustpy-vade": _make_clustpy_vade,
     "clustpy-dec": _make_clustpy_dec,
+    "clustpy-dcn": _make_clustpy_dcn,
     "umap+gmm": _make_umap_gmm,
     "umap+hdbscan": _make_umap_hdbscan,
     "evoc": _label(labelings.fit_evoc),
