@@ -139,7 +139,7 @@ def sample_given(
     options: dict[str, Any] = {"component": None if component is None else int(component), "expected": expected}
 
     def draw(model: Any, rows: torch.Tensor) -> torch.Tensor:
-        samples, components = draw_given(model, rows, points, generator, **options)
+        samples, components, _ = draw_given(model, rows, points, generator, **options)
         return torch.cat([samples, components.unsqueeze(-1).to(samples)], -1)
 
     with inference_precision(single=False):

@@ -84,3 +84,5 @@ def test_density_of_logarithms_is_bounded_at_zero():
     bounded = background.bound(low)
     torch.testing.assert_close(bounded[:2, 1], logs[:, 1].min().expand(2))
     assert (bounded[2] == low[2]).all() and bounded[3, 0].isnan()
+    logs[:, 1] = torch.nan  # not observed among these
+    assert torch.equal(Background(2).fit(logs, torch.tensor([False, True])).bound(low[:3]), low[:3])

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +72,8 @@ class Background(nn.Module):
         self.least.fill_(NO_BOUND)
         if is_log is not None:
             lowest = points[:, : self.n_gaussian].nan_to_num(math.inf, math.inf, -math.inf).amin(0)
-            self.least.copy_(torch.where(is_log, lowest.to(self.least), self.least))
+            is_known = is_log & lowest.isfinite()  # a feature may have no observed value
+            self.least.copy_(torch.where(is_known, lowest.to(self.least), self.least))
         return self
 
     def bound(self, points: Tensor) -> Tensor:
@@ -137,11 +137,11 @@ class Background(nn.Module):
     def draw_given(self, points: Tensor, generator: torch.Generator) -> Tensor:
         """Continuous features (N, G) of standardized samples (N, D), missing ones drawn as :meth:`condition` says."""
         shares, means, variances = self.condition(points)
-        options: dict[str, Any] = {"generator": generator, "dtype": shares.dtype, "device": shares.device}
         mean, _, factor = self._of_gaussian()
         of_joint = draw_missing(points[:, : self.n_gaussian].to(mean), mean, factor @ factor.T, generator)
-        of_features = means[:, 1] + variances[:, 1].sqrt() * torch.randn(of_joint.shape, **options)
-        is_joint = torch.rand(len(points), 1, **options) < shares[:, :1]
+        noise, uniform = torch.empty_like(of_joint), torch.empty_like(shares[:, :1])
+        of_features = means[:, 1] + variances[:, 1].sqrt() * noise.normal_(generator=generator)
+        is_joint = uniform.uniform_(generator=generator) < shares[:, :1]
         return torch.where(is_joint, of_joint, of_features)
 
     def complete(self, points: Tensor, missing: Tensor) -> Tensor:

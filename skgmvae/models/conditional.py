@@ -54,23 +54,23 @@ def complete_by_means(model: Any, x: Tensor, points: PointSets) -> Tensor:
     found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
     estimate = _mean_of_own if posterior.has_own_latents else _mean_of_shared
     means = model.likelihood.collapse(estimate(model, posterior, proposal, log_laplace, found))
-    return _complete_unexplained(model, x, torch.where(x.isnan(), means.to(x.dtype), x), found)
+    return _complete_unexplained(model, x, torch.where(x.isnan(), means.to(x.dtype), x), found.estimate_log_density())
 
 
 def complete_by_draws(model: Any, x: Tensor, points: PointSets, generator: torch.Generator) -> Tensor:
     """The samples (n, D), their missing values drawn given the observed ones."""
-    completed, _, found = _draw(model, x, points, generator)
-    return _complete_unexplained(model, x, completed, found, generator)
+    completed, _, log_density = draw_given(model, x, points, generator)
+    return _complete_unexplained(model, x, completed, log_density, generator)
 
 
 def _complete_unexplained(
-    model: Any, x: Tensor, completed: Tensor, points: _Points, generator: torch.Generator | None = None
+    model: Any, x: Tensor, completed: Tensor, log_density: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """The completed samples (n, D); those that no component explains, by the background's means or draws."""
+    """The completed samples (n, D), of log-densities (n,) under the components; unexplained ones by the background."""
     background = model.background
     if background is None:
         return completed
-    rows = (compute_background_share(model, x, points.estimate_log_density()) > 0.5).nonzero().flatten()
+    rows = (compute_background_share(model, x, log_density) > 0.5).nonzero().flatten()
     if not len(rows):
         return completed
     some, likelihood = x[rows], model.likelihood
@@ -152,7 +152,7 @@ def draw_given(
     *,
     component: int | None = None,
     expected: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """A draw of the missing values and of the component of each sample (n, D), given its observed values.
 
     Sampling importance resampling: one of the points of a sample, which are shifted at random, is drawn by their
@@ -173,20 +173,9 @@ def draw_given(
     -------
     completed : Tensor of shape (n, D)
     components : Tensor of shape (n,)
+    log_density : Tensor of shape (n,)
+        Estimate of log p(x) of the observed values under the components.
     """
-    return _draw(model, x, points, generator, component, expected=expected)[:2]
-
-
-def _draw(
-    model: Any,
-    x: Tensor,
-    points: PointSets,
-    generator: torch.Generator,
-    component: int | None = None,
-    *,
-    expected: bool = False,
-) -> tuple[Tensor, Tensor, _Points]:
-    """What :func:`draw_given` returns for samples (n, D), and the points that are drawn from."""
     posterior, sobol = model.posterior(x), points.sets[:2][-1]
     proposal, log_laplace = propose(posterior, refines=points.refines)
     if component is not None and log_laplace is not None:
@@ -207,7 +196,7 @@ def _draw(
     likelihood = model.likelihood
     drawn = likelihood.collapse(likelihood.mean(output)) if expected else likelihood.draw(output, generator)
     drawn = drawn[rows, components] if posterior.has_own_latents else drawn
-    return torch.where(x.isnan(), drawn.to(x.dtype), x), components, found
+    return torch.where(x.isnan(), drawn.to(x.dtype), x), components, found.estimate_log_density()
 
 
 def _weigh(posterior: Any, proposal: Proposal, log_laplace: Tensor | None, sobol: Tensor, shifts: Tensor) -> _Points:
