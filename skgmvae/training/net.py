@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from skgmvae._collectives import add_gradients, average_over_ranks, is_any
+from skgmvae._collectives import average_over_ranks, is_any
 from skgmvae._file_format import to_plain
 from skgmvae._interrupts import check_interrupt, take_interrupt
 from skgmvae._ranks import n_ranks
@@ -22,6 +21,7 @@ from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import RandomStream
 from skgmvae.training.objective import NegativeELBO
 from skgmvae.training.state import State, read_state, write_state
+from skgmvae.training.step import StepGraphs, make_graphs, take_step
 from skgmvae.training.terms import TermSums
 
 __all__ = ["ELBONet"]
@@ -85,6 +85,7 @@ class ELBONet(NeuralNet):
         self.random_: RandomStream | None = None  # of the current training
         self.clamped_: ClampedResponsibilities | None = None  # in its first epochs
         self.awaited_: tuple[str, ...] = BATCH_HOOKS  # those that some callback implements
+        self.graphs_: StepGraphs | None = None  # of the steps of the current training
         self.interrupted_ = False
         self.n_restored_ = 0  # epochs of the current training that are those of a checkpoint
         self.diverged_: list[str] = []  # terms of the epoch's first sample that is not finite
@@ -97,10 +98,11 @@ class ELBONet(NeuralNet):
         """Set the random numbers and the clamped responsibilities of the next training."""
         self.random_, self.clamped_, self.interrupted_, self.n_restored_ = random, clamped, False, 0
         self.module_.train()  # all its parts: the autoencoder has been initialized in evaluation mode
+        self.graphs_ = make_graphs(self)
 
     def end_training(self) -> None:
         """Delete the state of a training except the parameters; move them to the CPU, in evaluation mode."""
-        self.random_, self.clamped_ = None, None
+        self.random_, self.clamped_, self.graphs_ = None, None, None
         self.move_to(torch.device("cpu"))
         for parameter in self.module_.parameters():
             parameter.grad = None
@@ -130,18 +132,10 @@ class ELBONet(NeuralNet):
         return random.on(device, share=random.share)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """One optimizer step on the mean bound of ``batch``."""
-        for group in self.optimizer_.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None  # as zero_grad does, without its record for a profiler
-        terms = self.compute_terms(batch)
-        loss = self.criterion_(terms)
-        loss.backward()
-        add_gradients(self.module_.parameters(), self._stream().share)
-        if "on_grad_computed" in self.awaited_:
-            parameters = TeeGenerator(self.module_.named_parameters())
-            self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
-        self.optimizer_.step()
+        """One optimizer step on the mean bound of ``batch``; the loss is known only if a callback awaits it."""
+        if self.graphs_ is not None and not self.awaited_ and self._stream().share is None:
+            return {"y_pred": self.graphs_(batch)}
+        loss, terms = take_step(self, batch)
         return {"loss": loss, "y_pred": terms}
 
     def compute_terms(self, batch: Any) -> ELBOTerms:
@@ -241,8 +235,8 @@ class ELBONet(NeuralNet):
         self.history.extend(values["history"])
 
     def __getstate__(self) -> dict[str, Any]:
-        # the instance given as `module` is `module_`: pickle it once
-        return {**super().__getstate__(), "module": None}
+        # the instance given as `module` is `module_`: pickle it once; graphs cannot be pickled
+        return {**super().__getstate__(), "module": None, "graphs_": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
