@@ -134,16 +134,22 @@ class RandomStream:
     def __init__(self, seed: int) -> None:
         self.seed = int(seed)
         self.share: Share | None = None
-        self._generators: dict[str, BatchGenerator] = {}
+        self._generators: dict[str, torch.Generator] = {}
 
     def on(self, device: torch.device | str, *, share: Share | None = None) -> torch.Generator:
         """The generator that draws on ``device``, for the ``share`` of a batch."""
         name = str(torch.device(device))
         if name not in self._generators:
-            self._generators[name] = BatchGenerator(name)
+            self._generators[name] = torch.Generator(name)
             self._generators[name].manual_seed(self.seed)
-        self._generators[name].share = share
-        return self._generators[name]
+        generator = self._generators[name]
+        if share is not None and not isinstance(generator, BatchGenerator):  # of which CUDA graphs take none
+            state, generator = generator.get_state(), BatchGenerator(name)
+            generator.set_state(state)
+            self._generators[name] = generator
+        if isinstance(generator, BatchGenerator):
+            generator.share = share
+        return generator
 
     def get_states(self) -> dict[str, torch.Tensor]:
         """State of each generator by the name of its device, uint8."""

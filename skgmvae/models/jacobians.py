@@ -24,10 +24,12 @@ def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tens
         """Derivatives (..., D) along a direction (L,)."""
         return torch.func.jvp(function, (z,), (direction.expand_as(z),))[1]
 
-    directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    with FORWARD_MODE:
+    # within inference_mode, or from tensors made there, some versions of torch cannot do this
+    with FORWARD_MODE, torch.inference_mode(False), torch.no_grad():
+        z = z.clone()
+        directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
         slopes: Tensor = torch.func.vmap(push)(directions)
-    return function(z), slopes.movedim(0, -2)
+        return function(z), slopes.movedim(0, -2)
 
 
 @cache

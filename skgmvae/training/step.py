@@ -161,7 +161,7 @@ class StepGraphs:
             group["lr"], group["capturable"] = rate, True
         _forget_gradients(self.net)  # those of the graph are its own
         try:
-            self.graphs[key] = self.record(self._step, batch, random.on(self.device), self.stream)
+            self.graphs[key] = self.record(self._step, batch, random.on(batch[0].device), self.stream)
         except RuntimeError as error:
             LOGGER.warning("Steps are not recorded as CUDA graphs, without which training takes longer: %s", error)
             random.set_states(states)
