@@ -106,6 +106,7 @@ def test_pairs_of_a_sample_and_a_component(name, likelihood):
         torch.testing.assert_close(found.squeeze(-1), posterior.log_joint(points)[rows, :, components])
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of torch's own code, once
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_second_derivatives_of_linear_decoders(name, likelihood):
     """Exact; those of the prior in w are expectations over z | w, here over points of its moments up to the third."""
