@@ -17,7 +17,10 @@ FORWARD_MODE = threading.RLock()  # torch has one level of derivatives in forwar
 
 
 def differentiate(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
-    """Output (..., D) at points (..., L), and its Jacobian (..., L, D); every point has an output of its own."""
+    """Output (..., D) at points (..., L), and its Jacobian (..., L, D), both without gradients.
+
+    Every point has an output of its own.
+    """
     _load_forward_mode()
 
     def push(direction: Tensor) -> Any:
