@@ -12,7 +12,7 @@ import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae._evaluation import inference_precision, map_chunks
+from skgmvae._evaluation import chunk_rows, inference_precision, map_chunks
 from skgmvae._likelihoods import check_given
 from skgmvae._sampling import check_component, check_n_samples
 from skgmvae._validation import check_samples
@@ -103,12 +103,17 @@ class ConditionalQueries:
                 raise ValueError(f"n_draws must be an integer of at least 1, or None for means; got {n_draws!r}")
             rng = check_random_state(self.random_state if random_state is None else random_state)
             generator = torch.Generator(_where_to_draw(module, device)).manual_seed(int(rng.randint(MAX_SEED)))
+            # of few samples, many draws at a time
+            n_at_once = min(max(chunk_rows(module, **options) // len(samples), 1), int(n_draws))
 
             def draw(model: Any, rows: torch.Tensor) -> torch.Tensor:
-                return _fill(rows, lambda some: complete_by_draws(model, some, points, generator))
+                drawn = _fill(rows.repeat(n_at_once, 1), lambda some: complete_by_draws(model, some, points, generator))
+                return drawn.unflatten(0, (n_at_once, len(rows))).transpose(0, 1)
 
-            draws = [map_chunks(module, draw, samples, device, **options) for _ in range(int(n_draws))]
-        completed = [_complete(self, X, samples, values, is_drawn=True) for values in draws]
+            draws = np.empty((len(samples), -(-int(n_draws) // n_at_once) * n_at_once, self.n_features_in_))
+            for first in range(0, int(n_draws), n_at_once):
+                map_chunks(module, draw, samples, device, **options, out=draws[:, first : first + n_at_once])
+        completed = [_complete(self, X, samples, draws[:, i], is_drawn=True) for i in range(int(n_draws))]
         return completed if is_frame(completed[0]) else np.stack(completed)
 
 

@@ -2,16 +2,34 @@
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["PARALLEL_WORK", "limit_threads", "single_thread"]
 
 # multiply-adds per step above which a second thread saves more time than its synchronization costs
 PARALLEL_WORK = 2.0**25
+
+
+class _Libraries:
+    """The libraries with threads of their own; to find them takes longer than what their threads slow down."""
+
+    def __init__(self) -> None:
+        self._found: ThreadpoolController | None = None
+        self._n_modules = 0
+
+    def limit(self, user_api: str) -> Any:
+        """Context with a single thread of those with this interface, "blas" or "openmp"."""
+        # another library comes with a module of Python
+        if self._found is None or self._n_modules != len(sys.modules):
+            self._n_modules = len(sys.modules)
+            self._found = ThreadpoolController()
+        return self._found.limit(limits=1, user_api=user_api)
 
 
 class _BlasLimit:
@@ -27,7 +45,7 @@ class _BlasLimit:
     def lower(self) -> None:
         with self._lock:
             if self._n_users == 0:
-                self._limits.enter_context(threadpool_limits(1, user_api="blas"))
+                self._limits.enter_context(_libraries.limit("blas"))
             self._n_users += 1
 
     def restore(self) -> None:
@@ -72,7 +90,7 @@ class _ThreadCount:
             torch.set_num_threads(self._found)
 
 
-_thread_count, _blas_limit = _ThreadCount(), _BlasLimit()
+_libraries, _thread_count, _blas_limit = _Libraries(), _ThreadCount(), _BlasLimit()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_thread_count.begin_in_fork)
     os.register_at_fork(after_in_child=_blas_limit.begin_in_fork)
@@ -101,7 +119,7 @@ def single_thread() -> Iterator[None]:
     Threads that wait for each other after each of them would take most of the time, and several times as much where
     other processes need the cores.
     """
-    with limit_threads(0.0), threadpool_limits(1, user_api="openmp"):  # OpenMP's number belongs to the calling thread
+    with limit_threads(0.0), _libraries.limit("openmp"):  # OpenMP's number belongs to the calling thread
         _blas_limit.lower()
         try:
             yield

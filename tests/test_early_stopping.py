@@ -135,6 +135,21 @@ def test_checks_during_a_training_look_at_some_held_out_samples(n_samples, width
     assert len(np.unique(checked)) == n_checked and checked[0] == 0 and checked[-1] == n_samples - 1
 
 
+def test_scores_are_those_of_the_present_weights_and_of_the_given_model(blobs):
+    X = blobs[0]
+    rows, responsibilities = TrainingData.from_rows(X), torch.full((len(X), 2), 0.5)
+    first, second = (VaDEClustering(2, max_iter=0, random_state=seed).fit(X).net_.module_ for seed in (0, 1))
+    held_out = HeldOut(rows, responsibilities, *first.noise_shape)
+    before = held_out.score(first).marginal
+    with torch.no_grad():
+        second.means.add_(1.0)
+        first.load_state_dict(second.state_dict())
+    expected = HeldOut(rows, responsibilities, *first.noise_shape).score(second).marginal
+    assert np.abs(expected - before).max() > 0.1
+    assert_array_equal(held_out.score(first).marginal, expected)
+    assert_array_equal(held_out.score(second).marginal, expected)
+
+
 def test_a_model_that_gains_nothing_is_the_mixture_of_all_samples():
     X, _ = make_blobs(200, n_features=3, centers=3, random_state=0)
     model = VaDEClustering(3, random_state=0).fit(X)

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.initialization.moments import estimate_mixture
+from skgmvae.initialization.moments import MAX_SCORED, choose_regularization, estimate_mixture, mixture_log_prob
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.importance import estimate_log_joint, make_point_sets
@@ -169,6 +169,30 @@ def test_estimated_moments_are_those_of_the_samples():
     found = estimate_mixture(torch.from_numpy(x), responsibilities, np.random.RandomState(0))
     for part, true in zip(found, mixture, strict=True):
         assert_allclose(part, true, atol=0.05)
+
+
+def test_densities_of_several_mixtures_at_once():
+    mixtures = [make_mixture(seed=seed) for seed in range(3)]
+    x = torch.from_numpy(np.stack([draw(mixture, 5) for mixture in mixtures]))
+    stacked = MixtureMoments(*map(torch.stack, zip(*mixtures, strict=True)))
+    expected = [logsumexp(log_joint(rows.numpy(), mixture), 1) for rows, mixture in zip(x, mixtures, strict=True)]
+    assert_allclose(mixture_log_prob(x, stacked), np.stack(expected))
+    stacked.covariances[1, 0] = -torch.eye(3)
+    found = mixture_log_prob(x, stacked)
+    assert_allclose(found[[0, 2]], np.stack(expected)[[0, 2]])
+    assert (found[1] == -torch.inf).all()
+
+
+@pytest.mark.parametrize("n_samples", [23, 5 * MAX_SCORED + 7])
+def test_the_choice_of_a_regularization_does_not_depend_on_the_folds_at_a_time(n_samples, monkeypatch):
+    """Folds of unequal sizes, and of more samples than are scored."""
+    rng = np.random.RandomState(0)
+    x, responsibilities = torch.from_numpy(rng.normal(size=(n_samples, 4))), rng.dirichlet([1.0, 1.0], n_samples)
+    found = []
+    for n_values in (1, 2**30):
+        monkeypatch.setattr("skgmvae.initialization.moments.CACHED_VALUES", n_values)
+        found.append(choose_regularization(x, torch.from_numpy(responsibilities), np.random.RandomState(0))[0])
+    assert found[0] == found[1]
 
 
 def test_shrinkage_grows_where_samples_are_few():

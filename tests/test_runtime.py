@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering, runtime
 from skgmvae.initialization import contrastive
@@ -337,6 +337,20 @@ def test_many_small_computations_take_one_thread_of_every_library(two_threads):
         worker.join(60)
         assert count() == before and set(before.values()) == {2}
     assert set(seen[0].values()) == {1} and seen[1] == torch.get_num_threads() == 2
+
+
+def test_libraries_are_looked_for_again_after_an_import(monkeypatch):
+    found = []
+    monkeypatch.setattr("skgmvae._threads.ThreadpoolController", lambda: found.append(1) or ThreadpoolController())
+    for _ in range(2):
+        with single_thread():
+            pass
+    n_found = len(found)
+    assert n_found <= 1
+    monkeypatch.setitem(sys.modules, "a_module_with_threads", sys)
+    with single_thread():
+        pass
+    assert len(found) == n_found + 1
 
 
 def test_every_thread_gets_its_number_back_whatever_others_do(two_threads):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 from torch import Tensor, nn
 
-from skgmvae._evaluation import map_chunks, map_shares
+from skgmvae._evaluation import cast_networks, map_chunks, map_shares
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
@@ -95,10 +95,11 @@ class HeldOut:
         n_values = responsibilities.shape[1] * width * (width + data.n_features)
         n_checked = min(max(CHECKED_VALUES // n_values, LEAST_CHECKED), MOST_CHECKED, len(data))
         self.checked = np.linspace(0, len(data) - 1, n_checked).astype(np.int64)
+        self._scored: tuple[nn.Module, Any] | None = None  # the last model, and its copy
 
     def score(self, module: nn.Module, *, roughly: bool = False) -> Scores:
         """The scores of a model, by importance sampling; roughly, those of some samples, from fewer points."""
-        model: Any = copy.deepcopy(module).eval()
+        model = self._copy(module)
         points = self.few_points if roughly else self.points
         X, r = self.X, self.responsibilities
         if roughly:
@@ -115,6 +116,17 @@ class HeldOut:
         marginal, log_posterior = found[:, 0], found[:, 1:].clamp_min(LEAST_LOG_POSTERIOR)
         divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
         return Scores(marginal.numpy(), divergence.numpy())
+
+    def _copy(self, module: nn.Module) -> Any:
+        """The model in float64 on the CPU; to copy the modules at every check would take a third of its time."""
+        if self._scored is None or self._scored[0] is not module:
+            copied = cast_networks(copy.deepcopy(module), torch.float64).cpu().eval().requires_grad_(False)
+            self._scored = module, copied
+        copied = self._scored[1]
+        with torch.no_grad():
+            for own, other in zip(copied.state_dict().values(), module.state_dict().values(), strict=True):
+                own.copy_(other)
+        return copied
 
 
 def is_clear(gains: NDArray[np.float64]) -> bool:
