@@ -94,10 +94,9 @@ CHECK_NOTE = """\
 Each run is at the defaults of the present version: seed 0 on a CPU, seeds 1 and 2 on a GPU. They are a check of the
 rows of several seeds below, which were measured with earlier defaults."""
 MIN_RUNS = 5  # to select one of
-SHORT_MODELS = ("kmeans", "gmm", "pca+gmm", "spectral", "umap+gmm", "clustpy-dec", "clustpy-vade")
+SHORT_MODELS = ("kmeans", "gmm", "pca+gmm", "spectral", "umap+gmm", "clustpy-dec", "clustpy-dcn", "clustpy-vade")
 SHORT_MODELS += ("gmvae", "vade", "vaeem")  # columns of the short table
 SHORT_PARAMS = {"": {}, ", contrastive": {"init_params": "contrastive"}}  # rows of the short table
-ON_SOME = ("clustpy-dcn",)  # methods that were run on some of the data sets only
 PART = "-10k"
 TIME_NOTE = """\
 CPU seconds, over all cores, of whole fits without caching, and their ratio to those of ClustPy's VaDE. ClustPy's
@@ -367,7 +366,6 @@ def make_side_by_side(lines: Sequence[Line], title: str, protocol: str, field: s
     Of the methods that most data sets have in common, a row per data set that all of them have.
     """
     lines = [line for line in usual_lines(lines) if line["protocol"] == protocol and line[field] is not None]
-    lines = [line for line in lines if line["model"] not in ON_SOME]
     means = {key: statistics.fmean(line[field] for line in runs) for key, runs in group(lines, ("data", "model"))}
     of_set = {data: frozenset(model for where, model in means if where == data) for data, _ in means}
     names = sorted(statistics.mode(of_set[data] for data in sorted(of_set))) if of_set else []
