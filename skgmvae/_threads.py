@@ -12,8 +12,9 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["PARALLEL_WORK", "limit_threads", "single_thread"]
 
-# multiply-adds per step above which a second thread saves more time than its synchronization costs
-PARALLEL_WORK = 2.0**25
+# multiply-adds per step above which a second thread saves a quarter of the time; with fewer it saves little, and where
+# other processes need the cores, a step takes a hundred times as long, since its many small operations wait for threads
+PARALLEL_WORK = 2.0**27
 
 
 class _Libraries:

@@ -414,9 +414,11 @@ def test_a_fork_after_a_fit_and_a_large_operation_can_fit_and_answer():
         PREPARE
         + """
 import multiprocessing
+from skgmvae import _threads
+_threads.PARALLEL_WORK = 2.0**20
 def work(Estimator):
     model = Estimator(3, **SETTINGS).fit(X)
-    large = VaDEClustering(3, **{**SETTINGS, "hidden_layer_sizes": (600, 600), "batch_size": 60, "max_iter": 1})
+    large = VaDEClustering(3, **{**SETTINGS, "hidden_layer_sizes": (200, 200), "batch_size": 60, "max_iter": 1})
     return model.score_samples(X), large.fit(X).predict_proba(X), models[Estimator].score_samples(X)
 if __name__ == "__main__":
     torch.randn(600, 600) @ torch.randn(600, 600)  # starts the threads

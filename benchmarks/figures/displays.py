@@ -55,7 +55,7 @@ def draw(X: np.ndarray, vade: VaDEClustering, gmvae: GMVAEClustering) -> dict[st
         "confidence": ConfidenceDisplay.from_estimator(vade, X),
         "reliability": draw_reliability(),
         "sizes": ComponentSizesDisplay.from_estimator(vade),
-        "history": HistoryDisplay.from_estimator(gmvae),
+        "history": HistoryDisplay.from_estimator(vade),
         "samples": ComponentSamplesDisplay.from_estimator(vade, expected=True, random_state=0),
         "profiles": ComponentProfilesDisplay.from_estimator(of_wines),
         "scatter": ComponentScatterDisplay.from_estimator(of_wines, wines),

@@ -21,7 +21,8 @@ gmvae = GMVAEClustering(n_components=10, style_dim=2, linear_path=False, tol=3.0
 # training did not clearly improve the held-out score. The components of that mixture do not depend on w.
 #
 # On the left, w is fixed at zero and the Gaussian varies. On the right, w moves along its first axis, from three
-# standard deviations below zero to three above, and the mean of each component is decoded.
+# standard deviations below zero to three above, and the mean of each component is decoded. Where a component has more
+# than one digit, w changes the digit too.
 
 K, n_columns = 10, 9
 at_rest = np.concatenate([gmvae.sample(n_columns, component=c, w=0.0, random_state=0)[0] for c in range(K)])

@@ -21,7 +21,8 @@ labels = pipeline.fit_predict(X)
 
 # %%
 # ``pipeline[:-1]`` consists of the steps before the estimator. ``predict_proba`` of the whole pipeline returns the
-# responsibilities, which distinguish samples between the clusters from samples inside them.
+# responsibilities, which distinguish samples between the clusters from samples inside them. The plot shows two of the
+# five components, so samples that lie between the clusters in another one can seem to lie inside.
 
 projected = pipeline[:-1].transform(X)
 certainty = pipeline.predict_proba(X).max(axis=1)

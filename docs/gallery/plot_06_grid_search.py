@@ -5,7 +5,7 @@ GridSearchCV over K, M and λ
 ``score`` is the mean log-likelihood of held-out samples and depends on neither M nor λ. Therefore
 :class:`~sklearn.model_selection.GridSearchCV` can select the number of components K, the number of Monte Carlo draws
 M and the minimum information λ together. In this example M and λ matter: the model is trained from random weights,
-as in the GMVAE paper, and its components merge unless λ keeps them apart.
+as in the GMVAE paper, and its components become the same unless λ keeps them apart.
 """
 
 import warnings
@@ -35,9 +35,8 @@ print(search.best_params_)
 
 # %%
 # ``cv_results_`` lists the settings with the names of the parameters in alphabetical order: λ, K, M. The best cell is
-# framed. At λ = 0 the score is nearly the same for all K and M, since most samples have ended up in one or two
-# components. With λ = 1.5 the samples stay spread over all of them, and more components and more draws describe the
-# arcs better.
+# framed. At λ = 0 the score is nearly the same for all K and M, since all components have become the same. With
+# λ = 1.5 they differ, and ten components describe the arcs better than five. More draws help with ten components only.
 
 scores = search.cv_results_["mean_test_score"].reshape(3, 2, 2)
 

@@ -29,7 +29,8 @@ n_epochs = len(warm.history_["lower_bound"])
 # %%
 # Ten blocks of 1,000 samples. The first call determines the standardization and initializes the mixture with its block.
 # Each further call is one pass over its block, with a constant learning rate. The responsibilities that the
-# current model assigns to the block are clamped.
+# current model assigns to the block are clamped. Of the update, only the part that raises the density of the block is
+# applied, which can be nothing: the score is then the same as before.
 
 stream = VaDEClustering(n_components=5, random_state=0)
 scores = [stream.partial_fit(block).score(held_out) for block in np.split(X, 10)]

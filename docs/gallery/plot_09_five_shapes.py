@@ -36,9 +36,8 @@ mixtures = {
 
 # %%
 # Each row is a data set and each column a mixture. The number is the adjusted Rand index; 1 means that the clusters
-# equal the true ones. ``init_params="auto"`` finds initial clusters of any shape by rules that use no labels
-# (:doc:`/initialization`). Training may move away from good initial clusters: a higher likelihood is not always a
-# better clustering.
+# equal the true ones. ``init_params="auto"`` finds initial clusters of many shapes by rules that use no labels
+# (:doc:`/initialization`).
 
 colors = ListedColormap(["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"])
 figure, axes = plt.subplots(5, 4, figsize=(8, 10), layout="constrained")

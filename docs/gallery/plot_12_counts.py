@@ -4,7 +4,7 @@ Clustering counts, as in single-cell data
 
 Counts whose totals differ between samples are normalized and then treated as continuous: they are divided by the
 total of the sample and multiplied by a constant, and log(1 + x) is taken. The data are simulated: three cell types
-that differ in some of two hundred genes.
+that differ in the rates of two hundred genes.
 """
 
 import matplotlib.pyplot as plt

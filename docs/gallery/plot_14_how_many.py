@@ -27,14 +27,15 @@ print(search.best_n_components_, search.best_by_criterion_)
 
 # %%
 # The dotted line is the chosen number. A ring is the choice of a single criterion. The held-out log-likelihood prefers
-# more components, since moons are not Gaussian. Below are the clusters for the chosen number, one fewer and one more.
+# more components, since moons are not Gaussian. Below are the clusters for the chosen number, one fewer and one more,
+# in the embedding of the fitted model, which has straightened the moons.
 
 ComponentSearchDisplay.from_search(search, X)
 plt.show()
 
 # %%
-# A mixture that has been fitted with too many components can be merged without another fit. Components that merge near
-# zero share a mode of the density.
+# A mixture that has been fitted with too many components can be merged without another fit. The lower two components
+# merge, the fewer nats the density falls between them.
 
 vade = VaDEClustering(7, random_state=0).fit(X)
 ComponentHierarchyDisplay.from_estimator(vade, X)

@@ -90,6 +90,8 @@ class ComponentHierarchyDisplay:
         ax = make_axes(ax)
         options = {"color_threshold": 0.0, "above_threshold_color": COLORS[0], **dendrogram_kwargs}
         dendrogram(linkage, ax=ax, **options)
+        top = ax.get_ylim()[1]
+        ax.set_ylim(-0.02 * top, top)  # otherwise the frame hides components that merge at zero
         ax.set_xlabel("component")
         ax.set_ylabel("separation (nats)")
         self.ax_, self.figure_ = ax, figure_of(ax)
