@@ -164,7 +164,7 @@ def make_baselines(arguments: argparse.Namespace, n_features: int) -> dict[str, 
     """The baselines from scikit-learn; ``reg_covar`` of GaussianMixture is chosen by cross-validation."""
     K, seed = arguments.n_components, arguments.seed
     folds = KFold(3, shuffle=True, random_state=seed)
-    mixture = GridSearchCV(GaussianMixture(K, random_state=seed), {"reg_covar": REG_COVARS}, cv=folds)
+    mixture = GridSearchCV(GaussianMixture(K, random_state=seed), {"reg_covar": REG_COVARS}, cv=folds, n_jobs=-1)
     kmeans = KMeans(K, n_init=10, random_state=seed)
     if n_features <= MAX_GMM_FEATURES:
         return {"GaussianMixture": mixture, "KMeans": kmeans}
