@@ -65,7 +65,7 @@ def model_for_queries(module: Module, device: torch.device) -> Module:
     has_dtype = all(parameter.dtype == dtype for parameter in module.parameters())
     if has_dtype and is_there and not module.training:
         return module
-    return cast_networks(copy.deepcopy(module), dtype).to(device).eval()
+    return cast_networks(copy.deepcopy(module).to(device), dtype).eval()
 
 
 @contextmanager

@@ -137,6 +137,13 @@ def test_many_features_are_projected(three):
     assert make_search(criteria=(), refit=False).fit(wide).best_n_components_ == 3
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_equal_gaussians_that_overlap_are_found(seed):
+    """As far from each other as two groups of two are, and nearer."""
+    X = make_blobs(300, centers=4, random_state=seed)[0]
+    assert make_search(n_components=5, criteria=(), refit=False).fit(X).best_n_components_ == 4
+
+
 # ------------------------------------------------------------------------------- a meta-estimator
 
 

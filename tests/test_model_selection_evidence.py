@@ -178,16 +178,17 @@ def test_evidence_needs_less_separation_where_dips_links_or_a_mixture_speak_for_
     separations = np.array([0.9, 0.9, 0.45, 0.45, 1.1, 0.45, 0.45, 0.35])
     lost, dips = np.array([0.1, 0.1, 0.01, *[0.1] * 5]), np.array([0.1, 0.8, 0.1, 0.8, *[0.1] * 4])
     misfits = np.array([*[np.nan] * 5, 1.1, 1.3, 1.1])
-    found = is_separate(Numbers(separations, lost, dips, misfits))
-    assert found.tolist() == [False, True, True, False, True, True, False, False]
+    for tied, last in ((0.0, False), (1.0, True)):
+        found = is_separate(Numbers(separations, lost, dips, misfits, np.where(np.isnan(misfits), np.nan, tied)))
+        assert found.tolist() == [False, True, True, False, True, True, False, last]
 
 
 def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     numbers, dips, unknown = (1, 2, 3, 4, 5), np.zeros(5), np.full(5, np.nan)
     lost = np.array([0.0, 0.01, 0.01, 0.2, 0.22])
 
-    def score(*separations, lost=lost, misfits=unknown):
-        return combine(numbers, Numbers(np.array(separations), lost, dips, misfits))
+    def score(*separations, lost=lost, misfits=unknown, tied=0.0):
+        return combine(numbers, Numbers(np.array(separations), lost, dips, misfits, 0.0 * misfits + tied))
 
     scores = score(0.0, 3.0, 2.5, -0.1, -0.3)
     assert scores.argmax() == 2 and scores[0] == -np.inf
@@ -201,6 +202,8 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     assert score(0.0, 3.0, 2.5, 2.0, -0.3, lost=0.1 + 0.0 * lost).argmax() == 3
     gains = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four)[1:4] - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4]
     np.testing.assert_allclose(gains, [0.0, 0.0, 1.0])
+    of_equal = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four, tied=1.0)[1:4]
+    np.testing.assert_allclose(of_equal - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4], [0.0, 0.0, 3.0])
     assert score(0.0, 0.5, 0.5, 0.45, -0.3, lost=0.3 + lost, misfits=of_four).argmax() == 3
 
 

@@ -1,10 +1,11 @@
 """Simulated data with a known number of clusters, each set from a seed of its own."""
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import make_moons
+from sklearn.datasets import make_blobs, make_moons
 
 from skgmvae.datasets import make_circle_arcs
 
@@ -46,6 +47,14 @@ def make_sets(seed: int) -> Iterator[SimulatedSet]:
     for i in range(2):
         for kind in ("square", "t cloud", "gaussian"):
             yield SimulatedSet(f"{kind} {i}", make_single(kind, next(states)), 1)
+
+
+def make_equal_blobs(seed: int) -> Iterator[SimulatedSet]:
+    """Twenty-four sets of scikit-learn's ``make_blobs``, at random places: many of the clusters overlap."""
+    for i, (n_samples, K) in enumerate(itertools.product((300, 500, 1000), (3, 4, 5, 6))):
+        for number in (seed + 2 * i, seed + 2 * i + 1):
+            X = make_blobs(n_samples, centers=K, random_state=number)[0]
+            yield SimulatedSet(f"make_blobs {n_samples}, seed {number}", X, K)
 
 
 def make_singles(seed: int) -> Iterator[SimulatedSet]:

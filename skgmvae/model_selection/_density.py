@@ -60,12 +60,15 @@ class Mixtures(NamedTuple):
         Of the one with the lowest Bayesian information criterion.
     misfit : float
         How far its components are from normal distributions, see :func:`measure_misfit`.
+    is_tied : bool
+        Whether they share one covariance.
     bic : dict of int to float
         The lowest criterion for each number of components.
     """
 
     density: Density
     misfit: float
+    is_tied: bool
     bic: dict[int, float]
 
 
@@ -107,7 +110,7 @@ def find_density(partitions: Partitions, random_state: np.random.RandomState) ->
     of_middles = log_density(points[partitions.edges].mean(1))
     density = Density(best.responsibilities, log_density(points), of_middles, log_density(means), of_ridges)
     misfit = measure_misfit(points, best.responsibilities, means, covariances)
-    return Mixtures(density, misfit, {m: pair[0] for m, pair in best_by_number.items()})
+    return Mixtures(density, misfit, best.kind == "tied", {m: pair[0] for m, pair in best_by_number.items()})
 
 
 def measure_misfit(points: Floats, responsibilities: Floats, means: Floats, covariances: Floats) -> float:

@@ -91,14 +91,16 @@ def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Val
     found = {K: partition.labels for K, partition in partitions.by_number.items()}
     # a mixture may leave a component without samples: that is no partition into K
     found = {K: labels for K, labels in found.items() if np.bincount(labels, minlength=K).min() > 0}
-    density, misfit, bic = find_density(partitions, random_state)
+    density, misfit, is_tied, bic = find_density(partitions, random_state)
+    M = density.responsibilities.shape[1]
     return {
         "separation": {K: separation(labels, edges, density) for K, labels in found.items()},
         "information_lost": {K: information_lost(links, labels, K) for K, labels in found.items()},
         "dip": {K: least_dip(partitions.points, labels, edges) for K, labels in found.items()},
         "description_length": {K: description_length(links, labels, K) for K, labels in found.items()},
         "bic": bic,
-        "misfit": {density.responsibilities.shape[1]: misfit},
+        "misfit": {M: misfit},
+        "tied": {M: float(is_tied)},
     }
 
 

@@ -13,7 +13,8 @@ __all__ = ["ALWAYS", "CRITERIA", "choose_each", "make_results"]
 
 CRITERIA = ("combined", "separation", "bic", "log_likelihood", "icl", "stability", "description_length")
 ALWAYS = CRITERIA[:3]  # measured
-EVIDENCE = ("separation", "information_lost", "dip", "misfit")  # of the rule
+OF_ONE_NUMBER = ("misfit", "tied")  # of the mixture of the lowest BIC, whose number another fold does not share
+EVIDENCE = ("separation", "information_lost", "dip", *OF_ONE_NUMBER)  # of the rule
 ROUNDING = 1e-9
 LOWER_IS_BETTER = ("bic", "description_length", "information_lost")
 
@@ -48,7 +49,7 @@ def make_results(
     examined = sorted({*numbers, *of_all["separation"]})  # beyond the largest number too
     evidence = Numbers(*(_column(of_all[name], examined) for name in EVIDENCE))
     columns["combined"] = combine(examined, evidence)[: len(numbers)]
-    of_folds = tuple(name for name in wanted if name != "misfit")  # known for one number, another in each fold
+    of_folds = tuple(name for name in wanted if name not in OF_ONE_NUMBER)
     measured = dict.fromkeys(criterion for values in of_splits for criterion in values if criterion in of_folds)
     for criterion in measured:
         splits = [_column(values[criterion], numbers) for values in of_splits if criterion in values]

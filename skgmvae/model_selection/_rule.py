@@ -37,6 +37,8 @@ class Rule(NamedTuple):
         Weight of the log-ratio of the information lost, and what is added to that.
     bonus : float
         Added to the score of the clusters of such a mixture.
+    bonus_tied : float
+        The same, where its components also share one covariance; their separation has to reach ``least`` only.
     """
 
     alone: float = 1.0
@@ -49,6 +51,7 @@ class Rule(NamedTuple):
     loss_weight: float = 0.75
     loss_offset: float = 0.003
     bonus: float = 1.0
+    bonus_tied: float = 3.0
 
 
 DEFAULT = Rule()
@@ -60,14 +63,16 @@ class Numbers(NamedTuple):
     Attributes
     ----------
     separation, lost, dip : ndarray of shape (n,)
-    misfit : ndarray of shape (n,)
-        Known for the number of components of the mixture of the lowest BIC, if it is one of the numbers.
+    misfit, tied : ndarray of shape (n,)
+        Known for the number of components of the mixture of the lowest BIC, if it is one of the numbers; the latter is 1
+        if they share one covariance, else 0.
     """
 
     separation: Floats
     lost: Floats
     dip: Floats
     misfit: Floats
+    tied: Floats
 
     def take(self, rows: NDArray[np.intp]) -> "Numbers":
         """The evidence for some of the numbers."""
@@ -78,12 +83,18 @@ class Numbers(NamedTuple):
         """Whether the clusters are those of a mixture of the lowest BIC whose components are normal distributions."""
         return np.asarray(self.misfit <= MOST_MISFIT)
 
+    @property
+    def is_equal(self) -> NDArray[np.bool_]:
+        """Whether the normal distributions have the same covariance: the pieces of a curve have not."""
+        return np.asarray(self.is_normal & (self.tied == 1.0))
+
 
 def is_separate(evidence: Numbers, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
     """Whether numbers of clusters have a separation (n,) that a single cluster does not reach."""
     least = np.where(evidence.dip >= LEAST_DIP, rule.with_dip, rule.alone)
     least = np.where(evidence.lost <= rule.most_lost, rule.with_links, least)
-    return np.asarray(evidence.separation >= np.where(evidence.is_normal, np.minimum(least, rule.with_mixture), least))
+    least = np.where(evidence.is_normal, np.minimum(least, rule.with_mixture), least)
+    return np.asarray(evidence.separation >= np.where(evidence.is_equal, rule.least, least))
 
 
 def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> Floats:
@@ -91,8 +102,8 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
 
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
     a weight times log(information lost by the next number / lost by K): high where the separation falls and the loss
-    rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate. If
-    no number has a separation that a single cluster does not reach, the first number is chosen: one, if it is searched.
+    rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate,
+    a higher one if they share one covariance. If no number has a separation that a single cluster does not reach, the first number is chosen: one, if it is searched.
 
     Parameters
     ----------
@@ -116,6 +127,7 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
     beyond = np.maximum.accumulate(heights[::-1])[::-1][1:]
     losses = np.log(of_known.lost + rule.loss_offset)
     scores[known] = heights[:-1] - beyond + rule.loss_weight * (np.append(losses[1:], losses[-1:]) - losses)
-    scores[known[are_separate & of_known.is_normal]] += rule.bonus
+    bonus = np.where(of_known.is_equal, rule.bonus_tied, rule.bonus)
+    scores[known] += np.where(are_separate & of_known.is_normal, bonus, 0.0)
     scores[known[separations < rule.least]] = -np.inf
     return scores

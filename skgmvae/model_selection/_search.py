@@ -96,6 +96,7 @@ class ComponentSearchCV(DelegatesToBest):
         A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
         neighboring clusters), 'bic' (the lowest of Gaussian mixtures), 'misfit' (of the one with the lowest BIC, the
         largest √n Kolmogorov–Smirnov distance of a component from a normal distribution; NaN for other numbers),
+        'tied' (1 if the components of that one share one covariance, else 0),
         'description_length' and 'combined' of all samples. For criteria of folds or halves,
         ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
         the name of the criterion. NaN where a number is too large for so few samples.

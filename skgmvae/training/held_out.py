@@ -120,7 +120,7 @@ class HeldOut:
     def _copy(self, module: nn.Module) -> Any:
         """The model in float64 on the CPU; to copy the modules at every check would take a third of its time."""
         if self._scored is None or self._scored[0] is not module:
-            copied = cast_networks(copy.deepcopy(module), torch.float64).cpu().eval().requires_grad_(False)
+            copied = cast_networks(copy.deepcopy(module).cpu(), torch.float64).eval().requires_grad_(False)
             self._scored = module, copied
         copied = self._scored[1]
         with torch.no_grad():
