@@ -21,8 +21,8 @@ vade = VaDEClustering(n_components=2, latent_dim=2, max_iter=100, tol=1.0, rando
 
 # %%
 # The threshold is a quantile of the scores of the training samples: two percent of these are below it. Of new inliers,
-# it can be more, since the model fits the training samples better; with a thousand of them, the difference is small. Some
-# of the uniform samples lie on the moons, and are not outliers.
+# it can be more, since the model fits the training samples better; with a thousand of them, the difference is small.
+# Some of the uniform samples lie on the moons, and are not outliers.
 
 threshold = np.quantile(vade.score_samples(X), 0.02)
 for name, rows in (("inliers", good), ("uniform", anywhere)):

@@ -47,8 +47,8 @@ for name, values in accuracies.items():
     print(f"{name:<15} {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}")
 
 # %%
-# With ten labels per class, VaDE and label spreading are about as accurate, and both are better than the classifier. Only
-# the mixture is also a density: it scores new samples, and draws digits of a class.
+# With ten labels per class, VaDE and label spreading are about as accurate, and both are better than the classifier.
+# Only the mixture is also a density: it scores new samples, and draws digits of a class.
 
 figure, axes = plt.subplots(3, 10, figsize=(8, 2.6), layout="constrained")
 for digit, column in enumerate(axes.T):

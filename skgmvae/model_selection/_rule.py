@@ -64,8 +64,8 @@ class Numbers(NamedTuple):
     ----------
     separation, lost, dip : ndarray of shape (n,)
     misfit, tied : ndarray of shape (n,)
-        Known for the number of components of the mixture of the lowest BIC, if it is one of the numbers; the latter is 1
-        if they share one covariance, else 0.
+        Known for the number of components of the mixture of the lowest BIC, if it is one of the numbers. ``tied`` is 1
+        if its components share one covariance, else 0.
     """
 
     separation: Floats
@@ -103,7 +103,8 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
     a weight times log(information lost by the next number / lost by K): high where the separation falls and the loss
     rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate,
-    a higher one if they share one covariance. If no number has a separation that a single cluster does not reach, the first number is chosen: one, if it is searched.
+    a higher one if they share one covariance. If no number has a separation that a single cluster does not reach, the
+    first number is chosen: one, if it is searched.
 
     Parameters
     ----------
