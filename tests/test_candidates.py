@@ -117,16 +117,19 @@ def test_labels_that_leave_a_cluster_empty_begin_no_mixture():
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Calls of fit_mixture: counts per component, and max_iter; the bound falls with the smallest count."""
+    """Fits: counts per component, and max_iter; the bound falls with the smallest count."""
 
-    def fit(points, labels, n_components, kind, dof, rounding, max_iter=None):
-        responsibilities = labels if labels.ndim == 2 else np.eye(n_components)[labels]
-        counts = responsibilities.sum(0)
-        calls.append((counts.tolist(), max_iter))
-        return Mixture(kind, dof, responsibilities, -float(counts.min()), responsibilities)
+    def fit(points, starts, n_components, kind, dof, rounding, max_iter=None):
+        found = []
+        for labels in starts:
+            responsibilities = labels if labels.ndim == 2 else np.eye(n_components)[labels]
+            counts = responsibilities.sum(0)
+            calls.append((counts.tolist(), max_iter))
+            found.append(Mixture(kind, dof, responsibilities, -float(counts.min()), responsibilities))
+        return found
 
     calls = []
-    monkeypatch.setattr(mixture_search, "fit_mixture", fit)
+    monkeypatch.setattr(mixture_search, "fit_from_each", fit)
     return calls
 
 

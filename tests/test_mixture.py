@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from skgmvae.initialization import mixture, strategies
+from skgmvae.initialization import mixture, mixture_em, strategies
 from skgmvae.initialization.mixture import fit_mixture, log_joint, n_parameters
 
 
@@ -21,8 +21,8 @@ def count_iterations(monkeypatch):
         counted.append(1)
         return plain(log_joint)
 
-    counted, plain = [], mixture._expect
-    monkeypatch.setattr(mixture, "_expect", expect)
+    counted, plain = [], mixture_em._expect
+    monkeypatch.setattr(mixture_em, "_expect", expect)
     return counted
 
 

@@ -124,6 +124,7 @@ def _read_numbers() -> Iterator[Suite]:
     for name, title in (
         ("simulated, check", "Number of clusters"),
         ("K = 1, check", "Number of clusters, if there are none"),
+        ("make_blobs, check", "Number of equal blobs, many of them overlapping"),
     ):
         of_group = [line for line in lines if line["group"] == name]
         found = [

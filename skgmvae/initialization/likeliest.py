@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skgmvae.initialization.mixture import Mixture, fit_mixture, has_samples_for, log_joint
+from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, has_samples_for, log_joint
 from skgmvae.initialization.mixture_search import MANY_FEATURES, MORE_FEATURES
 from skgmvae.initialization.moments import (
     N_FOLDS,
@@ -117,7 +117,7 @@ def _fit(points: NDArray[np.float64], starts: list[NDArray[np.float64]], kind: s
     def rank(mixture: Mixture) -> tuple[bool, float]:
         return bool(mixture.responsibilities.sum(0).min() >= least), mixture.bound
 
-    best = max((fit_mixture(points, start, K, kind, max_iter=SHORT) for start in starts), key=rank)
+    best = max(fit_from_each(points, starts, K, kind, max_iter=SHORT), key=rank)
     best = fit_mixture(points, best.responsibilities, K, kind, max_iter=LONG, tolerance=TOLERANCE)
     return best if rank(best)[0] else None
 

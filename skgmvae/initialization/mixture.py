@@ -4,11 +4,13 @@ EM on sufficient statistics (:mod:`skgmvae.initialization.sufficient_statistics`
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skgmvae.initialization.mixture_em import Iterations, log_density
 from skgmvae.initialization.partitions import members
 from skgmvae.initialization.sufficient_statistics import LEAST_COUNT, make_features, maximize, mean_product
 
@@ -16,6 +18,7 @@ __all__ = [
     "COVARIANCE_TYPES",
     "REGULARIZATION",
     "Mixture",
+    "fit_from_each",
     "fit_mixture",
     "has_samples_for",
     "information_criterion",
@@ -26,6 +29,7 @@ __all__ = [
 COVARIANCE_TYPES = ("full", "tied", "diag")
 REGULARIZATION = 1e-5  # of covariances, for points of unit variance
 MAX_ITER = 100
+VALUES_AT_ONCE = 2**16  # responsibilities of the mixtures that are fitted at the same time
 TOLERANCE = 1e-3  # nats per sample; EM that goes on leaves clusters that overlap for a slightly higher bound
 
 
@@ -81,15 +85,6 @@ def information_criterion(mixture: Mixture, n_features: int) -> float:
     return float(mixture.bound - penalty)
 
 
-def _log_density(squares: NDArray[np.float64], n_features: int, dof: float) -> NDArray[np.float64]:
-    """Of squared Mahalanobis distances; log |Σ| / 2 is to be subtracted."""
-    D = n_features
-    if math.isinf(dof):
-        return -0.5 * (squares + D * math.log(2.0 * math.pi))
-    constant = math.lgamma((dof + D) / 2.0) - math.lgamma(dof / 2.0) - 0.5 * D * math.log(dof * math.pi)
-    return np.asarray(constant - 0.5 * (dof + D) * np.log1p(squares / dof))
-
-
 def fit_mixture(
     points: NDArray[np.float64],
     labels: NDArray[np.intp] | NDArray[np.float64],
@@ -129,27 +124,51 @@ def fit_mixture(
     -------
     Mixture
     """
-    D, K = points.shape[1], n_components
+    return fit_from_each(
+        points,
+        [labels],
+        n_components,
+        kind,
+        dof=dof,
+        regularization=regularization,
+        rounding=rounding,
+        max_iter=max_iter,
+        tolerance=tolerance,
+    )[0]
+
+
+def fit_from_each(
+    points: NDArray[np.float64],
+    starts: Sequence[NDArray[np.intp] | NDArray[np.float64]],
+    n_components: int,
+    kind: str = "full",
+    *,
+    dof: float = math.inf,
+    regularization: float = REGULARIZATION,
+    rounding: NDArray[np.float64] | None = None,
+    max_iter: int = MAX_ITER,
+    tolerance: float = TOLERANCE,
+) -> list[Mixture]:
+    """The mixtures of :func:`fit_mixture` from each of some labels (N,) or responsibilities (N, K).
+
+    Small ones are fitted at the same time: a step of each takes longer to call than to compute.
+    """
+    N, D = points.shape
     rounding = np.zeros(D) if rounding is None else rounding
-    features = make_features(points, kind, rounding)
-    if labels.ndim == 2:
-        responsibilities = np.asarray(labels, dtype=np.float64)
-    else:
-        responsibilities = members(labels.astype(np.intp), K).toarray()
-    bound, weights, total = -np.inf, responsibilities, mean_product(points, rounding)
-    for _ in range(max_iter):
-        coefficients, log_determinants, precision = maximize(features, weights, regularization, kind, total)
-        squares = features @ coefficients
-        counts = responsibilities.sum(0) + LEAST_COUNT
-        log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
-        if math.isfinite(dof):
-            np.maximum(squares, 0.0, out=squares)  # rounding
-        before, (bound, responsibilities) = bound, _expect(log_scale + _log_density(squares, D, dof))
-        bound -= 0.5 * float((precision * total).sum())
-        weights = responsibilities if math.isinf(dof) else responsibilities * (dof + D) / (dof + squares)
-        if bound - before < tolerance:
-            break
-    return Mixture(kind, dof, responsibilities, bound, weights)
+    features, total = make_features(points, kind, rounding), mean_product(points, rounding)
+    iterations = Iterations(features, total, kind, dof, regularization)
+    n_at_once, found = max(1, VALUES_AT_ONCE // (N * n_components)), []
+    for first in range(0, len(starts), n_at_once):
+        given = [_as_responsibilities(start, n_components) for start in starts[first : first + n_at_once]]
+        found += iterations.run(np.stack(given, axis=1), max_iter, tolerance)
+    return [Mixture(kind, dof, *fitted) for fitted in found]
+
+
+def _as_responsibilities(start: NDArray[np.intp] | NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
+    """(N, K)."""
+    if start.ndim == 2:
+        return np.asarray(start, dtype=np.float64)
+    return np.asarray(members(start.astype(np.intp), n_components).toarray())
 
 
 def log_joint(
@@ -179,16 +198,8 @@ def log_joint(
     rounding = np.zeros(D) if rounding is None else rounding
     kind, total = mixture.kind, mean_product(points, rounding)
     features = make_features(points, kind, rounding)
-    coefficients, log_determinants, precision = maximize(features, mixture.weights, regularization, kind, total)
+    coefficients, log_determinants, (precision,) = maximize(features, mixture.weights, regularization, kind, total)
     of_tied = ((at @ precision) * at).sum(1)[:, None] + precision.diagonal() @ rounding
     squares = make_features(at, kind, rounding) @ coefficients + of_tied
     log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
-    return np.asarray(log_scale + _log_density(np.maximum(squares, 0.0), D, mixture.dof))
-
-
-def _expect(log_joint: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """Mean log-likelihood and responsibilities, from one exponential per entry."""
-    largest = log_joint.max(1, keepdims=True)
-    ratios = np.exp(log_joint - largest)
-    total = ratios.sum(1, keepdims=True)
-    return float((largest + np.log(total)).mean()), ratios / total
+    return np.asarray(log_scale + log_density(np.maximum(squares, 0.0), D, mixture.dof))

@@ -9,6 +9,7 @@ from skgmvae.initialization.directions import split_directions
 from skgmvae.initialization.information import merge_cheapest
 from skgmvae.initialization.mixture import (
     Mixture,
+    fit_from_each,
     fit_mixture,
     has_samples_for,
     information_criterion,
@@ -132,11 +133,9 @@ def _best_mixture(
         return bool(mixture.responsibilities.sum(0).min() >= least), mixture.bound
 
     n_iter = min(max(SHORT, SHORT_BUDGET // (len(points) * n_clusters)), LONGER)
-    short = [
-        fit_mixture(points, start, n_clusters, kind, dof=dof, rounding=rounding, max_iter=n_iter) for start in starts
-    ]
+    short = fit_from_each(points, starts, n_clusters, kind, dof=dof, rounding=rounding, max_iter=n_iter)
     best = [mixture.responsibilities for mixture in sorted(short, key=rank, reverse=True)[:N_CONTINUED]]
-    return max((fit_mixture(points, start, n_clusters, kind, dof=dof, rounding=rounding) for start in best), key=rank)
+    return max(fit_from_each(points, best, n_clusters, kind, dof=dof, rounding=rounding), key=rank)
 
 
 def merge_components(

@@ -48,26 +48,37 @@ def maximize(
     regularization: float,
     kind: str,
     total: NDArray[np.float64],
+    n_mixtures: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Squared Mahalanobis distances as a linear function (F, K) of the features, log |Σ| (K,), and the tied precision.
+    """Squared Mahalanobis distances as a linear function (F, SK) of the features, log |Σ| (SK,), and tied precisions.
 
     Parameters
     ----------
+    features : ndarray of shape (N, F)
+    weights : ndarray of shape (N, SK)
+        Of the samples in the components of S mixtures, one mixture after the other.
+    regularization : float
+    kind : {'full', 'tied', 'diag'}
     total : ndarray of shape (D, D)
         Mean of x xᵀ over all samples, of which the tied covariance is what lies within components.
+    n_mixtures : int
+        S. The precisions (S, D, D) are zero if they are not tied.
     """
-    D = len(total)
+    D, S = len(total), n_mixtures
     counts, means, squares = _moments(features, weights, D)
-    precision = np.zeros((D, D))
+    precision = np.zeros((S, D, D))
     if kind == "diag":
         variances = np.maximum(squares - means**2, 0.0) + regularization
         linear, quadratic = means / variances, 1.0 / variances
         log_determinants = np.log(variances).sum(1)
     elif kind == "tied":
-        covariance = total - (means.T * (counts / counts.sum())) @ means + regularization * np.eye(D)
-        precision = np.linalg.inv(covariance)
-        linear, quadratic = means @ precision, np.empty((len(counts), 0))
-        log_determinants = np.full(len(counts), np.linalg.slogdet(covariance)[1])
+        K, of_mixtures = len(counts) // S, means.reshape(S, -1, D)
+        shares = counts.reshape(S, K) / counts.reshape(S, K).sum(1, keepdims=True)
+        between = (of_mixtures.mT * shares[:, None]) @ of_mixtures
+        covariances = total - between + regularization * np.eye(D)
+        precision = np.linalg.inv(covariances)
+        linear, quadratic = (of_mixtures @ precision).reshape(-1, D), np.empty((len(counts), 0))
+        log_determinants = np.linalg.slogdet(covariances)[1].repeat(K)
     else:
         i, j = np.triu_indices(D)
         covariances = np.empty((len(counts), D, D))
