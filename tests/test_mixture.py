@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from skgmvae.initialization import mixture, mixture_em, strategies
-from skgmvae.initialization.mixture import fit_mixture, log_joint, n_parameters
+from skgmvae.initialization.mixture import fit_from_each, fit_mixture, log_joint, n_parameters
 
 
 @pytest.fixture
@@ -49,6 +49,26 @@ def test_em_ends_where_the_bound_hardly_rises(overlapping, monkeypatch):
     found = fit_mixture(points, labels, 2, "diag")
     assert len(counted) == 2 + int(np.argmax(rises < mixture.TOLERANCE))
     assert found.bound == bounds[len(counted) - 1]
+
+
+@pytest.mark.parametrize(("kind", "dof"), [("full", np.inf), ("tied", np.inf), ("diag", np.inf), ("full", 4.0)])
+@pytest.mark.parametrize("n_at_once", [2, 5])
+def test_mixtures_that_are_fitted_at_the_same_time_end_each_by_itself(kind, dof, n_at_once, monkeypatch):
+    random_state = np.random.RandomState(0)
+    points, y = random_state.normal(size=(300, 3)), np.arange(300) % 3
+    points[:, 0] += 3.0 * y
+    starts = [y, random_state.randint(3, size=300), random_state.dirichlet(np.ones(3), 300), y, (y > 0) + 0]
+    monkeypatch.setattr(mixture, "VALUES_AT_ONCE", n_at_once * 3 * 300)
+    counted = count_iterations(monkeypatch)
+    alone, n_iter = [], []
+    for start in starts:
+        counted.clear()
+        alone.append(fit_mixture(points, start, 3, kind, dof=dof))
+        n_iter.append(len(counted))
+    assert len(set(n_iter)) > 1
+    for found, expected in zip(fit_from_each(points, starts, 3, kind, dof=dof), alone, strict=True):
+        for value, own in zip(found[2:], expected[2:], strict=True):
+            np.testing.assert_allclose(value, own, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ("full", "tied", "diag"))
