@@ -165,10 +165,10 @@ def fit_from_each(
 
 
 def _as_responsibilities(start: NDArray[np.intp] | NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
-    """(N, K)."""
+    """Of shape (K, N)."""
     if start.ndim == 2:
-        return np.asarray(start, dtype=np.float64)
-    return np.asarray(members(start.astype(np.intp), n_components).toarray())
+        return np.asarray(start, dtype=np.float64).T
+    return np.asarray(members(start.astype(np.intp), n_components).toarray().T)
 
 
 def log_joint(
@@ -198,8 +198,8 @@ def log_joint(
     rounding = np.zeros(D) if rounding is None else rounding
     kind, total = mixture.kind, mean_product(points, rounding)
     features = make_features(points, kind, rounding)
-    coefficients, log_determinants, (precision,) = maximize(features, mixture.weights, regularization, kind, total)
+    coefficients, log_determinants, (precision,) = maximize(features, mixture.weights.T, regularization, kind, total)
     of_tied = ((at @ precision) * at).sum(1)[:, None] + precision.diagonal() @ rounding
-    squares = make_features(at, kind, rounding) @ coefficients + of_tied
+    squares = make_features(at, kind, rounding) @ coefficients.T + of_tied
     log_scale = np.log(counts / counts.sum()) - 0.5 * log_determinants
     return np.asarray(log_scale + log_density(np.maximum(squares, 0.0), D, mixture.dof))

@@ -1,4 +1,7 @@
-"""EM of several mixtures of the same samples at a time, on sufficient statistics."""
+"""EM of several mixtures of the same samples at a time, on sufficient statistics.
+
+Arrays have the samples as last axis, so that sums and maxima over the few components are of long rows.
+"""
 
 import math
 from typing import NamedTuple
@@ -49,7 +52,7 @@ class Iterations(NamedTuple):
     regularization: float
 
     def run(self, responsibilities: NDArray[np.float64], max_iter: int, tolerance: float) -> list[Fitted]:
-        """The S mixtures after EM from responsibilities (N, S, K), each until its own bound rises by less."""
+        """The S mixtures after EM from responsibilities (K, S, N), each until its own bound rises by less."""
         S = responsibilities.shape[1]
         weights, bounds, places = responsibilities, np.full(S, -np.inf), np.arange(S)
         found: dict[int, Fitted] = {}
@@ -57,7 +60,7 @@ class Iterations(NamedTuple):
             before, (bounds, responsibilities, weights) = bounds, self._step(responsibilities, weights)
             is_over = (bounds - before < tolerance) | (i == max_iter - 1)
             for s in np.flatnonzero(is_over):
-                R, W = (np.ascontiguousarray(values[:, s]) for values in (responsibilities, weights))
+                R, W = (np.ascontiguousarray(values[:, s].T) for values in (responsibilities, weights))
                 found[int(places[s])] = Fitted(R, float(bounds[s]), W)
             if is_over.all():
                 break
@@ -69,17 +72,17 @@ class Iterations(NamedTuple):
     def _step(
         self, responsibilities: NDArray[np.float64], weights: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Bounds (S,), and the next responsibilities and weights (N, S, K)."""
-        (N, S, K), D, dof = weights.shape, len(self.total), self.dof
+        """Bounds (S,), and the next responsibilities and weights (K, S, N)."""
+        (K, S, N), D, dof = weights.shape, len(self.total), self.dof
         coefficients, log_determinants, precisions = maximize(
-            self.features, weights.reshape(N, S * K), self.regularization, self.kind, self.total, S
+            self.features, weights.reshape(K * S, N), self.regularization, self.kind, self.total, S
         )
-        squares = (self.features @ coefficients).reshape(N, S, K)
-        counts = responsibilities.sum(0) + LEAST_COUNT
-        log_scale = np.log(counts / counts.sum(1, keepdims=True)) - 0.5 * log_determinants.reshape(S, K)
+        squares = (coefficients @ self.features.T).reshape(K, S, N)
+        counts = responsibilities.sum(2) + LEAST_COUNT
+        log_scale = np.log(counts / counts.sum(0)) - 0.5 * log_determinants.reshape(K, S)
         if math.isfinite(dof):
             np.maximum(squares, 0.0, out=squares)  # rounding
-        bounds, after = _expect(log_scale + log_density(squares, D, dof))
+        bounds, after = _expect(log_scale[..., None] + log_density(squares, D, dof))
         bounds -= 0.5 * (precisions * self.total).sum((1, 2))
         return bounds, after, after if math.isinf(dof) else after * (dof + D) / (dof + squares)
 
@@ -94,8 +97,8 @@ def log_density(squares: NDArray[np.float64], n_features: int, dof: float) -> ND
 
 
 def _expect(log_joint: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean log-likelihoods (S,) and responsibilities (N, S, K), from one exponential per entry."""
-    largest = log_joint.max(2, keepdims=True)
+    """Mean log-likelihoods (S,) and responsibilities (K, S, N), from one exponential per entry."""
+    largest = log_joint.max(0)
     ratios = np.exp(log_joint - largest)
-    total = ratios.sum(2, keepdims=True)
-    return (largest + np.log(total)).mean(0)[:, 0], ratios / total
+    total = ratios.sum(0)
+    return (largest + np.log(total)).mean(1), ratios / total

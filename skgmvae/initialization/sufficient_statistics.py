@@ -36,8 +36,8 @@ def mean_product(points: NDArray[np.float64], rounding: NDArray[np.float64]) -> 
 def _moments(
     features: NDArray[np.float64], responsibilities: NDArray[np.float64], n_features: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Counts (K,), and means (K, D) and mean squares and products (K, F − D − 1) of the features."""
-    D, sums = n_features, responsibilities.T @ features
+    """Counts (K,), means (K, D), mean squares and products (K, F − D − 1), for responsibilities (K, N)."""
+    D, sums = n_features, responsibilities @ features
     counts = sums[:, 0] + LEAST_COUNT
     return counts, sums[:, 1 : D + 1] / counts[:, None], sums[:, D + 1 :] / counts[:, None]
 
@@ -50,13 +50,13 @@ def maximize(
     total: NDArray[np.float64],
     n_mixtures: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Squared Mahalanobis distances as a linear function (F, SK) of the features, log |Σ| (SK,), and tied precisions.
+    """Squared Mahalanobis distances as a linear function (KS, F) of the features, log |Σ| (KS,), and tied precisions.
 
     Parameters
     ----------
     features : ndarray of shape (N, F)
-    weights : ndarray of shape (N, SK)
-        Of the samples in the components of S mixtures, one mixture after the other.
+    weights : ndarray of shape (KS, N)
+        Of the samples in the components of S mixtures: the first component of each, then the second, and so on.
     regularization : float
     kind : {'full', 'tied', 'diag'}
     total : ndarray of shape (D, D)
@@ -72,13 +72,14 @@ def maximize(
         linear, quadratic = means / variances, 1.0 / variances
         log_determinants = np.log(variances).sum(1)
     elif kind == "tied":
-        K, of_mixtures = len(counts) // S, means.reshape(S, -1, D)
-        shares = counts.reshape(S, K) / counts.reshape(S, K).sum(1, keepdims=True)
+        K, of_mixtures = len(counts) // S, means.reshape(-1, S, D).swapaxes(0, 1)
+        shares = counts.reshape(K, S).T
+        shares = shares / shares.sum(1, keepdims=True)
         between = (of_mixtures.mT * shares[:, None]) @ of_mixtures
         covariances = total - between + regularization * np.eye(D)
         precision = np.linalg.inv(covariances)
-        linear, quadratic = (of_mixtures @ precision).reshape(-1, D), np.empty((len(counts), 0))
-        log_determinants = np.linalg.slogdet(covariances)[1].repeat(K)
+        linear = (of_mixtures @ precision).swapaxes(0, 1).reshape(-1, D)
+        quadratic, log_determinants = np.empty((len(counts), 0)), np.tile(np.linalg.slogdet(covariances)[1], K)
     else:
         i, j = np.triu_indices(D)
         covariances = np.empty((len(counts), D, D))
@@ -88,4 +89,4 @@ def maximize(
         linear = np.einsum("kij,kj->ki", precisions, means)
         quadratic = np.where(i == j, 1.0, 2.0) * precisions[:, i, j]
     constant = (means * linear).sum(1)
-    return np.hstack([constant[:, None], -2.0 * linear, quadratic]).T, log_determinants, precision
+    return np.hstack([constant[:, None], -2.0 * linear, quadratic]), log_determinants, precision
