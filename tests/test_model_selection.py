@@ -99,7 +99,7 @@ def test_columns_are_those_of_a_frame(found):
     assert frame["mean_test_icl"][0] == pytest.approx(frame["mean_test_log_likelihood"][0])
     assert (frame["mean_test_icl"] <= frame["mean_test_log_likelihood"] + 1e-12).all()
     assert found.n_splits_ == 2 and found.refit_time_ > 0.0
-    assert frame["bic"].idxmin() == 2 and frame["misfit"].notna().tolist() == [False, False, True, False]
+    assert frame["bic"].idxmin() == 2 and frame["tied"].notna().tolist() == [False, False, True, False]
 
 
 def test_held_out_scores_are_in_the_units_of_the_data(three):
@@ -142,6 +142,15 @@ def test_equal_gaussians_that_overlap_are_found(seed):
     """As far from each other as two groups of two are, and nearer."""
     X = make_blobs(300, centers=4, random_state=seed)[0]
     assert make_search(n_components=5, criteria=(), refit=False).fit(X).best_n_components_ == 4
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pieces_of_few_samples_are_no_normal_clusters(seed):
+    """The lowest BIC is that of six to eight components, each of which passes a test of normality."""
+    X = make_moons(300, noise=0.08, random_state=seed)[0]
+    search = make_search(n_components=9, criteria=(), refit=False).fit(X)
+    assert search.best_n_components_ == 2 < search.best_by_criterion_["bic"]
+    assert np.isnan(search.cv_results_["misfit"]).all()
 
 
 # ------------------------------------------------------------------------------- a meta-estimator

@@ -24,6 +24,7 @@ REGULARIZATION = (
 MORE_COMPONENTS = (16, 20, 24, 30, 36, 48, 60, 72)  # beyond the numbers of clusters, …
 MORE_ITERATIONS = 60  # … from k-means, with so many iterations of EM
 SAMPLES_PER_COMPONENT = 2  # times D + 1, at least
+LEAST_TESTED = 60  # samples per component; with fewer, pieces of a curve pass a test of normality
 MANY_FEATURES = 64  # above, no full covariances
 N_STEPS = 21  # along a line between two components
 
@@ -59,7 +60,8 @@ class Mixtures(NamedTuple):
     density : Density
         Of the one with the lowest Bayesian information criterion.
     misfit : float
-        How far its components are from normal distributions, see :func:`measure_misfit`.
+        How far its components are from normal distributions, see :func:`measure_misfit`; NaN where they have so few
+        samples that the test would reject nothing.
     is_tied : bool
         Whether they share one covariance.
     bic : dict of int to float
@@ -109,7 +111,8 @@ def find_density(partitions: Partitions, random_state: np.random.RandomState) ->
         of_ridges[i, :i] = of_ridges[:i, i] = heights
     of_middles = log_density(points[partitions.edges].mean(1))
     density = Density(best.responsibilities, log_density(points), of_middles, log_density(means), of_ridges)
-    misfit = measure_misfit(points, best.responsibilities, means, covariances)
+    is_tested = len(points) >= LEAST_TESTED * M
+    misfit = measure_misfit(points, best.responsibilities, means, covariances) if is_tested else np.nan
     return Mixtures(density, misfit, best.kind == "tied", {m: pair[0] for m, pair in best_by_number.items()})
 
 

@@ -95,7 +95,8 @@ class ComponentSearchCV(DelegatesToBest):
     cv_results_ : dict of str to ndarray
         A column per criterion: 'separation', 'information_lost', 'dip' (the least √n dip on the line between two
         neighboring clusters), 'bic' (the lowest of Gaussian mixtures), 'misfit' (of the one with the lowest BIC, the
-        largest √n Kolmogorov–Smirnov distance of a component from a normal distribution; NaN for other numbers),
+        largest √n Kolmogorov–Smirnov distance of a component from a normal distribution; NaN for other numbers, and
+        for fewer than 60 samples per component),
         'tied' (1 if the components of that one share one covariance, else 0),
         'description_length' and 'combined' of all samples. For criteria of folds or halves,
         ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
