@@ -125,6 +125,7 @@ def _read_numbers() -> Iterator[Suite]:
         ("simulated, check", "Number of clusters"),
         ("K = 1, check", "Number of clusters, if there are none"),
         ("make_blobs, check", "Number of equal blobs, many of them overlapping"),
+        ("small moons, check", "Number of clusters, moons of 150 or 300 samples"),
     ):
         of_group = [line for line in lines if line["group"] == name]
         found = [

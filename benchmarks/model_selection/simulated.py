@@ -57,6 +57,14 @@ def make_equal_blobs(seed: int) -> Iterator[SimulatedSet]:
             yield SimulatedSet(f"make_blobs {n_samples}, seed {number}", X, K)
 
 
+def make_small_moons(seed: int) -> Iterator[SimulatedSet]:
+    """Eighteen pairs of moons of 150 or 300 samples."""
+    for i, (n_samples, noise) in enumerate(itertools.product((150, 300), (0.05, 0.08, 0.1))):
+        for number in range(seed + 3 * i, seed + 3 * i + 3):
+            X = make_moons(n_samples, noise=noise, random_state=number)[0]
+            yield SimulatedSet(f"moons {n_samples} {noise}, seed {number}", X, 2)
+
+
 def make_singles(seed: int) -> Iterator[SimulatedSet]:
     """Ten draws each of one Gaussian, of one cloud of t-distributed samples, and of a uniform square."""
     for k, kind in enumerate(("gaussian", "t cloud", "square")):
