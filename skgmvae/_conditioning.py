@@ -62,11 +62,11 @@ class ConditionalQueries:
     def impute(self, X: MatrixLike, n_draws: int | None = None, *, random_state: Seed = None) -> Any:
         """Fill in missing values: by their conditional means, or by draws for multiple imputation.
 
-        Categories and booleans get the most probable value in place of a mean.
         Means and draws are computed by self-normalized importance sampling; while the model is linear, the means of
         Gaussian columns are exact. The observed values are unchanged. For a sample that no component explains as well
         as the background of ``score_samples`` does, components would extrapolate: its missing values are those of
-        normal distributions with the mean and covariance of all training samples.
+        normal distributions with the mean and covariance of all training samples. Categories and booleans get the most
+        probable value in place of a mean.
 
         Parameters
         ----------

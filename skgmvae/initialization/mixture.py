@@ -5,7 +5,7 @@ EM on sufficient statistics (:mod:`skgmvae.initialization.sufficient_statistics`
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +86,15 @@ def information_criterion(mixture: Mixture, n_features: int) -> float:
 
 
 def fit_mixture(
+    points: NDArray[np.float64], labels: NDArray[np.intp] | NDArray[np.float64], *args: Any, **options: Any
+) -> Mixture:
+    """The mixture of :func:`fit_from_each` from one start: labels (N,) or responsibilities (N, K)."""
+    return fit_from_each(points, [labels], *args, **options)[0]
+
+
+def fit_from_each(
     points: NDArray[np.float64],
-    labels: NDArray[np.intp] | NDArray[np.float64],
+    starts: Sequence[NDArray[np.intp] | NDArray[np.float64]],
     n_components: int,
     kind: str = "full",
     *,
@@ -96,14 +103,16 @@ def fit_mixture(
     rounding: NDArray[np.float64] | None = None,
     max_iter: int = MAX_ITER,
     tolerance: float = TOLERANCE,
-) -> Mixture:
-    """A mixture after EM from labels (N,) or responsibilities (N, K).
+) -> list[Mixture]:
+    """The mixtures after EM from each of some labels (N,) or responsibilities (N, K).
+
+    Small ones are fitted at the same time: a step of each takes longer to call than to compute.
 
     Parameters
     ----------
     points : ndarray of shape (N, D)
         Of about unit variance and zero mean.
-    labels : ndarray of shape (N,) or (N, K)
+    starts : sequence of ndarray of shape (N,) or (N, K)
     n_components : int
         K.
     kind : {'full', 'tied', 'diag'}, default='full'
@@ -122,36 +131,7 @@ def fit_mixture(
 
     Returns
     -------
-    Mixture
-    """
-    return fit_from_each(
-        points,
-        [labels],
-        n_components,
-        kind,
-        dof=dof,
-        regularization=regularization,
-        rounding=rounding,
-        max_iter=max_iter,
-        tolerance=tolerance,
-    )[0]
-
-
-def fit_from_each(
-    points: NDArray[np.float64],
-    starts: Sequence[NDArray[np.intp] | NDArray[np.float64]],
-    n_components: int,
-    kind: str = "full",
-    *,
-    dof: float = math.inf,
-    regularization: float = REGULARIZATION,
-    rounding: NDArray[np.float64] | None = None,
-    max_iter: int = MAX_ITER,
-    tolerance: float = TOLERANCE,
-) -> list[Mixture]:
-    """The mixtures of :func:`fit_mixture` from each of some labels (N,) or responsibilities (N, K).
-
-    Small ones are fitted at the same time: a step of each takes longer to call than to compute.
+    list of Mixture
     """
     N, D = points.shape
     rounding = np.zeros(D) if rounding is None else rounding
