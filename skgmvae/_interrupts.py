@@ -1,9 +1,9 @@
 """Ctrl-C while this package computes: between two steps of a training, and never while a state is half changed.
 
 Python raises KeyboardInterrupt at whatever line it has reached. In the contexts of this module it waits where it would
-do damage: within a step of the optimizer, and while a context is entered or left, which changes settings of the process
-or attributes of the estimator. A second Ctrl-C does not wait. Only the main thread receives signals; in others, and
-where the program has its own way to handle them, nothing is changed.
+do damage: within a step of the optimizer, while a context is entered or left, which changes settings of the process or
+attributes of the estimator, and in code of others that would drop it. A second Ctrl-C does not wait. Only the main
+thread receives signals; in others, and where the program has its own way to handle them, nothing is changed.
 """
 
 import os
@@ -20,6 +20,7 @@ DELICATE = (
     "__exit__",
     "__del__",
 )  # frames in which an exception would leave a context half entered or left
+SWALLOWING = ("joblib.func_inspect", "joblib._store_backends", "weakref")  # modules that drop any exception in places
 
 
 class Guard:
@@ -118,9 +119,9 @@ def _find_guard() -> Guard | None:
 
 
 def _is_delicate(frame: types.FrameType | None) -> bool:
-    """Whether the frame, or one that has called it, enters or leaves a context."""
+    """Whether the frame, or one that has called it, enters or leaves a context, or may drop an exception."""
     while frame is not None:
-        if frame.f_code.co_name in DELICATE:
+        if frame.f_code.co_name in DELICATE or frame.f_globals.get("__name__") in SWALLOWING:
             return True
         frame = frame.f_back
     return False

@@ -1,5 +1,6 @@
 """Ctrl-C at any line: the state so far with a warning, or KeyboardInterrupt and nothing changed."""
 
+import pkgutil
 import signal
 import sys
 import threading
@@ -149,6 +150,25 @@ def test_an_interrupt_ends_all_initializations(blobs, quick, monkeypatch):
     with pytest.warns(UserWarning, match="Training was interrupted"):
         model = VaDEClustering(3, **{**quick, "n_init": 3}).fit(blobs[0])
     assert model.n_iter_ == 2 and np.isfinite(model.score(blobs[0]))
+
+
+@pytest.mark.parametrize("target", ["joblib._store_backends.json.dumps", "joblib.func_inspect.open_py_source"])
+def test_an_interrupt_that_joblib_would_drop_is_not_lost(blobs, quick, tmp_path, monkeypatch, target):
+    module, name = target.rsplit(".", 1)
+    whole, pressed = getattr(pkgutil.resolve_name(module), name), []
+
+    def press_first(*args, **kwargs):
+        if not pressed:
+            pressed.append(target)
+            press()
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(target, press_first)
+    monkeypatch.setattr("joblib.memory._FUNCTION_HASHES", {})  # as in a new process
+    is_pretrained = "store" in target
+    with pytest.warns(UserWarning, match="Training was interr") if is_pretrained else pytest.raises(KeyboardInterrupt):
+        VaDEClustering(3, **{**quick, "memory": str(tmp_path)}).fit(blobs[0])
+    assert pressed
 
 
 def test_a_second_interrupt_restores_the_estimator(blobs, quick, monkeypatch):
