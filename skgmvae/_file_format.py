@@ -39,7 +39,7 @@ SKOPS_TYPES = [
     "skgmvae.training.em.EMConfig",
     "skgmvae.training.net.ELBONet",
     "skgmvae.training.objective.NegativeELBO",
-    "torch.optim.adam.Adam",
+    "skgmvae.training.optimizer.Adam",
     "skgmvae.training.config.Architecture",
     "skorch.dataset.Dataset",
     "skorch.history.History",

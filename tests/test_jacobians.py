@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 
 from skgmvae.models import VAEEM, Autoencoder, Gaussian, jacobians
 from skgmvae.models.jacobians import differentiate, differentiate_decoder
+from skgmvae.models.prior_network import PriorNetwork
 
 n, J, U, K = 4, 3, 5, 2
 
@@ -57,3 +58,21 @@ def test_decoders_with_other_layers_are_differentiated_in_forward_mode():
     with torch.inference_mode():
         for one, other in zip(differentiate_decoder(model, z), differentiate(model.decode, z), strict=True):
             torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("is_trained", [False, True])  # in evaluation mode the log-variances are bounded
+def test_the_prior_network_of_a_gmvae_is_differentiated_in_closed_form(is_trained):
+    prior = PriorNetwork(U, 7, K, 3, feature_scale=0.5).double().train(is_trained)
+    for seed, parameter in enumerate(prior.parameters()):
+        parameter.data = draw(*parameter.shape, seed=seed)
+    prior.head.log_variance.bias.data[::2] += 30.0
+    w, components = draw(n * J, U), torch.arange(n * J) % K
+    moments, slopes = prior.differentiate(w)
+    expected = differentiate(lambda w: torch.cat(prior(w), -1), w)
+    assert slopes.shape == (n * J, K, U, 6) and bool((slopes == 0.0).any()) != is_trained
+    torch.testing.assert_close(moments, expected[0])
+    torch.testing.assert_close(slopes, expected[1])
+    own = prior.differentiate_own(w, components)
+    rows = torch.arange(n * J)
+    torch.testing.assert_close(own[0], moments[rows, components])
+    torch.testing.assert_close(own[1], slopes[rows, components])

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skgmvae.functional import LOG_2PI, log_normal, log_normal_full, log_standard_normal
-from skgmvae.models.jacobians import differentiate
 from skgmvae.models.laplace import Expansion, add_expansions, expand_normal
 
 __all__ = ["BasePosterior", "GMVAEPosterior", "VaDEPosterior"]
@@ -173,19 +172,24 @@ class GMVAEPosterior(_SharedPosterior):
 
     def _own_moments(self, w: Tensor) -> Tensor:
         """μ_c(w) and log σ²_c(w) of each component at its own w (n, J, W), or at each of (n, J, S, W): (..., 2L)."""
-        components = self.components
-        if components is None:
-            components = torch.arange(w.shape[1], device=w.device).expand(len(w), -1)
+        components = self._list_components(w)
         moments = self.model.prior.take(w.reshape(components.numel(), -1, w.shape[-1]), components.reshape(-1))
         return torch.cat(moments, -1).reshape(*w.shape[:-1], -1)
+
+    def _list_components(self, w: Tensor) -> Tensor:
+        """The components (n, J) that w (n, J, ...) belongs to: those of the samples, or all."""
+        if self.components is not None:
+            return self.components
+        return torch.arange(w.shape[1], device=w.device).expand(len(w), -1)
 
     def _expand_prior(self, z: Tensor, w: Tensor) -> Expansion:
         """log π_c p(z|w, c) p(w), (n, K), around z (n, 1 or K, L) and w (n, 1 or K, W)."""
         model = self.model
         if self.components is None and w.shape[1] == 1:  # the same w for all components
-            moments, slopes = differentiate(lambda w: torch.cat(model.prior(w), -1), w.squeeze(1))
+            moments, slopes = model.prior.differentiate(w.squeeze(1))
         else:
-            moments, slopes = differentiate(self._own_moments, w)
+            found = model.prior.differentiate_own(w.flatten(0, 1), self._list_components(w).flatten())
+            moments, slopes = (each.unflatten(0, w.shape[:2]) for each in found)
         (mean, log_variance), (mean_slope, log_slope) = (each.chunk(2, -1) for each in (moments, slopes))
         scale = torch.exp(-0.5 * log_variance)  # (n, K, L); the slopes are (n, K, W, L)
         residual = (z - mean) * scale

@@ -54,16 +54,42 @@ class PriorNetwork(nn.Module):
 
     def take(self, w: Tensor, components: Tensor) -> tuple[Tensor, Tensor]:
         """μ_c(w) and log σ²_c(w), each (P, S, L), at w (P, S, W), of one component (P,) for each of the P."""
-        order = components.argsort(stable=True)
-        counts = torch.bincount(components, minlength=self.shape[0]).tolist()
-        parts, back = self._features(w)[order].split(counts), order.argsort()
+        own = _OwnComponents(components, self.shape)
+        features = self._features(w)
+        mean, log_variance = (own.apply(layer, features) for layer in (self.head.mean, self.head.log_variance))
+        return mean, bound_log_variance(self.head, log_variance)
 
-        def apply(layer: nn.Linear) -> Tensor:
-            """Outputs (P, S, L), component by component."""
-            weights, biases = (parameter.unflatten(0, self.shape) for parameter in (layer.weight, layer.bias))
-            return torch.cat([F.linear(*each) for each in zip(parts, weights, biases, strict=True)])[back]
+    def differentiate(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """(μ_c(w), log σ²_c(w)), (n, K, 2L), and their derivatives with respect to w, (n, K, W, 2L), at w (n, W)."""
+        K, L = self.shape
+        features, slopes = self._differentiate_features(w)
+        layers = self.head.mean, self.head.log_variance
+        moments = torch.stack([layer(features).unflatten(-1, (K, L)) for layer in layers], -2)
+        derived = torch.stack([(slopes @ layer.weight.T).unflatten(-1, (K, L)) for layer in layers], -2)
+        return self._join(moments, derived.transpose(1, 2))
 
-        return apply(self.head.mean), bound_log_variance(self.head, apply(self.head.log_variance))
+    def differentiate_own(self, w: Tensor, components: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of one component (P,) for each w (P, W): (P, 2L) and (P, W, 2L)."""
+        own = _OwnComponents(components, self.shape)
+        features, slopes = self._differentiate_features(w)
+        layers = self.head.mean, self.head.log_variance
+        moments = torch.stack([own.apply(layer, features.unsqueeze(1)).squeeze(1) for layer in layers], -2)
+        derived = torch.stack([own.apply(layer, slopes, has_bias=False) for layer in layers], -2)
+        return self._join(moments, derived)
+
+    def _differentiate_features(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden units (n, width) and their derivatives (n, W, width) at w (n, W)."""
+        hidden, layer = self.hidden(w), self.hidden[0]
+        return self.feature_scale * hidden, layer.weight.T * (self.feature_scale * (1.0 - hidden.square())).unsqueeze(
+            -2
+        )
+
+    def _join(self, moments: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """Moments (..., 2, L) and slopes (..., W, 2, L), the log-variances bounded, as (..., 2L) and (..., W, 2L)."""
+        mean, log_variance = moments.unbind(-2)
+        bounded = bound_log_variance(self.head, log_variance)
+        is_free = torch.stack([torch.ones_like(mean, dtype=torch.bool), bounded == log_variance], -2)
+        return torch.cat([mean, bounded], -1), (slopes * is_free.unsqueeze(-3)).flatten(-2)
 
     def initialize_at(self, means: Tensor, variances: Tensor, *, slope: float = INITIAL_PRIOR_SLOPE) -> None:
         """Nearly these means and variances, both (K, L), whatever w; exactly for a ``slope`` of zero."""
@@ -81,3 +107,19 @@ class PriorNetwork(nn.Module):
         for layer in (self.head.mean, self.head.log_variance):
             for parameter in (layer.weight, layer.bias):
                 take_components(parameter.unflatten(0, self.shape), order)
+
+
+class _OwnComponents:
+    """Rows of which each belongs to one component (P,), for layers whose outputs are those of K components, L each."""
+
+    def __init__(self, components: Tensor, shape: tuple[int, int]) -> None:
+        self.shape, self.order = shape, components.argsort(stable=True)
+        self.counts = torch.bincount(components, minlength=shape[0]).tolist()
+        self.back = self.order.argsort()
+
+    def apply(self, layer: nn.Linear, values: Tensor, *, has_bias: bool = True) -> Tensor:
+        """Outputs (P, S, L) of hidden units (P, S, width), component by component."""
+        weights, biases = (parameter.unflatten(0, self.shape) for parameter in (layer.weight, layer.bias))
+        parts = zip(values[self.order].split(self.counts), weights, biases, strict=True)
+        found = [F.linear(part, weight, bias if has_bias else None) for part, weight, bias in parts]
+        return torch.cat(found)[self.back]

@@ -20,6 +20,7 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.runtime import RandomStream
 from skgmvae.training.objective import NegativeELBO
+from skgmvae.training.optimizer import Adam
 from skgmvae.training.state import State, read_state, write_state
 from skgmvae.training.step import StepGraphs, make_graphs, take_step
 from skgmvae.training.terms import TermSums
@@ -75,7 +76,7 @@ class ELBONet(NeuralNet):
         fixed: dict[str, Any] = {
             "criterion": NegativeELBO,
             "criterion__min_information": min_information,
-            "optimizer": torch.optim.Adam,
+            "optimizer": Adam,
             "optimizer__fused": True,
             "lr": learning_rate,
             "train_split": None,

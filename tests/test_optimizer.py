@@ -1,0 +1,36 @@
+"""Adam, without what only compiled programs need."""
+
+import subprocess
+import sys
+
+import torch
+
+from skgmvae.training.optimizer import Adam
+
+
+def test_steps_are_those_of_torch():
+    weights = [torch.nn.Parameter(torch.linspace(-1.0, 1.0, 5)) for _ in range(2)]
+    optimizers = [
+        make([weight], lr=0.1, fused=True) for make, weight in zip((Adam, torch.optim.Adam), weights, strict=True)
+    ]
+    for _ in range(5):
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            optimizer.zero_grad()
+            weight.pow(4).sum().backward()
+            optimizer.step()
+    assert torch.equal(*weights) and weights[0].requires_grad
+    assert optimizers[0].state_dict()["param_groups"] == optimizers[1].state_dict()["param_groups"]
+
+
+def test_a_fit_does_not_load_the_compiler():
+    code = """
+import sys
+import numpy as np
+from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+X = np.random.RandomState(0).standard_normal((60, 2))
+for Estimator in (VaDEClustering, GMVAEClustering, VAEEMClustering):
+    Estimator(2, pretrain_iter=1, max_iter=2, tol=100.0, random_state=0).fit(X).score(X)
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
