@@ -25,7 +25,7 @@ from benchmarks.density import keel as keel_densities
 from benchmarks.figures import runs as run_figures
 from benchmarks.initialization import clamping, compare, keel, restarts
 from benchmarks.memory import larger_than_memory, shuffling
-from benchmarks.model_selection import how_many, m_and_lambda, n_components, simulated
+from benchmarks.model_selection import how_many, how_many_mixed, m_and_lambda, n_components, simulated
 from benchmarks.reliability import report as reliability_report
 from benchmarks.speed import curves, gpu, overhead, profile_training
 from benchmarks.speed import report as speed_report
@@ -234,6 +234,7 @@ def test_report_makes_both_tables(tmp_path):
         (clamping, "clamping"),
         (compare, "initialization"),
         (how_many, "how_many"),
+        (how_many_mixed, "how_many_mixed"),
         (keel, "keel"),
         (keel_densities, "keel_densities"),
         (m_and_lambda, "m_and_lambda"),

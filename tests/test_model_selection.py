@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from skgmvae import VaDEClustering
 from skgmvae.model_selection import ComponentSearchCV
+from skgmvae.model_selection._mixed import find_mixed, read_mixed, score_mixed
 from skgmvae.training import pretraining
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -300,7 +301,57 @@ def test_tables_with_categories_and_missing_values_are_searched(holes):
     if holes:
         frame = frame.mask(rng.rand(*frame.shape) < 0.05)
     vade = VaDEClustering(max_iter=0, random_state=0)
-    search = ComponentSearchCV(vade, range(2, 5), cv=2, random_state=0).fit(frame)
+    criteria = ["log_likelihood", "stability"] if holes else []
+    search = ComponentSearchCV(vade, range(2, 5), cv=2, criteria=criteria, random_state=0).fit(frame)
     assert search.best_n_components_ == 3
     assert adjusted_rand_score(y, search.predict(frame)) > 0.9
     assert set(search.sample(50)[0]["city"]) <= {"Aix", "Bern", "Cork", "Dover"}
+
+
+def make_mixed(kind, rng, n=300):
+    """A table whose categories tell of groups, or are as random as the cities of their rows."""
+    y = rng.randint(3, size=n)
+    if kind == "all columns tell":
+        frame = pd.DataFrame(np.array([[0.0, 0.0], [2.4, 0.0], [0.0, 2.4]])[y] + rng.randn(n, 2), columns=["a", "b"])
+        for name in ("job", "plan"):
+            frame[name] = np.where(rng.rand(n) < 0.75, np.array(["u", "v", "w"])[y], rng.choice(["u", "v", "w"], n))
+        return frame, y
+    if kind == "categories tell":
+        return pd.DataFrame(
+            {f"q{j}": np.where(rng.rand(n) < 0.8, y, rng.randint(3, size=n)) for j in range(5)}, dtype=str
+        ), y
+    frame = pd.DataFrame(make_moons(n, noise=0.08, random_state=rng)[0], columns=["a", "b"])
+    if kind == "no groups":
+        frame, y = pd.DataFrame(rng.uniform(size=(n, 2)), columns=["a", "b"]), np.zeros(n, dtype=int)
+    frame["city"] = rng.choice(["Aix", "Bern", "Cork", "Dover"], n)
+    return frame, y
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("all columns tell", 3), ("categories tell", 3), ("curves", 2), ("no groups", 1)]
+)
+def test_numbers_of_groups_of_mixed_tables_are_found(kind, number):
+    """Pieces of a curve, or of a square, with the same categories are no groups."""
+    frame, y = make_mixed(kind, np.random.RandomState(1))
+    search = ComponentSearchCV(VaDEClustering(), range(1, 5), criteria=[], refit=False, random_state=0).fit(frame)
+    assert search.best_n_components_ == number
+    if number == 3:  # the clusters that are compared are those of the estimator
+        vade = VaDEClustering(3, max_iter=0, random_state=0).fit(frame)
+        assert adjusted_rand_score(vade.labels_, search.partitions_[3]) > 0.95
+        assert adjusted_rand_score(y, search.partitions_[3]) > 0.6
+
+
+def test_held_out_scores_of_mixed_tables_are_in_the_units_of_the_data():
+    frame, _ = make_mixed("all columns tell", np.random.RandomState(0))
+    found = []
+    for scale in (1.0, 10.0):
+        train, test = (frame.assign(a=scale * frame["a"])[rows] for rows in (slice(0, 200), slice(200, None)))
+        table = read_mixed(VaDEClustering(), train)
+        fit = find_mixed(table, [3], np.random.RandomState(0)).fits[3]
+        found.append(score_mixed(table, fit, table.read(test)))
+    np.testing.assert_allclose(found[1], np.array(found[0]) - np.log(10.0), atol=1e-4)
+    vade = VaDEClustering(3, max_iter=0, random_state=0).fit(train)
+    assert found[1][0] == pytest.approx(vade.score(test), abs=0.05)
+    responsibilities = vade.predict_proba(test)
+    entropy = -(responsibilities * np.log(responsibilities + 1e-300)).sum(1).mean()
+    assert found[1][0] - found[1][1] == pytest.approx(entropy, abs=0.05)

@@ -179,7 +179,8 @@ def test_evidence_needs_less_separation_where_dips_links_or_a_mixture_speak_for_
     lost, dips = np.array([0.1, 0.1, 0.01, *[0.1] * 5]), np.array([0.1, 0.8, 0.1, 0.8, *[0.1] * 4])
     misfits = np.array([*[np.nan] * 5, 1.1, 1.3, 1.1])
     for tied, last in ((0.0, False), (1.0, True)):
-        found = is_separate(Numbers(separations, lost, dips, misfits, np.where(np.isnan(misfits), np.nan, tied)))
+        tied_or_unknown = np.where(np.isnan(misfits), np.nan, tied)
+        found = is_separate(Numbers(separations, lost, dips, misfits, tied_or_unknown, *np.full((2, 8), np.nan)))
         assert found.tolist() == [False, True, True, False, True, True, False, last]
 
 
@@ -187,8 +188,9 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     numbers, dips, unknown = (1, 2, 3, 4, 5), np.zeros(5), np.full(5, np.nan)
     lost = np.array([0.0, 0.01, 0.01, 0.2, 0.22])
 
-    def score(*separations, lost=lost, misfits=unknown, tied=0.0):
-        return combine(numbers, Numbers(np.array(separations), lost, dips, misfits, 0.0 * misfits + tied))
+    def score(*separations, lost=lost, misfits=unknown, tied=0.0, of_all_columns=(unknown, unknown)):
+        evidence = Numbers(np.array(separations), lost, dips, misfits, 0.0 * misfits + tied, *of_all_columns)
+        return combine(numbers, evidence)
 
     scores = score(0.0, 3.0, 2.5, -0.1, -0.3)
     assert scores.argmax() == 2 and scores[0] == -np.inf
@@ -205,6 +207,12 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     of_equal = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four, tied=1.0)[1:4]
     np.testing.assert_allclose(of_equal - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4], [0.0, 0.0, 3.0])
     assert score(0.0, 0.5, 0.5, 0.45, -0.3, lost=0.3 + lost, misfits=of_four).argmax() == 3
+    # among that number and more, the lowest BIC of mixtures of all columns, of those with distinct components
+    bic, distinct = np.array([1.0, 9.0, 8.0, 7.0, 6.0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    assert score(0.0, 3.0, 2.5, -0.1, -0.3, of_all_columns=(bic, distinct)).argmax() == 3
+    assert score(0.0, 3.0, 2.5, -0.1, -0.3, of_all_columns=(bic, 0.0 * distinct)).argmax() == 2
+    assert score(0.0, *unknown[1:], of_all_columns=(bic, distinct)).argmax() == 0
+    assert score(0.0, *unknown[1:], of_all_columns=(-bic, distinct)).argmax() == 1
 
 
 def test_misfit_is_the_kolmogorov_smirnov_distance_of_the_worst_component():

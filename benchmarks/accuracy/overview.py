@@ -135,6 +135,12 @@ def _read_numbers() -> Iterator[Suite]:
         ]  # fmt: skip
         yield _make_suite(title, "benchmarks/how_many.md", "share found", "similar data", how_many.OURS, found,
                           "set", "method", "found")  # fmt: skip
+    of_mixed = [
+        {**line, "is_found": float(line["found"] == line["n_groups"])}
+        for line in read_lines(RESULTS / "how_many_mixed.jsonl")
+    ]
+    yield _make_suite("Number of groups, mixed tables", "benchmarks/how_many_mixed.md", "share found", "similar data",
+                      how_many.OURS, of_mixed, "table", "method", "is_found")  # fmt: skip
 
 
 def _make_suite(

@@ -37,8 +37,7 @@ from benchmarks.model_selection.simulated import (
     make_small_moons,
 )
 from skgmvae.model_selection._evidence import examine
-from skgmvae.model_selection._results import EVIDENCE
-from skgmvae.model_selection._rule import Numbers, Rule, combine, is_separate
+from skgmvae.model_selection._rule import EVIDENCE, Numbers, Rule, combine, is_separate
 
 NUMBERS = tuple(range(1, 21))
 N_MORE = 2  # beyond these, whose clusters the search looks at too

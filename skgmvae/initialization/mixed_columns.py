@@ -1,7 +1,7 @@
 """Clusters of tables whose columns are of several kinds: a mixture of products of their distributions."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,36 +10,24 @@ from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
 from skgmvae.initialization.choice import choose_clusters
-from skgmvae.initialization.moments import Regularization, regularize, sum_up
 from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
-from skgmvae.models.linear_path import log_joint_of_mixture
+from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.models.missing import estimate_normal
 from skgmvae.models.normals import complete_normal
 from skgmvae.runtime import single_thread
 
-__all__ = ["choose_mixed", "weigh_columns"]
+__all__ = ["choose_mixed", "complete_continuous", "weigh_columns"]
 
 MAX_SAMPLES = 5_000  # on which the mixture is fitted; the others follow by their responsibilities
 N_RANDOM = 8  # random initializations
-N_SHORT, N_LONG, N_FINALISTS = 10, 100, 3  # iterations of EM of all initializations, and of the best of them
-TOLERANCE = 1e-4  # nats per sample
-SETTING = Regularization(1.0, 1e-3)
+N_SHORT, N_FINALISTS = 10, 3  # iterations of EM of all initializations, of which the best go on
 CONTINUOUS = "clusters of the continuous columns"
 MOST_CROSSING, LEAST_SIZE = 0.03, 0.1  # share of links, and size relative to N / K, of clusters that are apart
 N_LINKED = 5  # neighbors
 HARDLY_BETTER = 0.02  # nats per sample by which more components may be better while K are believed
 N_MORE = 3  # components, at most, that are tried in addition
 KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood orders its outputs
-
-
-class _Fit(NamedTuple):
-    """Responsibilities (n, K), and the information criterion, in nats per sample; higher is better."""
-
-    name: str
-    is_diagonal: bool
-    responsibilities: Tensor
-    value: float
 
 
 @torch.no_grad()
@@ -66,20 +54,19 @@ def choose_mixed(
         K.
     random_state : RandomState
     """
-    K, points = n_components, _complete(points.double(), likelihood)
+    K, points = n_components, complete_continuous(points.double(), likelihood)
     if K == 1:
         return "single component", np.ones((len(points), 1))
     chosen = torch.arange(len(points))
     if len(points) > MAX_SAMPLES:
         chosen = torch.from_numpy(np.sort(random_state.choice(len(points), MAX_SAMPLES, replace=False)))
-    mixture = _ProductMixture(points[chosen], likelihood)
+    mixture = ProductMixture(points[chosen], likelihood)
     begun = {name: torch.from_numpy(R) for name, R in _begin(points[chosen], likelihood, K, random_state).items()}
-    kinds = (True, False) if mixture.n_gaussian > 1 else (True,)
-    short = [mixture.fit(name, R, kind, N_SHORT) for name, R in begun.items() for kind in kinds]
-    best: list[_Fit] = []
-    for kind in kinds:
+    short = [mixture.fit(name, R, kind, N_SHORT) for name, R in begun.items() for kind in mixture.kinds]
+    best: list[ProductFit] = []
+    for kind in mixture.kinds:
         finalists = sorted((fit for fit in short if fit.is_diagonal == kind), key=lambda fit: -fit.value)
-        best += [mixture.fit(fit.name, fit.responsibilities, kind, N_LONG) for fit in finalists[:N_FINALISTS]]
+        best += [mixture.fit(fit.name, fit.responsibilities, kind) for fit in finalists[:N_FINALISTS]]
     found = max(best, key=lambda fit: fit.value)
     clusters = begun.get(CONTINUOUS)
     is_apart = clusters is not None and _are_apart(points[chosen], likelihood, clusters)
@@ -108,13 +95,13 @@ def _standardize(points: Tensor, likelihood: Any) -> NDArray[np.float64]:
     return np.asarray(continuous / np.maximum(continuous.std(0), np.finfo(np.float64).tiny))
 
 
-def _wants_more(mixture: "_ProductMixture", found: _Fit, random_state: np.random.RandomState) -> bool:
+def _wants_more(mixture: ProductMixture, found: ProductFit, random_state: np.random.RandomState) -> bool:
     """Whether a few more components have a clearly better criterion."""
     K, weighted = found.responsibilities.shape[1], weigh_columns(mixture.points, mixture.likelihood)
     for n_more in range(1, min(N_MORE, len(weighted) - K) + 1):
         labels = fit_kmeans(weighted, K + n_more, random_state, n_init=1)[0]
         R = torch.from_numpy(np.eye(K + n_more)[labels])
-        if any(mixture.fit("", R, kind, N_LONG).value > found.value + HARDLY_BETTER for kind in (True, False)):
+        if any(mixture.fit("", R, kind).value > found.value + HARDLY_BETTER for kind in (True, False)):
             return True
     return False
 
@@ -130,7 +117,7 @@ def _spread(
     return CONTINUOUS, np.asarray(nearest.predict(standardized))
 
 
-def _complete(points: Tensor, likelihood: Any) -> Tensor:
+def complete_continuous(points: Tensor, likelihood: Any) -> Tensor:
     """The points (N, F), missing values of the continuous columns filled in."""
     G = points.shape[1] - likelihood.n_heads
     missing = points[:, :G].isnan()
@@ -188,47 +175,3 @@ def _reduce(points: NDArray[np.float64]) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(centered.T @ centered / len(points))
     kept = max(int((values > values.mean()).sum()), min(2, len(values)))
     return np.asarray(centered @ vectors[:, -kept:])
-
-
-class _ProductMixture:
-    """EM of Σ_c π_c N(continuous) Π p(others | c) on standardized samples (n, F).
-
-    Parameters
-    ----------
-    points : Tensor of shape (n, F)
-    likelihood : Columns
-    """
-
-    def __init__(self, points: Tensor, likelihood: Any) -> None:
-        self.points, self.likelihood = points, likelihood
-        self.n_gaussian = points.shape[1] - likelihood.n_heads
-
-    def fit(self, name: str, responsibilities: Tensor, is_diagonal: bool, max_iter: int) -> _Fit:
-        """EM from responsibilities (n, K)."""
-        R, last = responsibilities.double(), -math.inf
-        for _ in range(max_iter):
-            log_joint = self._log_joint(R, self.points, is_diagonal)
-            value = float(torch.logsumexp(log_joint, -1).mean())
-            R = torch.softmax(log_joint, -1)
-            if value - last < TOLERANCE:
-                break
-            last = value
-        n, K = R.shape
-        G = self.n_gaussian
-        n_parameters = K * (self.likelihood.n_heads + G + (G if is_diagonal else G * (G + 1) // 2)) + K - 1
-        return _Fit(name, is_diagonal, R, value - 0.5 * n_parameters * math.log(n) / n)
-
-    def predict(self, fit: _Fit, points: Tensor) -> Tensor:
-        """Responsibilities (N, K) of other samples (N, F)."""
-        return torch.softmax(self._log_joint(fit.responsibilities, points, fit.is_diagonal), -1)
-
-    def _log_joint(self, responsibilities: Tensor, at: Tensor, is_diagonal: bool) -> Tensor:
-        """log p(x, c), (N, K), of samples (N, F), with the parameters of responsibilities (n, K)."""
-        G, likelihood = self.n_gaussian, self.likelihood
-        weights, means, covariances = regularize(sum_up(self.points[:, :G], responsibilities), SETTING, is_tied=False)
-        if is_diagonal:
-            covariances = covariances.diagonal(dim1=-2, dim2=-1).diag_embed()
-        outputs = torch.nn.functional.pad(likelihood.estimate_heads(self.points, responsibilities), (G, 0))
-        log_normals = log_joint_of_mixture(at[:, :G], weights.log(), means, covariances)
-        log_joint: Tensor = log_normals + likelihood.log_prob_of_heads(at.unsqueeze(1), outputs).double()
-        return log_joint

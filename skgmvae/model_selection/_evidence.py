@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,23 @@ from skgmvae.data.arrays import Floats
 from skgmvae.model_selection._density import find_density
 from skgmvae.model_selection._dip import least_dip
 from skgmvae.model_selection._folds import held_out
+from skgmvae.model_selection._mixed import (
+    MixedClusters,
+    MixedTable,
+    are_distinct,
+    find_mixed,
+    read_mixed,
+    score_mixed,
+)
 from skgmvae.model_selection._partitions import Partitions, find_partitions
+from skgmvae.model_selection._rule import Numbers, combine
 from skgmvae.model_selection._separation import description_length, information_lost, separation
 from skgmvae.model_selection._tables import make_points
 
-__all__ = ["Evidence", "Search", "evaluate_fold", "examine", "preprocess"]
+__all__ = ["Evidence", "Samples", "Search", "evaluate_fold", "examine", "examine_samples", "prepare"]
 
 Values = dict[str, dict[int, float]]  # by criterion and number of clusters
+OF_CONTINUOUS = ("separation", "information_lost", "dip", "description_length")  # without such columns, not known
 N_NEAREST = 5  # samples that give one that was not partitioned its label
 
 
@@ -69,14 +80,31 @@ class Evidence(NamedTuple):
     values: Values
 
 
-def preprocess(estimator: Any, X: Any, y: Any = None, further: Any = None) -> list[Floats]:
+class Samples(NamedTuple):
+    """Samples as the clusterer at the end of a pipeline gets them.
+
+    Attributes
+    ----------
+    points : ndarray of shape (N, D')
+    table : MixedTable or None
+        If some columns have no normal distribution.
+    """
+
+    points: Floats
+    table: MixedTable | None
+
+
+def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None) -> list[Samples]:
     """X, and further samples, as the clusterer at the end of a pipeline gets them."""
     parts = [X] if further is None else [X, further]
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         steps = clone(estimator[:-1]).fit(X, y)
         parts = [steps.transform(part) for part in parts]
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    return make_points(parts, getattr(last, "categorical_features", None))
+    points = make_points(parts, getattr(last, "categorical_features", None))
+    table = read_mixed(last, parts[0])
+    tables = [table, *(None if table is None else table.read(part) for part in parts[1:])]
+    return [Samples(*pair) for pair in zip(points, tables, strict=True)]
 
 
 def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
@@ -84,6 +112,29 @@ def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomSta
     partitions = find_partitions(X, numbers, random_state)
     labels = {K: _spread(partitions, X, K) for K in partitions.by_number}
     return Evidence(labels, _compare(partitions, random_state))
+
+
+def examine_samples(samples: Samples, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
+    """:func:`examine`; of tables with categories or counts, for the continuous columns, beside mixtures of all."""
+    if samples.table is None:
+        return examine(samples.points, numbers, random_state)
+    return _examine_mixed(samples.table, find_mixed(samples.table, numbers, random_state), numbers, random_state)
+
+
+def _examine_mixed(
+    table: MixedTable, found: MixedClusters, numbers: Sequence[int], random_state: np.random.RandomState
+) -> Evidence:
+    N, G = table.continuous.shape
+    of_continuous = Evidence({}, {name: {} for name in OF_CONTINUOUS})
+    if G > 0:
+        of_continuous = examine(table.continuous, numbers, random_state)
+    first = numbers[int(combine(numbers, Numbers.read(of_continuous.values, numbers)).argmax())]
+    clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))
+    of_all = {
+        "bic": {K: -2.0 * N * fit.value for K, fit in found.fits.items()},
+        "distinct": {K: float(are_distinct(table, fit, clusters)) for K, fit in found.fits.items()},
+    }
+    return Evidence(found.labels, {**of_continuous.values, **of_all})
 
 
 def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Values:
@@ -121,16 +172,20 @@ def evaluate_fold(
     """:func:`examine` for the training samples of a fold, and scores of the held-out ones."""
     X_train, X_test = (_safe_indexing(search.X, rows) for rows in (train, test))
     y_train = None if search.y is None else _safe_indexing(search.y, train)
-    points, further = preprocess(search.estimator, X_train, y_train, X_test)
-    partitions = find_partitions(points, search.numbers, random_state)
-    values = _compare(partitions, random_state)
-    scores = {}
-    for K, partition in partitions.by_number.items():
-        if search.is_fitted_to_folds:
-            given = _check_method_params(search.X, dict(search.fit_params), train)
-            scores[K] = _fit_and_score(search, K, X_train, y_train, X_test, given)
-        else:
-            scores[K] = held_out(partition, partitions.rows, points, further)
+    samples, further = prepare(search.estimator, X_train, y_train, X_test)
+    if samples.table is not None and further.table is not None:
+        mixed = find_mixed(samples.table, search.numbers, random_state)
+        values = _examine_mixed(samples.table, mixed, search.numbers, random_state).values
+        score = {K: partial(score_mixed, samples.table, fit, further.table) for K, fit in mixed.fits.items()}
+    else:
+        partitions = find_partitions(samples.points, search.numbers, random_state)
+        values = _compare(partitions, random_state)
+        pairs = samples.points, further.points
+        score = {K: partial(held_out, each, partitions.rows, *pairs) for K, each in partitions.by_number.items()}
+    if search.is_fitted_to_folds:
+        given = _check_method_params(search.X, dict(search.fit_params), train)
+        score = {K: partial(_fit_and_score, search, K, X_train, y_train, X_test, given) for K in score}
+    scores = {K: compute() for K, compute in score.items()}
     values["log_likelihood"] = {K: pair[0] for K, pair in scores.items()}
     values["icl"] = {K: pair[1] for K, pair in scores.items()}
     return values

@@ -16,7 +16,7 @@ from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_gra
 from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.views import Views, make_views
 
-__all__ = ["Partition", "Partitions", "find_edges", "find_partitions"]
+__all__ = ["SAMPLES_PER_CLUSTER", "Partition", "Partitions", "find_edges", "find_partitions"]
 
 MAX_SAMPLES = 10_000  # that are partitioned
 MAX_FEATURES, N_PRINCIPAL = 100, 50  # beyond which number of features these principal components stand for them

@@ -7,14 +7,13 @@ import numpy as np
 
 from skgmvae.data.arrays import Array, Floats
 from skgmvae.model_selection._evidence import Values
-from skgmvae.model_selection._rule import Numbers, combine, is_separate
+from skgmvae.model_selection._rule import EVIDENCE, Numbers, combine, is_separate
 
 __all__ = ["ALWAYS", "CRITERIA", "choose_each", "make_results"]
 
 CRITERIA = ("combined", "separation", "bic", "log_likelihood", "icl", "stability", "description_length")
 ALWAYS = CRITERIA[:3]  # measured
 OF_ONE_NUMBER = ("misfit", "tied")  # of the mixture of the lowest BIC, whose number another fold does not share
-EVIDENCE = ("separation", "information_lost", "dip", *OF_ONE_NUMBER)  # of the rule
 ROUNDING = 1e-9
 LOWER_IS_BETTER = ("bic", "description_length", "information_lost")
 
@@ -44,12 +43,11 @@ def make_results(
         "param_n_components": np.array(numbers),
         "params": np.array([{parameter: K} for K in numbers], dtype=object),
     }
-    wanted = (*EVIDENCE, "bic", *criteria)
+    wanted = (*EVIDENCE, *criteria)
     columns |= {criterion: _column(values, numbers) for criterion, values in of_all.items() if criterion in wanted}
     examined = sorted({*numbers, *of_all["separation"]})  # beyond the largest number too
-    evidence = Numbers(*(_column(of_all[name], examined) for name in EVIDENCE))
-    columns["combined"] = combine(examined, evidence)[: len(numbers)]
-    of_folds = tuple(name for name in wanted if name not in OF_ONE_NUMBER)
+    columns["combined"] = combine(examined, Numbers.read(of_all, examined))[: len(numbers)]
+    of_folds = tuple(name for name in wanted if name not in (*OF_ONE_NUMBER, "distinct"))
     measured = dict.fromkeys(criterion for values in of_splits for criterion in values if criterion in of_folds)
     for criterion in measured:
         splits = [_column(values[criterion], numbers) for values in of_splits if criterion in values]
@@ -75,7 +73,8 @@ def _rank(values: Floats, *, lower_is_better: bool) -> Array:
 
 def choose_each(results: Mapping[str, Array]) -> dict[str, int]:
     """Index of the choice of each criterion that was measured."""
-    separate = np.flatnonzero(is_separate(Numbers(*(results[name] for name in EVIDENCE))))
+    unknown = np.full(len(results["combined"]), np.nan)
+    separate = np.flatnonzero(is_separate(Numbers(*(results.get(name, unknown) for name in EVIDENCE))))
     choices = {
         "combined": int(results["combined"].argmax()),
         "separation": int(separate[-1]) if len(separate) else 0,

@@ -1,6 +1,6 @@
 """The rule that chooses the number of clusters from the evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from skgmvae.data.arrays import Floats
 
-__all__ = ["Numbers", "Rule", "combine", "is_separate"]
+__all__ = ["EVIDENCE", "Numbers", "Rule", "combine", "is_separate"]
 
+EVIDENCE = ("separation", "information_lost", "dip", "misfit", "tied", "bic", "distinct")  # names of that of Numbers
 LEAST_DIP = 0.65  # √n dip, p = 0.005
 MOST_MISFIT = 1.2  # √n Kolmogorov–Smirnov distance, about p = 0.1
 LEAST, BEYOND = -0.5, -0.2  # separations below the first count as equal to it; of more clusters than were tried
@@ -66,6 +67,10 @@ class Numbers(NamedTuple):
     misfit, tied : ndarray of shape (n,)
         Known for the number of components of the mixture of the lowest BIC, if it is one of the numbers. ``tied`` is 1
         if its components share one covariance, else 0.
+    bic, distinct : ndarray of shape (n,)
+        Of tables with categories or counts, where all else is evidence of the continuous columns: the criterion of
+        mixtures of all columns; and 1 if their components are apart, and no pieces of clusters of the continuous
+        columns, else 0. ``distinct`` is NaN for other tables.
     """
 
     separation: Floats
@@ -73,6 +78,13 @@ class Numbers(NamedTuple):
     dip: Floats
     misfit: Floats
     tied: Floats
+    bic: Floats
+    distinct: Floats
+
+    @classmethod
+    def read(cls, values: Mapping[str, Mapping[int, float]], numbers: Sequence[int]) -> "Numbers":
+        """From values by the names of :data:`EVIDENCE` and by number."""
+        return cls(*(np.array([values.get(name, {}).get(K, np.nan) for K in numbers]) for name in EVIDENCE))
 
     def take(self, rows: NDArray[np.intp]) -> "Numbers":
         """The evidence for some of the numbers."""
@@ -106,6 +118,9 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
     a higher one if they share one covariance. If no number has a separation that a single cluster does not reach, the
     first number is chosen: one, if it is searched.
 
+    In tables with categories or counts, this is a choice by the continuous columns. Among it and more components, that
+    number is chosen whose mixture of all columns has the lowest BIC, of those with distinct components.
+
     Parameters
     ----------
     numbers : sequence of int
@@ -117,6 +132,16 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
     -------
     ndarray of shape (n,)
     """
+    scores = _combine_continuous(numbers, evidence, rule)
+    first = int(scores.argmax())
+    distinct = first + np.flatnonzero((evidence.distinct == 1.0)[first:])
+    if len(distinct):
+        best = distinct[evidence.bic[distinct].argmin()]
+        scores[best] = scores[first] + (1.0 if best > first else 0.0)
+    return scores
+
+
+def _combine_continuous(numbers: Sequence[int], evidence: Numbers, rule: Rule) -> Floats:
     scores, many = np.full(len(numbers), -np.inf), np.asarray(numbers) > 1
     known = np.flatnonzero(np.isfinite(evidence.separation) & many)
     of_known = evidence.take(known)

@@ -21,7 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skgmvae._constraints import LIST
 from skgmvae.data.arrays import Array, MatrixLike, Seed
 from skgmvae.model_selection._delegation import DelegatesToBest
-from skgmvae.model_selection._evidence import Search, Values, evaluate_fold, examine, preprocess
+from skgmvae.model_selection._evidence import Search, Values, evaluate_fold, examine_samples, prepare
 from skgmvae.model_selection._folds import chance_stability, correct_stability, measure_stability
 from skgmvae.model_selection._results import ALWAYS, CRITERIA, choose_each, make_results
 from skgmvae.runtime import MAX_SEED, without_autologging
@@ -42,8 +42,10 @@ class ComponentSearchCV(DelegatesToBest):
 
     The rule ``'combined'`` chooses one cluster if no K has a separation above a threshold. Otherwise it chooses the K
     after which the separation falls and the information lost rises the most. It prefers the K of the Gaussian mixture
-    with the lowest BIC, if the components of this mixture are separated, and pass a test of normality.
-    ``best_by_criterion_`` has the choice of each criterion.
+    with the lowest BIC, if the components of this mixture are separated, and pass a test of normality. In tables with
+    categories, flags or counts, it takes the continuous columns first, and then prefers that number of more components
+    whose mixture of all columns has the lowest BIC, provided that these are distinct. ``best_by_criterion_`` has the
+    choice of each criterion.
 
     The evidence comes from clusters and Gaussian mixtures. The estimator itself is fitted only for the chosen K, unless
     ``fit_folds=True``. On one core, a search over twelve numbers takes about a minute for a few hundred samples, and
@@ -98,6 +100,8 @@ class ComponentSearchCV(DelegatesToBest):
         largest √n Kolmogorov–Smirnov distance of a component from a normal distribution; NaN for other numbers, and
         for fewer than 60 samples per component),
         'tied' (1 if the components of that one share one covariance, else 0),
+        'distinct' (only for tables with categories, flags or counts, whose 'bic' is that of mixtures of all columns: 1
+        if the components of the mixture are distinct, else 0),
         'description_length' and 'combined' of all samples. For criteria of folds or halves,
         ``mean_test_``, ``std_test_``, ``se_test_`` (standard error), ``rank_test_`` and ``split0_test_``… followed by
         the name of the criterion. NaN where a number is too large for so few samples.
@@ -260,7 +264,7 @@ class ComponentSearchCV(DelegatesToBest):
         self, search: Search, splits: list[Any], random_state: np.random.RandomState
     ) -> tuple[Any, list[Values]]:
         """Evidence from all samples, from folds and from halves; all in parallel."""
-        points, numbers = preprocess(search.estimator, search.X, search.y)[0], search.numbers
+        samples, numbers = prepare(search.estimator, search.X, search.y)[0], search.numbers
         n_halvings = N_HALVINGS if "stability" in self.criteria else 0
         halvings = [measure_stability] * n_halvings + [chance_stability] * min(n_halvings, N_NULL_HALVINGS)
 
@@ -268,9 +272,9 @@ class ComponentSearchCV(DelegatesToBest):
             return np.random.RandomState(random_state.randint(MAX_SEED))
 
         more = range(numbers[-1] + 1, numbers[-1] + N_MORE + 1)
-        tasks = [delayed(examine)(points, (*numbers, *more), draw())]
+        tasks = [delayed(examine_samples)(samples, (*numbers, *more), draw())]
         tasks += [delayed(evaluate_fold)(search, *rows, draw()) for rows in splits]
-        tasks += [delayed(measure)(points, numbers, draw()) for measure in halvings]
+        tasks += [delayed(measure)(samples.points, numbers, draw()) for measure in halvings]
         of_all, *rest = Parallel(n_jobs=self.n_jobs)(tasks)
         of_folds, halves = rest[: len(splits)], rest[len(splits) :]
         stabilities = correct_stability(halves[:n_halvings], halves[n_halvings:])

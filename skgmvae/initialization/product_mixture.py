@@ -1,0 +1,79 @@
+"""A mixture of products: in a component the continuous columns are normal, and the others independent."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skgmvae.initialization.moments import Regularization, regularize, sum_up
+from skgmvae.models.linear_path import log_joint_of_mixture
+
+__all__ = ["ProductFit", "ProductMixture"]
+
+MAX_ITERATIONS = 100  # of EM
+TOLERANCE = 1e-4  # nats per sample
+SETTING = Regularization(1.0, 1e-3)
+
+
+class ProductFit(NamedTuple):
+    """Responsibilities (n, K), and the information criterion, in nats per sample; higher is better."""
+
+    name: str
+    is_diagonal: bool
+    responsibilities: Tensor
+    value: float
+
+
+class ProductMixture:
+    """EM of Σ_c π_c N(continuous) Π p(others | c) on standardized samples (n, F).
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, F)
+    likelihood : Columns
+    """
+
+    def __init__(self, points: Tensor, likelihood: Any) -> None:
+        self.points, self.likelihood = points, likelihood
+        self.n_gaussian = points.shape[1] - likelihood.n_heads
+
+    @property
+    def kinds(self) -> tuple[bool, ...]:
+        """Whether covariances are diagonal, of the kinds that differ."""
+        return (True, False) if self.n_gaussian > 1 else (True,)
+
+    def fit(self, name: str, responsibilities: Tensor, is_diagonal: bool, max_iter: int = MAX_ITERATIONS) -> ProductFit:
+        """EM from responsibilities (n, K)."""
+        R, last = responsibilities.double(), -math.inf
+        for _ in range(max_iter):
+            log_joint = self.log_joint(R, self.points, is_diagonal)
+            value = float(torch.logsumexp(log_joint, -1).mean())
+            R = torch.softmax(log_joint, -1)
+            if value - last < TOLERANCE:
+                break
+            last = value
+        n, K = R.shape
+        G = self.n_gaussian
+        n_parameters = K * (self.likelihood.n_heads + G + (G if is_diagonal else G * (G + 1) // 2)) + K - 1
+        return ProductFit(name, is_diagonal, R, value - 0.5 * n_parameters * math.log(n) / n)
+
+    def predict(self, fit: ProductFit, points: Tensor) -> Tensor:
+        """Responsibilities (N, K) of other samples (N, F)."""
+        return torch.softmax(self.log_joint(fit.responsibilities, points, fit.is_diagonal), -1)
+
+    def log_joint(self, responsibilities: Tensor, at: Tensor, is_diagonal: bool) -> Tensor:
+        """log p(x, c), (N, K), of samples (N, F), with the parameters of responsibilities (n, K)."""
+        G = self.n_gaussian
+        weights, means, covariances = regularize(sum_up(self.points[:, :G], responsibilities), SETTING, is_tied=False)
+        if is_diagonal:
+            covariances = covariances.diagonal(dim1=-2, dim2=-1).diag_embed()
+        log_normals = log_joint_of_mixture(at[:, :G], weights.log(), means, covariances)
+        return log_normals + self.log_prob_of_others(responsibilities, at)
+
+    def log_prob_of_others(self, responsibilities: Tensor, at: Tensor) -> Tensor:
+        """log p(others | c), (N, K), of the columns that are not continuous, of samples (N, F)."""
+        estimated = self.likelihood.estimate_heads(self.points, responsibilities)
+        outputs = torch.nn.functional.pad(estimated, (self.n_gaussian, 0))
+        log_prob: Tensor = self.likelihood.log_prob_of_heads(at.unsqueeze(1), outputs).double()
+        return log_prob

@@ -1,0 +1,155 @@
+"""Evidence for tables with categories, flags or counts: continuous columns, and mixtures of all columns."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+from torch import Tensor
+
+from skgmvae import VaDEClustering
+from skgmvae._validation import check_samples
+from skgmvae.data.arrays import Floats
+from skgmvae.initialization.mixed_columns import choose_mixed, complete_continuous
+from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
+from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER
+
+__all__ = ["MixedClusters", "MixedTable", "are_distinct", "find_mixed", "read_mixed", "score_mixed"]
+
+MAX_SAMPLES = 10_000  # from which categories and scales are learned
+LEAST_SEPARATION = 0.25  # nats: of two normal distributions of equal variance, at a distance of 2.8 deviations
+LEAST_DIFFERENCE = 0.1  # nats between the categories of two components: pieces of one cluster have the same
+
+
+class MixedTable(NamedTuple):
+    """Standardized samples (N, F), as a likelihood of several kinds of columns has them, and this likelihood.
+
+    Values of continuous columns that are missing are filled in.
+    """
+
+    points: Tensor
+    likelihood: Any
+    reader: Any
+
+    @property
+    def continuous(self) -> Floats:
+        """The columns (N, G) with normal distributions, which are the first."""
+        return self.points[:, : self.points.shape[1] - self.likelihood.n_heads].numpy()
+
+    def read(self, X: Any) -> Self:
+        """Further samples of the same columns."""
+        rows = check_samples(self.reader, X, reset=False)  # codes of the categories
+        points = self.likelihood.standardize(torch.from_numpy(np.array(rows[: len(rows)], np.float64)), torch.float64)
+        return self._replace(points=complete_continuous(points, self.likelihood))
+
+
+def read_mixed(estimator: Any, X: Any) -> MixedTable | None:
+    """The samples as a mixture has them, if some column has no normal distribution; None for all other tables.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``likelihood`` and ``categorical_features`` say what the columns are. None for one without such parameters.
+    X : array-like of shape (N, D)
+    """
+    if not hasattr(estimator, "likelihood"):
+        return None
+    options: dict[str, Any] = {name: getattr(estimator, name, None) for name in ("likelihood", "categorical_features")}
+    rows = np.arange(len(X))
+    if len(X) > MAX_SAMPLES:
+        rows = np.sort(np.random.RandomState(0).choice(len(X), MAX_SAMPLES, replace=False))
+    untrained: dict[str, Any] = {
+        "hidden_layer_sizes": (2,),
+        "latent_dim": 1,
+        "max_iter": 0,
+        "pretrain_iter": 0,
+        "random_state": 0,
+    }
+    with warnings.catch_warnings():  # which the fit of the estimator gives
+        warnings.simplefilter("ignore")
+        reader = VaDEClustering(1, **options, **untrained).fit(_safe_indexing(X, rows))
+    likelihood = reader.net_.module_.likelihood
+    return MixedTable(torch.empty(0), likelihood, reader).read(X) if likelihood.n_heads else None
+
+
+class MixedClusters(NamedTuple):
+    """What mixtures of all columns say of several numbers of clusters, by the number.
+
+    Attributes
+    ----------
+    labels : dict of int to ndarray of shape (N,)
+        The clusters with which the estimator begins.
+    fits : dict of int to ProductFit
+        Mixtures of the best criterion that begin with these.
+    """
+
+    labels: dict[int, NDArray[np.intp]]
+    fits: dict[int, ProductFit]
+
+
+@torch.no_grad()
+def find_mixed(table: MixedTable, numbers: Sequence[int], random_state: np.random.RandomState) -> MixedClusters:
+    """Clusters and mixtures for each number of components."""
+    mixture, seed = ProductMixture(*table[:2]), random_state.randint(2**31)
+    labels, fits = {}, {}
+    for K in numbers:
+        if K > 1 and len(table.points) < SAMPLES_PER_CLUSTER * K:
+            break
+        name, found = choose_mixed(*table[:2], K, np.random.RandomState(seed))
+        labels[K] = found.argmax(1)
+        fits[K] = max(
+            (mixture.fit(name, torch.from_numpy(found), kind) for kind in mixture.kinds), key=lambda fit: fit.value
+        )
+    return MixedClusters(labels, fits)
+
+
+@torch.no_grad()
+def are_distinct(table: MixedTable, fit: ProductFit, clusters: NDArray[np.intp]) -> bool:
+    """Whether all components are apart, and none is a piece of one of the clusters (N,) of the continuous columns.
+
+    Two components are apart if their responsibilities hardly overlap: −log B is the Bhattacharyya distance, in nats.
+    Those with the same cluster must also differ in the columns that are not continuous, where it is corrected for the
+    noise of estimated parameters. A cluster that is not normal has pieces that differ in continuous columns alone.
+    """
+    R = fit.responsibilities.numpy()
+    N, K = R.shape
+    weights = R.mean(0)
+    if K == 1:
+        return True
+    if weights.min() * N < 1.0:
+        return False
+    pairs = np.triu_indices(K, 1)
+    roots = np.sqrt(R)
+    overlap = (roots.T @ roots)[pairs] / N / np.sqrt(weights[pairs[0]] * weights[pairs[1]])
+    if (-np.log(overlap) - np.log(2.0)).min() < LEAST_SEPARATION:
+        return False
+    shares = np.eye(clusters.max() + 1)[clusters].T @ R
+    owner = shares.argmax(0)
+    together = owner[pairs[0]] == owner[pairs[1]]
+    return bool((_differ(table, fit)[together] >= LEAST_DIFFERENCE).all())
+
+
+def _differ(table: MixedTable, fit: ProductFit) -> Floats:
+    """Bhattacharyya distance of the other columns, for each pair of components."""
+    mixture, R = ProductMixture(*table[:2]), fit.responsibilities
+    log_prob = mixture.log_prob_of_others(R, table.points)
+    sizes, (a, b) = R.sum(0), torch.triu_indices(R.shape[1], R.shape[1], 1)
+    half = 0.5 * (log_prob[:, b] - log_prob[:, a])
+    overlap = (half.exp() * R[:, a]).sum(0) / sizes[a], ((-half).exp() * R[:, b]).sum(0) / sizes[b]
+    noise = table.likelihood.n_heads / 8.0 * (1.0 / sizes[a] + 1.0 / sizes[b])
+    found: Floats = (-0.5 * (overlap[0].log() + overlap[1].log()) - noise).numpy()
+    return found
+
+
+@torch.no_grad()
+def score_mixed(table: MixedTable, fit: ProductFit, further: MixedTable) -> tuple[float, float]:
+    """Mean log-likelihood of further samples, in the units of the data, and the same less the entropy of the labels."""
+    mixture = ProductMixture(table.points, table.likelihood)
+    log_joint = mixture.log_joint(fit.responsibilities, further.points, fit.is_diagonal)
+    log_prob = torch.logsumexp(log_joint, -1)
+    posterior = (log_joint - log_prob.unsqueeze(-1)).exp()
+    value = float((log_prob - table.likelihood.log_jacobian(further.points)).mean())
+    return value, value + float(torch.special.xlogy(posterior, posterior).sum(-1).mean())
