@@ -71,7 +71,7 @@ def _share_of_links(links: csr_array, labels: NDArray[np.intp], n_clusters: int)
 
 def information_lost(links: csr_array, labels: NDArray[np.intp], n_clusters: int) -> float:
     """Share of the entropy of a label that the label at the other end of a link does not tell; 0 for one cluster."""
-    return 1.0 - information_kept(_share_of_links(links, labels, n_clusters)) if n_clusters > 1 else 0.0
+    return max(1.0 - information_kept(_share_of_links(links, labels, n_clusters)), 0.0) if n_clusters > 1 else 0.0
 
 
 def description_length(links: csr_array, labels: NDArray[np.intp], n_clusters: int) -> float:
