@@ -82,7 +82,7 @@ class ConditionalQueries:
         X_imputed : ndarray of shape (n_samples, n_features) or (n_draws, n_samples, n_features)
             In the units of the data. If ``X`` is a DataFrame, a DataFrame with its columns and index, or a list of
             ``n_draws`` of them. Columns without missing values are unchanged. Draws of columns of integers are
-            integers; means are floats.
+            integers; means are floats. Floats that are filled in are float64, also for float32.
 
         Raises
         ------
