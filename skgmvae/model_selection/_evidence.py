@@ -19,7 +19,6 @@ from skgmvae.model_selection._density import find_density
 from skgmvae.model_selection._dip import least_dip
 from skgmvae.model_selection._folds import held_out
 from skgmvae.model_selection._mixed import (
-    MixedClusters,
     MixedTable,
     are_distinct,
     find_mixed,
@@ -118,23 +117,16 @@ def examine_samples(samples: Samples, numbers: Sequence[int], random_state: np.r
     """:func:`examine`; of tables with categories or counts, for the continuous columns, beside mixtures of all."""
     if samples.table is None:
         return examine(samples.points, numbers, random_state)
-    return _examine_mixed(samples.table, find_mixed(samples.table, numbers, random_state), numbers, random_state)
-
-
-def _examine_mixed(
-    table: MixedTable, found: MixedClusters, numbers: Sequence[int], random_state: np.random.RandomState
-) -> Evidence:
+    table = samples.table
+    found = find_mixed(table, numbers, random_state)
     N, G = table.continuous.shape
     of_continuous = Evidence({}, {name: {} for name in OF_CONTINUOUS})
     if G > 0:
         of_continuous = examine(table.continuous, numbers, random_state)
     first = numbers[int(combine(numbers, Numbers.read(of_continuous.values, numbers)).argmax())]
     clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))
-    of_all = {
-        "bic": {K: -2.0 * N * fit.value for K, fit in found.fits.items()},
-        "distinct": {K: float(are_distinct(table, fit, clusters)) for K, fit in found.fits.items()},
-    }
-    return Evidence(found.labels, {**of_continuous.values, **of_all})
+    distinct = {K: float(are_distinct(table, fit, clusters)) for K, fit in found.fits.items()}
+    return Evidence(found.labels, {**of_continuous.values, "bic": found.bic(), "distinct": distinct})
 
 
 def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Values:
@@ -169,13 +161,16 @@ def _spread(partitions: Partitions, X: Floats, n_clusters: int) -> NDArray[np.in
 def evaluate_fold(
     search: Search, train: NDArray[np.intp], test: NDArray[np.intp], random_state: np.random.RandomState
 ) -> Values:
-    """:func:`examine` for the training samples of a fold, and scores of the held-out ones."""
+    """:func:`examine` for the training samples of a fold, and scores of the held-out ones.
+
+    Of mixtures of all columns, which take longer, only the criterion and the scores.
+    """
     X_train, X_test = (_safe_indexing(search.X, rows) for rows in (train, test))
     y_train = None if search.y is None else _safe_indexing(search.y, train)
     samples, further = prepare(search.estimator, X_train, y_train, X_test)
     if samples.table is not None and further.table is not None:
         mixed = find_mixed(samples.table, search.numbers, random_state)
-        values = _examine_mixed(samples.table, mixed, search.numbers, random_state).values
+        values: Values = {"bic": mixed.bic()}
         score = {K: partial(score_mixed, samples.table, fit, further.table) for K, fit in mixed.fits.items()}
     else:
         partitions = find_partitions(samples.points, search.numbers, random_state)

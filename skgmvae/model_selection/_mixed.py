@@ -89,6 +89,10 @@ class MixedClusters(NamedTuple):
     labels: dict[int, NDArray[np.intp]]
     fits: dict[int, ProductFit]
 
+    def bic(self) -> dict[int, float]:
+        """The Bayesian information criterion."""
+        return {K: -2.0 * len(fit.responsibilities) * fit.value for K, fit in self.fits.items()}
+
 
 @torch.no_grad()
 def find_mixed(table: MixedTable, numbers: Sequence[int], random_state: np.random.RandomState) -> MixedClusters:
