@@ -175,7 +175,7 @@ def test_stability_is_corrected_for_that_of_the_null():
 
 
 def test_evidence_needs_less_separation_where_dips_links_or_a_mixture_speak_for_it():
-    separations = np.array([0.9, 0.9, 0.45, 0.45, 1.1, 0.45, 0.45, 0.35])
+    separations = np.array([0.9, 0.9, 0.45, 0.45, 1.1, 0.55, 0.55, 0.35])
     lost, dips = np.array([0.1, 0.1, 0.01, *[0.1] * 5]), np.array([0.1, 0.8, 0.1, 0.8, *[0.1] * 4])
     misfits = np.array([*[np.nan] * 5, 1.1, 1.3, 1.1])
     for tied, last in ((0.0, False), (1.0, True)):
@@ -188,7 +188,7 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     numbers, dips, unknown = (1, 2, 3, 4, 5), np.zeros(5), np.full(5, np.nan)
     lost = np.array([0.0, 0.01, 0.01, 0.2, 0.22])
 
-    def score(*separations, lost=lost, misfits=unknown, tied=0.0, of_all_columns=(unknown, unknown)):
+    def score(*separations, lost=lost, dips=dips, misfits=unknown, tied=0.0, of_all_columns=(unknown, unknown)):
         evidence = Numbers(np.array(separations), lost, dips, misfits, 0.0 * misfits + tied, *of_all_columns)
         return combine(numbers, evidence)
 
@@ -199,6 +199,9 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     # without evidence it is one; what is unknown is never chosen
     assert score(0.0, 0.5, 0.3, -0.1, -0.3, lost=0.3 + lost).tolist()[:2] == [0.0, -np.inf]
     assert score(0.0, 3.0, np.nan, np.nan, np.nan).argmax() == 1
+    # clusters without evidence of their own must not be unimodal
+    unimodal, bimodal = (score(0.0, 3.0, 0.9, -0.1, -0.3, lost=0.1 + lost, dips=dips + d) for d in (0.2, 0.4))
+    assert unimodal[2] == -np.inf and np.isfinite(bimodal[2]) and unimodal[1] == bimodal[1]
     # the mixture of the lowest BIC, if its components are normal and separate
     of_four = np.array([np.nan, np.nan, np.nan, 0.9, np.nan])
     assert score(0.0, 3.0, 2.5, 2.0, -0.3, lost=0.1 + 0.0 * lost).argmax() == 3
@@ -206,7 +209,7 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     np.testing.assert_allclose(gains, [0.0, 0.0, 1.0])
     of_equal = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four, tied=1.0)[1:4]
     np.testing.assert_allclose(of_equal - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4], [0.0, 0.0, 3.0])
-    assert score(0.0, 0.5, 0.5, 0.45, -0.3, lost=0.3 + lost, misfits=of_four).argmax() == 3
+    assert score(0.0, 0.5, 0.5, 0.55, -0.3, lost=0.3 + lost, misfits=of_four).argmax() == 3
     # among that number and more, the lowest BIC of mixtures of all columns, of those with distinct components
     bic, distinct = np.array([1.0, 9.0, 8.0, 7.0, 6.0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
     assert score(0.0, 3.0, 2.5, -0.1, -0.3, of_all_columns=(bic, distinct)).argmax() == 3

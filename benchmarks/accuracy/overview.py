@@ -122,10 +122,11 @@ def read_suites() -> Iterator[Suite]:
 def _read_numbers() -> Iterator[Suite]:
     lines = read_lines(RESULTS / "how_many.jsonl")
     for name, title in (
-        ("simulated, check", "Number of clusters"),
+        ("simulated, second check", "Number of clusters"),
         ("K = 1, check", "Number of clusters, if there are none"),
         ("make_blobs, check", "Number of equal blobs, many of them overlapping"),
         ("small moons, check", "Number of clusters, moons of 150 or 300 samples"),
+        ("noisy moons, check", "Number of clusters, moons with more noise"),
     ):
         of_group = [line for line in lines if line["group"] == name]
         found = [

@@ -5,7 +5,8 @@
 appends a JSON line per table, method and seed to benchmarks/results/how_many_mixed.jsonl (lines that are there are
 skipped) and writes docs/benchmarks/how_many_mixed.md from them. Needs pandas and stepmix.
 
-The rule for such tables was made with seeds 0 to 2 of these designs in sight; the seeds measured are others.
+The rule for such tables was made with seeds 0 to 2 of these designs in sight, and changed for one of seed 10; the seeds
+measured are others.
 """
 
 import itertools
@@ -33,7 +34,7 @@ from skgmvae import VaDEClustering
 from skgmvae.model_selection import ComponentSearchCV
 
 NUMBERS = range(1, 9)
-FIRST_SEED = 10
+FIRST_SEED = 20
 OURS = "ComponentSearchCV"
 N = 500
 EXPLANATION = f"""\

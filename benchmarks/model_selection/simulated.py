@@ -65,6 +65,14 @@ def make_small_moons(seed: int) -> Iterator[SimulatedSet]:
             yield SimulatedSet(f"moons {n_samples} {noise}, seed {number}", X, 2)
 
 
+def make_noisy_moons(seed: int) -> Iterator[SimulatedSet]:
+    """Eighteen pairs of moons of 300 to 1,000 samples, with more noise."""
+    for i, (n_samples, noise) in enumerate(itertools.product((300, 600, 1000), (0.1, 0.12, 0.15))):
+        for number in (seed + 2 * i, seed + 2 * i + 1):
+            X = make_moons(n_samples, noise=noise, random_state=number)[0]
+            yield SimulatedSet(f"moons {n_samples} {noise}, seed {number}", X, 2)
+
+
 def make_singles(seed: int) -> Iterator[SimulatedSet]:
     """Ten draws each of one Gaussian, of one cloud of t-distributed samples, and of a uniform square."""
     for k, kind in enumerate(("gaussian", "t cloud", "square")):

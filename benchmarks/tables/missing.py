@@ -117,7 +117,7 @@ def main() -> None:
         "Standardized tables with missing values. *VaDE* is `VaDEClustering`, fitted to the incomplete table. All "
         "other methods first impute the missing values, and then fit `VaDEClustering` to the completed table. *At "
         "random*: the larger the value of the first column, which is never missing, the more values of the other "
-        "columns are missing. Mean ± standard deviation over two seeds; one for digits. "
+        "columns are missing. Mean ± standard deviation over eight seeds; one for digits. "
         "Seconds were measured while other programs were running.",
         "The rule for tables with many missing values, and its two constants, were tuned with the labels of these "
         "tables, and with these patterns of missing values.",

@@ -12,6 +12,7 @@ __all__ = ["EVIDENCE", "Numbers", "Rule", "combine", "is_separate"]
 
 EVIDENCE = ("separation", "information_lost", "dip", "misfit", "tied", "bic", "distinct")  # names of that of Numbers
 LEAST_DIP = 0.65  # √n dip, p = 0.005
+UNIMODAL = 0.3  # √n dip, below its mean for uniform samples: pieces of one cluster have less
 MOST_MISFIT = 1.2  # √n Kolmogorov–Smirnov distance, about p = 0.1
 LEAST, BEYOND = -0.5, -0.2  # separations below the first count as equal to it; of more clusters than were tried
 
@@ -45,7 +46,7 @@ class Rule(NamedTuple):
     alone: float = 1.0
     with_dip: float = 0.6
     with_links: float = 0.4
-    with_mixture: float = 0.4
+    with_mixture: float = 0.5
     most_lost: float = 0.02
     least: float = 0.25
     offset: float = 0.7
@@ -115,8 +116,9 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
     a weight times log(information lost by the next number / lost by K): high where the separation falls and the loss
     rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate,
-    a higher one if they share one covariance. If no number has a separation that a single cluster does not reach, the
-    first number is chosen: one, if it is searched.
+    a higher one if they share one covariance. Clusters with a separation that a single cluster may reach are not chosen
+    if two neighboring ones are unimodal on the line between them. If all numbers have such a separation, the first
+    number is chosen: one, if it is searched.
 
     In tables with categories or counts, this is a choice by the continuous columns. Among it and more components, that
     number is chosen whose mixture of all columns has the lowest BIC, of those with distinct components.
@@ -155,5 +157,6 @@ def _combine_continuous(numbers: Sequence[int], evidence: Numbers, rule: Rule) -
     scores[known] = heights[:-1] - beyond + rule.loss_weight * (np.append(losses[1:], losses[-1:]) - losses)
     bonus = np.where(of_known.is_equal, rule.bonus_tied, rule.bonus)
     scores[known] += np.where(are_separate & of_known.is_normal, bonus, 0.0)
-    scores[known[separations < rule.least]] = -np.inf
+    are_pieces = ~are_separate & (of_known.dip < UNIMODAL)
+    scores[known[(separations < rule.least) | are_pieces]] = -np.inf
     return scores
