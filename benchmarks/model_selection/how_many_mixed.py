@@ -145,7 +145,8 @@ def choose_stepmix(X: pd.DataFrame, counts: Sequence[str], seed: int) -> int:
         X[strings] = OrdinalEncoder().fit_transform(X[strings])
     if numbers:
         X[numbers] = StandardScaler().fit_transform(X[numbers])
-    data, descriptor = get_mixed_descriptor(X, continuous=numbers or None, categorical=strings or None)
+    kinds = {"continuous": numbers, "categorical": strings}
+    data, descriptor = get_mixed_descriptor(X, **{kind: names for kind, names in kinds.items() if names})
     options = {"measurement": descriptor, "n_init": 10, "random_state": seed, "verbose": 0, "progress_bar": 0}
     return min(NUMBERS, key=lambda K: float(StepMix(K, **options).fit(data).bic(data)))
 
