@@ -89,7 +89,6 @@ LONG = {
     "skgmvae/_vade.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/_vaeem.py": "one estimator is one file, most of it the docstring of its parameters",
     "skgmvae/model_selection/_search.py": "one meta-estimator is one file, half of it the docstring of its parameters",
-    "skgmvae/plotting/_grids.py": "two Display classes over one grid of images, most of it docstrings",
     "skgmvae/plotting/_latent.py": "one Display class, most of it docstrings",
 }
 LAZY = ("datasets", "functional", "metrics", "model_selection", "models", "plotting")

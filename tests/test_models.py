@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 from torch.overrides import TorchFunctionMode
 
-from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE, vaeem
+from skgmvae.models import GMVAE, VAEEM, Autoencoder, Bernoulli, Gaussian, VaDE, own_draws
 from skgmvae.models.importance import make_point_sets
 from skgmvae.models.networks import make_conv_body, make_conv_decoder, make_mlp, make_mlp_body
 
@@ -204,7 +204,7 @@ def test_forward_and_inference_leave_no_tensor_off_the_cuda_device(make_model, l
 
     with fake, GuardlessIndexing(), torch.no_grad():
         # sizes that depend on values, which a tensor without values lacks
-        monkeypatch.setattr(vaeem, "lay_out", lambda labels, K: (labels, [(4, labels)]))
+        monkeypatch.setattr(own_draws, "lay_out", lambda labels, K: (labels, [(4, labels)]))
         monkeypatch.setattr("skgmvae.models.likelihood.find_missing", lambda x: None)
         x = torch.empty(N, 64, device="cuda")
         noise = torch.empty(5, *model.noise_shape, device="cuda")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["ELBOTerms", "Model", "join_terms", "take_components"]
+__all__ = ["ComponentTerms", "ELBOTerms", "Model", "join_terms", "take_components"]
 
 
 class ELBOTerms(NamedTuple):
@@ -31,6 +31,32 @@ class ELBOTerms(NamedTuple):
     kl_latent: Tensor
     kl_style: Tensor
     kl_component: Tensor
+
+
+class ComponentTerms(NamedTuple):
+    """Terms of the bound of each component, where every one has an encoder of its own.
+
+    Attributes
+    ----------
+    log_likelihood : Tensor of shape (N, K)
+        E_{q_c}[log p_c(x|z)].
+    kl_latent : Tensor of shape (N, K)
+        KL(q_c(z|x) ‖ N(0, I)).
+    """
+
+    log_likelihood: Tensor
+    kl_latent: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """ELBO_c, (N, K)."""
+        return self.log_likelihood - self.kl_latent
+
+    def sum_over_components(self, shares: Tensor) -> ELBOTerms:
+        """Terms (N,) of Σ_c shares_c ELBO_c, from shares (N, K) or (K,)."""
+        log_likelihood, kl_latent = ((shares * term).sum(-1) for term in self)
+        zero = torch.zeros_like(log_likelihood)
+        return ELBOTerms(log_likelihood, kl_latent, zero, zero)
 
 
 def join_terms(parts: Iterable[ELBOTerms]) -> ELBOTerms:
