@@ -7,7 +7,7 @@ import torch
 from test_models import K, L, N, draw_noise, draw_rows, log_density, make_autoencoder, make_vaeem, shake, total
 from torch.distributions import Bernoulli, Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
-from skgmvae.models import VAEEM, Gaussian, VaDE
+from skgmvae.models import VAEEM, Autoencoder, Gaussian, VaDE
 from skgmvae.models.stacked import (
     StackedLinear,
     draw_stacked_weights,
@@ -318,3 +318,9 @@ def test_reorder_renumbers_the_record_of_seeds():
     model.reseeded = [(2, 0), (5, 2)]
     model.reorder(torch.tensor([2, 0, 1]))
     assert model.reseeded == [(2, 1), (5, 0)]
+
+
+def test_linear_paths_add_nothing_until_they_are_initialized():
+    location = torch.zeros(4)
+    model = VAEEM(Autoencoder(4, 2, Gaussian(location, location + 1.0), (8,), has_linear_path=True), 3)
+    assert not any(parameter.any() for parameter in model.linear.parameters())

@@ -94,6 +94,8 @@ class StackedGaussianHead(nn.Module):
 class StackedLinearPath(nn.Module):
     """K times the linear maps beside an encoder and a decoder, as :class:`~skgmvae.models.autoencoder.LinearPath`.
 
+    They add nothing until they are initialized.
+
     Parameters
     ----------
     n_stacked, n_features, latent_dim : int
@@ -103,6 +105,8 @@ class StackedLinearPath(nn.Module):
         super().__init__()
         self.encoder = StackedLinear(n_stacked, n_features, latent_dim)
         self.decoder = StackedLinear(n_stacked, latent_dim, n_features)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
 
 
 def make_stacked_body(n_stacked: int, in_features: int, hidden_layer_sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
