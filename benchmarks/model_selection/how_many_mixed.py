@@ -49,8 +49,9 @@ all of them. *Skewed* has two groups in a log-normal column and a category.
 changed after the seeds of this page were measured.
 
 **Settings.** StepMix: lowest BIC, Gaussians with diagonal covariances and categories, ten initializations.
-GaussianMixture: lowest BIC over the four types of covariance, one-hot columns. Silhouette: for k-means on one-hot
-columns. Counts are named as negative binomial for our search, and standardized for the others."""
+GaussianMixture: lowest BIC over the four types of covariance, on one-hot
+columns, whose density has no upper limit. Silhouette: for k-means on one-hot columns. Counts are named as negative
+binomial for our search, and standardized for the others."""
 
 
 def make_city(rng: np.random.RandomState, columns: np.ndarray, n_cities: int = 8) -> pd.DataFrame:
