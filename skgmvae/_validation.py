@@ -18,7 +18,7 @@ from skgmvae.data.frames import check_one_value_per_cell
 from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 from skgmvae.data.training_data import TrainingData
 
-__all__ = ["check_enough_samples", "check_ranks", "check_samples", "explained"]
+__all__ = ["check_enough_samples", "check_no_dates", "check_ranks", "check_samples", "explained"]
 
 ROWS_COMPARED = 1000  # between the ranks of a fit
 
@@ -125,7 +125,7 @@ def _numpy_dtype(tensor: torch.Tensor) -> torch.dtype:
 @contextmanager
 def explained(X: Any) -> Iterator[None]:
     """Extend scikit-learn's error messages about ``X`` by the columns and the remedy, where these are known."""
-    _check_no_dates(X)
+    check_no_dates(X)
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -168,7 +168,7 @@ def _find_polars_dates(X: Any) -> str:
     return ", ".join(f"{name!r} ({dtype})" for name, dtype in found if str(dtype).startswith(("Date", "Time", "Dur")))
 
 
-def _check_no_dates(X: Any) -> None:
+def check_no_dates(X: Any) -> None:
     """Raise for dates, which NumPy would interpret as nanoseconds."""
     is_date = getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m")
     columns = _find_columns(X, lambda dtype: dtype.kind in "mM") or _find_polars_dates(X)

@@ -292,6 +292,12 @@ def test_what_cannot_be_searched_is_refused(parameters, message, three):
         make_search(**parameters).fit(three[0])
 
 
+def test_dates_are_refused():
+    frame = pd.DataFrame({"a": np.arange(20.0), "when": pd.date_range("2020-01-01", periods=20)})
+    with pytest.raises(ValueError, match="dates or durations: 'when'"):
+        make_search().fit(frame)
+
+
 @pytest.mark.parametrize("holes", [False, True])
 def test_tables_with_categories_and_missing_values_are_searched(holes):
     rng = np.random.RandomState(0)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
+from skgmvae._validation import check_no_dates
 from skgmvae.data.arrays import Floats
 from skgmvae.data.categories import Categories
 from skgmvae.data.category_columns import learn_categories
@@ -35,6 +36,7 @@ def make_points(parts: list[Any], categorical_features: Any) -> list[Floats]:
     -------
     list of ndarray of shape (n, D')
     """
+    check_no_dates(parts[0])
     categories = learn_categories(parts[0], categorical_features) if hasattr(parts[0], "shape") else None
     encoded = [part if categories is None else categories.encode(part) for part in parts]
     checked = [
