@@ -51,9 +51,9 @@ OURS = "ComponentSearchCV"
 GRID = {
     "alone": (0.9, 1.0, 1.2),
     "with_dip": (0.5, 0.6, 0.75),
-    "offset": (0.6, 0.7, 0.8, 1.0),
+    "offset": (0.6, 0.7, 1.0),
     "loss_weight": (0.5, 0.75, 1.0),
-    "loss_offset": (0.002, 0.003, 0.005),
+    "loss_offset": (0.003, 0.005),
     "with_mixture": (0.4, 0.5, 0.6),
     "bonus": (0.5, 1.0, 1.5),
 }

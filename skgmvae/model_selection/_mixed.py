@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from torch import Tensor
 
-from skgmvae import VaDEClustering
+from skgmvae._vade import VaDEClustering
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.mixed_columns import choose_mixed, complete_continuous
