@@ -5,6 +5,7 @@ import sys
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -365,6 +366,17 @@ def test_search_display_shows_each_criterion_and_the_neighboring_numbers_of_clus
     assert ring[0] == search.best_by_criterion_["log_likelihood"]
     assert len(ComponentSearchDisplay.from_search(search).axes_) == 3
     display.figure_.canvas.draw()
+
+
+def test_search_display_of_a_mixed_table_shows_the_bic_of_all_columns(blobs):
+    frame = pd.DataFrame(blobs[0], columns=list("abcd")[: blobs[0].shape[1]])
+    frame["city"] = np.array(["Aix", "Bern", "Cork"])[blobs[1]]
+    options = {"criteria": (), "refit": False, "random_state": 0}
+    search = ComponentSearchCV(VaDEClustering(), [1, 3], **options).fit(frame)
+    display = ComponentSearchDisplay.from_search(search, frame)
+    assert [ax.get_ylabel() for ax in display.axes_[:2]] == ["BIC\n(all columns)", "separation\n(nats)"]
+    assert display.axes_[0].collections[-1].get_offsets()[0].tolist() == [3, search.cv_results_["bic"][1]]
+    assert [ax.get_title() for ax in display.axes_[2:]] == ["1 cluster", "3 clusters (chosen)", "4 clusters"]
 
 
 def test_search_display_refuses_other_samples(search, blobs):

@@ -9,14 +9,16 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae.data.arrays import Array, Floats, MatrixLike
+from skgmvae.model_selection._evidence import prepare
 from skgmvae.plotting._axes import COLORS, import_pyplot, style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# column of the results, and what its axis says
+# column of the results, and what its axis says; of tables with categories, BIC takes the place of the information lost
 PANELS = {
+    "bic": "BIC\n(all columns)",
     "separation": "separation\n(nats)",
     "information_lost": "information\nlost (share)",
     "log_likelihood": "log-likelihood\n(nats / sample)",
@@ -34,7 +36,8 @@ class ComponentSearchDisplay:
     """Evidence for each number of components, and the clusters for the chosen number, one fewer and one more.
 
     Use :meth:`from_search`. Each panel shows one criterion, with standard errors over folds or halves. The vertical
-    line is the number that the search chose. The ring is the choice of this criterion alone.
+    line is the number that the search chose. The ring is the choice of this criterion alone. Of tables with categories,
+    flags or counts, the BIC of mixtures of all columns takes the place of the information lost.
 
     Parameters
     ----------
@@ -127,7 +130,9 @@ class ComponentSearchDisplay:
         ComponentSearchDisplay
             Itself, with ``axes_`` and ``figure_``.
         """
-        shown = [name for name in PANELS if name in self.results or f"mean_test_{name}" in self.results]
+        left_out = "information_lost" if "distinct" in self.results else "bic"
+        known = [name for name in PANELS if name in self.results or f"mean_test_{name}" in self.results]
+        shown = [name for name in known if name != left_out]
         numbers = self._neighboring_numbers() if self.embedding is not None else []
         n_rows = -(-len(shown) // N_COLUMNS)
         heights = [ROW_HEIGHT] * n_rows + [SCATTER_HEIGHT] * bool(numbers)
@@ -150,7 +155,7 @@ class ComponentSearchDisplay:
         mean = f"mean_test_{name}"
         values = self.results[name] if name in self.results else self.results[mean]
         ax.plot(K, values, color=COLORS[0], marker="o", markersize=3.5, linewidth=1.2)
-        if mean in self.results:
+        if mean in self.results and name != "bic":  # that of a fold is of fewer samples
             ax.errorbar(K, values, self.results[f"se_test_{name}"], color=COLORS[0], linestyle="none", capsize=2)
         ax.axvline(self.best_n_components, color="black", linestyle=":", linewidth=1)
         alone = (self.choices or {}).get(name)
@@ -183,9 +188,10 @@ class ComponentSearchDisplay:
 
 
 def _embed(search: Any, X: MatrixLike) -> Floats:
-    """Points (N, 2): the embedding of the samples, or the samples, projected by PCA."""
+    """Points (N, 2): the embedding of the samples, or the samples as the mixture gets them, projected by PCA."""
     has_embedding = hasattr(search, "best_estimator_") and hasattr(search.best_estimator_, "transform")
-    points = np.asarray(search.best_estimator_.transform(X) if has_embedding else X, dtype=float)
+    points = search.best_estimator_.transform(X) if has_embedding else prepare(search.estimator, X)[0].points
+    points = np.asarray(points, dtype=float)
     if points.shape[1] == 1:
         return np.hstack([points, np.zeros_like(points)])
     return points if points.shape[1] == 2 else np.asarray(PCA(2).fit_transform(points))
