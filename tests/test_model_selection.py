@@ -292,6 +292,11 @@ def test_what_cannot_be_searched_is_refused(parameters, message, three):
         make_search(**parameters).fit(three[0])
 
 
+def test_too_few_samples_for_all_numbers_are_refused(three):
+    with pytest.raises(ValueError, match="at least 600 samples, 3 for each component .* has"):
+        make_search(n_components=[200, 300]).fit(three[0])
+
+
 def test_dates_are_refused():
     frame = pd.DataFrame({"a": np.arange(20.0), "when": pd.date_range("2020-01-01", periods=20)})
     with pytest.raises(ValueError, match="dates or durations: 'when'"):
@@ -345,6 +350,31 @@ def test_numbers_of_groups_of_mixed_tables_are_found(kind, number):
         vade = VaDEClustering(3, max_iter=0, random_state=0).fit(frame)
         assert adjusted_rand_score(vade.labels_, search.partitions_[3]) > 0.95
         assert adjusted_rand_score(y, search.partitions_[3]) > 0.6
+
+
+def test_a_lower_criterion_beyond_the_largest_number_does_not_hide_the_best_within():
+    rng, levels = np.random.RandomState(3), np.array(["no", "maybe", "yes"])
+    y = rng.randint(3, size=300)
+    answers = [np.where(rng.rand(300) < 0.75, (y + i * (1 + y)) % 3, rng.randint(3, size=300)) for i in range(7)]
+    frame = pd.DataFrame({f"q{i}": levels[answer] for i, answer in enumerate(answers)})
+    frame["age"] = rng.uniform(20.0, 70.0, 300)
+    search = ComponentSearchCV(VaDEClustering(), 2, criteria=[], refit=False, random_state=0).fit(frame)
+    assert search.best_by_criterion_["combined"] == search.best_by_criterion_["bic"] == 2
+
+
+def test_criteria_that_a_table_does_not_have_choose_nothing():
+    frame, _ = make_mixed("categories tell", np.random.RandomState(1), 60)
+    options = {"criteria": ["description_length"], "random_state": 0}
+    search = ComponentSearchCV(VaDEClustering(), [1, 2], refit=False, **options).fit(frame)
+    assert search.best_by_criterion_.keys() == {"combined", "bic"}
+    with pytest.raises(ValueError, match="refit='separation' cannot choose"):
+        ComponentSearchCV(VaDEClustering(), [1, 2], refit="separation", **options).fit(frame)
+
+
+def test_columns_are_warned_of_where_no_fit_does():
+    frame = make_mixed("all columns tell", np.random.RandomState(1), 60)[0].assign(name=[f"n{i}" for i in range(60)])
+    with pytest.warns(UserWarning, match="name"):
+        ComponentSearchCV(VaDEClustering(), [1], criteria=[], refit=False).fit(frame)
 
 
 def test_held_out_scores_of_mixed_tables_are_in_the_units_of_the_data():

@@ -93,15 +93,18 @@ class Samples(NamedTuple):
     table: MixedTable | None
 
 
-def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None) -> list[Samples]:
-    """X, and further samples, as the clusterer at the end of a pipeline gets them."""
+def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None, *, warns: bool = False) -> list[Samples]:
+    """X, and further samples, as the clusterer at the end of a pipeline gets them.
+
+    ``warns``: of what a fit of the estimator would warn of.
+    """
     parts = [X] if further is None else [X, further]
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         steps = clone(estimator[:-1]).fit(X, y)
         parts = [steps.transform(part) for part in parts]
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     points = make_points(parts, getattr(last, "categorical_features", None))
-    table = read_mixed(last, parts[0])
+    table = read_mixed(last, parts[0], warns=warns)
     tables = [table, *(None if table is None else table.read(part) for part in parts[1:])]
     return [Samples(*pair) for pair in zip(points, tables, strict=True)]
 
@@ -113,8 +116,14 @@ def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomSta
     return Evidence(labels, _compare(partitions, random_state))
 
 
-def examine_samples(samples: Samples, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
-    """:func:`examine`; of tables with categories or counts, for the continuous columns, beside mixtures of all."""
+def examine_samples(
+    samples: Samples, searched: Sequence[int], more: Sequence[int], random_state: np.random.RandomState
+) -> Evidence:
+    """:func:`examine`; of tables with categories or counts, for the continuous columns, beside mixtures of all.
+
+    Of the searched numbers, and of more that are not chosen.
+    """
+    numbers = (*searched, *more)
     if samples.table is None:
         return examine(samples.points, numbers, random_state)
     table = samples.table
@@ -123,7 +132,8 @@ def examine_samples(samples: Samples, numbers: Sequence[int], random_state: np.r
     of_continuous = Evidence({}, {name: {} for name in OF_CONTINUOUS})
     if G > 0:
         of_continuous = examine(table.continuous, numbers, random_state)
-    first = numbers[int(combine(numbers, Numbers.read(of_continuous.values, numbers)).argmax())]
+    evidence = Numbers.read(of_continuous.values, numbers)
+    first = searched[int(combine(numbers, evidence)[: len(searched)].argmax())]
     clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))
     distinct = {K: float(are_distinct(table, fit, clusters)) for K, fit in found.fits.items()}
     return Evidence(found.labels, {**of_continuous.values, "bic": found.bic(), "distinct": distinct})

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 from torch import Tensor
 
@@ -46,7 +47,7 @@ class MixedTable(NamedTuple):
         return self._replace(points=complete_continuous(points, self.likelihood))
 
 
-def read_mixed(estimator: Any, X: Any) -> MixedTable | None:
+def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | None:
     """The samples as a mixture has them, if some column has no normal distribution; None for all other tables.
 
     Parameters
@@ -54,6 +55,8 @@ def read_mixed(estimator: Any, X: Any) -> MixedTable | None:
     estimator : estimator
         Its ``likelihood`` and ``categorical_features`` say what the columns are. None for one without such parameters.
     X : array-like of shape (N, D)
+    warns : bool, default=False
+        Whether to warn of columns, as a fit of the estimator does.
     """
     if not hasattr(estimator, "likelihood"):
         return None
@@ -68,8 +71,8 @@ def read_mixed(estimator: Any, X: Any) -> MixedTable | None:
         "pretrain_iter": 0,
         "random_state": 0,
     }
-    with warnings.catch_warnings():  # which the fit of the estimator gives
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning if warns else Warning)
         reader = VaDEClustering(1, **options, **untrained).fit(_safe_indexing(X, rows))
     likelihood = reader.net_.module_.likelihood
     return MixedTable(torch.empty(0), likelihood, reader).read(X) if likelihood.n_heads else None
@@ -128,7 +131,7 @@ def are_distinct(table: MixedTable, fit: ProductFit, clusters: NDArray[np.intp])
     pairs = np.triu_indices(K, 1)
     roots = np.sqrt(R)
     overlap = (roots.T @ roots)[pairs] / N / np.sqrt(weights[pairs[0]] * weights[pairs[1]])
-    if (-np.log(overlap) - np.log(2.0)).min() < LEAST_SEPARATION:
+    if (-np.log(np.maximum(overlap, np.finfo(np.float64).tiny)) - np.log(2.0)).min() < LEAST_SEPARATION:
         return False
     shares = np.eye(clusters.max() + 1)[clusters].T @ R
     owner = shares.argmax(0)

@@ -46,7 +46,8 @@ def make_results(
     wanted = (*EVIDENCE, *criteria)
     columns |= {criterion: _column(values, numbers) for criterion, values in of_all.items() if criterion in wanted}
     examined = sorted({*numbers, *of_all["separation"]})  # beyond the largest number too
-    columns["combined"] = combine(examined, Numbers.read(of_all, examined))[: len(numbers)]
+    scores = combine(examined, Numbers.read(of_all, examined), n_searched=len(numbers))
+    columns["combined"] = scores[: len(numbers)]
     of_folds = tuple(name for name in wanted if name not in (*OF_ONE_NUMBER, "distinct"))
     measured = dict.fromkeys(criterion for values in of_splits for criterion in values if criterion in of_folds)
     for criterion in measured:
@@ -77,7 +78,7 @@ def choose_each(results: Mapping[str, Array]) -> dict[str, int]:
     separate = np.flatnonzero(is_separate(Numbers(*(results.get(name, unknown) for name in EVIDENCE))))
     choices = {
         "combined": int(results["combined"].argmax()),
-        "separation": int(separate[-1]) if len(separate) else 0,
+        **({"separation": int(separate[-1]) if len(separate) else 0} if _is_known(results, "separation") else {}),
         "bic": int(np.nan_to_num(results["bic"], nan=np.inf).argmin()),
     }
     for criterion in ("log_likelihood", "icl"):
@@ -86,9 +87,14 @@ def choose_each(results: Mapping[str, Array]) -> dict[str, int]:
     if "mean_test_stability" in results:
         stability = np.nan_to_num(results["mean_test_stability"], nan=-np.inf)
         choices["stability"] = int(np.flatnonzero(stability >= stability.max() - ROUNDING)[-1])
-    if "description_length" in results:
+    if _is_known(results, "description_length"):
         choices["description_length"] = int(np.nan_to_num(results["description_length"], nan=np.inf).argmin())
     return choices
+
+
+def _is_known(results: Mapping[str, Array], name: str) -> bool:
+    """Whether a criterion has a value for any number: some have none in tables without continuous columns."""
+    return bool(np.isfinite(results.get(name, np.nan)).any())
 
 
 def _splits(results: Mapping[str, Array], criterion: str) -> Floats:

@@ -110,7 +110,7 @@ def is_separate(evidence: Numbers, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
     return np.asarray(evidence.separation >= np.where(evidence.is_equal, rule.least, least))
 
 
-def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> Floats:
+def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT, n_searched: int | None = None) -> Floats:
     """Score of each number of clusters; minus infinity without evidence for it.
 
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
@@ -129,17 +129,20 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT) -> 
         Ascending.
     evidence : Numbers
     rule : Rule
+    n_searched : int, optional
+        How many of the numbers, the first ones, can be chosen; None: all.
 
     Returns
     -------
     ndarray of shape (n,)
     """
     scores = _combine_continuous(numbers, evidence, rule)
-    first = int(scores.argmax())
-    distinct = first + np.flatnonzero((evidence.distinct == 1.0)[first:])
+    first = int(scores[:n_searched].argmax())
+    distinct = first + np.flatnonzero((evidence.distinct == 1.0)[first:n_searched])
     if len(distinct):
         best = distinct[evidence.bic[distinct].argmin()]
-        scores[best] = scores[first] + (1.0 if best > first else 0.0)
+        of_first = max(scores[first], 0.0)
+        scores[best] = of_first + 1.0 if best > first else of_first
     return scores
 
 

@@ -23,6 +23,7 @@ from skgmvae.data.arrays import Array, MatrixLike, Seed
 from skgmvae.model_selection._delegation import DelegatesToBest
 from skgmvae.model_selection._evidence import Search, Values, evaluate_fold, examine_samples, prepare
 from skgmvae.model_selection._folds import chance_stability, correct_stability, measure_stability
+from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER
 from skgmvae.model_selection._results import ALWAYS, CRITERIA, choose_each, make_results
 from skgmvae.runtime import MAX_SEED, without_autologging
 
@@ -264,7 +265,14 @@ class ComponentSearchCV(DelegatesToBest):
         self, search: Search, splits: list[Any], random_state: np.random.RandomState
     ) -> tuple[Any, list[Values]]:
         """Evidence from all samples, from folds and from halves; all in parallel."""
-        samples, numbers = prepare(search.estimator, search.X, search.y)[0], search.numbers
+        # the final fit gives the warnings, if there is one
+        samples = prepare(search.estimator, search.X, search.y, warns=self.refit is False)[0]
+        numbers, n_samples = search.numbers, len(samples.points)
+        if n_samples < SAMPLES_PER_CLUSTER * numbers[0] and numbers[0] > 1:
+            raise ValueError(
+                f"n_components={self.n_components!r} needs at least {SAMPLES_PER_CLUSTER * numbers[0]} samples, "
+                f"{SAMPLES_PER_CLUSTER} for each component of the smallest number; X has {n_samples}"
+            )
         n_halvings = N_HALVINGS if "stability" in self.criteria else 0
         halvings = [measure_stability] * n_halvings + [chance_stability] * min(n_halvings, N_NULL_HALVINGS)
 
@@ -272,7 +280,7 @@ class ComponentSearchCV(DelegatesToBest):
             return np.random.RandomState(random_state.randint(MAX_SEED))
 
         more = range(numbers[-1] + 1, numbers[-1] + N_MORE + 1)
-        tasks = [delayed(examine_samples)(samples, (*numbers, *more), draw())]
+        tasks = [delayed(examine_samples)(samples, numbers, more, draw())]
         tasks += [delayed(evaluate_fold)(search, *rows, draw()) for rows in splits]
         tasks += [delayed(measure)(samples.points, numbers, draw()) for measure in halvings]
         of_all, *rest = Parallel(n_jobs=self.n_jobs)(tasks)
@@ -283,7 +291,10 @@ class ComponentSearchCV(DelegatesToBest):
     def _select(self, choices: dict[str, int]) -> int:
         if callable(self.refit):
             return int(self.refit(self.cv_results_))
-        return choices[self.refit if isinstance(self.refit, str) else "combined"]
+        criterion = self.refit if isinstance(self.refit, str) else "combined"
+        if criterion not in choices:
+            raise ValueError(f"refit={criterion!r} cannot choose: it is unknown for a table without continuous columns")
+        return choices[criterion]
 
 
 def _find_prefix(estimator: Any) -> str:

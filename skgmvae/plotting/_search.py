@@ -88,7 +88,8 @@ class ComponentSearchDisplay:
             Fitted.
         X : array-like of shape (n_samples, n_features), default=None
             The samples of the search, for the scatter plots: in the embedding of ``best_estimator_`` if there is one,
-            projected by PCA. None: no scatter plots.
+            projected by PCA. Of tables with categories, flags or counts, principal components of all columns. None: no
+            scatter plots.
         figure : matplotlib Figure or SubFigure, default=None
             None: a new figure.
 
@@ -131,8 +132,7 @@ class ComponentSearchDisplay:
             Itself, with ``axes_`` and ``figure_``.
         """
         left_out = "information_lost" if "distinct" in self.results else "bic"
-        known = [name for name in PANELS if name in self.results or f"mean_test_{name}" in self.results]
-        shown = [name for name in known if name != left_out]
+        shown = [name for name in PANELS if name != left_out and np.isfinite(self._values(name)).any()]
         numbers = self._neighboring_numbers() if self.embedding is not None else []
         n_rows = -(-len(shown) // N_COLUMNS)
         heights = [ROW_HEIGHT] * n_rows + [SCATTER_HEIGHT] * bool(numbers)
@@ -151,9 +151,7 @@ class ComponentSearchDisplay:
         return self
 
     def _plot_criterion(self, ax: "Axes", name: str) -> None:
-        K = self.results["param_n_components"]
-        mean = f"mean_test_{name}"
-        values = self.results[name] if name in self.results else self.results[mean]
+        K, mean, values = self.results["param_n_components"], f"mean_test_{name}", self._values(name)
         ax.plot(K, values, color=COLORS[0], marker="o", markersize=3.5, linewidth=1.2)
         if mean in self.results and name != "bic":  # that of a fold is of fewer samples
             ax.errorbar(K, values, self.results[f"se_test_{name}"], color=COLORS[0], linestyle="none", capsize=2)
@@ -164,6 +162,11 @@ class ComponentSearchDisplay:
         ax.set_ylabel(PANELS[name], fontsize="small")
         ax.locator_params(axis="x", integer=True)
         ax.tick_params(labelsize="small")
+
+    def _values(self, name: str) -> Floats:
+        """Of a criterion: from all samples if there are such; NaN if it was not measured."""
+        unknown = np.full(len(self.results["param_n_components"]), np.nan)
+        return np.asarray(self.results.get(name, self.results.get(f"mean_test_{name}", unknown)), dtype=float)
 
     def _neighboring_numbers(self) -> list[int]:
         """The chosen number, and the ones before and after it that have clusters."""
@@ -188,8 +191,12 @@ class ComponentSearchDisplay:
 
 
 def _embed(search: Any, X: MatrixLike) -> Floats:
-    """Points (N, 2): the embedding of the samples, or the samples as the mixture gets them, projected by PCA."""
+    """Points (N, 2): the embedding of the samples, or the samples as the mixture gets them, projected by PCA.
+
+    Of tables with categories it is the latter, since not all columns have a part in the embedding.
+    """
     has_embedding = hasattr(search, "best_estimator_") and hasattr(search.best_estimator_, "transform")
+    has_embedding &= "distinct" not in search.cv_results_
     points = search.best_estimator_.transform(X) if has_embedding else prepare(search.estimator, X)[0].points
     points = np.asarray(points, dtype=float)
     if points.shape[1] == 1:
