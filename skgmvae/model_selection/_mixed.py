@@ -26,9 +26,15 @@ LEAST_DIFFERENCE = 0.1  # nats between the categories of two components: pieces 
 
 
 class MixedTable(NamedTuple):
-    """Standardized samples (N, F), as a likelihood of several kinds of columns has them, and this likelihood.
+    """Samples as a likelihood of several kinds of columns has them.
 
-    Values of continuous columns that are missing are filled in.
+    Attributes
+    ----------
+    points : Tensor of shape (N, F)
+        Standardized; missing values of continuous columns are filled in.
+    likelihood : Columns
+    reader : VaDEClustering
+        A mixture of one component, which knows the categories and scales.
     """
 
     points: Tensor
