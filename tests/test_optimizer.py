@@ -1,10 +1,12 @@
 """Adam, without what only compiled programs need."""
 
+import runpy
 import subprocess
 import sys
 
 import torch
 
+from skgmvae.training import optimizer as module
 from skgmvae.training.optimizer import Adam
 
 
@@ -20,6 +22,21 @@ def test_steps_are_those_of_torch():
             optimizer.step()
     assert torch.equal(*weights) and weights[0].requires_grad
     assert optimizers[0].state_dict()["param_groups"] == optimizers[1].state_dict()["param_groups"]
+
+
+def test_methods_that_are_not_decorated_are_those_of_torch(monkeypatch):
+    called, whole = [], torch.optim.Adam.step
+
+    def step(self):
+        called.append(self)
+        return whole(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    fresh = runpy.run_path(module.__file__)["Adam"]
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    fresh([weight], lr=0.1).step()
+    assert len(called) == 1 and float(weight.detach().max()) < 1.0
 
 
 def test_a_fit_does_not_load_the_compiler():

@@ -1,6 +1,5 @@
 """The autoencoder that the models share and that is pretrained: encoder, decoder, likelihood."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -24,6 +23,7 @@ from skgmvae.models.networks import (
     make_conv_decoder,
     make_mlp,
     make_mlp_body,
+    set_constant_variance,
     unset,
 )
 
@@ -273,9 +273,7 @@ class Autoencoder(nn.Module):
 
     def set_posterior_variance(self, variance: float) -> None:
         """Initialize q(z|x) with approximately the given variance for every sample and dimension."""
-        with torch.no_grad():
-            self.head.log_variance.weight.mul_(0.1)
-            self.head.log_variance.bias.fill_(math.log(variance))
+        set_constant_variance(self.head, variance)
 
     @torch.no_grad()
     def initialize_linear(self, start: LatentMixture) -> None:

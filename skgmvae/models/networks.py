@@ -16,6 +16,7 @@ __all__ = [
     "make_conv_decoder",
     "make_mlp",
     "make_mlp_body",
+    "set_constant_variance",
     "unset",
 ]
 
@@ -33,6 +34,14 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 10.0  # of a latent dimension, for s
 def bound_log_variance(head: nn.Module, log_variance: Tensor) -> Tensor:
     """The log-variance (..., L) of a head, bounded in evaluation mode: its exponential could overflow for outliers."""
     return log_variance if head.training else log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+
+
+@torch.no_grad()
+def set_constant_variance(head: nn.Module, variance: float) -> None:
+    """Let a head, which may be stacked, have approximately this variance for every sample and dimension."""
+    log_variance: Any = head.log_variance
+    log_variance.weight.mul_(0.1)
+    log_variance.bias.fill_(math.log(variance))
 
 
 class GaussianHead(nn.Module):

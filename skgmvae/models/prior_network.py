@@ -80,9 +80,8 @@ class PriorNetwork(nn.Module):
     def _differentiate_features(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden units (n, width) and their derivatives (n, W, width) at w (n, W)."""
         hidden, layer = self.hidden(w), self.hidden[0]
-        return self.feature_scale * hidden, layer.weight.T * (self.feature_scale * (1.0 - hidden.square())).unsqueeze(
-            -2
-        )
+        scales = self.feature_scale * (1.0 - hidden.square())
+        return self.feature_scale * hidden, layer.weight.T * scales.unsqueeze(-2)
 
     def _join(self, moments: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
         """Moments (..., 2, L) and slopes (..., W, 2, L), the log-variances bounded, as (..., 2L) and (..., W, 2L)."""

@@ -16,6 +16,7 @@ from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import MixtureMoments, adds_nothing, log_joint_of_mixture, make_latent
 from skgmvae.models.missing import complete_linear, widen
 from skgmvae.models.moments import ComponentMoments
+from skgmvae.models.networks import set_constant_variance
 from skgmvae.models.stacked import (
     StackedGaussianHead,
     StackedLinearPath,
@@ -180,11 +181,9 @@ class StackedAutoencoder(NamedTuple):
         self.head.mean.copy_from(autoencoder.head.mean)
         self.head.log_variance.copy_from(autoencoder.head.log_variance)
 
-    @torch.no_grad()
     def set_posterior_variance(self, variance: float) -> None:
         """Initialize every q_c(z|x) with approximately the given variance for every sample and dimension."""
-        self.head.log_variance.weight.mul_(0.1)
-        self.head.log_variance.bias.fill_(math.log(variance))
+        set_constant_variance(self.head, variance)
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:

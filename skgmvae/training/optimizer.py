@@ -9,9 +9,9 @@ __all__ = ["Adam"]
 
 
 class Adam(torch.optim.Adam):
-    """:class:`torch.optim.Adam`, whose decorators would import ``torch._dynamo`` at the first step of a process.
+    """:class:`torch.optim.Adam` without the decorators of its methods, which load torch's compiler at the first step.
 
-    They serve programs that compile the optimizer, and leave no trace otherwise.
+    They serve programs that compile the optimizer. A method that is not decorated is taken as it is.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
