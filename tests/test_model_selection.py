@@ -352,6 +352,17 @@ def test_numbers_of_groups_of_mixed_tables_are_found(kind, number):
         assert adjusted_rand_score(y, search.partitions_[3]) > 0.6
 
 
+def test_mixtures_of_a_long_table_are_fitted_to_some_of_its_samples(monkeypatch):
+    monkeypatch.setattr("skgmvae.model_selection._mixed.MAX_SAMPLES", 200)
+    frame, y = make_mixed("all columns tell", np.random.RandomState(1))
+    table = read_mixed(VaDEClustering(), frame)
+    found = find_mixed(table, [3], np.random.RandomState(0))
+    assert found.fits[3].responsibilities.shape == (200, 3) and found.labels[3].shape == (300,)
+    assert adjusted_rand_score(y, found.labels[3]) > 0.6
+    search = ComponentSearchCV(VaDEClustering(), [1, 3], criteria=["icl"], cv=2, refit=False, random_state=0)
+    assert search.fit(frame).best_n_components_ == 3
+
+
 def test_a_lower_criterion_beyond_the_largest_number_does_not_hide_the_best_within():
     rng, levels = np.random.RandomState(3), np.array(["no", "maybe", "yes"])
     y = rng.randint(3, size=300)

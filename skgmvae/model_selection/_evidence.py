@@ -134,8 +134,8 @@ def examine_samples(
         of_continuous = examine(table.continuous, numbers, random_state)
     evidence = Numbers.read(of_continuous.values, numbers)
     first = searched[int(combine(numbers, evidence)[: len(searched)].argmax())]
-    clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))
-    distinct = {K: float(are_distinct(table, fit, clusters)) for K, fit in found.fits.items()}
+    clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))[found.rows]
+    distinct = {K: float(are_distinct(found.table, fit, clusters)) for K, fit in found.fits.items()}
     return Evidence(found.labels, {**of_continuous.values, "bic": found.bic(), "distinct": distinct})
 
 
@@ -181,7 +181,7 @@ def evaluate_fold(
     if samples.table is not None and further.table is not None:
         mixed = find_mixed(samples.table, search.numbers, random_state)
         values: Values = {"bic": mixed.bic()}
-        score = {K: partial(score_mixed, samples.table, fit, further.table) for K, fit in mixed.fits.items()}
+        score = {K: partial(score_mixed, mixed.table, fit, further.table) for K, fit in mixed.fits.items()}
     else:
         partitions = find_partitions(samples.points, search.numbers, random_state)
         values = _compare(partitions, random_state)

@@ -20,7 +20,7 @@ from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER
 
 __all__ = ["MixedClusters", "MixedTable", "are_distinct", "find_mixed", "read_mixed", "score_mixed"]
 
-MAX_SAMPLES = 10_000  # from which categories and scales are learned
+MAX_SAMPLES = 10_000  # from which categories and scales are learned, and which mixtures are fitted to
 LEAST_SEPARATION = 0.25  # nats: of two normal distributions of equal variance, at a distance of 2.8 deviations
 LEAST_DIFFERENCE = 0.1  # nats between the categories of two components: pieces of one cluster have the same
 
@@ -46,6 +46,10 @@ class MixedTable(NamedTuple):
         """The columns (N, G) with normal distributions, which are the first."""
         return self.points[:, : self.points.shape[1] - self.likelihood.n_heads].numpy()
 
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Some of the samples."""
+        return self._replace(points=self.points[rows])
+
     def read(self, X: Any) -> Self:
         """Further samples of the same columns."""
         rows = check_samples(self.reader, X, reset=False)  # codes of the categories
@@ -67,9 +71,7 @@ def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | N
     if not hasattr(estimator, "likelihood"):
         return None
     options: dict[str, Any] = {name: getattr(estimator, name, None) for name in ("likelihood", "categorical_features")}
-    rows = np.arange(len(X))
-    if len(X) > MAX_SAMPLES:
-        rows = np.sort(np.random.RandomState(0).choice(len(X), MAX_SAMPLES, replace=False))
+    rows = _draw_rows(len(X), np.random.RandomState(0))
     untrained: dict[str, Any] = {
         "hidden_layer_sizes": (2,),
         "latent_dim": 1,
@@ -84,17 +86,30 @@ def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | N
     return MixedTable(torch.empty(0), likelihood, reader).read(X) if likelihood.n_heads else None
 
 
+def _draw_rows(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+    """Indices of at most ``MAX_SAMPLES`` samples, ascending."""
+    if n_samples <= MAX_SAMPLES:
+        return np.arange(n_samples)
+    return np.sort(random_state.choice(n_samples, MAX_SAMPLES, replace=False))
+
+
 class MixedClusters(NamedTuple):
     """What mixtures of all columns say of several numbers of clusters, by the number.
 
     Attributes
     ----------
+    table : MixedTable
+        The n samples that the mixtures are fitted to.
+    rows : ndarray of shape (n,)
+        Their indices.
     labels : dict of int to ndarray of shape (N,)
-        The clusters with which the estimator begins.
+        The clusters with which the estimator begins, of all samples.
     fits : dict of int to ProductFit
         Mixtures of the best criterion that begin with these.
     """
 
+    table: MixedTable
+    rows: NDArray[np.intp]
     labels: dict[int, NDArray[np.intp]]
     fits: dict[int, ProductFit]
 
@@ -106,17 +121,18 @@ class MixedClusters(NamedTuple):
 @torch.no_grad()
 def find_mixed(table: MixedTable, numbers: Sequence[int], random_state: np.random.RandomState) -> MixedClusters:
     """Clusters and mixtures for each number of components."""
-    mixture, seed = ProductMixture(*table[:2]), random_state.randint(2**31)
-    labels, fits = {}, {}
+    seed = random_state.randint(2**31)
+    rows = _draw_rows(len(table.points), np.random.RandomState(seed))
+    some, labels, fits = table.take(rows), {}, {}
+    mixture = ProductMixture(some.points, some.likelihood)
     for K in numbers:
         if K > 1 and len(table.points) < SAMPLES_PER_CLUSTER * K:
             break
-        name, found = choose_mixed(*table[:2], K, np.random.RandomState(seed))
+        name, found = choose_mixed(table.points, table.likelihood, K, np.random.RandomState(seed))
         labels[K] = found.argmax(1)
-        fits[K] = max(
-            (mixture.fit(name, torch.from_numpy(found), kind) for kind in mixture.kinds), key=lambda fit: fit.value
-        )
-    return MixedClusters(labels, fits)
+        begun = torch.from_numpy(found[rows])
+        fits[K] = max((mixture.fit(name, begun, kind) for kind in mixture.kinds), key=lambda fit: fit.value)
+    return MixedClusters(some, rows, labels, fits)
 
 
 @torch.no_grad()
@@ -147,7 +163,7 @@ def are_distinct(table: MixedTable, fit: ProductFit, clusters: NDArray[np.intp])
 
 def _differ(table: MixedTable, fit: ProductFit) -> Floats:
     """Bhattacharyya distance of the other columns, for each pair of components."""
-    mixture, R = ProductMixture(*table[:2]), fit.responsibilities
+    mixture, R = ProductMixture(table.points, table.likelihood), fit.responsibilities
     log_prob = mixture.log_prob_of_others(R, table.points)
     sizes, (a, b) = R.sum(0), torch.triu_indices(R.shape[1], R.shape[1], 1)
     half = 0.5 * (log_prob[:, b] - log_prob[:, a])
