@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from torch import distributions
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+from skgmvae.initialization.continuous_columns import ContinuousColumns
 from skgmvae.initialization.skewness import find_heavy_tails, find_log_normal
 from skgmvae.models.columns import Column, Columns
 from skgmvae.models.counts import draw_gamma
@@ -330,6 +331,57 @@ def test_bent_clusters_beside_a_category_are_kept():
     model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
     assert model.init_params_ == "clusters of the continuous columns"
     assert adjusted_rand_score(y, model.labels_) > 0.8
+
+
+def spoil(frame, how, rng):
+    """A column that a mixture would split, or rather than the groups a far value."""
+    n, z = len(frame), np.exp(rng.randn(len(frame)) + 1.0)
+    if how == "one wild value":
+        frame.loc[7, "a"] = 1e3
+    elif how == "some wild values":
+        frame.loc[:4, "b"] += 1e3 * rng.choice([-1, 1], 5)
+    elif how == "many zeros":
+        frame["z"] = np.where(rng.rand(n) < 0.6, 0.0, z)
+    elif how == "many zeros, as two columns":
+        frame["is zero"] = rng.rand(n) < 0.6
+        frame["z"] = np.where(frame["is zero"], np.nan, z)
+    elif how == "few values":
+        frame["z"] = rng.choice([0.0, 1.0, 2.0, 7.0, 9.0, 30.0], n, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
+    return frame
+
+
+@pytest.mark.parametrize(
+    "how", ["one wild value", "some wild values", "many zeros", "many zeros, as two columns", "few values"]
+)
+@pytest.mark.filterwarnings("ignore:X has continuous columns that are zero:UserWarning")
+def test_values_that_would_be_components_do_not_hide_the_groups(how):
+    for seed in range(2):
+        rng = np.random.RandomState(seed)
+        y = rng.randint(0, 2, 400)
+        category = np.where(rng.rand(400) < 0.8, np.array(["u", "v"])[y], "w")
+        frame = pd.DataFrame({"a": rng.randn(400) + 2.5 * y, "b": rng.randn(400) - 1.5 * y, "c": category})
+        frame["flag"] = np.where(rng.rand(400) < 0.85, y, 1 - y).astype(bool)
+        model = VaDEClustering(2, max_iter=0, random_state=seed).fit(spoil(frame, how, rng))
+        assert adjusted_rand_score(y, model.labels_) > 0.88
+
+
+def test_continuous_columns_are_made_fit_for_normal_distributions():
+    rng = np.random.RandomState(0)
+    X = np.c_[rng.randn(200), np.where(rng.rand(200) < 0.5, 0.0, rng.rand(200)), rng.randint(0, 3, 200), np.ones(200)]
+    X[0, 0], X[1, :3], empty = 1e6, np.nan, np.full((200, 1), np.nan)
+    columns = ContinuousColumns(np.hstack([X, empty]))
+    found = columns.transform(np.hstack([X, empty]), rng)
+    np.testing.assert_array_equal(found[2:, 0], X[2:, 0])  # as they are
+    assert 5.0 < found[0, 0] < 25.0
+    assert np.isnan(found[1, :3]).all() and np.isnan(found[:, 4]).all() and (found[:, 3] == 1.0).all()
+    for d in (1, 2):
+        scores = found[~np.isnan(X[:, d]), d]
+        assert stats.kstest(scores, "norm").pvalue > 0.05
+        values = X[~np.isnan(X[:, d]), d]
+        assert all(scores[values == low].max() < scores[values > low].min() for low in np.unique(values)[:-1])
+    further = columns.transform(np.array([[0.5, 0.0, -1.0, 3.0, 2.0], [0.5, 9.0, 1.5, 3.0, np.nan]]), rng)
+    assert np.abs(further[0, 1]) < 1.0 and further[1, 1] == further[:, 1].max() and np.isfinite(further[:, :3]).all()
+    assert further[0, 2] < -2.0 and 0.0 < further[1, 2] < 1.0  # below all values, and between two
 
 
 def test_logarithms_are_chosen_where_they_fit_clearly_better():

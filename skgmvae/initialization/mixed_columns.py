@@ -1,7 +1,7 @@
 """Clusters of tables whose columns are of several kinds: a mixture of products of their distributions."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -10,14 +10,15 @@ from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
 from skgmvae.initialization.choice import choose_clusters
+from skgmvae.initialization.continuous_columns import ContinuousColumns
 from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.models.missing import estimate_normal
-from skgmvae.models.normals import complete_normal
-from skgmvae.runtime import single_thread
+from skgmvae.models.normals import complete_normal, draw_missing
+from skgmvae.runtime import MAX_SEED, single_thread
 
-__all__ = ["choose_mixed", "complete_continuous", "weigh_columns"]
+__all__ = ["MixedSamples", "choose_mixed", "prepare_mixed", "weigh_columns"]
 
 MAX_SAMPLES = 5_000  # on which the mixture is fitted; the others follow by their responsibilities
 N_RANDOM = 8  # random initializations
@@ -30,10 +31,68 @@ N_MORE = 3  # components, at most, that are tried in addition
 KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood orders its outputs
 
 
+class MixedSamples(NamedTuple):
+    """Samples of a table with columns of several kinds, continuous ones fit for normal distributions.
+
+    Attributes
+    ----------
+    completed : Tensor of shape (N, F)
+        Missing values of continuous columns, which are the first, are conditional means: for distances.
+    drawn : Tensor of shape (N, F)
+        They are draws: for mixtures. Means vary less than values do, so that a mixture would have a component for them.
+    likelihood : Columns
+    """
+
+    completed: Tensor
+    drawn: Tensor
+    likelihood: Any
+
+    @property
+    def n_samples(self) -> int:
+        """N."""
+        return len(self.completed)
+
+    @property
+    def continuous(self) -> NDArray[np.float64]:
+        """The completed continuous columns (N, G)."""
+        return self.completed[:, : self.completed.shape[1] - self.likelihood.n_heads].numpy()
+
+    def take(self, rows: Any) -> Self:
+        """Some of the samples."""
+        return self._replace(completed=self.completed[rows], drawn=self.drawn[rows])
+
+
+def prepare_mixed(
+    points: Tensor, likelihood: Any, random_state: np.random.RandomState, columns: ContinuousColumns | None = None
+) -> MixedSamples:
+    """Samples for :func:`choose_mixed`; draws only where values are missing or columns heaped.
+
+    Parameters
+    ----------
+    points : Tensor of shape (N, F)
+        Standardized samples, as the likelihood has them. Missing values are NaN.
+    likelihood : Columns
+    random_state : RandomState
+    columns : ContinuousColumns, optional
+        Of the samples that a mixture is fitted to; None: of the points.
+    """
+    points, G = points.double(), points.shape[1] - likelihood.n_heads
+    continuous = points[:, :G].numpy()
+    columns = columns or ContinuousColumns(continuous)
+    points = torch.cat([torch.from_numpy(columns.transform(continuous, random_state)), points[:, G:]], 1)
+    if not bool(points[:, :G].isnan().any()):
+        return MixedSamples(points, points, likelihood)
+    normal, missing = estimate_normal(points), points.isnan()
+    missing[:, G:] = False
+    generator = torch.Generator().manual_seed(int(random_state.randint(MAX_SEED)))
+    completed = torch.where(missing, complete_normal(points, points.isnan(), *normal), points)
+    return MixedSamples(completed, torch.where(missing, draw_missing(points, *normal, generator), points), likelihood)
+
+
 @torch.no_grad()
 @single_thread()
 def choose_mixed(
-    points: Tensor, likelihood: Any, n_components: int, random_state: np.random.RandomState
+    samples: MixedSamples, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, NDArray[np.float64]]:
     """Name and responsibilities (N, K): of the mixture of the best information criterion.
 
@@ -46,22 +105,21 @@ def choose_mixed(
 
     Parameters
     ----------
-    points : Tensor of shape (N, F)
-        Standardized samples, as the likelihood has them. Missing values are NaN; those of continuous columns are first
-        filled in by the other columns, under one normal distribution.
-    likelihood : Columns
+    samples : MixedSamples
+        N samples.
     n_components : int
         K.
     random_state : RandomState
     """
-    K, points = n_components, complete_continuous(points.double(), likelihood)
+    K, N = n_components, samples.n_samples
     if K == 1:
-        return "single component", np.ones((len(points), 1))
-    chosen = torch.arange(len(points))
-    if len(points) > MAX_SAMPLES:
-        chosen = torch.from_numpy(np.sort(random_state.choice(len(points), MAX_SAMPLES, replace=False)))
-    mixture = ProductMixture(points[chosen], likelihood)
-    begun = {name: torch.from_numpy(R) for name, R in _begin(points[chosen], likelihood, K, random_state).items()}
+        return "single component", np.ones((N, 1))
+    chosen = np.arange(N)
+    if N > MAX_SAMPLES:
+        chosen = np.sort(random_state.choice(N, MAX_SAMPLES, replace=False))
+    some = samples.take(chosen)
+    mixture = ProductMixture(some.drawn, some.likelihood)
+    begun = {name: torch.from_numpy(R) for name, R in _begin(some, K, random_state).items()}
     short = [mixture.fit(name, R, kind, N_SHORT) for name, R in begun.items() for kind in mixture.kinds]
     best: list[ProductFit] = []
     for kind in mixture.kinds:
@@ -69,29 +127,29 @@ def choose_mixed(
         best += [mixture.fit(fit.name, fit.responsibilities, kind) for fit in finalists[:N_FINALISTS]]
     found = max(best, key=lambda fit: fit.value)
     clusters = begun.get(CONTINUOUS)
-    is_apart = clusters is not None and _are_apart(points[chosen], likelihood, clusters)
+    is_apart = clusters is not None and _are_apart(some, clusters)
     if clusters is not None and is_apart and _wants_more(mixture, found, random_state):
-        return _spread(clusters, points, chosen, likelihood)
+        return CONTINUOUS, _spread(clusters.numpy(), samples, chosen)
     R = found.responsibilities
-    if len(chosen) < len(points):
-        R = mixture.predict(found, points)
+    if len(chosen) < N:
+        R = mixture.predict(found, samples.drawn)
     shape = "diagonal" if found.is_diagonal else "full"
     return f"mixture of {shape} normals and products, from {found.name}", R.numpy()
 
 
-def _are_apart(points: Tensor, likelihood: Any, responsibilities: Tensor) -> bool:
+def _are_apart(samples: MixedSamples, responsibilities: Tensor) -> bool:
     """Whether hardly any link between neighbors in the continuous columns crosses the clusters (n, K)."""
     labels = responsibilities.argmax(1).numpy()
     n, K = responsibilities.shape
     if np.bincount(labels, minlength=K).min() < LEAST_SIZE * n / K:
         return False
-    neighbors = find_neighbors(_standardize(points, likelihood), N_LINKED).indices
+    neighbors = find_neighbors(_standardize(samples), N_LINKED).indices
     return bool((labels[neighbors] != labels[:, None]).mean() <= MOST_CROSSING)
 
 
-def _standardize(points: Tensor, likelihood: Any) -> NDArray[np.float64]:
+def _standardize(samples: MixedSamples) -> NDArray[np.float64]:
     """The continuous columns (n, G), of unit variance."""
-    continuous = points[:, : points.shape[1] - likelihood.n_heads].numpy()
+    continuous = samples.continuous
     return np.asarray(continuous / np.maximum(continuous.std(0), np.finfo(np.float64).tiny))
 
 
@@ -107,37 +165,25 @@ def _wants_more(mixture: ProductMixture, found: ProductFit, random_state: np.ran
 
 
 def _spread(
-    responsibilities: Tensor, points: Tensor, chosen: Tensor, likelihood: Any
-) -> tuple[str, NDArray[np.float64]]:
-    """The clusters (n, K) of some samples for all, by those of their neighbors."""
-    if len(chosen) == len(points):
-        return CONTINUOUS, responsibilities.numpy()
-    standardized = _standardize(points, likelihood)
-    nearest = KNeighborsRegressor(N_LINKED).fit(standardized[chosen.numpy()], responsibilities.numpy())
-    return CONTINUOUS, np.asarray(nearest.predict(standardized))
-
-
-def complete_continuous(points: Tensor, likelihood: Any) -> Tensor:
-    """The points (N, F), missing values of the continuous columns filled in."""
-    G = points.shape[1] - likelihood.n_heads
-    missing = points[:, :G].isnan()
-    if not bool(missing.any()):
-        return points
-    completed = complete_normal(points, points.isnan(), *estimate_normal(points))
-    return torch.cat([completed[:, :G], points[:, G:]], 1)
+    responsibilities: NDArray[np.float64], samples: MixedSamples, chosen: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The clusters (n, K) of the chosen samples for all, by those of their neighbors."""
+    if len(chosen) == samples.n_samples:
+        return responsibilities
+    standardized = _standardize(samples)
+    nearest = KNeighborsRegressor(N_LINKED).fit(standardized[chosen], responsibilities)
+    return np.asarray(nearest.predict(standardized))
 
 
 def _begin(
-    points: Tensor, likelihood: Any, n_components: int, random_state: np.random.RandomState
+    samples: MixedSamples, n_components: int, random_state: np.random.RandomState
 ) -> dict[str, NDArray[np.float64]]:
     """Responsibilities (n, K) that EM begins with."""
-    K, n = n_components, len(points)
-    G = points.shape[1] - likelihood.n_heads
-    weighted = weigh_columns(points, likelihood)
+    K, n, continuous = n_components, samples.n_samples, samples.continuous
+    weighted = weigh_columns(samples.completed, samples.likelihood)
     begun = {"k-means of all columns": np.eye(K)[fit_kmeans(weighted, K, random_state, n_init=5)[0]]}
     if n > K + 1:
-        if G > 0:
-            continuous = points[:, :G].double().numpy()
+        if continuous.shape[1] > 0:
             begun[CONTINUOUS] = choose_clusters(continuous, K, random_state).responsibilities
         begun["all columns"] = choose_clusters(_reduce(weighted), K, random_state).responsibilities
     for i in range(N_RANDOM):

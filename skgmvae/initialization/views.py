@@ -14,9 +14,11 @@ from skgmvae.initialization.partitions import members
 
 __all__ = [
     "Views",
+    "compress",
     "compress_outliers",
     "dequantize",
     "find_heaped",
+    "find_scales",
     "make_views",
     "rounding_variance",
     "whiten",
@@ -96,19 +98,30 @@ def _scale(X: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def compress_outliers(X: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(X − median) / scale, with distances beyond ``FAR`` scales replaced by FAR + log(1 + excess).
+    """(X − median) / scale, of distances from the median those beyond ``FAR`` scales compressed (:func:`compress`)."""
+    center, scale = find_scales(X)
+    return compress((X - center) / scale, FAR)
+
+
+def find_scales(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Medians and scales (D,) of columns (N, D) that are not constant.
 
     The scale is that of the quartiles, in units of a standard deviation; where these are equal, that of the values
-    that differ from the median. Order is kept, and values apart stay apart.
+    that differ from the median.
     """
-    centered = X - np.median(X, axis=0)
+    center = np.median(X, axis=0)
+    centered = X - center
     low, high = np.percentile(centered, [25, 75], axis=0)
     scale = (high - low) / NORMAL_QUARTILES
     for d in np.flatnonzero(scale == 0.0):
         scale[d] = np.median(np.abs(centered[centered[:, d] != 0.0, d]))
-    z = centered / scale
-    excess = np.maximum(np.abs(z) - FAR, 0.0)
-    return np.asarray(np.clip(z, -FAR, FAR) + np.sign(z) * np.log1p(excess))
+    return center, scale
+
+
+def compress(z: NDArray[np.float64], far: float, slope: float = 1.0) -> NDArray[np.float64]:
+    """Values beyond ``far`` replaced by far + slope · log(1 + excess): order is kept, and values apart stay apart."""
+    excess = np.maximum(np.abs(z) - far, 0.0)
+    return np.asarray(np.clip(z, -far, far) + slope * np.sign(z) * np.log1p(excess))
 
 
 def find_heaped(X: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -128,10 +128,10 @@ def examine_samples(
         return examine(samples.points, numbers, random_state)
     table = samples.table
     found = find_mixed(table, numbers, random_state)
-    N, G = table.continuous.shape
+    N, G = table.samples.continuous.shape
     of_continuous = Evidence({}, {name: {} for name in OF_CONTINUOUS})
     if G > 0:
-        of_continuous = examine(table.continuous, numbers, random_state)
+        of_continuous = examine(table.samples.continuous, numbers, random_state)
     evidence = Numbers.read(of_continuous.values, numbers)
     first = searched[int(combine(numbers, evidence)[: len(searched)].argmax())]
     clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))[found.rows]

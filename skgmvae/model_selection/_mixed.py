@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
-from torch import Tensor
 
 from skgmvae._vade import VaDEClustering
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Floats
-from skgmvae.initialization.mixed_columns import choose_mixed, complete_continuous
+from skgmvae.initialization.continuous_columns import ContinuousColumns
+from skgmvae.initialization.mixed_columns import MixedSamples, choose_mixed, prepare_mixed
 from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER
 
@@ -30,31 +30,42 @@ class MixedTable(NamedTuple):
 
     Attributes
     ----------
-    points : Tensor of shape (N, F)
-        Standardized; missing values of continuous columns are filled in.
-    likelihood : Columns
+    samples : MixedSamples
+    columns : ContinuousColumns
+        What is known of the continuous columns.
     reader : VaDEClustering
         A mixture of one component, which knows the categories and scales.
     """
 
-    points: Tensor
-    likelihood: Any
+    samples: MixedSamples
+    columns: ContinuousColumns
     reader: Any
 
     @property
-    def continuous(self) -> Floats:
-        """The columns (N, G) with normal distributions, which are the first."""
-        return self.points[:, : self.points.shape[1] - self.likelihood.n_heads].numpy()
+    def likelihood(self) -> Any:
+        """The likelihood of the columns."""
+        return self.samples.likelihood
+
+    @property
+    def mixture(self) -> ProductMixture:
+        """Of all columns."""
+        return ProductMixture(self.samples.drawn, self.likelihood)
 
     def take(self, rows: NDArray[np.intp]) -> Self:
         """Some of the samples."""
-        return self._replace(points=self.points[rows])
+        return self._replace(samples=self.samples.take(rows))
 
     def read(self, X: Any) -> Self:
         """Further samples of the same columns."""
-        rows = check_samples(self.reader, X, reset=False)  # codes of the categories
-        points = self.likelihood.standardize(torch.from_numpy(np.array(rows[: len(rows)], np.float64)), torch.float64)
-        return self._replace(points=complete_continuous(points, self.likelihood))
+        return self._replace(samples=_prepare(self.reader, X, self.columns)[0])
+
+
+def _prepare(reader: Any, X: Any, columns: ContinuousColumns | None = None) -> tuple[MixedSamples, ContinuousColumns]:
+    """Samples for mixtures, and what is known of their continuous columns, if nothing was."""
+    rows, likelihood = check_samples(reader, X, reset=False), reader.net_.module_.likelihood  # codes of the categories
+    points = likelihood.standardize(torch.from_numpy(np.array(rows[: len(rows)], np.float64)), torch.float64)
+    columns = columns or ContinuousColumns(points[:, : points.shape[1] - likelihood.n_heads].numpy())
+    return prepare_mixed(points, likelihood, np.random.RandomState(0), columns), columns
 
 
 def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | None:
@@ -82,8 +93,7 @@ def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning if warns else Warning)
         reader = VaDEClustering(1, **options, **untrained).fit(_safe_indexing(X, rows))
-    likelihood = reader.net_.module_.likelihood
-    return MixedTable(torch.empty(0), likelihood, reader).read(X) if likelihood.n_heads else None
+    return MixedTable(*_prepare(reader, X), reader) if reader.net_.module_.likelihood.n_heads else None
 
 
 def _draw_rows(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
@@ -122,13 +132,13 @@ class MixedClusters(NamedTuple):
 def find_mixed(table: MixedTable, numbers: Sequence[int], random_state: np.random.RandomState) -> MixedClusters:
     """Clusters and mixtures for each number of components."""
     seed = random_state.randint(2**31)
-    rows = _draw_rows(len(table.points), np.random.RandomState(seed))
+    rows = _draw_rows(table.samples.n_samples, np.random.RandomState(seed))
     some, labels, fits = table.take(rows), {}, {}
-    mixture = ProductMixture(some.points, some.likelihood)
+    mixture = some.mixture
     for K in numbers:
-        if K > 1 and len(table.points) < SAMPLES_PER_CLUSTER * K:
+        if K > 1 and table.samples.n_samples < SAMPLES_PER_CLUSTER * K:
             break
-        name, found = choose_mixed(table.points, table.likelihood, K, np.random.RandomState(seed))
+        name, found = choose_mixed(table.samples, K, np.random.RandomState(seed))
         labels[K] = found.argmax(1)
         begun = torch.from_numpy(found[rows])
         fits[K] = max((mixture.fit(name, begun, kind) for kind in mixture.kinds), key=lambda fit: fit.value)
@@ -163,8 +173,8 @@ def are_distinct(table: MixedTable, fit: ProductFit, clusters: NDArray[np.intp])
 
 def _differ(table: MixedTable, fit: ProductFit) -> Floats:
     """Bhattacharyya distance of the other columns, for each pair of components."""
-    mixture, R = ProductMixture(table.points, table.likelihood), fit.responsibilities
-    log_prob = mixture.log_prob_of_others(R, table.points)
+    mixture, R = table.mixture, fit.responsibilities
+    log_prob = mixture.log_prob_of_others(R, mixture.points)
     sizes, (a, b) = R.sum(0), torch.triu_indices(R.shape[1], R.shape[1], 1)
     half = 0.5 * (log_prob[:, b] - log_prob[:, a])
     overlap = (half.exp() * R[:, a]).sum(0) / sizes[a], ((-half).exp() * R[:, b]).sum(0) / sizes[b]
@@ -176,9 +186,9 @@ def _differ(table: MixedTable, fit: ProductFit) -> Floats:
 @torch.no_grad()
 def score_mixed(table: MixedTable, fit: ProductFit, further: MixedTable) -> tuple[float, float]:
     """Mean log-likelihood of further samples, in the units of the data, and the same less the entropy of the labels."""
-    mixture = ProductMixture(table.points, table.likelihood)
-    log_joint = mixture.log_joint(fit.responsibilities, further.points, fit.is_diagonal)
+    points = further.samples.drawn
+    log_joint = table.mixture.log_joint(fit.responsibilities, points, fit.is_diagonal)
     log_prob = torch.logsumexp(log_joint, -1)
     posterior = (log_joint - log_prob.unsqueeze(-1)).exp()
-    value = float((log_prob - table.likelihood.log_jacobian(further.points)).mean())
+    value = float((log_prob - table.likelihood.log_jacobian(points)).mean())
     return value, value + float(torch.special.xlogy(posterior, posterior).sum(-1).mean())

@@ -66,9 +66,14 @@ class GaussianHead(nn.Module):
 
 
 def unset(layer: type[Layer], *arguments: Any, **options: Any) -> Layer:
-    """A layer with uninitialized weights: torch's constructors would draw them from the global generator."""
-    here = torch.empty(0).device
-    made: Layer = nn.utils.skip_init(layer, *arguments, **options, device=here, dtype=torch.float32)
+    """A layer with uninitialized weights: torch's constructors would draw them from the global generator.
+
+    ``torch.nn.utils.skip_init`` makes them on the meta device first, for which torch loads its symbolic shapes.
+    """
+    made = layer.__new__(layer)
+    made.__dict__["reset_parameters"] = lambda: None
+    layer.__init__(made, *arguments, **options, dtype=torch.float32)
+    del made.__dict__["reset_parameters"]
     return made
 
 
