@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.neighbors import KNeighborsRegressor
 
 from skgmvae.initialization.bootstrap import crosses_as_expected
@@ -140,8 +141,10 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
 
 @single_thread()
 def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) -> ClusterChoice:
-    found = find_candidates(views, n_clusters, random_state)
-    name = choose_name(found, weigh(views, found, n_clusters, random_state))
+    # k-means is called so often that its checks would take a tenth of the time
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        found = find_candidates(views, n_clusters, random_state)
+        name = choose_name(found, weigh(views, found, n_clusters, random_state))
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]
@@ -189,7 +192,7 @@ def weigh(
     distinct = np.unique(views.continuous, axis=0, return_index=True)[1]
     is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < LEAST_CLUSTER
     labels = [found.labels[name] for name in found.contenders]
-    scores = shares_kept(found.links, labels, K) + mean_agreement(labels)
+    scores = shares_kept(found.links, labels, K) + mean_agreement(labels, K)
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
     ratio = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap

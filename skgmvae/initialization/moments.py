@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +67,9 @@ class Regularization(NamedTuple):
     decorrelation: float = 0.0
 
 
+Score = Callable[[Sequence[Regularization]], list[float]]
+
+
 def estimate_mixture(
     points: Tensor,
     responsibilities: Tensor,
@@ -125,7 +127,8 @@ def choose_regularization(
     background = Background(points.shape[1]).fit(points)
     score, total = _make_score(points, responsibilities, fold, background, is_tied=is_tied)
     settings = list_settings(reg_covar, is_tied=is_tied)
-    best = max(settings, key=score)
+    values = score(settings)
+    best = settings[values.index(max(values))]
     # samples that the background explains better should not widen a component
     log_prob = mixture_log_prob(points, regularize(total, best, is_tied))
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
@@ -146,17 +149,18 @@ def list_settings(reg_covar: float, *, is_tied: bool) -> list[Regularization]:
     return [Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
 
 
-def _climb(
-    settings: list[Regularization], score: Callable[[Regularization], float], best: Regularization
-) -> Regularization:
+def _climb(settings: list[Regularization], score: Score, best: Regularization) -> Regularization:
     """A setting whose score is not below those of its neighbors, reached from another one by steps to the best."""
     first, second, *_ = (sorted(set(values)) for values in zip(*settings, strict=True))
-    score = cache(score)
+    known: dict[Regularization, float] = {}
     while True:
-        nearby = [*itertools.product(_near(first, best[0]), _near(second, best[1]), best[2:])]
-        nearby += itertools.product(best[:1], best[1:2], _near(DECORRELATIONS, best[2]))
-        better = max(itertools.starmap(Regularization, nearby), key=score)
-        if score(better) <= score(best):
+        pairs = [*itertools.product(_near(first, best[0]), _near(second, best[1]), best[2:])]
+        pairs += itertools.product(best[:1], best[1:2], _near(DECORRELATIONS, best[2]))
+        nearby = list(dict.fromkeys(itertools.starmap(Regularization, pairs)))
+        new = [setting for setting in nearby if setting not in known]
+        known.update(zip(new, score(new), strict=True))
+        better = max(nearby, key=known.__getitem__)
+        if known[better] <= known[best]:
             return best
         best = better
 
@@ -169,8 +173,8 @@ def _near(values: Sequence[float], value: float) -> Sequence[float]:
 
 def _make_score(
     points: Tensor, responsibilities: Tensor, fold: Tensor, background: Background, *, is_tied: bool
-) -> tuple[Callable[[Regularization], float], Sums]:
-    """The likelihood of samples left out by a regularization of the others, and the sums of all samples."""
+) -> tuple[Score, Sums]:
+    """The likelihood of samples left out by regularizations of the others, and the sums of all samples."""
     sums = [sum_up(points[fold == k], responsibilities[fold == k]) for k in range(N_FOLDS)]
     stacked = Sums(*(torch.stack(part) for part in zip(*sums, strict=True)))
     total = Sums(*(part.sum(0) for part in stacked))
@@ -179,14 +183,23 @@ def _make_score(
     left_out = nn.utils.rnn.pad_sequence(folds, batch_first=True)
     is_one = torch.arange(left_out.shape[1]) < torch.tensor([[len(part)] for part in folds])
     own = background(left_out.flatten(0, 1)).unflatten(0, is_one.shape)
-    # folds at a time, so that the values of a step stay in the processor's cache
-    n_at_once = max(1, CACHED_VALUES // (responsibilities.shape[1] * left_out[0].numel()))
+    # settings and folds at a time, so that the values of a step stay in the processor's cache
+    n_values = responsibilities.shape[1] * left_out[0].numel()
+    n_at_once, n_settings = max(1, CACHED_VALUES // n_values), max(1, CACHED_VALUES // (N_FOLDS * n_values))
 
-    def score(setting: Regularization) -> float:
-        mixtures = regularize(rest, setting, is_tied)
-        parts = (slice(first, first + n_at_once) for first in range(0, N_FOLDS, n_at_once))
-        found = [mixture_log_prob(left_out[part], MixtureMoments(*(m[part] for m in mixtures))) for part in parts]
-        return float(background.mix(torch.cat(found), left_out, own)[is_one].mean())
+    def score(settings: Sequence[Regularization]) -> list[float]:
+        values: list[float] = []
+        for first in range(0, len(settings), n_settings):
+            some = torch.tensor(settings[first : first + n_settings], dtype=points.dtype)[..., None, None]
+            weights, means, covariances = regularize(rest, some.unbind(1), is_tied)
+            parts = (slice(k, k + n_at_once) for k in range(0, N_FOLDS, n_at_once))
+            found = [
+                mixture_log_prob(left_out[part], MixtureMoments(weights[part], means[part], covariances[:, part]))
+                for part in parts
+            ]
+            mixed = background.mix(torch.cat(found, 1), left_out, own)
+            values += mixed[:, is_one].mean(-1).tolist()
+        return values
 
     return score, total
 
@@ -197,25 +210,32 @@ def sum_up(points: Tensor, responsibilities: Tensor) -> Sums:
     return Sums(responsibilities.sum(0), responsibilities.T @ points, torch.stack(second))
 
 
-def regularize(sums: Sums, setting: Regularization, is_tied: bool) -> MixtureMoments:
-    """Weights (..., K), means (..., K, D) and covariances (..., K, D, D) from sums with the same leading axes."""
+def regularize(sums: Sums, setting: Regularization | Sequence[Tensor], is_tied: bool) -> MixtureMoments:
+    """Weights (..., K), means (..., K, D) and covariances (..., K, D, D) from sums with the same leading axes.
+
+    Of several settings, in tensors (S, 1, 1), covariances have one more axis, the first.
+    """
     counts, first, second = sums
+    values = (torch.as_tensor(value, dtype=counts.dtype, device=counts.device) for value in setting)
+    shrinkage, added_variance, decorrelation = (value[..., None, None] for value in values)
     K, D = first.shape[-2:]
     n_samples = counts.sum(-1, keepdim=True)
     least = torch.finfo(counts.dtype).tiny  # a component without samples stands at the mean of all
     overall = first.sum(-2, keepdim=True) / n_samples.unsqueeze(-1)
     means = torch.where(counts.unsqueeze(-1) > 0, first / counts.clamp_min(least).unsqueeze(-1), overall)
-    scatter = second - counts[..., None, None] * means.unsqueeze(-1) * means.unsqueeze(-2)
+    counts = counts[..., None, None]
+    scatter = second - counts * means.unsqueeze(-1) * means.unsqueeze(-2)
     pooled = scatter.sum(-3, keepdim=True) / n_samples[..., None, None]
-    prior = setting.shrinkage * (D + 1.0)
-    covariances = (scatter + prior * pooled) / (counts + prior)[..., None, None]
+    prior = shrinkage * (D + 1.0)
+    covariances = (scatter + prior * pooled) / (counts + prior)
     if is_tied:
-        covariances, counts = pooled.expand_as(scatter), n_samples
+        covariances, counts = pooled.expand_as(scatter), n_samples[..., None, None]
     identity = torch.eye(D, dtype=counts.dtype, device=counts.device)
-    if setting.decorrelation > 0.0:
-        left = (counts / (counts + setting.decorrelation * (D + 1.0)))[..., None, None]
+    if bool((decorrelation > 0.0).any()):
+        left = torch.where(decorrelation > 0.0, counts / (counts + decorrelation * (D + 1.0)), 1.0)
         covariances = covariances * (left + (1.0 - left) * identity)
-    return MixtureMoments((sums.counts + 1.0) / (n_samples + K), means, covariances + setting.added_variance * identity)
+    weights = (sums.counts + 1.0) / (n_samples + K)
+    return MixtureMoments(weights, means, covariances + added_variance * identity)
 
 
 def mixture_log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
