@@ -190,13 +190,11 @@ def _make_score(
     def score(settings: Sequence[Regularization]) -> list[float]:
         values: list[float] = []
         for first in range(0, len(settings), n_settings):
-            some = torch.tensor(settings[first : first + n_settings], dtype=points.dtype)[..., None, None]
-            weights, means, covariances = regularize(rest, some.unbind(1), is_tied)
-            parts = (slice(k, k + n_at_once) for k in range(0, N_FOLDS, n_at_once))
-            found = [
-                mixture_log_prob(left_out[part], MixtureMoments(weights[part], means[part], covariances[:, part]))
-                for part in parts
-            ]
+            setting = torch.tensor(settings[first : first + n_settings], dtype=points.dtype)[..., None, None]
+            weights, means, covariances = regularize(rest, setting.unbind(1), is_tied)
+            some = (slice(k, k + n_at_once) for k in range(0, N_FOLDS, n_at_once))
+            parts = ((left_out[k], MixtureMoments(weights[k], means[k], covariances[:, k])) for k in some)
+            found = list(itertools.starmap(mixture_log_prob, parts))
             mixed = background.mix(torch.cat(found, 1), left_out, own)
             values += mixed[:, is_one].mean(-1).tolist()
         return values
@@ -234,8 +232,7 @@ def regularize(sums: Sums, setting: Regularization | Sequence[Tensor], is_tied: 
     if bool((decorrelation > 0.0).any()):
         left = torch.where(decorrelation > 0.0, counts / (counts + decorrelation * (D + 1.0)), 1.0)
         covariances = covariances * (left + (1.0 - left) * identity)
-    weights = (sums.counts + 1.0) / (n_samples + K)
-    return MixtureMoments(weights, means, covariances + added_variance * identity)
+    return MixtureMoments((sums.counts + 1.0) / (n_samples + K), means, covariances + added_variance * identity)
 
 
 def mixture_log_prob(points: Tensor, mixture: MixtureMoments) -> Tensor:
