@@ -42,7 +42,7 @@ The tables of the KEEL repository (Alcalá-Fdez et al. 2011) that have continuou
 1,500 samples. Strings are categories, and so are numbers with at most {FEW} different values. Their classes, such as
 good and bad credit, need not be clusters. As numbers, australian, german and heart had been looked at before
 ([KEEL's tables](keel.md)). A first measurement revealed that one wild value decided on the clusters of mammographic.
-The rule for outliers and heaps was then made on simulated tables."""
+The rule for outliers and heaps was then made on simulated tables, with these six in sight."""
 Table = tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]  # samples, groups, names of counts
 
 
