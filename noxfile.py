@@ -91,8 +91,12 @@ def reliability(session):
 
 @nox.session
 def docs(session):
-    """Build the documentation in docs/_build, with the gallery; a warning or a dead link within it is an error."""
-    session.install(".[docs]")
+    """Build the documentation in docs/_build, with the gallery, and run the notebooks.
+
+    A warning or a dead link within the site is an error.
+    """
+    session.install(".[docs,test]")
+    session.run("python", "-m", "pytest", ".ci/test_notebooks.py")
     session.run("sphinx-build", "-W", "--keep-going", "--quiet", "docs", "docs/_build")
     session.run("python", ".ci/check_links.py", "docs/_build")
 

@@ -120,8 +120,10 @@ def test_partitions_of_a_spark_frame(frame, fitted, monkeypatch):
     if shutil.which("java") is None:
         pytest.skip("needs Java")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")  # a quicker start
     predict = make_predict(fitted)
-    spark = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    # one worker for both partitions: it loads the libraries once
+    spark = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     rows = spark.createDataFrame(frame).repartition(2)
     schema = "a double, b double, c double, cluster long, log_density double"
     clustered = rows.mapInPandas(lambda batches: map(predict, batches), schema).toPandas()

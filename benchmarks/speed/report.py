@@ -73,6 +73,10 @@ device; a fit moves them there and back. It launches every operation by itself, 
 CUDA graph. Without graphs, an H200 made 273,000 (VaDE), 151,000 (GMVAE) and 606,000 (VAE-EM) samples per
 second. The second table is for a whole fit to MNIST, from raw samples to labels, with the settings of `for_images`,
 with 8 threads, each in a process of its own (`benchmarks/accuracy/run.py`); its initialization runs on the CPU."""
+ROWS_NOTE = """\
+CPU seconds of fits at the defaults to float32 samples of ten curved groups in 16 dimensions, in one thread, and what
+the fit adds to the peak resident size (`benchmarks/speed/rows.py`). The slope is that of log time against log N, by
+least squares over the rows of the table."""
 LARGE_NOTE = """\
 A file of float32 samples, most of them zero, is read block by block, for one epoch of pretraining and one or two
 epochs of training of a small network (`benchmarks/memory/larger_than_memory.py`). *Peak* is the largest resident
@@ -127,6 +131,9 @@ def make_document(lines: Sequence[Line]) -> str:
             CURVES_NOTE,
             format_table(header, map(make_curve_row, curves)),
         ]
+    rows = [line for (name, _), line in latest.items() if name == "rows"]
+    if rows:
+        parts += ["## Number of samples", ROWS_NOTE, *make_rows_of_sizes(rows)]
     large = [line for (name, _), line in latest.items() if name == "larger_than_memory"]
     if large:
         header = ["model", "samples", "file, GB", "peak, GB", "CPU seconds", "passes over the file"]
@@ -187,6 +194,24 @@ def make_curve_row(line: Line) -> list[Any]:
 def last_slope(values: Sequence[float], seconds: Sequence[float]) -> float:
     """Of log time between the last two values."""
     return math.log(seconds[-1] / seconds[-2]) / math.log(values[-1] / values[-2])
+
+
+def make_rows_of_sizes(lines: Sequence[Line]) -> Iterator[str]:
+    """The table of fits by the number of samples, and the slope."""
+    lines = sorted(lines, key=lambda line: int(line["n_samples"]))
+    header = ["samples", "batch size", "epochs", *FIT_PHASES.values(), "fit, s", "samples × epochs per second", "MiB"]
+    rows = []
+    for line in lines:
+        seconds = line["seconds"]
+        phases = [f"{seconds[phase]:.1f}" for phase in FIT_PHASES]
+        pace = f"{line['n_samples'] * line['epochs'] / seconds['fit']:,.0f}"
+        memory = f"{line['memory'] / 2**20:,.0f}"
+        rows.append([f"{line['n_samples']:,}", line["batch_size"], line["epochs"], *phases,
+                     f"{seconds['fit']:.1f}", pace, memory])  # fmt: skip
+    logs = ([math.log(value) for value in values] for values in (
+        [line["n_samples"] for line in lines], [line["seconds"]["fit"] for line in lines]))  # fmt: skip
+    yield format_table(header, rows)
+    yield f"Slope of the fit: {statistics.linear_regression(*logs).slope:.2f}."
 
 
 def make_large_row(line: Line) -> list[Any]:

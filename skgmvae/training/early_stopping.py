@@ -15,6 +15,7 @@ from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.initialize import Initialization, initialize_linear
 from skgmvae.initialization.likeliest import find_likeliest
+from skgmvae.initialization.representations import MAX_INIT_ROWS, subsample
 from skgmvae.runtime import RandomStream
 from skgmvae.training.callbacks import TrainingDivergedError
 from skgmvae.training.checkpoint import PhaseCheckpoint
@@ -176,25 +177,31 @@ def _find_likelier(
     cast_networks(model, torch.float64)
     model.load_state_dict(state)
     rest, others = split
-    points, random_state = _standardize(model, data), np.random.RandomState(seed)
-    found = find_likeliest(points[rest], responsibilities[rest].double(), random_state)
+    random_state = np.random.RandomState(seed)
+    some = subsample(len(rest), random_state)
+    rest = rest if some is None else rest[some]
+    points = _standardize(model, data.part(rest).X)
+    found = find_likeliest(points, responsibilities[rest].double(), random_state)
     if found is None or not is_clear(found.gains.numpy()):
         return None
     if trained is not None:
-        initialize_linear(model, points[rest], found.assign(points[rest]), random_state)
+        initialize_linear(model, points, found.assign(points), random_state)
         held_out = HeldOut(data.part(others), responsibilities[others], *model.noise_shape)
         if not is_clear(held_out.score(model).marginal - trained.marginal):
             return None
-    return found.assign(points)
+    blocks = (data.X[first : first + MAX_INIT_ROWS] for first in range(0, len(data), MAX_INIT_ROWS))
+    return torch.cat([found.assign(_standardize(model, block)) for block in blocks])
 
 
 def _be_mixture(model: Any, data: TrainingData, responsibilities: Tensor, seed: int) -> None:
-    """Let the model be the mixture of the samples with these responsibilities (N, K)."""
-    initialize_linear(model, _standardize(model, data), responsibilities, np.random.RandomState(seed))
+    """Let the model be the mixture of the samples with these responsibilities (N, K); of many, that of some."""
+    random_state = np.random.RandomState(seed)
+    some = subsample(len(data), random_state)
+    if some is not None:
+        data, responsibilities = data.part(some), responsibilities[some]
+    initialize_linear(model, _standardize(model, data.X), responsibilities, random_state)
 
 
-def _standardize(model: Any, data: TrainingData) -> Tensor:
-    points: Tensor = model.likelihood.standardize(
-        torch.from_numpy(np.array(data.X, np.float64, order="C")), torch.float64
-    )
+def _standardize(model: Any, X: Any) -> Tensor:
+    points: Tensor = model.likelihood.standardize(torch.from_numpy(np.array(X, np.float64, order="C")), torch.float64)
     return points

@@ -1,4 +1,7 @@
-"""The notebooks of the documentation run from top to bottom, and are kept without their output."""
+"""The notebooks of the documentation run from top to bottom, and are kept without their output.
+
+Part of the session `docs`, as the gallery is: a grid search takes as long as a hundred tests.
+"""
 
 from pathlib import Path
 
