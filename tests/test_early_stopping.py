@@ -18,9 +18,11 @@ from skorch.callbacks import Callback
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization import representations
 from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.background import Background
+from skgmvae.training import early_stopping
 from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, is_open, split_rows
 from skgmvae.training.validation import ValidationStopping
 
@@ -268,6 +270,23 @@ def test_only_vaeem_leaves_clusters_that_are_left_to_it_for_likelier_ones(crossi
     ):
         model = Estimator(2, random_state=0, max_iter=2, **options).fit(X, init_labels=labels)
         assert model.init_params_ == ("halves" if labels is None else "init_labels")
+
+
+def test_of_many_samples_mixtures_are_those_of_some(crossing, monkeypatch):
+    X, _ = crossing
+    whole, sizes = early_stopping.initialize_linear, []
+
+    def initialize(model, points, responsibilities, random_state):
+        sizes.append((len(points), len(responsibilities)))
+        return whole(model, points, responsibilities, random_state)
+
+    monkeypatch.setattr(early_stopping, "initialize_linear", initialize)
+    monkeypatch.setattr(early_stopping, "MAX_INIT_ROWS", 150)
+    monkeypatch.setattr(representations, "MAX_INIT_ROWS", 150)
+    best = GaussianMixture(2, n_init=5, random_state=0).fit(X).score(X)
+    model = VAEEMClustering(2, random_state=1, max_iter=10).fit(X)
+    assert set(sizes) == {(150, 150)} and len(X) > 300
+    assert model.init_params_ == "halves, then the likeliest mixture" and model.score(X) > best - 0.2
 
 
 def test_the_likeliest_mixture_is_compared_on_samples_left_out():
