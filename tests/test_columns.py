@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from torch import distributions
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.initialization.continuous_columns import ContinuousColumns
+from skgmvae.initialization.mixed_samples import ContinuousColumns
 from skgmvae.initialization.skewness import find_heavy_tails, find_log_normal
 from skgmvae.models.columns import Column, Columns
 from skgmvae.models.counts import draw_gamma
@@ -345,13 +345,21 @@ def spoil(frame, how, rng):
     elif how == "many zeros, as two columns":
         frame["is zero"] = rng.rand(n) < 0.6
         frame["z"] = np.where(frame["is zero"], np.nan, z)
+    elif how == "counts, many of them zero":
+        frame["count"] = np.where(rng.rand(n) < 0.8, 0, rng.poisson(20, n))
+    elif how == "counts, some of them wild":
+        frame["count"] = rng.poisson(5, n) * np.where(rng.rand(n) < 0.02, 500, 1)
     elif how == "few values":
         frame["z"] = rng.choice([0.0, 1.0, 2.0, 7.0, 9.0, 30.0], n, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
     return frame
 
 
 @pytest.mark.parametrize(
-    "how", ["one wild value", "some wild values", "many zeros", "many zeros, as two columns", "few values"]
+    "how",
+    [
+        *("one wild value", "some wild values", "many zeros", "many zeros, as two columns", "few values"),
+        *("counts, many of them zero", "counts, some of them wild"),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:X has continuous columns that are zero:UserWarning")
 def test_values_that_would_be_components_do_not_hide_the_groups(how):
@@ -361,7 +369,8 @@ def test_values_that_would_be_components_do_not_hide_the_groups(how):
         category = np.where(rng.rand(400) < 0.8, np.array(["u", "v"])[y], "w")
         frame = pd.DataFrame({"a": rng.randn(400) + 2.5 * y, "b": rng.randn(400) - 1.5 * y, "c": category})
         frame["flag"] = np.where(rng.rand(400) < 0.85, y, 1 - y).astype(bool)
-        model = VaDEClustering(2, max_iter=0, random_state=seed).fit(spoil(frame, how, rng))
+        likelihood = {"count": "negative_binomial"} if how.startswith("counts") else "auto"
+        model = VaDEClustering(2, likelihood=likelihood, max_iter=0, random_state=seed).fit(spoil(frame, how, rng))
         assert adjusted_rand_score(y, model.labels_) > 0.88
 
 

@@ -1,7 +1,7 @@
 """Clusters of tables whose columns are of several kinds: a mixture of products of their distributions."""
 
 import math
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +10,13 @@ from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
 from skgmvae.initialization.choice import choose_clusters
-from skgmvae.initialization.continuous_columns import ContinuousColumns
+from skgmvae.initialization.mixed_samples import MixedSamples
 from skgmvae.initialization.neighbor_graph import find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
-from skgmvae.models.missing import estimate_normal
-from skgmvae.models.normals import complete_normal, draw_missing
-from skgmvae.runtime import MAX_SEED, single_thread
+from skgmvae.runtime import single_thread
 
-__all__ = ["MixedSamples", "choose_mixed", "prepare_mixed", "weigh_columns"]
+__all__ = ["choose_mixed", "weigh_columns"]
 
 MAX_SAMPLES = 5_000  # on which the mixture is fitted; the others follow by their responsibilities
 N_RANDOM = 8  # random initializations
@@ -29,64 +27,6 @@ N_LINKED = 5  # neighbors
 HARDLY_BETTER = 0.02  # nats per sample by which more components may be better while K are believed
 N_MORE = 3  # components, at most, that are tried in addition
 KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood orders its outputs
-
-
-class MixedSamples(NamedTuple):
-    """Samples of a table with columns of several kinds, continuous ones fit for normal distributions.
-
-    Attributes
-    ----------
-    completed : Tensor of shape (N, F)
-        Missing values of continuous columns, which are the first, are conditional means: for distances.
-    drawn : Tensor of shape (N, F)
-        They are draws: for mixtures. Means vary less than values do, so that a mixture would have a component for them.
-    likelihood : Columns
-    """
-
-    completed: Tensor
-    drawn: Tensor
-    likelihood: Any
-
-    @property
-    def n_samples(self) -> int:
-        """N."""
-        return len(self.completed)
-
-    @property
-    def continuous(self) -> NDArray[np.float64]:
-        """The completed continuous columns (N, G)."""
-        return self.completed[:, : self.completed.shape[1] - self.likelihood.n_heads].numpy()
-
-    def take(self, rows: Any) -> Self:
-        """Some of the samples."""
-        return self._replace(completed=self.completed[rows], drawn=self.drawn[rows])
-
-
-def prepare_mixed(
-    points: Tensor, likelihood: Any, random_state: np.random.RandomState, columns: ContinuousColumns | None = None
-) -> MixedSamples:
-    """Samples for :func:`choose_mixed`; draws only where values are missing or columns heaped.
-
-    Parameters
-    ----------
-    points : Tensor of shape (N, F)
-        Standardized samples, as the likelihood has them. Missing values are NaN.
-    likelihood : Columns
-    random_state : RandomState
-    columns : ContinuousColumns, optional
-        Of the samples that a mixture is fitted to; None: of the points.
-    """
-    points, G = points.double(), points.shape[1] - likelihood.n_heads
-    continuous = points[:, :G].numpy()
-    columns = columns or ContinuousColumns(continuous)
-    points = torch.cat([torch.from_numpy(columns.transform(continuous, random_state)), points[:, G:]], 1)
-    if not bool(points[:, :G].isnan().any()):
-        return MixedSamples(points, points, likelihood)
-    normal, missing = estimate_normal(points), points.isnan()
-    missing[:, G:] = False
-    generator = torch.Generator().manual_seed(int(random_state.randint(MAX_SEED)))
-    completed = torch.where(missing, complete_normal(points, points.isnan(), *normal), points)
-    return MixedSamples(completed, torch.where(missing, draw_missing(points, *normal, generator), points), likelihood)
 
 
 @torch.no_grad()

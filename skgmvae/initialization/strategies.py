@@ -14,7 +14,8 @@ from torch import Tensor
 
 from skgmvae.data.arrays import Array, Floats
 from skgmvae.initialization.choice import choose_clusters
-from skgmvae.initialization.mixed_columns import choose_mixed, prepare_mixed
+from skgmvae.initialization.mixed_columns import choose_mixed
+from skgmvae.initialization.mixed_samples import Preparation
 from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.spectral import partition_mainland
@@ -94,7 +95,8 @@ def choose_responsibilities(
     if init_params != "auto":
         return init_params, STRATEGIES[init_params](points.embedding, K, random_state)
     if points.mixed is not None:
-        return choose_mixed(prepare_mixed(*points.mixed, random_state), K, random_state)
+        prepare = Preparation(*points.mixed)
+        return choose_mixed(prepare(points.mixed.points, random_state), K, random_state)
     if points.inputs is not None:
         choice = choose_clusters(points.inputs.astype(np.float64, order="C"), K, random_state)
         return f"{choice.name} of the inputs", choice.responsibilities

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
+from torch import Tensor
 
 from skgmvae._vade import VaDEClustering
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Floats
-from skgmvae.initialization.continuous_columns import ContinuousColumns
-from skgmvae.initialization.mixed_columns import MixedSamples, choose_mixed, prepare_mixed
+from skgmvae.initialization.mixed_columns import choose_mixed
+from skgmvae.initialization.mixed_samples import MixedSamples, Preparation
 from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER
 
@@ -31,14 +32,14 @@ class MixedTable(NamedTuple):
     Attributes
     ----------
     samples : MixedSamples
-    columns : ContinuousColumns
-        What is known of the continuous columns.
+    prepare : Preparation
+        What is done to samples.
     reader : VaDEClustering
         A mixture of one component, which knows the categories and scales.
     """
 
     samples: MixedSamples
-    columns: ContinuousColumns
+    prepare: Preparation
     reader: Any
 
     @property
@@ -57,15 +58,16 @@ class MixedTable(NamedTuple):
 
     def read(self, X: Any) -> Self:
         """Further samples of the same columns."""
-        return self._replace(samples=_prepare(self.reader, X, self.columns)[0])
+        points = _standardize(self.reader, X)
+        return self._replace(samples=self.prepare(points, np.random.RandomState(0)))
 
 
-def _prepare(reader: Any, X: Any, columns: ContinuousColumns | None = None) -> tuple[MixedSamples, ContinuousColumns]:
-    """Samples for mixtures, and what is known of their continuous columns, if nothing was."""
-    rows, likelihood = check_samples(reader, X, reset=False), reader.net_.module_.likelihood  # codes of the categories
-    points = likelihood.standardize(torch.from_numpy(np.array(rows[: len(rows)], np.float64)), torch.float64)
-    columns = columns or ContinuousColumns(points[:, : points.shape[1] - likelihood.n_heads].numpy())
-    return prepare_mixed(points, likelihood, np.random.RandomState(0), columns), columns
+def _standardize(reader: Any, X: Any) -> Tensor:
+    """Samples (N, F) as the likelihood of the reader has them."""
+    rows = check_samples(reader, X, reset=False)  # codes of the categories
+    numbers = torch.from_numpy(np.array(rows[: len(rows)], np.float64))
+    points: Tensor = reader.net_.module_.likelihood.standardize(numbers, torch.float64)
+    return points
 
 
 def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | None:
@@ -93,7 +95,12 @@ def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning if warns else Warning)
         reader = VaDEClustering(1, **options, **untrained).fit(_safe_indexing(X, rows))
-    return MixedTable(*_prepare(reader, X), reader) if reader.net_.module_.likelihood.n_heads else None
+    likelihood = reader.net_.module_.likelihood
+    if not likelihood.n_heads:
+        return None
+    points = _standardize(reader, X)
+    prepare = Preparation(points, likelihood)
+    return MixedTable(prepare(points, np.random.RandomState(0)), prepare, reader)
 
 
 def _draw_rows(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
@@ -185,10 +192,13 @@ def _differ(table: MixedTable, fit: ProductFit) -> Floats:
 
 @torch.no_grad()
 def score_mixed(table: MixedTable, fit: ProductFit, further: MixedTable) -> tuple[float, float]:
-    """Mean log-likelihood of further samples, in the units of the data, and the same less the entropy of the labels."""
+    """Mean log-likelihood of further samples, in the units of the data, and the same less the entropy of the labels.
+
+    Of columns that are transformed for the mixture, it is that of the transformed values.
+    """
     points = further.samples.drawn
     log_joint = table.mixture.log_joint(fit.responsibilities, points, fit.is_diagonal)
     log_prob = torch.logsumexp(log_joint, -1)
     posterior = (log_joint - log_prob.unsqueeze(-1)).exp()
-    value = float((log_prob - table.likelihood.log_jacobian(points)).mean())
+    value = float((log_prob - table.reader.net_.module_.likelihood.log_jacobian(points)).mean())
     return value, value + float(torch.special.xlogy(posterior, posterior).sum(-1).mean())
