@@ -74,9 +74,9 @@ CUDA graph. Without graphs, an H200 made 273,000 (VaDE), 151,000 (GMVAE) and 606
 second. The second table is for a whole fit to MNIST, from raw samples to labels, with the settings of `for_images`,
 with 8 threads, each in a process of its own (`benchmarks/accuracy/run.py`); its initialization runs on the CPU."""
 ROWS_NOTE = """\
-CPU seconds of fits at the defaults to float32 samples of ten curved groups in 16 dimensions, in one thread, and what
-the fit adds to the peak resident size (`benchmarks/speed/rows.py`). The slope is that of log time against log N, by
-least squares over the rows of the table."""
+CPU seconds of fits at the defaults to float32 samples of ten groups in 16 dimensions, in one thread, and what
+the fit adds to the peak resident size (`benchmarks/speed/rows.py`). Each group is normal, so that training ends early.
+The slope is that of log time against log N, by least squares over the rows of the table."""
 LARGE_NOTE = """\
 A file of float32 samples, most of them zero, is read block by block, for one epoch of pretraining and one or two
 epochs of training of a small network (`benchmarks/memory/larger_than_memory.py`). *Peak* is the largest resident
@@ -199,19 +199,16 @@ def last_slope(values: Sequence[float], seconds: Sequence[float]) -> float:
 def make_rows_of_sizes(lines: Sequence[Line]) -> Iterator[str]:
     """The table of fits by the number of samples, and the slope."""
     lines = sorted(lines, key=lambda line: int(line["n_samples"]))
-    header = ["samples", "batch size", "epochs", *FIT_PHASES.values(), "fit, s", "samples × epochs per second", "MiB"]
+    header = ["samples", "batch size", "epochs", *FIT_PHASES.values(), "fit, s", "memory, MiB"]
     rows = []
     for line in lines:
-        seconds = line["seconds"]
-        phases = [f"{seconds[phase]:.1f}" for phase in FIT_PHASES]
-        pace = f"{line['n_samples'] * line['epochs'] / seconds['fit']:,.0f}"
+        phases = [f"{line['seconds'][phase]:.1f}" for phase in (*FIT_PHASES, "fit")]
         memory = f"{line['memory'] / 2**20:,.0f}"
-        rows.append([f"{line['n_samples']:,}", line["batch_size"], line["epochs"], *phases,
-                     f"{seconds['fit']:.1f}", pace, memory])  # fmt: skip
-    logs = ([math.log(value) for value in values] for values in (
-        [line["n_samples"] for line in lines], [line["seconds"]["fit"] for line in lines]))  # fmt: skip
+        rows.append([f"{line['n_samples']:,}", line["batch_size"], line["epochs"], *phases, memory])
     yield format_table(header, rows)
-    yield f"Slope of the fit: {statistics.linear_regression(*logs).slope:.2f}."
+    sizes, seconds = ([line["n_samples"] for line in lines], [line["seconds"]["fit"] for line in lines])
+    slope = statistics.linear_regression([*map(math.log, sizes)], [*map(math.log, seconds)]).slope
+    yield f"Slope of the fit: {slope:.2f}."
 
 
 def make_large_row(line: Line) -> list[Any]:

@@ -1,6 +1,6 @@
 """How long a fit at the defaults takes, and what memory it needs, from ten thousand to ten million samples.
 
-Ten groups, each a curved sheet with noise, in 16 dimensions; each fit in a process of its own. One JSON line per size:
+Ten groups, each a sheet with noise, in 16 dimensions; each fit in a process of its own. One JSON line per size:
 
     python benchmarks/speed/rows.py >> benchmarks/results/speed.jsonl
 """
