@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skgmvae._column_warnings import warn_of_codes, warn_of_zeros
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import find_column, is_frame, name_feature
 from skgmvae.data.summary import MAX_DISTINCT, FeatureSummary
@@ -26,7 +27,6 @@ __all__ = [
 ]
 
 MOST_EXCLUDED = 1000  # samples in which a warning looks for the columns
-ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 PLAIN = ("bernoulli", "gaussian", "unit_gaussian")  # likelihoods of tables whose columns are all alike
 NEEDED = {
     "bernoulli": "values in [0, 1]",
@@ -107,24 +107,9 @@ def choose_kinds(
             wanted[d] = "bernoulli" if is_flag[d] else of_numbers
         else:
             _check_kind(kind, d, summary, names)
-    _warn_of_zeros(
-        [d for d in is_open if wanted[d] == "gaussian" and summary.n_distinct[d] > MAX_DISTINCT], rows, names
-    )
+    warn_of_zeros([d for d in is_open if wanted[d] == "gaussian" and summary.n_distinct[d] > MAX_DISTINCT], rows, names)
+    warn_of_codes([d for d in is_open if wanted[d] != "bernoulli"], rows, names)
     return tuple(wanted)
-
-
-def _warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
-    """Warn of continuous columns that are zero in many samples."""
-    shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
-    found = [f"{name_feature(d, names)} ({share:.0%})" for d, share in shares.items() if share >= ZEROS]
-    if found:
-        warnings.warn(
-            f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution "
-            "does not describe such a peak. Replace each by two columns: one that says whether it is zero, and one "
-            "with its value, or NaN in place of zero.",
-            UserWarning,
-            stacklevel=9,
-        )
 
 
 def _check_kind(kind: str, d: int, summary: FeatureSummary, names: Sequence[Any] | None) -> None:

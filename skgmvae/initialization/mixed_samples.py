@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from skgmvae.initialization.views import HEAP, MAX_VALUES, compress, find_heaped, find_scales
+from skgmvae.initialization.views import HEAP, MAX_VALUES, compress, find_codes, find_heaped, find_scales
 from skgmvae.models.columns import COUNTS, Column, Columns
 from skgmvae.models.missing import estimate_normal
 from skgmvae.models.normals import complete_normal, draw_missing
@@ -120,7 +120,8 @@ class ContinuousColumns:
 
     A value that many samples have, or each of few values, would be a component of a variance of nearly zero, and values
     far from all others would be one of a large variance. Columns with the former become normal scores, with ties broken
-    at random; the latter are compressed. All other values stay as they are.
+    at random; the latter are compressed, or missing if many samples share one, as a code. All other values stay as they
+    are.
 
     Parameters
     ----------
@@ -131,6 +132,7 @@ class ContinuousColumns:
     def __init__(self, X: NDArray[np.float64]) -> None:
         self.scales: list[tuple[float, float]] = []
         self.heaped: dict[int, NDArray[np.float64]] = {}  # ascending values, by the index of a column
+        self.codes: dict[int, NDArray[np.float64]] = {}
         for d, column in enumerate(X.T):
             observed = column[~np.isnan(column)]
             if len(observed) == 0 or np.ptp(observed) == 0.0:
@@ -140,6 +142,7 @@ class ContinuousColumns:
             self.scales.append((float(center[0]), float(scale[0])))
             if find_heaped(observed[:, None])[0]:
                 self.heaped[d] = np.sort(observed)
+            self.codes[d] = find_codes(observed)
 
     def transform(self, X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
         """The columns (N, G) of the same or further samples; draws only where columns are heaped."""
@@ -152,6 +155,8 @@ class ContinuousColumns:
             z = (column - center) / scale
             is_far = np.abs(z) > FAR
             found[is_far, d] = center + scale * compress(z[is_far], FAR, SLOPE)
+            if d in self.codes:
+                found[np.isin(column, self.codes[d]), d] = np.nan
         return found
 
 

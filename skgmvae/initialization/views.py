@@ -17,6 +17,7 @@ __all__ = [
     "compress",
     "compress_outliers",
     "dequantize",
+    "find_codes",
     "find_heaped",
     "find_scales",
     "make_views",
@@ -32,6 +33,7 @@ NORMAL_QUARTILES = 1.349  # distance between the quartiles of the standard norma
 MAX_VALUES = 20  # a column of so few values is heaped at all of them; …
 SAMPLES_PER_VALUE = 5  # … unless there are fewer samples per value on average; …
 HEAP = 0.2  # … any column is heaped at a value of this share of the samples, as zero-inflated ones are
+LEAST_CODED, CODED = 3, 0.01  # samples, and their share, that have the same value far from all others: a code
 RELATED = 0.1  # autocorrelation over neighbors in the other columns, from which a column is related to these, …
 SIGNIFICANT = 4.0  # … and in standard errors
 RARE = 0.1  # frequency of a value, relative to the most frequent one, below which it does not count
@@ -128,6 +130,19 @@ def find_heaped(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which columns have few values, or one that many samples have."""
     counts = [np.unique(column, return_counts=True)[1] for column in X.T]
     return np.array([_has_few_values(c) or c.max() >= HEAP * len(X) for c in counts], dtype=bool)
+
+
+def find_codes(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values far from all others that many samples share, such as 999 for a missing one; of observed values (n,).
+
+    A column of few values, or with one that many samples have, has none.
+    """
+    values, counts = np.unique(column, return_counts=True)
+    if len(values) < 2 or _has_few_values(counts) or counts.max() >= HEAP * len(column):
+        return values[:0]
+    center, scale = find_scales(column[:, None])
+    is_code = (np.abs(values - center) > FAR * scale) & (counts >= max(LEAST_CODED, CODED * len(column)))
+    return np.asarray(values[is_code])
 
 
 def _has_few_values(counts: NDArray[np.intp]) -> bool:
