@@ -26,6 +26,7 @@ FLOORS = (
     ("skgmvae._component_table",),
     ("skgmvae.initialization",),
     ("skgmvae.training",),
+    ("skgmvae._column_warnings",),
     ("skgmvae._defaults", "skgmvae._likelihoods"),
     ("skgmvae._auto",),
     (
