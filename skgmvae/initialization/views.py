@@ -135,14 +135,15 @@ def find_heaped(X: NDArray[np.float64]) -> NDArray[np.bool_]:
 def find_codes(column: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values far from all others that many samples share, such as 999 for a missing one; of observed values (n,).
 
-    A column of few values, or with one that many samples have, has none.
+    A column of few values, or with one that many samples have, has none, nor has one with a tail of other values.
     """
     values, counts = np.unique(column, return_counts=True)
     if len(values) < 2 or _has_few_values(counts) or counts.max() >= HEAP * len(column):
         return values[:0]
     center, scale = find_scales(column[:, None])
-    is_code = (np.abs(values - center) > FAR * scale) & (counts >= max(LEAST_CODED, CODED * len(column)))
-    return np.asarray(values[is_code])
+    is_far = np.abs(values - center) > FAR * scale
+    is_code = is_far & (counts >= max(LEAST_CODED, CODED * len(column)))
+    return np.asarray(values[is_code & (2 * counts[is_code].sum() >= counts[is_far].sum())])
 
 
 def _has_few_values(counts: NDArray[np.intp]) -> bool:
