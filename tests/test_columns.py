@@ -478,6 +478,18 @@ def test_codes_are_named():
     assert of_codes.filename == __file__
 
 
+@pytest.mark.filterwarnings("ignore:X has values far:UserWarning")
+def test_codes_do_not_hide_groups_of_numbers():
+    for seed in range(2):
+        rng = np.random.RandomState(seed)
+        y = rng.randint(0, 3, 300)
+        X = rng.randn(300, 3) + 4.0 * np.eye(3)[y]
+        X[rng.rand(300) < 0.1, seed] = 999.0
+        known = X.max(1) < 999.0
+        model = VaDEClustering(3, max_iter=0, random_state=seed).fit(X)
+        assert adjusted_rand_score(y[known], model.labels_[known]) > 0.85
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_components_are_described_by_what_sets_them_apart(estimator):
     rng = np.random.RandomState(0)

@@ -82,7 +82,7 @@ def make_views(X: NDArray[np.float64], random_state: np.random.RandomState) -> V
     X = X[:, np.ptp(X, axis=0) > 0.0]
     if X.shape[1] == 0:
         return Views(np.zeros((len(X), 1)), np.zeros((len(X), 1)))
-    heaped = find_heaped(X)
+    X, heaped = _replace_codes(X, random_state), find_heaped(X)
     if not heaped.any() or (heaped.all() and len(np.unique(X, axis=0)) >= (1.0 - DUPLICATES) * len(X)):
         points = _scale(compress_outliers(X))
         return Views(points, points)
@@ -144,6 +144,16 @@ def find_codes(column: NDArray[np.float64]) -> NDArray[np.float64]:
     is_far = np.abs(values - center) > FAR * scale
     is_code = is_far & (counts >= max(LEAST_CODED, CODED * len(column)))
     return np.asarray(values[is_code & (2 * counts[is_code].sum() >= counts[is_far].sum())])
+
+
+def _replace_codes(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """The columns (N, D), codes replaced by other values of the same column, drawn at random."""
+    for d, column in enumerate(X.T):
+        codes = find_codes(column)
+        if len(codes):
+            is_code, X = np.isin(column, codes), X.copy()
+            X[is_code, d] = random_state.choice(column[~is_code], is_code.sum())
+    return X
 
 
 def _has_few_values(counts: NDArray[np.intp]) -> bool:
