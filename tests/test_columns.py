@@ -480,14 +480,14 @@ def test_codes_are_named():
 
 @pytest.mark.filterwarnings("ignore:X has values far:UserWarning")
 def test_codes_do_not_hide_groups_of_numbers():
-    for seed in range(2):
+    for seed in (1, 2):
         rng = np.random.RandomState(seed)
         y = rng.randint(0, 3, 300)
-        X = rng.randn(300, 3) + 4.0 * np.eye(3)[y]
-        X[rng.rand(300) < 0.1, seed] = 999.0
-        known = X.max(1) < 999.0
+        X = np.c_[3.5 * y, np.array([10.0, 6.0, 13.0])[y], 0.5 * y] + rng.randn(300, 3)
+        X[rng.rand(300) < 0.1, 0] = 999.0
+        known = X[:, 0] < 999.0
         model = VaDEClustering(3, max_iter=0, random_state=seed).fit(X)
-        assert adjusted_rand_score(y[known], model.labels_[known]) > 0.85
+        assert adjusted_rand_score(y[known], model.labels_[known]) > 0.9
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
