@@ -135,15 +135,16 @@ def find_heaped(X: NDArray[np.float64]) -> NDArray[np.bool_]:
 def find_codes(column: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values far from all others that many samples share, such as 999 for a missing one; of observed values (n,).
 
-    A column of few values, or with one that many samples have, has none, nor has one with a tail of other values.
+    At most one on either side, which is that of most samples there: a cluster has several values, and so has a tail. A
+    column of few values, or with one that many samples have, has no code.
     """
     values, counts = np.unique(column, return_counts=True)
     if len(values) < 2 or _has_few_values(counts) or counts.max() >= HEAP * len(column):
         return values[:0]
     center, scale = find_scales(column[:, None])
-    is_far = np.abs(values - center) > FAR * scale
-    is_code = is_far & (counts >= max(LEAST_CODED, CODED * len(column)))
-    return np.asarray(values[is_code & (2 * counts[is_code].sum() >= counts[is_far].sum())])
+    sides = np.where(values > center, 1, -1) * (np.abs(values - center) > FAR * scale)
+    least, far = max(LEAST_CODED, CODED * len(column)), [counts * (sides == side) for side in (-1, 1)]
+    return np.array([values[n.argmax()] for n in far if n.max() >= max(least, n.sum() / 2)])
 
 
 def _replace_codes(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
