@@ -241,8 +241,9 @@ def main() -> None:
         "continuous columns (bent: two), three categories with 3 to 4 levels (many categories: two with 20; bent: one) "
         "and two counts (bent: one), independent within the groups except in *correlated*. *Many zeros* has two "
         "further columns that are zero in 60 % of the samples, and in *wild values* 1 % of the continuous values are "
-        "multiplied by 1000; columns are not clipped for any method, which would help the others. Penguins has 333 "
-        f"samples, K = 3. StepMix has `n_init=10`. Seeds {', '.join(map(str, sorted({line['seed'] for line in lines})))}."
+        "multiplied by 1000; columns are not clipped for any method, which would help the others. Penguins has "
+        "333 samples, K = 3. StepMix has `n_init=10`. "
+        f"Seeds {', '.join(map(str, sorted({line['seed'] for line in lines})))}."
     )
     parts = [text, make_body(lines, list(TABLES))]
     if any(line["table"] in KEEL for line in lines):
