@@ -15,6 +15,7 @@ from torch import distributions
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.mixed_samples import ContinuousColumns
+from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.initialization.skewness import find_heavy_tails, find_log_normal
 from skgmvae.models.columns import Column, Columns
 from skgmvae.models.counts import draw_gamma
@@ -353,6 +354,10 @@ def spoil(frame, how, rng):
         frame["count"] = rng.poisson(5, n) * np.where(rng.rand(n) < 0.02, 500, 1)
     elif how == "few values":
         frame["z"] = rng.choice([0.0, 1.0, 2.0, 7.0, 9.0, 30.0], n, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
+    elif how == "two peaks":
+        frame["z"] = rng.randn(n) + 8.0 * (rng.rand(n) < 0.5)
+    elif how == "two peaks, twice":
+        frame[["y", "z"]] = rng.randn(n, 2) + 8.0 * (rng.rand(n, 2) < 0.5)
     return frame
 
 
@@ -360,7 +365,7 @@ def spoil(frame, how, rng):
     "how",
     [
         *("one wild value", "some wild values", "many zeros", "many zeros, as two columns", "few values"),
-        *("counts, many of them zero", "counts, some of them wild", "a code"),
+        *("counts, many of them zero", "counts, some of them wild", "a code", "two peaks", "two peaks, twice"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:X has:UserWarning")
@@ -375,6 +380,35 @@ def test_values_that_would_be_components_do_not_hide_the_groups(how):
         model = VaDEClustering(2, likelihood=likelihood, max_iter=0, random_state=seed).fit(spoil(frame, how, rng))
         known = frame["a"] != 999.0
         assert adjusted_rand_score(y[known], model.labels_[known]) > 0.88
+
+
+def test_clusters_of_a_single_column_are_found():
+    """No other column depends on them."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(0, 2, 400)
+    frame = pd.DataFrame({"a": rng.randn(400) + 5.0 * y, "b": rng.randn(400), "c": rng.choice(list("uvw"), 400)})
+    assert adjusted_rand_score(y, VaDEClustering(2, max_iter=0, random_state=0).fit_predict(frame)) > 0.95
+
+
+def test_dependence_is_the_mutual_information_of_columns():
+    rng = np.random.RandomState(0)
+    n, rho, y = 4000, 0.8, rng.rand(4000) < 0.5
+    normal = rng.multivariate_normal([0.0, 0.0], [[1.0, rho], [rho, 1.0]], n)
+    kinds = [*[Column("gaussian")] * 2, Column("bernoulli"), Column("categorical", 2), *[Column("poisson")] * 2]
+    likelihood = Columns(kinds, torch.zeros(6, dtype=torch.float64), torch.ones(6, dtype=torch.float64))
+    counts = rng.poisson(
+        np.where(y, 30.0, 3.0)[:, None], (n, 2)
+    )  # each tells the component, and so do flag and category
+    X = likelihood.standardize(torch.from_numpy(np.c_[normal, y, y, counts]), torch.float64)
+    mixture = ProductMixture(X, likelihood)
+    R = torch.from_numpy(np.eye(2)[y.astype(int)])
+    for is_diagonal, of_normal in ((True, 0.0), (False, -0.5 * np.log1p(-(rho**2)))):
+        found = mixture.find_dependence(ProductFit("", is_diagonal, R, 0.0))
+        assert found == pytest.approx(3.0 * np.log(2.0) + of_normal, abs=0.03)
+    X = torch.from_numpy(np.c_[8.0 * y + rng.randn(n), rng.randn(n), rng.rand(n) < 0.5])  # clusters of one column
+    likelihood = Columns(kinds[:3], torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    found = ProductMixture(X, likelihood).find_dependence(ProductFit("", True, R, 0.0))
+    assert found == pytest.approx(0.0, abs=0.01)
 
 
 def test_continuous_columns_are_made_fit_for_normal_distributions():

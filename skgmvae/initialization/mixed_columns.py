@@ -1,6 +1,7 @@
 """Clusters of tables whose columns are of several kinds: a mixture of products of their distributions."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ N_SHORT, N_FINALISTS = 10, 3  # iterations of EM of all initializations, of whic
 CONTINUOUS = "clusters of the continuous columns"
 MOST_CROSSING, LEAST_SIZE = 0.03, 0.1  # share of links, and size relative to N / K, of clusters that are apart
 N_LINKED = 5  # neighbors
+LEAST_EXPLAINED = 0.5  # share of the dependence between columns
 HARDLY_BETTER = 0.02  # nats per sample by which more components may be better while K are believed
 N_MORE = 3  # components, at most, that are tried in addition
 KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood orders its outputs
@@ -34,14 +36,15 @@ KINDS = ("continuous", "binary", "categorical", "counts")  # as the likelihood o
 def choose_mixed(
     samples: MixedSamples, n_components: int, random_state: np.random.RandomState
 ) -> tuple[str, NDArray[np.float64]]:
-    """Name and responsibilities (N, K): of the mixture of the best information criterion.
+    """Name and responsibilities (N, K): of the mixture of the highest information criterion plus dependence.
 
     In a component the continuous columns are normal, with a full or a diagonal covariance, and the others independent.
     EM begins from clusters of the continuous columns, from clusters and k-means of all columns with equal weights, and
-    at random.
+    at random. Of what it finds, the criterion alone would prefer clusters that fit the shapes of single columns; the
+    dependence between columns, added to it, prefers clusters that many columns have in common.
 
-    Clusters of the continuous columns that hardly any link between neighbors crosses are kept instead, if more
-    components fit better: the distributions are then not those of the clusters.
+    Clusters of the continuous columns that hardly any link between neighbors crosses are kept instead, if they explain
+    much of that dependence and more components fit better: the distributions are then not those of the clusters.
 
     Parameters
     ----------
@@ -60,21 +63,40 @@ def choose_mixed(
     some = samples.take(chosen)
     mixture = ProductMixture(some.drawn, some.likelihood)
     begun = {name: torch.from_numpy(R) for name, R in _begin(some, K, random_state).items()}
-    short = [mixture.fit(name, R, kind, N_SHORT) for name, R in begun.items() for kind in mixture.kinds]
-    best: list[ProductFit] = []
-    for kind in mixture.kinds:
-        finalists = sorted((fit for fit in short if fit.is_diagonal == kind), key=lambda fit: -fit.value)
-        best += [mixture.fit(fit.name, fit.responsibilities, kind) for fit in finalists[:N_FINALISTS]]
-    found = max(best, key=lambda fit: fit.value)
-    clusters = begun.get(CONTINUOUS)
-    is_apart = clusters is not None and _are_apart(some, clusters)
-    if clusters is not None and is_apart and _wants_more(mixture, found, random_state):
+    found, clusters = _find_mixture(mixture, begun), begun.get(CONTINUOUS)
+    if (
+        clusters is not None
+        and _are_apart(some, clusters)
+        and _explain_dependence(mixture, clusters, found)
+        and _wants_more(mixture, found, random_state)
+    ):
         return CONTINUOUS, _spread(clusters.numpy(), samples, chosen)
     R = found.responsibilities
     if len(chosen) < N:
         R = mixture.predict(found, samples.drawn)
     shape = "diagonal" if found.is_diagonal else "full"
     return f"mixture of {shape} normals and products, from {found.name}", R.numpy()
+
+
+def _find_mixture(mixture: ProductMixture, begun: Mapping[str, Tensor]) -> ProductFit:
+    """The fit of the best criterion and most dependence, of those that begin with responsibilities (n, K)."""
+
+    def weigh(fit: ProductFit) -> float:
+        return fit.value + mixture.find_dependence(fit)
+
+    best: list[ProductFit] = []
+    for kind in mixture.kinds:
+        short = sorted((mixture.fit(name, R, kind, N_SHORT) for name, R in begun.items()), key=weigh, reverse=True)
+        best += [mixture.fit(fit.name, fit.responsibilities, kind) for fit in short[:N_FINALISTS]]
+    return max(best, key=weigh)
+
+
+def _explain_dependence(mixture: ProductMixture, clusters: Tensor, found: ProductFit) -> bool:
+    """Whether clusters (n, K) of some columns explain much of the dependence that a mixture finds in all."""
+    explained = max(
+        mixture.find_dependence(found._replace(responsibilities=clusters, is_diagonal=kind)) for kind in mixture.kinds
+    )
+    return explained >= LEAST_EXPLAINED * mixture.find_dependence(found)
 
 
 def _are_apart(samples: MixedSamples, responsibilities: Tensor) -> bool:

@@ -68,17 +68,26 @@ class CountHead(nn.Module):
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Sum of the log-probabilities, (...), of network input (..., P) under outputs (..., P)."""
+        plain, dispersed = self._log_prob_of_parts(x, output)
+        return plain.sum(-1) + dispersed.sum(-1)
+
+    def log_prob_of_each(self, x: Tensor, output: Tensor) -> Tensor:
+        """The log-probabilities (..., P) of network input under outputs; zero of missing values."""
+        return torch.cat(self._log_prob_of_parts(x, output), -1)
+
+    def _log_prob_of_parts(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the Poisson and of the negative binomial columns."""
         x, is_observed = observe(x)
         y, log_rate, n = self.restore(x), output.clamp_max(MOST_LOG_RATE), self.n_plain
         plain = y[..., :n] * log_rate[..., :n] - log_rate[..., :n].exp() - torch.lgamma(y[..., :n] + 1.0)
-        total = (plain * is_observed[..., :n]).sum(-1)
+        plain = plain * is_observed[..., :n]
         if n == y.shape[-1]:
-            return total
+            return plain, plain[..., n:]
         y, log_rate, log_size = y[..., n:], log_rate[..., n:], self.log_size
         size, log_sum = log_size.exp(), torch.logaddexp(log_size, log_rate)
         choices = torch.lgamma(y + size) - torch.lgamma(size) - torch.lgamma(y + 1.0)
         dispersed = size * (log_size - log_sum) + y * (log_rate - log_sum) + choices
-        return total + (dispersed * is_observed[..., n:]).sum(-1)
+        return plain, dispersed * is_observed[..., n:]
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """First derivative and Fisher information with respect to the outputs, (..., P)."""
