@@ -31,7 +31,7 @@ __all__ = [
 # what is tried: samples, in units of D + 1, that the pooled covariance weighs, what is added to the variances of the
 # standardized inputs, and samples, in the same units, that a covariance without correlations weighs
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+ADDED_VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS = 5
 MAX_SCORED = 500  # samples of a fold
