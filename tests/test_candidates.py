@@ -19,6 +19,7 @@ from skgmvae.initialization.mixture_search import (
     is_wide,
     merge_components,
 )
+from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.views import Views, make_views, whiten
 
 
@@ -80,9 +81,9 @@ def test_components_do_not_shrink_to_repeated_values(seed):
 
 @pytest.mark.parametrize(("n", "wide"), [(18, False), (17, True)])
 def test_wide_tables_have_no_trees_and_no_drawn_initializations_of_full_covariances(n, wide, monkeypatch):
-    def fit(points, starts, n_clusters, kind, dof, rounding):
+    def fit(points, starts, n_clusters, kind, *others):
         counts[kind] = len(starts)
-        return _best_mixture(points, starts, n_clusters, kind, dof, rounding)
+        return _best_mixture(points, starts, n_clusters, kind, *others)
 
     counts, random_state = {}, np.random.RandomState(0)
     monkeypatch.setattr(mixture_search, "_best_mixture", fit)
@@ -109,7 +110,7 @@ def test_a_direction_splits_the_samples_whatever_its_variance():
 def test_labels_that_leave_a_cluster_empty_begin_no_mixture():
     X, labels = make_blobs([60, 60], 2, centers=[[-9.0, 0.0], [9.0, 0.0]], random_state=0)
     given = {"good": labels.astype(np.intp), "one cluster": np.zeros(120, dtype=np.intp)}
-    mixtures = fit_mixtures(X / X.std(0), given, 2, np.zeros(2), np.random.RandomState(0))
+    mixtures = fit_mixtures(X / X.std(0), given, 2, link(X), np.zeros(2), np.random.RandomState(0))
     assert set(mixtures) == {"full", "full t", "tied", "diag", "diag t"}
     for mixture in mixtures.values():
         np.testing.assert_array_equal(mixture.labels == mixture.labels[0], labels == labels[0])
@@ -137,9 +138,16 @@ def test_partitions_that_differ_in_numbers_alone_begin_one_mixture(fits):
     """K-means finds the given partition too."""
     X, labels = make_blobs([70, 50], 2, centers=[[-9.0, 0.0], [9.0, 0.0]], random_state=0)
     given = {"one": labels.astype(np.intp), "other": 1 - labels.astype(np.intp)}
-    families = fit_mixtures(X / X.std(0), given, 2, np.full(2, 1e-5), np.random.RandomState(0))
+    families = fit_mixtures(X / X.std(0), given, 2, link(X), np.full(2, 1e-5), np.random.RandomState(0))
     short = [sorted(counts) for counts, max_iter in fits if max_iter is not None]
     assert short.count([50.0, 70.0]) == len(families)
+
+
+NO_LINKS = None  # where all bounds differ
+
+
+def link(points):
+    return self_tuned_graph(find_neighbors(points, 5), 5)
 
 
 def label(n_samples, n_few):
@@ -151,15 +159,34 @@ def test_mixtures_with_a_tiny_component_are_second_to_any_other(fits, kind, leas
     """The bound is highest where a component has fewest samples; four features."""
     points, rounding = np.zeros((100, 4)), np.zeros(4)
     starts = [label(100, n) for n in (1, least - 1, least, least + 1, 50)]
-    best = _best_mixture(points, starts, 2, kind, np.inf, rounding)
+    best = _best_mixture(points, starts, 2, kind, np.inf, NO_LINKS, rounding)
     assert best.responsibilities.sum(0).min() == least
     assert [min(counts) for counts, max_iter in fits if max_iter is None] == [least, least + 1, 50]
-    assert _best_mixture(points, starts[:2], 2, kind, np.inf, rounding).responsibilities.sum(0).min() == 1
+    assert _best_mixture(points, starts[:2], 2, kind, np.inf, NO_LINKS, rounding).responsibilities.sum(0).min() == 1
+
+
+@pytest.mark.parametrize(("difference", "chosen"), [(0.001, 1), (0.5, 0)])
+def test_of_mixtures_of_nearly_equal_bounds_that_whose_clusters_have_links_within_is_best(
+    difference, chosen, monkeypatch
+):
+    """The first has the higher bound, and clusters that are those of no neighbors."""
+    y, random = np.arange(100) % 2, np.random.RandomState(0)
+    X = np.c_[8.0 * y, np.zeros(100)] + random.randn(100, 2)
+    starts = [label(100, 50), y]
+    bounds = {start.tobytes(): -1.0 - i * difference for i, start in enumerate(starts)}
+
+    def fit(points, starts, n_components, kind, dof, rounding, max_iter=None):
+        responsibilities = [labels if labels.ndim == 2 else np.eye(2)[labels] for labels in starts]
+        return [Mixture(kind, dof, R, bounds[R.argmax(1).tobytes()], R) for R in responsibilities]
+
+    monkeypatch.setattr(mixture_search, "fit_from_each", fit)
+    best = _best_mixture(X, starts, 2, "full", np.inf, link(X), np.zeros(2))
+    np.testing.assert_array_equal(best.labels, starts[chosen])
 
 
 @pytest.mark.parametrize(("n_samples", "n_iter"), [(100, 50), (1000, 50), (2000, 25), (5000, 10), (9000, 10)])
 def test_large_tables_have_fewer_iterations_before_initializations_are_compared(fits, n_samples, n_iter):
-    _best_mixture(np.zeros((n_samples, 2)), [label(n_samples, 40)], 2, "full", np.inf, np.zeros(2))
+    _best_mixture(np.zeros((n_samples, 2)), [label(n_samples, 40)], 2, "full", np.inf, NO_LINKS, np.zeros(2))
     assert [max_iter for _, max_iter in fits] == [n_iter, None]
 
 

@@ -121,7 +121,8 @@ def test_mixtures_do_not_find_the_values_of_a_column(n_flags, p, random_state):
     flags = random_state.choice([0.0, 1.0, 2.0], (400, n_flags), p=p)
     X = np.hstack([1.4 * y[:, None] + random_state.normal(size=(400, 3)), flags])
     points = (X - X.mean(0)) / X.std(0)
-    mixtures = fit_mixtures(points, {}, 2, rounding_variance(points), random_state)
+    links = self_tuned_graph(find_neighbors(points, 5), 5)
+    mixtures = fit_mixtures(points, {}, 2, links, rounding_variance(points), random_state)
     assert min(adjusted_rand_score(y, mixtures[kind].labels) for kind in ("tied", "diag")) > 0.5
 
 

@@ -82,11 +82,12 @@ def find_candidates(views: Views, n_clusters: int, random_state: np.random.Rando
     N, D = points.shape
     wide = is_wide(N, D, K)
     neighbors = find_neighbors(points, N_NEIGHBORS)
+    links = self_tuned_graph(neighbors, N_LINKED)
     from_trees, gap, of_graph = _connect(points, neighbors, K, wide, random_state)
     graph_name = next(iter(of_graph))
     labels = from_trees | of_graph | {"kmeans": fit_kmeans(points, K, random_state, n_init=N_KMEANS)[0]}
     rounding = rounding_variance(exact)
-    mixtures = fit_mixtures(exact, labels, K, rounding, random_state)
+    mixtures = fit_mixtures(exact, labels, K, links, rounding, random_state)
     best = max(mixtures, key=lambda name: information_criterion(mixtures[name], D))
     labels |= {f"{name} mixture": mixture.labels for name, mixture in mixtures.items()}
     merged, gain = merge_components(exact, mixtures[best], rounding, random_state)
@@ -97,7 +98,7 @@ def find_candidates(views: Views, n_clusters: int, random_state: np.random.Rando
         graph_name=graph_name,
         mixture_name=f"{best} mixture",
         mixture=mixtures[best],
-        links=self_tuned_graph(neighbors, N_LINKED),
+        links=links,
         gap=gap,
         gain=gain,
         is_wide=wide,

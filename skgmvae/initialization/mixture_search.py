@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from skgmvae.initialization.comparison import shares_kept
 from skgmvae.initialization.directions import split_directions
 from skgmvae.initialization.information import merge_cheapest
 from skgmvae.initialization.mixture import (
@@ -13,6 +15,7 @@ from skgmvae.initialization.mixture import (
     fit_mixture,
     has_samples_for,
     information_criterion,
+    n_parameters,
 )
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import whiten
@@ -65,10 +68,13 @@ def fit_mixtures(
     points: NDArray[np.float64],
     labels: Labels,
     n_clusters: int,
+    links: csr_array,
     rounding: NDArray[np.float64],
     random_state: np.random.RandomState,
 ) -> dict[str, Mixture]:
-    """The mixture of highest bound of each family, begun from given labels, from k-means and along split directions.
+    """The best mixture of each family, begun from given labels, from k-means and along split directions.
+
+    It is that of highest bound, or of those hardly below, that whose labels keep most information.
 
     Parameters
     ----------
@@ -77,6 +83,8 @@ def fit_mixtures(
         Those of fewer than K clusters begin no mixture.
     n_clusters : int
         K.
+    links : csr_array of shape (N, N)
+        Graph of few neighbors.
     rounding : ndarray of shape (D,)
         Variance of the rounding of each column.
     random_state : RandomState
@@ -98,7 +106,7 @@ def fit_mixtures(
         # with more parameters than samples per component, a bound that is higher by chance says nothing
         starts = given if given and kind == "full" and is_wide(N, D, K) else given + drawn
         dofs = _degrees_of_freedom(points, kind, rounding, is_wide(N, D, K))
-        mixtures += [_best_mixture(points, starts, K, kind, dof, rounding) for dof in dofs]
+        mixtures += [_best_mixture(points, starts, K, kind, dof, links, rounding) for dof in dofs]
     return {mixture.name: mixture for mixture in mixtures}
 
 
@@ -124,9 +132,10 @@ def _best_mixture(
     n_clusters: int,
     kind: str,
     dof: float,
+    links: csr_array,
     rounding: NDArray[np.float64],
 ) -> Mixture:
-    """The mixture of highest bound, without components of fewer samples than a covariance needs where possible."""
+    """The best mixture, without components of fewer samples than a covariance needs where possible."""
     least = points.shape[1] + 2 if kind == "full" else LEAST_SAMPLES
 
     def rank(mixture: Mixture) -> tuple[bool, float]:
@@ -135,7 +144,13 @@ def _best_mixture(
     n_iter = min(max(SHORT, SHORT_BUDGET // (len(points) * n_clusters)), LONGER)
     short = fit_from_each(points, starts, n_clusters, kind, dof=dof, rounding=rounding, max_iter=n_iter)
     best = [mixture.responsibilities for mixture in sorted(short, key=rank, reverse=True)[:N_CONTINUED]]
-    return max(fit_from_each(points, best, n_clusters, kind, dof=dof, rounding=rounding), key=rank)
+    found = sorted(fit_from_each(points, best, n_clusters, kind, dof=dof, rounding=rounding), key=rank, reverse=True)
+    # bounds of samples that a mixture was fitted to rise with chance; log-likelihood ratios are half a χ² of p degrees
+    noise = math.sqrt(n_parameters(kind, n_clusters, points.shape[1]) / 2.0) / len(points)
+    equal = [one for one in found if rank(one) >= (rank(found[0])[0], found[0].bound - noise)]
+    if len(equal) == 1:
+        return found[0]
+    return equal[int(shares_kept(links, [one.labels for one in equal], n_clusters).argmax())]
 
 
 def merge_components(
