@@ -94,7 +94,7 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     set_settings(estimator, choose_settings(estimator, *samples.shape), is_new=reset)
     names = getattr(estimator, "feature_names_in_", None)
     check_batch_size(estimator.network, estimator.batch_size_, len(samples))
-    with explained(samples):
+    with explained(samples, names):
         data = TrainingData.from_rows(samples, type(estimator).__name__, names)
     if not reset:
         check_still_fits(getattr(estimator, "likelihood_", "gaussian"), data.summary, names)

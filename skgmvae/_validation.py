@@ -22,12 +22,14 @@ __all__ = ["check_enough_samples", "check_no_dates", "check_ranks", "check_sampl
 
 ROWS_COMPARED = 1000  # between the ranks of a fit
 
+INFINITE = "contains infinity"
 # messages of scikit-learn, and the remedies that they lack
 REMEDIES = {
     "could not convert string to float": "X must contain numbers: drop such columns, name them in categorical_features "
     "or pass a DataFrame.",
-    "contains infinity": "Drop the rows with such values, clip them, or use NaN if they mean that nothing is known.",
+    INFINITE: "Drop the rows with such values, clip them, or use NaN if they mean that nothing is known.",
 }
+MOST_NAMED = 5  # columns
 # objects that contain arrays, by package and class, and the expression for the array
 CONVERSIONS = {
     ("anndata", "AnnData"): "X.X (X.X.toarray() if it is sparse) or an embedding such as X.obsm['X_pca']",
@@ -62,10 +64,10 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
     """
     _check_convertible(X)
     check_one_value_per_cell(X)
-    categories = getattr(estimator, "_categories", None)
+    categories, names = getattr(estimator, "_categories", None), getattr(X, "columns", None)
     if categories is not None:
         X = categories.encode(X)
-    with explained(X):
+    with explained(X, names):
         X = _as_array(X)
         options = {"ensure_all_finite": "allow-nan", **options, "dtype": [np.float64, np.float32]}
         if is_better_read_lazily(X):
@@ -123,19 +125,22 @@ def _numpy_dtype(tensor: torch.Tensor) -> torch.dtype:
 
 
 @contextmanager
-def explained(X: Any) -> Iterator[None]:
-    """Extend scikit-learn's error messages about ``X`` by the columns and the remedy, where these are known."""
+def explained(X: Any, names: Any = None) -> Iterator[None]:
+    """Extend scikit-learn's error messages about ``X`` by the columns and the remedy, where these are known.
+
+    Names of the columns are those of ``X`` if it is a frame, unless others are given.
+    """
     check_no_dates(X)
     try:
         yield
     except (TypeError, ValueError) as error:
-        text = _explain(X, str(error))
+        text = _explain(X, names, str(error))
         if text is None:
             raise
         raise ValueError(text) from error
 
 
-def _explain(X: Any, message: str) -> str | None:
+def _explain(X: Any, names: Any, message: str) -> str | None:
     columns = _find_columns(X, lambda dtype: dtype.kind not in "biuf")
     if columns and any(text in message for text in ("could not", "Cannot", "a real number")):
         return (
@@ -149,6 +154,8 @@ def _explain(X: Any, message: str) -> str | None:
             f"{message} X has shape {shape}; flatten the images with X.reshape(len(X), -1), which gives {n_features} "
             "features, and pass image_shape=(channels, height, width) to the estimator."
         )
+    if INFINITE in message and (isinstance(X, np.ndarray) or hasattr(X, "columns")):  # in memory
+        message = f"{message.rstrip('.')}, in {_find_infinite(X, names)}"
     remedies = [remedy for text, remedy in REMEDIES.items() if text in message]
     return f"{message.rstrip('.')}. {remedies[0]}" if remedies else None
 
@@ -159,6 +166,15 @@ def _find_columns(X: Any, is_wanted: Callable[[Any], bool]) -> str:
         return ""
     found = [(name, dtype) for name, dtype in X.dtypes.items() if is_wanted(dtype)]
     return ", ".join(f"{name!r} ({dtype})" for name, dtype in found)
+
+
+def _find_infinite(X: Any, names: Any) -> str:
+    """Names or numbers of the columns of a frame or array (N, D) with infinite values."""
+    names = getattr(X, "columns", range(np.shape(X)[1])) if names is None else names
+    values = np.asarray(X, dtype=np.float64)
+    found = [repr(name) for name, column in zip(names, values.T, strict=True) if np.isinf(column).any()]
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return f"column{'s' if len(found) > 1 else ''} {', '.join(found[:MOST_NAMED])}{more}"
 
 
 def _find_polars_dates(X: Any) -> str:
