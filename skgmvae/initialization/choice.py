@@ -106,7 +106,8 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
     1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
        tiny.
     2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
-       no other partition loses clearly less of the information that a label gives about that of a neighbor. Neighbors
+       no other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
+       others lose clearly more. Neighbors
        are looked for in the standardized inputs and, in turn, in coordinates in which the mixture's clusters are
        spherical on average.
     3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
@@ -157,6 +158,8 @@ def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = 
         return "single linkage"
     is_expected = evidence.ratio >= _clearly_less(found, thresholds) or evidence.is_expected
     if evidence.gain <= thresholds.hardly_better and is_expected:
+        return found.mixture_name
+    if evidence.ratio * thresholds.clearly_less >= 1.0:  # the mixture loses clearly less than any other
         return found.mixture_name
     return found.graph_name if found.is_wide else evidence.best
 
