@@ -321,12 +321,11 @@ class Wide(Found):
         (Wide, Evidence(gap=1.0, gain=0.02, ratio=2 / 3, is_expected=False, best="genie"), "mixture"),
         (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.666, is_expected=False, best="genie"), "graph"),
         (Wide, Evidence(gap=1.0, gain=0.0201, ratio=1.0, is_expected=False, best="genie"), "graph"),
-        # samples of the mixture would look the same
         # all others lose clearly more
         (Found, Evidence(gap=1.0, gain=9.0, ratio=3.0, is_expected=False, best="genie"), "mixture"),
         (Found, Evidence(gap=1.0, gain=9.0, ratio=2.99, is_expected=False, best="genie"), "genie"),
         (Wide, Evidence(gap=1.0, gain=9.0, ratio=np.inf, is_expected=False, best="genie"), "mixture"),
-        # where clusters cross
+        # samples of the mixture would look the same
         (Found, Evidence(gap=1.5, gain=0.0, ratio=0.2, is_expected=True, best="genie"), "mixture"),
         (Found, Evidence(gap=1.5, gain=0.1, ratio=0.2, is_expected=True, best="genie"), "genie"),
     ],
