@@ -23,12 +23,13 @@ from benchmarks.initialization import keel as keel_tables
 from benchmarks.initialization import peers
 from benchmarks.model_selection import how_many
 from benchmarks.tables import mixed as mixed_tables
+from benchmarks.tables import r_tables
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 # methods of this package, which are no peers
 OURS = {
     *("auto", "vade", "gmvae", "vaeem", "VaDE", "VaDEClustering", "GMVAEClustering", "VAEEMClustering"),
-    *(how_many.OURS, tables.INITIAL),
+    *(how_many.OURS, tables.INITIAL, r_tables.FIRST),
 }
 OWN_PARTS = {"its largest K of separate clusters", "its description length"}
 SMALL = ("aniso", "blobs", "breast_cancer", "circles", "digits", "iris", "moons", "wine")
@@ -92,6 +93,10 @@ def read_suites() -> Iterator[Suite]:
     ):
         of_kind = [line for line in read_lines(RESULTS / "mixed.jsonl") if line["table"] in names]
         yield _make_suite(title, "benchmarks/mixed.md", "ARI", used_to_tune, "VaDEClustering", of_kind, "table",
+                          "method", "ari")  # fmt: skip
+    for title, names in (("R's tables, continuous", r_tables.CONTINUOUS), ("R's tables, mixed", r_tables.MIXED)):
+        of_kind = [line for line in read_lines(RESULTS / "r_tables.jsonl") if line["table"] in names]
+        yield _make_suite(title, "benchmarks/r_tables.md", "ARI", "in part", "VaDEClustering", of_kind, "table",
                           "method", "ari")  # fmt: skip
     missing = [{**line, "case": f"{line['table']}, {line['kind']}, {line['share']}"} for line in
                read_lines(RESULTS / "missing.jsonl")]  # fmt: skip
