@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_iris, make_blobs, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.initialization.moments import MAX_SCORED, choose_regularization, estimate_mixture, mixture_log_prob
@@ -203,6 +204,19 @@ def test_shrinkage_grows_where_samples_are_few():
     responsibilities = torch.eye(2).double().repeat_interleave(12, 0)
     found = estimate_mixture(torch.from_numpy(x), responsibilities, np.random.RandomState(0))
     assert (found.covariances[0] - found.covariances[1]).abs().max() < 0.5
+
+
+@pytest.mark.parametrize(("residual", "least"), [(0.3, 1e-5), (0.001, 1e-6)])
+def test_the_least_variance_is_added_only_to_nearly_collinear_columns(residual, least):
+    """With 1e-5, the density of the latter would be lower by a nat."""
+    rng = np.random.RandomState(0)
+    Z = rng.randn(600, 3)
+    X = np.c_[Z, Z[:, 0] - Z[:, 1] + residual * rng.randn(600)]
+    x = torch.from_numpy((X - X.mean(0)) / X.std(0))
+    setting = choose_regularization(x, torch.ones(600, 1).double(), np.random.RandomState(0))[0]
+    assert setting.added_variance >= least and (setting.added_variance == 1e-6) is (least == 1e-6)
+    model = VaDEClustering(1, max_iter=0, random_state=0).fit(X[:300])
+    assert model.score(X[300:]) > GaussianMixture(1).fit(X[:300]).score(X[300:]) - 0.05
 
 
 @pytest.mark.parametrize("make", ESTIMATORS, ids=IDS)

@@ -32,6 +32,7 @@ __all__ = [
 # standardized inputs, and samples, in the same units, that a covariance without correlations weighs
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 ADDED_VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+LEAST_GAIN = 0.02  # nats per sample, for the least added variance: networks learn less beside densities so narrow
 DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS = 5
 MAX_SCORED = 500  # samples of a fold
@@ -39,6 +40,7 @@ CACHED_VALUES = 2**17  # float64 numbers, 1 MiB
 # samples with a standardized value beyond it do not enter the moments: one of them would be most of a covariance. By
 # mean and standard deviation no value is beyond √N
 FAR = 200.0
+Score = Callable[[Sequence["Regularization"]], list[float]]
 
 
 class Sums(NamedTuple):
@@ -65,9 +67,6 @@ class Regularization(NamedTuple):
     shrinkage: float
     added_variance: float
     decorrelation: float = 0.0
-
-
-Score = Callable[[Sequence[Regularization]], list[float]]
 
 
 def estimate_mixture(
@@ -127,13 +126,15 @@ def choose_regularization(
     background = Background(points.shape[1]).fit(points)
     score, total = _make_score(points, responsibilities, fold, background, is_tied=is_tied)
     settings = list_settings(reg_covar, is_tied=is_tied)
-    values = score(settings)
-    best = settings[values.index(max(values))]
+    best = settings[int(np.argmax(score(settings)))]
     # samples that the background explains better should not widen a component
     log_prob = mixture_log_prob(points, regularize(total, best, is_tied))
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
     score, total = _make_score(points, responsibilities * shares.unsqueeze(-1), fold, background, is_tied=is_tied)
-    return _climb(settings, score, best), total
+    best = _climb(settings, score, best)
+    wider = best._replace(added_variance=max(best.added_variance, ADDED_VARIANCES[1]))
+    narrow, wide = score([best, wider])
+    return best if narrow > wide + LEAST_GAIN else wider, total
 
 
 def weigh_components(responsibilities: Tensor) -> MixtureMoments:
