@@ -30,6 +30,7 @@ SHORT_BUDGET = 100_000  # … the number of responsibilities computed in them be
 N_CONTINUED = 3  # initializations that go on
 MANY_FEATURES, MORE_FEATURES = 64, 100  # above, covariances are tied or diagonal, and diagonal only
 LEAST_SAMPLES = 5  # of a component with a tied or diagonal covariance
+N_DEVIATIONS = 2.0  # of the noise of a bound, by which mixtures may differ to count as equally good
 MORE_COMPONENTS = (1.5, 2.0, 3.0, 4.0)  # times K, and K + 1
 MAX_COMPONENTS = 60  # but up to 1.5K in any case
 MORE_ITERATIONS = 30  # of EM with more components
@@ -145,9 +146,9 @@ def _best_mixture(
     short = fit_from_each(points, starts, n_clusters, kind, dof=dof, rounding=rounding, max_iter=n_iter)
     best = [mixture.responsibilities for mixture in sorted(short, key=rank, reverse=True)[:N_CONTINUED]]
     found = sorted(fit_from_each(points, best, n_clusters, kind, dof=dof, rounding=rounding), key=rank, reverse=True)
-    # bounds of samples that a mixture was fitted to rise with chance; log-likelihood ratios are half a χ² of p degrees
+    # a bound rises by chance with p parameters, about as half a χ² of p degrees of freedom
     noise = math.sqrt(n_parameters(kind, n_clusters, points.shape[1]) / 2.0) / len(points)
-    equal = [one for one in found if rank(one) >= (rank(found[0])[0], found[0].bound - noise)]
+    equal = [one for one in found if rank(one) >= (rank(found[0])[0], found[0].bound - N_DEVIATIONS * noise)]
     if len(equal) == 1:
         return found[0]
     return equal[int(shares_kept(links, [one.labels for one in equal], n_clusters).argmax())]
