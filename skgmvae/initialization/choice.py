@@ -107,9 +107,8 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
        tiny.
     2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
        no other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
-       others lose clearly more. Neighbors
-       are looked for in the standardized inputs and, in turn, in coordinates in which the mixture's clusters are
-       spherical on average.
+       others lose clearly more. Neighbors are looked for in the standardized inputs and, in turn, in coordinates in
+       which the mixture's clusters are spherical on average.
     3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
     4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and
        of the mean adjusted Rand index with all candidates.
