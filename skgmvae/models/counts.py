@@ -76,7 +76,7 @@ class CountHead(nn.Module):
         return torch.cat(self._log_prob_of_parts(x, output), -1)
 
     def _log_prob_of_parts(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of the Poisson and of the negative binomial columns."""
+        """The same of the Poisson columns (..., P), and of the negative binomial ones."""
         x, is_observed = observe(x)
         y, log_rate, n = self.restore(x), output.clamp_max(MOST_LOG_RATE), self.n_plain
         plain = y[..., :n] * log_rate[..., :n] - log_rate[..., :n].exp() - torch.lgamma(y[..., :n] + 1.0)
