@@ -10,12 +10,10 @@ comma-separated values per table, the class last, as in the wheel of the package
 
 import argparse
 import itertools
-import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -118,26 +116,8 @@ def make_page(lines: Sequence[Line]) -> str:
     parts = [EXPLANATION.format(seeds=", ".join(map(str, seeds)))]
     for title, tables in (("Continuous columns", CONTINUOUS), ("Categories as numbers", CODED)):
         parts += [f"## {title}", *([OF_CODES] if tables == CODED else [])]
-        parts.append(pages.format_table(["table", "N", "D", "K", *names], make_rows(lines, tables, names)))
+        parts.append(pages.format_table(["table", "N", "D", "K", *names], pages.make_rows(lines, tables, names)))
     return pages.make_page(__file__, "KEEL's tables", *parts, lines=lines)
-
-
-def make_rows(lines: Sequence[Line], tables: Sequence[str], names: Sequence[str]) -> list[list[Any]]:
-    """A row per table, its best method in bold, and one of means."""
-    rows: list[list[Any]] = []
-    means: list[list[float]] = []
-    for table in tables:
-        of_table = [line for line in lines if line["table"] == table]
-        found = [[line["ari"] for line in of_table if line["method"] == name] for name in names]
-        if all(found):
-            values = [statistics.fmean(of_method) for of_method in found]
-            cells = [f"**{v:.2f}**" if round(v, 2) == round(max(values), 2) else f"{v:.2f}" for v in values]
-            rows.append([table, *of_table[0]["shape"], *cells])
-            means.append(values)
-    if means:
-        columns = zip(*means, strict=True)
-        rows.append([f"mean of {len(means)}", "", "", "", *(f"{statistics.fmean(column):.3f}" for column in columns)])
-    return rows
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ pitches. A few more have classes as credit data have, that need not be clusters.
 
 import argparse
 import itertools
-import statistics
 import sys
 import time
 import warnings
@@ -167,14 +166,17 @@ PEERS: dict[str, Callable[[pd.DataFrame, int, int], np.ndarray]] = {
 METHODS = [*OURS, *PEERS, *(name for name in mixed.METHODS if name not in OURS)]
 
 
-def run(table: str, method: str, X: pd.DataFrame, n_groups: int, seed: int) -> np.ndarray | None:
-    """Labels (N,); None of methods that are not for such a table."""
+def list_methods(table: str) -> list[str]:
+    """Names of the methods for such a table."""
+    return [*OURS, *(name for name in (PEERS if table in CONTINUOUS else mixed.METHODS) if name not in OURS)]
+
+
+def run(table: str, method: str, X: pd.DataFrame, n_groups: int, seed: int) -> np.ndarray:
+    """Labels (N,)."""
     if method in OURS:
         labels: np.ndarray = OURS[method](n_groups, random_state=seed).fit_predict(X)
         return labels
-    if table in CONTINUOUS:
-        return PEERS[method](X, n_groups, seed) if method in PEERS else None
-    return mixed.METHODS[method](X, n_groups, (), seed) if method in mixed.METHODS else None
+    return PEERS[method](X, n_groups, seed) if table in CONTINUOUS else mixed.METHODS[method](X, n_groups, (), seed)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -197,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
     keys = [
         (table, method, seed)
         for seed, table, method in itertools.product(range(arguments.seeds), arguments.table, arguments.method)
-        if method in OURS or method in (PEERS if table in CONTINUOUS else mixed.METHODS)
+        if method in list_methods(table)
     ]
     append_missing(arguments, KEY, keys if arguments.fits else (), measure)
     arguments.page.write_text(make_page(read_lines(arguments.out)))
@@ -208,33 +210,15 @@ def make_page(lines: Sequence[Line]) -> str:
     """docs/benchmarks/r_tables.md."""
     seeds = ", ".join(map(str, sorted({line["seed"] for line in lines})))
     parts = [EXPLANATION.format(seeds=seeds)]
-    for title, text, tables, peers in (
-        ("Continuous columns", OF_CONTINUOUS, CONTINUOUS, PEERS),
-        ("Columns of several kinds", OF_MIXED.format(few=mixed.FEW), MIXED, mixed.METHODS),
+    for title, text, tables in (
+        ("Continuous columns", OF_CONTINUOUS, CONTINUOUS),
+        ("Columns of several kinds", OF_MIXED.format(few=mixed.FEW), MIXED),
     ):
-        names = [*OURS, FIRST, *(name for name in peers if name not in OURS)]
-        rows = make_rows(lines, tables, names)
+        methods = list_methods(next(iter(tables)))
+        names = [*OURS, FIRST, *methods[len(OURS) :]]
+        rows = pages.make_rows(lines, tables, names, unranked=(FIRST,))
         parts += [f"## {title}", text, pages.format_table(["table", "N", "D", "K", *names], rows)]
     return pages.make_page(__file__, "Tables of R's packages", *parts, lines=lines)
-
-
-def make_rows(lines: Sequence[Line], tables: Sequence[str], names: Sequence[str]) -> list[list[Any]]:
-    """A row per table, its best methods in bold, and one of means."""
-    rows: list[list[Any]] = []
-    means: list[list[float]] = []
-    for table in tables:
-        of_table = [line for line in lines if line["table"] == table]
-        found = [[line["ari"] for line in of_table if line["method"] == name] for name in names]
-        if all(found):
-            values = [statistics.fmean(of_method) for of_method in found]
-            best = round(max(value for name, value in zip(names, values, strict=True) if name != FIRST), 2)
-            cells = [f"**{v:.2f}**" if round(v, 2) == best else f"{v:.2f}" for v in values]
-            rows.append([table, *of_table[0]["shape"], *cells])
-            means.append(values)
-    if means:
-        columns = zip(*means, strict=True)
-        rows.append([f"mean of {len(means)}", "", "", "", *(f"{statistics.fmean(column):.3f}" for column in columns)])
-    return rows
 
 
 if __name__ == "__main__":
