@@ -66,24 +66,23 @@ class ProductMixture:
         """
         R = fit.responsibilities
         joint = torch.logsumexp(self.log_joint(R, self.points, fit.is_diagonal), -1)
-        log_prob = self._log_prob_of_columns(R) + R.mean(0).log().unsqueeze(-1)
-        marginal = torch.logsumexp(log_prob, 1).sum(-1)
+        marginal = torch.logsumexp(self._log_joint_of_columns(R), 1).sum(-1)
         parts, everybody = self.points.split(self.likelihood.sizes, -1), R.new_ones(len(R), 1)
         for head, x in ((self.likelihood.binary, parts[1]), (self.likelihood.categorical, parts[2])):
             marginal += head.log_prob(x, head.estimate(x, everybody))  # whatever the components, their mean
         return float((joint - marginal).mean())
 
-    def _log_prob_of_columns(self, responsibilities: Tensor) -> Tensor:
-        """log p(column | c), (n, K, J), of the J columns that are continuous or counts."""
+    def _log_joint_of_columns(self, responsibilities: Tensor) -> Tensor:
+        """log p(column, c), (n, K, J), of the J columns that are continuous or counts."""
         G, n_counts = self.n_gaussian, self.likelihood.sizes[-1]
         x = self.points.unsqueeze(1)
-        _, means, covariances = regularize(sum_up(self.points[:, :G], responsibilities), SETTING, is_tied=False)
+        weights, means, covariances = regularize(sum_up(self.points[:, :G], responsibilities), SETTING, is_tied=False)
         variances = covariances.diagonal(dim1=-2, dim2=-1)
         normal = -0.5 * ((x[..., :G] - means).square() / variances + variances.log() + math.log(2.0 * math.pi))
         log_rates = self.likelihood.estimate_heads(self.points, responsibilities)
         first_count, first_rate = self.points.shape[1] - n_counts, log_rates.shape[1] - n_counts
         counts = self.likelihood.counts.log_prob_of_each(x[..., first_count:], log_rates[:, first_rate:])
-        return torch.cat([normal, counts], -1)
+        return torch.cat([normal, counts], -1) + weights.log().unsqueeze(-1)
 
     def predict(self, fit: ProductFit, points: Tensor) -> Tensor:
         """Responsibilities (N, K) of other samples (N, F)."""
