@@ -31,14 +31,13 @@ __all__ = [
 # what is tried: samples, in units of D + 1, that the pooled covariance weighs, what is added to the variances of the
 # standardized inputs, and samples, in the same units, that a covariance without correlations weighs
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-ADDED_VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-LEAST_GAIN = 0.02  # nats per sample, for the least added variance: networks learn less beside densities so narrow
+ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+LEAST_ADDED, LEAST_GAIN = 1e-6, 0.02  # tried last; nats by which it must be better: networks learn less beside it
 DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS = 5
 MAX_SCORED = 500  # samples of a fold
 CACHED_VALUES = 2**17  # float64 numbers, 1 MiB
-# samples with a standardized value beyond it do not enter the moments: one of them would be most of a covariance. By
-# mean and standard deviation no value is beyond √N
+# standardized value beyond which a sample does not enter the moments; by mean and deviation none is beyond √N
 FAR = 200.0
 Score = Callable[[Sequence["Regularization"]], list[float]]
 
@@ -132,9 +131,10 @@ def choose_regularization(
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
     score, total = _make_score(points, responsibilities * shares.unsqueeze(-1), fold, background, is_tied=is_tied)
     best = _climb(settings, score, best)
-    wider = best._replace(added_variance=max(best.added_variance, ADDED_VARIANCES[1]))
-    narrow, wide = score([best, wider])
-    return best if narrow > wide + LEAST_GAIN else wider, total
+    if best.added_variance == ADDED_VARIANCES[0]:
+        narrower = best._replace(added_variance=max(reg_covar, LEAST_ADDED))
+        best = narrower if -np.diff(score([narrower, best]))[0] > LEAST_GAIN else best
+    return best, total
 
 
 def weigh_components(responsibilities: Tensor) -> MixtureMoments:
