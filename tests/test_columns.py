@@ -388,6 +388,8 @@ def test_clusters_of_a_single_column_are_found():
     y = rng.randint(0, 2, 400)
     frame = pd.DataFrame({"a": rng.randn(400) + 5.0 * y, "b": rng.randn(400), "c": rng.choice(list("uvw"), 400)})
     assert adjusted_rand_score(y, VaDEClustering(2, max_iter=0, random_state=0).fit_predict(frame)) > 0.95
+    flag = pd.DataFrame({"d": y.astype(bool)})
+    assert adjusted_rand_score(y, VaDEClustering(2, max_iter=0, random_state=0).fit_predict(flag)) == 1.0
 
 
 def test_dependence_is_the_mutual_information_of_columns():

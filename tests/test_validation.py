@@ -287,6 +287,10 @@ BAD_CALLS = {
     "the transpose": (lambda m: m.score_samples(np.zeros((4, 40))), "X has 40 features, but .* is expecting 4"),
     "no rows": (lambda m: m.predict_proba(FRAME[:0]), r"0 sample\(s\).*minimum of 1"),
     "infinity": (lambda m: m.transform(FRAME.mask(FRAME > 4.0, np.inf)), "contains infinity.*, in columns 'a', "),
+    "infinity beside pandas.NA": (
+        lambda m: m.predict(FRAME.assign(b=np.inf, c=pd.array([pd.NA] * len(FRAME), dtype="Int64"))),
+        "contains infinity.*, in column 'b'. Drop",
+    ),
     "words": (lambda m: m.predict(FRAME.assign(d="x")), r"not numbers: 'd' \(.*Drop them"),
     "no samples": (lambda m: m.sample(0), "n_samples must be an integer of at least 1; got 0"),
     "a component too many": (lambda m: m.sample(2, component=3), "component must be an integer from 0 to 2; got 3"),

@@ -32,7 +32,7 @@ __all__ = [
 # standardized inputs, and samples, in the same units, that a covariance without correlations weighs
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-LEAST_ADDED, LEAST_GAIN = 1e-6, 0.02  # tried last; nats by which it must be better: networks learn less beside it
+LEAST_ADDED, LEAST_GAIN = 1e-6, 0.1  # tried last; nats by which it must be better: networks learn less beside it
 DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS = 5
 MAX_SCORED = 500  # samples of a fold

@@ -70,7 +70,7 @@ class ProductMixture:
         parts, everybody = self.points.split(self.likelihood.sizes, -1), R.new_ones(len(R), 1)
         for head, x in ((self.likelihood.binary, parts[1]), (self.likelihood.categorical, parts[2])):
             marginal += head.log_prob(x, head.estimate(x, everybody))  # whatever the components, their mean
-        return float((joint - marginal).mean())
+        return max(0.0, float((joint - marginal).mean()))  # less would be a misfit
 
     def _log_joint_of_columns(self, responsibilities: Tensor) -> Tensor:
         """log p(column, c), (n, K, J), of the J columns that are continuous or counts."""
