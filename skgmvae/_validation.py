@@ -171,8 +171,7 @@ def _find_columns(X: Any, is_wanted: Callable[[Any], bool]) -> str:
 def _find_infinite(X: Any, names: Any) -> str:
     """Names or numbers of the columns of a frame or array (N, D) with infinite values."""
     names = getattr(X, "columns", range(np.shape(X)[1])) if names is None else names
-    values = np.asarray(X)
-    values = (replace_na(values) if values.dtype == object else values).astype(np.float64)  # as columns of Int64 are
+    values = replace_na(np.asarray(X)).astype(np.float64)
     found = [repr(name) for name, column in zip(names, values.T, strict=True) if np.isinf(column).any()]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return f"column{'s' if len(found) > 1 else ''} {', '.join(found[:MOST_NAMED])}{more}"
