@@ -281,6 +281,50 @@ def test_further_samples_follow_their_nearest_ones(blobs, monkeypatch):
     assert adjusted_rand_score(choice.labels, blobs[1]) > 0.95
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_clusters_of_logarithms_are_found_among_these(seed):
+    rng = np.random.RandomState(seed)
+    means, labels = 2.5 * rng.normal(size=(3, 4)), rng.randint(3, size=N)
+    logarithms = means[labels] + rng.normal(size=(N, 4))
+    found = choose_clusters(np.exp(logarithms), 3, np.random.RandomState(0), transformed=logarithms)
+    expected = choose_clusters(logarithms, 3, np.random.RandomState(0))
+    assert found.is_of_transformed and found.name == expected.name
+    assert found.responsibilities.tobytes() == expected.responsibilities.tobytes()
+    assert adjusted_rand_score(labels, found.labels) > 0.8
+
+
+@pytest.mark.parametrize("most", [5_000, 200])
+def test_clusters_of_the_values_are_taken_if_neighbors_of_both_kinds_keep_them(most, blobs, monkeypatch):
+    """The search among the transformed values is led astray; those among the values find the blobs."""
+    X, labels, choose = blobs[0], blobs[1], skgmvae.initialization.choice._choose
+    transformed = X + 20.0
+
+    def mislead(views, n_clusters, random_state):
+        choice, is_second = choose(views, n_clusters, random_state), bool(calls)
+        calls.append(choice)
+        return choice if is_second else choice._replace(labels=random_state.randint(4, size=len(choice.labels)))
+
+    for is_misled in (True, False):
+        calls = []
+        monkeypatch.setattr(skgmvae.initialization.choice, "MAX_SAMPLES", most)
+        monkeypatch.setattr(skgmvae.initialization.choice, "_choose", mislead if is_misled else choose)
+        found = choose_clusters(X, 4, np.random.RandomState(0), transformed=transformed)
+        assert found.is_of_transformed != is_misled
+        assert adjusted_rand_score(labels, found.labels) > 0.95
+
+
+def test_each_kind_of_neighbors_has_a_veto(random_state):
+    """Labels of two groups in one column each: the values show the first, the transformed values the second."""
+    first, second = random_state.randint(2, size=(2, N))
+    points = random_state.normal(size=(2, N, 2))
+    points[0, :, 0] += 8 * first
+    points[1, :, 0] += 8 * second
+    of_values, of_transformed = (choose_clusters(X, 2, random_state) for X in points)
+    assert adjusted_rand_score(first, of_values.labels) == adjusted_rand_score(second, of_transformed.labels) == 1.0
+    found = choose_clusters(points[0], 2, random_state, transformed=points[1])
+    assert found.is_of_transformed and adjusted_rand_score(second, found.labels) == 1.0
+
+
 @pytest.mark.parametrize(("n_features", "counts"), [(2, True), (20, False)])
 def test_coordinates_in_which_clusters_are_spherical_count_with_enough_samples(n_features, counts, random_state):
     """80 samples: clusters along the narrow direction of two, beside noise."""

@@ -184,6 +184,10 @@ def test_auto_takes_the_choice_among_candidates_in_the_inputs_where_it_has_them(
         assert name == f"{expected.name} of the inputs"
         np.testing.assert_array_equal(responsibilities, expected.responsibilities)
         assert adjusted_rand_score(y, responsibilities.argmax(1)) > 0.8
+        of_two = Representations(nothing, np.exp(X), transformed=X)
+        name, responsibilities = choose("auto", of_two, 3)
+        assert name == f"{expected.name} of the transformed inputs"
+        np.testing.assert_array_equal(responsibilities, expected.responsibilities)
 
 
 def test_auto_joins_the_graphs_of_embedding_and_components_and_looks_at_no_untrained_embedding():

@@ -49,7 +49,7 @@ def learn_categories(X: Any, categorical_features: Any, more: Iterable[int] = ()
         if len(known) > MAX_CATEGORIES:
             raise ValueError(
                 f"the categorical column {_name(X, d)} has {len(known)} categories, and at most {MAX_CATEGORIES} are "
-                "possible. Drop it, or merge rare categories."
+                "possible. Names and identifiers say nothing about clusters: drop the column, or merge rare categories."
             )
         values[d], dtypes[d] = known, str(getattr(column, "dtype", ""))
         levels = find_levels(column) if is_frame(X) else None

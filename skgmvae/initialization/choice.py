@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.neighbors import KNeighborsRegressor
 
@@ -68,6 +69,7 @@ class Evidence(NamedTuple):
 
 
 DEFAULT = Thresholds()
+EMPTY = csr_array((0, 0))
 
 
 class ClusterChoice(NamedTuple):
@@ -82,12 +84,18 @@ class ClusterChoice(NamedTuple):
         Of a mixture, its posterior probabilities; otherwise one-hot labels.
     candidates : dict of str to ndarray
         Labels of all candidates, of the samples they were found on.
+    links : csr_array
+        Graph of few neighbors of these samples; empty where only k-means was tried.
+    is_of_transformed : bool
+        Whether it was made among transformed values.
     """
 
     name: str
     labels: NDArray[np.intp]
     responsibilities: NDArray[np.float64]
     candidates: dict[str, NDArray[np.intp]]
+    links: csr_array = EMPTY
+    is_of_transformed: bool = False
 
 
 def is_table(n_samples: int, n_features: int) -> bool:
@@ -98,7 +106,13 @@ def is_table(n_samples: int, n_features: int) -> bool:
     return n_features <= (MAX_FEATURES if n_samples > MAX_SAMPLES else MOST_FEATURES)
 
 
-def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.random.RandomState) -> ClusterChoice:
+def choose_clusters(
+    X: NDArray[np.float64],
+    n_components: int,
+    random_state: np.random.RandomState,
+    *,
+    transformed: NDArray[np.float64] | None = None,
+) -> ClusterChoice:
     """Initial clusters of a table, chosen without labels among those of several methods.
 
     In this order:
@@ -113,6 +127,10 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
     4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and
        of the mean adjusted Rand index with all candidates.
 
+    If columns are transformed for the likelihood, clusters are chosen among the transformed values. But a transform may
+    bend clusters, or join them: those chosen among the values themselves are taken if they keep more information among
+    the neighbors in either values.
+
     Parameters
     ----------
     X : ndarray of shape (N, D)
@@ -120,6 +138,8 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
     n_components : int
         K.
     random_state : RandomState
+    transformed : ndarray of shape (N, D), optional
+        The samples after a transform of some of the columns.
 
     Returns
     -------
@@ -127,16 +147,24 @@ def choose_clusters(X: NDArray[np.float64], n_components: int, random_state: np.
         Of N ≤ K + 1 samples, or no more than K that differ, k-means.
     """
     K = n_components
-    views = make_views(X, random_state)
-    points = views.continuous
-    if K == 1 or len(points) <= K + 1 or len(np.unique(X, axis=0)) <= K:
+    views = make_views(X if transformed is None else transformed, random_state)
+    if K == 1 or len(X) <= K + 1 or len(np.unique(X, axis=0)) <= K:
         labels = fit_kmeans(views.exact, K, random_state)[0]
         return ClusterChoice("kmeans", labels, np.eye(K)[labels], {"kmeans": labels})
-    if len(points) <= MAX_SAMPLES:
-        return _choose(views, K, random_state)
-    some = random_state.choice(len(points), MAX_SAMPLES, replace=False)
-    few = Views(points[some], views.exact[some])
-    return _spread(_choose(few, K, random_state), few.continuous, points)
+    some = None if len(X) <= MAX_SAMPLES else random_state.choice(len(X), MAX_SAMPLES, replace=False)
+    choice = _choose(_take(views, some), K, random_state)
+    if transformed is not None:
+        of_values = make_views(X, random_state)
+        other = _choose(_take(of_values, some), K, random_state)
+        if _keeps_more(other, choice, K):
+            choice, views = other, of_values
+        else:
+            choice = choice._replace(is_of_transformed=True)
+    return choice if some is None else _spread(choice, views.continuous[some], views.continuous)
+
+
+def _take(views: Views, some: NDArray[np.intp] | None) -> Views:
+    return views if some is None else Views._make(view[some] for view in views)
 
 
 @single_thread()
@@ -148,7 +176,13 @@ def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) 
     labels = found.labels[name]
     is_mixture = name == found.mixture_name
     responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]
-    return ClusterChoice(name, labels, responsibilities, found.labels)
+    return ClusterChoice(name, labels, responsibilities, found.labels, found.links)
+
+
+def _keeps_more(one: ClusterChoice, other: ClusterChoice, n_clusters: int) -> bool:
+    """Whether one choice keeps more information than the other among its own neighbors and among the other's."""
+    labels = [one.labels, other.labels]
+    return all(np.subtract(*shares_kept(choice.links, labels, n_clusters)) > 0.0 for choice in (one, other))
 
 
 def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = DEFAULT) -> str:

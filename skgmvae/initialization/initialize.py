@@ -241,9 +241,9 @@ def _represent(
     if image_shape is None and is_table(*samples.shape):
         X = samples[: len(samples)]  # read once, for both
         points = inputs(autoencoder).transform(X, device)
-        gaussian = autoencoder.likelihood.gaussian
-        is_as_given = gaussian is None or gaussian.transform is None  # else clusters are in transformed values
-        return views._replace(inputs=X if is_as_given else points), _Points(inputs(autoencoder), points)
+        is_transformed = getattr(autoencoder.likelihood.gaussian, "transform", None) is not None
+        views = views._replace(inputs=X, transformed=points if is_transformed else None)
+        return views, _Points(inputs(autoencoder), points)
     pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
     principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)

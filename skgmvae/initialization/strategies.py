@@ -55,6 +55,8 @@ class Representations(NamedTuple):
         Whether the embedding is that of a trained autoencoder.
     mixed : MixedPoints or None
         The samples, if their columns are of several kinds.
+    transformed : ndarray of shape (N, D) or None
+        The inputs, if some columns are transformed for the likelihood.
     """
 
     embedding: Array
@@ -64,6 +66,7 @@ class Representations(NamedTuple):
     of_images: bool = False
     is_trained: bool = True
     mixed: MixedPoints | None = None
+    transformed: Array | None = None
 
 
 def choose_responsibilities(
@@ -98,8 +101,11 @@ def choose_responsibilities(
         prepare = Preparation(*points.mixed)
         return choose_mixed(prepare(points.mixed.points, random_state), K, random_state)
     if points.inputs is not None:
-        choice = choose_clusters(points.inputs.astype(np.float64, order="C"), K, random_state)
-        return f"{choice.name} of the inputs", choice.responsibilities
+        X = points.inputs.astype(np.float64, order="C")
+        transformed = None if points.transformed is None else points.transformed.astype(np.float64, order="C")
+        choice = choose_clusters(X, K, random_state, transformed=transformed)
+        where = "transformed inputs" if choice.is_of_transformed else "inputs"
+        return f"{choice.name} of the {where}", choice.responsibilities
     if points.components is None:
         raise ValueError("'auto' needs inputs or principal components.")
     others = "oriented gradients" if points.of_images else "inputs"
