@@ -178,10 +178,35 @@ def test_evidence_needs_less_separation_where_dips_links_or_a_mixture_speak_for_
     separations = np.array([0.9, 0.9, 0.45, 0.45, 1.1, 0.55, 0.55, 0.35])
     lost, dips = np.array([0.1, 0.1, 0.01, *[0.1] * 5]), np.array([0.1, 0.8, 0.1, 0.8, *[0.1] * 4])
     misfits = np.array([*[np.nan] * 5, 1.1, 1.3, 1.1])
-    for tied, last in ((0.0, False), (1.0, True)):
-        tied_or_unknown = np.where(np.isnan(misfits), np.nan, tied)
-        found = is_separate(Numbers(separations, lost, dips, misfits, tied_or_unknown, *np.full((2, 8), np.nan)))
-        assert found.tolist() == [False, True, True, False, True, True, False, last]
+    found = is_separate(Numbers(separations, lost, dips, misfits, 0.0 * misfits, *np.full((2, 8), np.nan)))
+    assert found.tolist() == [False, True, True, False, True, True, False, False]
+
+
+def test_pieces_of_one_cluster_lose_too_much_information_to_be_evidence():
+    lost, unknown = np.array([0.24, 0.26, 0.4]), np.full(3, np.nan)
+    assert is_separate(Numbers(np.full(3, 5.0), lost, *np.zeros((3, 3)), unknown, unknown)).tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("misfit", "lost", "tied", "is_evident"),
+    [(1.4, 0.08, 1.0, True), (1.6, 0.08, 1.0, False), (1.4, 0.12, 1.0, False), (1.4, 0.08, 0.0, False)],
+)
+def test_mixture_of_equal_covariances_decides_if_its_components_are_normal_and_lose_little(
+    misfit, lost, tied, is_evident
+):
+    separations, unknown = np.array([0.0, 9.0, -0.3, -0.4]), np.full(4, np.nan)
+    losses, misfits = np.array([0.0, 0.01, lost, 0.2]), np.array([np.nan, np.nan, misfit, np.nan])
+    evidence = Numbers(separations, losses, np.full(4, 0.1), misfits, 0.0 * misfits + tied, unknown, unknown)
+    assert is_separate(evidence)[2] == is_evident
+    scores = combine((1, 2, 3, 4), evidence)
+    assert scores.argmax() == (2 if is_evident else 1) and scores[0] == -np.inf
+    assert combine((1, 2, 3, 4), evidence, n_searched=2)[:2].argmax() == 1
+    if is_evident:
+        assert scores[2] == scores[1] + 1.0
 
 
 def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
@@ -207,9 +232,7 @@ def test_rule_chooses_the_number_after_which_separation_falls_and_loss_rises():
     assert score(0.0, 3.0, 2.5, 2.0, -0.3, lost=0.1 + 0.0 * lost).argmax() == 3
     gains = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four)[1:4] - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4]
     np.testing.assert_allclose(gains, [0.0, 0.0, 1.0])
-    of_equal = score(0.0, 3.0, 2.5, 2.0, -0.3, misfits=of_four, tied=1.0)[1:4]
-    np.testing.assert_allclose(of_equal - score(0.0, 3.0, 2.5, 2.0, -0.3)[1:4], [0.0, 0.0, 3.0])
-    assert score(0.0, 0.5, 0.5, 0.55, -0.3, lost=0.3 + lost, misfits=of_four).argmax() == 3
+    assert score(0.0, 0.5, 0.5, 0.55, -0.3, lost=0.04 + lost, misfits=of_four).argmax() == 3
     # among that number and more, the lowest BIC of mixtures of all columns, of those with distinct components
     bic, distinct = np.array([1.0, 9.0, 8.0, 7.0, 6.0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
     assert score(0.0, 3.0, 2.5, -0.1, -0.3, of_all_columns=(bic, distinct)).argmax() == 3

@@ -133,7 +133,8 @@ def _read_numbers() -> Iterator[Suite]:
     for name, title in (
         ("simulated, second check", "Number of clusters"),
         ("K = 1, check", "Number of clusters, if there are none"),
-        ("make_blobs, check", "Number of equal blobs, many of them overlapping"),
+        ("elongated K = 1, check", "Number of clusters, if there is a strip, cube or arc"),
+        ("make_blobs, second check", "Number of equal blobs, many of them overlapping"),
         ("small moons, check", "Number of clusters, moons of 150 or 300 samples"),
         ("noisy moons, check", "Number of clusters, moons with more noise"),
     ):

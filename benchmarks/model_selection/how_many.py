@@ -31,6 +31,7 @@ from benchmarks.common.results import Line, append_line, read_lines
 from benchmarks.initialization.suite import read_battery
 from benchmarks.model_selection.peers import PEERS
 from benchmarks.model_selection.simulated import (
+    make_elongated,
     make_equal_blobs,
     make_noisy_moons,
     make_sets,
@@ -46,6 +47,7 @@ BATTERIES = ("fcps", "graves", "sipu")
 DEVELOPMENT, CHECK, SECOND_CHECK = (0, 1000), (2000,), 3000  # first seeds of the simulated sets, …
 DEVELOPMENT_SINGLES, CHECK_SINGLES = 5000, 13000  # … and of those without clusters
 CHECK_BLOBS, CHECK_MOONS, CHECK_NOISY = 100, 200, 400
+SECOND_BLOBS, CHECK_ELONGATED = 1100, 51000
 SEED = 0
 OURS = "ComponentSearchCV"
 GRID = {
@@ -61,7 +63,7 @@ TUNED = ("fcps", "graves", "sipu", "simulated", "K = 1")
 GROUPS = (
     *TUNED,
     *("simulated, check", "K = 1, check", "make_blobs, check", "small moons, check"),
-    *("simulated, second check", "noisy moons, check"),
+    *("simulated, second check", "noisy moons, check", "make_blobs, second check", "elongated K = 1, check"),
 )
 DEFAULT = Rule()
 
@@ -97,6 +99,10 @@ def read_sets(data_dir: Path | None) -> Iterator[KnownSet]:
     for name, X, K in make_sets(SECOND_CHECK):
         if K > 1:
             yield KnownSet("simulated, second check", name, X, K)
+    for name, X, K in make_equal_blobs(SECOND_BLOBS):
+        yield KnownSet("make_blobs, second check", name, X, K)
+    for name, X, K in make_elongated(CHECK_ELONGATED):
+        yield KnownSet("elongated K = 1, check", name, X, K)
 
 
 def measure(known: KnownSet) -> Line:
@@ -250,8 +256,14 @@ were fixed. Those of scikit-learn's `make_blobs` are equal round Gaussians at ra
 part of the rule for equal covariances was designed on 48 others of them. The limit of 60 samples per component was set
 afterwards, because of 18 pairs of moons of 150 or 300 samples, of which *small moons* are others. Last, because of 31
 pairs of moons with more noise, two parts of the rule were changed: the least separation of a mixture's clusters (0.4
-before), and that clusters without evidence of their own must not be unimodal. Both were chosen with all groups but the
-last two in sight, which were drawn after that."""
+before), and that clusters without evidence of their own must not be unimodal. Both were chosen with all groups but
+*simulated, second check*, *noisy moons* and those to the right of them in sight.
+
+Of the first check of `make_blobs`, 62 % were found then, and 51 % of 37 further draws. With both in sight, and with 93
+single clusters of other kinds (strips, arcs, cubes, triangles, discs and others), two parts of the rule were changed: a
+mixture of equal covariances decides by itself, if its clusters lose at most 10 % of the information; and clusters that
+lose more than 25 % are no evidence. The last two groups were drawn after that: *elongated* are uniform strips and
+cubes, and arcs, of 150 to 600 samples."""
 
 
 if __name__ == "__main__":

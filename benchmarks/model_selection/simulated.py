@@ -80,6 +80,21 @@ def make_singles(seed: int) -> Iterator[SimulatedSet]:
             yield SimulatedSet(f"{kind} {i}", make_single(kind, np.random.RandomState(seed + 100 * k + i)), 1)
 
 
+def make_elongated(seed: int) -> Iterator[SimulatedSet]:
+    """Twenty-four single clusters without a mode: uniform strips of two lengths, uniform cubes, and an arc."""
+    for i, (n_samples, D) in enumerate(itertools.product((150, 300, 600), (2, 3))):
+        rs = np.random.RandomState(seed + i)
+        noise = rs.normal(size=(2, n_samples, D - 1))
+        for length, across in zip((10.0, 30.0), noise, strict=True):
+            yield SimulatedSet(
+                f"strip {length:.0f} {n_samples} {D}", np.c_[rs.uniform(0, length, n_samples), across], 1
+            )
+        yield SimulatedSet(f"cube {n_samples} {D}", rs.uniform(size=(n_samples, D)), 1)
+        angles, arc = rs.uniform(0.0, 3.0, n_samples), rs.normal(scale=0.5, size=(n_samples, D))
+        arc[:, :2] += 5.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        yield SimulatedSet(f"arc {n_samples} {D}", arc, 1)
+
+
 def make_gaussians(
     K: int, D: int, n_samples: int, gap: float, rs: np.random.RandomState, *, ratio: float = 3.0, spread: float = 3.0
 ) -> np.ndarray:

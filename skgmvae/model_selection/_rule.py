@@ -14,6 +14,8 @@ EVIDENCE = ("separation", "information_lost", "dip", "misfit", "tied", "bic", "d
 LEAST_DIP = 0.65  # √n dip, p = 0.005
 UNIMODAL = 0.3  # √n dip, below its mean for uniform samples: pieces of one cluster have less
 MOST_MISFIT = 1.2  # √n Kolmogorov–Smirnov distance, about p = 0.1
+# of components of equal covariance; pieces of a uniform cluster lose more information, true ones have lost .098 at most
+MOST_MISFIT_EQUAL, MOST_LOST_EQUAL = 1.5, 0.1
 LEAST, BEYOND = -0.5, -0.2  # separations below the first count as equal to it; of more clusters than were tried
 
 
@@ -27,10 +29,12 @@ class Rule(NamedTuple):
     with_dip : float
         The same, where all pairs of neighboring clusters are bimodal on the line between their means.
     with_links : float
-        The same, where neighbors tell a label up to ``most_lost`` of its information.
+        The same, where neighbors tell a label up to ``lost_with_links`` of its information.
     with_mixture : float
         The same, for the clusters of a mixture of the lowest BIC whose components are normal distributions.
+    lost_with_links : float
     most_lost : float
+        Share of the information lost, above which clusters are no evidence; pieces of one cluster lose more.
     least : float
         Separation of any number of clusters, where two or more are evident.
     offset : float
@@ -39,21 +43,19 @@ class Rule(NamedTuple):
         Weight of the log-ratio of the information lost, and what is added to that.
     bonus : float
         Added to the score of the clusters of such a mixture.
-    bonus_tied : float
-        The same, where its components also share one covariance; their separation has to reach ``least`` only.
     """
 
     alone: float = 1.0
     with_dip: float = 0.6
     with_links: float = 0.4
     with_mixture: float = 0.5
-    most_lost: float = 0.02
+    lost_with_links: float = 0.02
+    most_lost: float = 0.25
     least: float = 0.25
     offset: float = 0.7
     loss_weight: float = 0.75
     loss_offset: float = 0.003
     bonus: float = 1.0
-    bonus_tied: float = 3.0
 
 
 DEFAULT = Rule()
@@ -98,16 +100,18 @@ class Numbers(NamedTuple):
 
     @property
     def is_equal(self) -> NDArray[np.bool_]:
-        """Whether the normal distributions have the same covariance: the pieces of a curve have not."""
-        return np.asarray(self.is_normal & (self.tied == 1.0))
+        """Whether they are those of normal distributions of equal covariance: the pieces of a curve are not."""
+        is_normal = (self.misfit <= MOST_MISFIT_EQUAL) & (self.tied == 1.0)
+        return np.asarray(is_normal & (self.lost <= MOST_LOST_EQUAL))
 
 
 def is_separate(evidence: Numbers, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
-    """Whether numbers of clusters have a separation (n,) that a single cluster does not reach."""
+    """Whether there is evidence (n,) that numbers of clusters are not one cluster."""
     least = np.where(evidence.dip >= LEAST_DIP, rule.with_dip, rule.alone)
-    least = np.where(evidence.lost <= rule.most_lost, rule.with_links, least)
+    least = np.where(evidence.lost <= rule.lost_with_links, rule.with_links, least)
     least = np.where(evidence.is_normal, np.minimum(least, rule.with_mixture), least)
-    return np.asarray(evidence.separation >= np.where(evidence.is_equal, rule.least, least))
+    are_apart = (evidence.separation >= least) & (evidence.lost <= rule.most_lost)
+    return np.asarray(evidence.is_equal | are_apart)
 
 
 def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT, n_searched: int | None = None) -> Floats:
@@ -115,10 +119,10 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT, n_s
 
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
     a weight times log(information lost by the next number / lost by K): high where the separation falls and the loss
-    rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate,
-    a higher one if they share one covariance. Clusters with a separation that a single cluster may reach are not chosen
-    if two neighboring ones are unimodal on the line between them. If all numbers have such a separation, the first
-    number is chosen: one, if it is searched.
+    rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate;
+    if they have equal covariances, and lose little information, its number is chosen. Clusters with a separation that a
+    single cluster may reach are not chosen if two neighboring ones are unimodal on the line between them. If there is
+    no evidence for any number, the first is chosen: one, if it is searched.
 
     In tables with categories or counts, this is a choice by the continuous columns. Among it and more components, that
     number is chosen whose mixture of all columns has the lowest BIC, of those with distinct components.
@@ -158,8 +162,8 @@ def _combine_continuous(numbers: Sequence[int], evidence: Numbers, rule: Rule) -
     beyond = np.maximum.accumulate(heights[::-1])[::-1][1:]
     losses = np.log(of_known.lost + rule.loss_offset)
     scores[known] = heights[:-1] - beyond + rule.loss_weight * (np.append(losses[1:], losses[-1:]) - losses)
-    bonus = np.where(of_known.is_equal, rule.bonus_tied, rule.bonus)
-    scores[known] += np.where(are_separate & of_known.is_normal, bonus, 0.0)
+    scores[known] += np.where(are_separate & of_known.is_normal, rule.bonus, 0.0)
     are_pieces = ~are_separate & (of_known.dip < UNIMODAL)
     scores[known[(separations < rule.least) | are_pieces]] = -np.inf
+    scores[known[of_known.is_equal]] = max(scores.max(), 0.0) + 1.0
     return scores
