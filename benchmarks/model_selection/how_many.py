@@ -254,7 +254,7 @@ EXPLANATION_OF_CHECK = """\
 The groups named "check" contain the same kinds of simulated data sets, drawn with other seeds after the constants
 were fixed. Those of scikit-learn's `make_blobs` are equal round Gaussians at random places, many of which overlap; the
 part of the rule for equal covariances was designed on 48 others of them. The limit of 60 samples per component was set
-afterwards, because of 18 pairs of moons of 150 or 300 samples, of which *small moons* are others. Last, because of 31
+afterwards, because of 18 pairs of moons of 150 or 300 samples, of which *small moons* are others. Later, because of 31
 pairs of moons with more noise, two parts of the rule were changed: the least separation of a mixture's clusters (0.4
 before), and that clusters without evidence of their own must not be unimodal. Both were chosen with all groups but
 *simulated, second check*, *noisy moons* and those to the right of them in sight.
