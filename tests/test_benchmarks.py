@@ -22,6 +22,7 @@ from benchmarks.common import data, environment, methods
 from benchmarks.common.results import read_lines
 from benchmarks.density import checks, tables
 from benchmarks.density import keel as keel_densities
+from benchmarks.density import r_tables as r_densities
 from benchmarks.figures import runs as run_figures
 from benchmarks.initialization import clamping, compare, keel, restarts
 from benchmarks.memory import larger_than_memory, shuffling
@@ -29,6 +30,7 @@ from benchmarks.model_selection import how_many, how_many_mixed, m_and_lambda, n
 from benchmarks.reliability import report as reliability_report
 from benchmarks.speed import curves, gpu, overhead, profile_training
 from benchmarks.speed import report as speed_report
+from benchmarks.tables import r_tables
 from skgmvae import VaDEClustering
 from skgmvae.datasets import make_circle_arcs
 from skgmvae.metrics import purity_score
@@ -240,6 +242,8 @@ def test_report_makes_both_tables(tmp_path):
         (m_and_lambda, "m_and_lambda"),
         (minimum_information, "minimum_information"),
         (n_components, "n_components"),
+        (r_densities, "r_densities"),
+        (r_tables, "r_tables"),
         (restarts, "restarts"),
         (tables, "tables"),
     ],

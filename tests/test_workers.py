@@ -26,7 +26,7 @@ def backend(request, tmp_path_factory):
 
         folder = tmp_path_factory.mktemp("dask")
         cluster = LocalCluster(
-            2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(folder)
+            2, threads_per_worker=1, processes=True, dashboard_address=":0", local_directory=str(folder)
         )
         with cluster, Client(cluster):
             yield "dask"

@@ -18,12 +18,13 @@ from benchmarks.accuracy import report
 from benchmarks.common import pages
 from benchmarks.common.results import RESULTS, ROOT, Line, read_lines
 from benchmarks.density import keel as keel_densities
+from benchmarks.density import r_tables as r_densities
 from benchmarks.density import tables
 from benchmarks.initialization import keel as keel_tables
 from benchmarks.initialization import peers
 from benchmarks.model_selection import how_many
 from benchmarks.tables import mixed as mixed_tables
-from benchmarks.tables import r_tables
+from benchmarks.tables import r_sources, r_tables
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 # methods of this package, which are no peers
@@ -125,6 +126,14 @@ def read_suites() -> Iterator[Suite]:
     yield _make_suite("Clusters of these tables", "benchmarks/keel_densities.md", "held-out ARI", "in part", "vade",
                       [line for line in scores if line["data"] in keel_densities.LATER], "data", "method",
                       "ari")  # fmt: skip
+    of_r = read_lines(RESULTS / "r_densities.jsonl")
+    for title, names, used_to_tune in (
+        ("Densities of R's tables", r_densities.FIRST, "in part"),
+        ("Densities of R's tables, chosen later", r_sources.FURTHER, "no"),
+    ):
+        scored = _make_suite(title, "benchmarks/r_densities.md", "held-out log-likelihood", used_to_tune, "vade",
+                             [line for line in of_r if line["data"] in names], "data", "method", "score")  # fmt: skip
+        yield scored._replace(tie=TIE_OF_NATS)
     yield from _read_numbers()
 
 

@@ -128,8 +128,8 @@ def choose_clusters(
        of the mean adjusted Rand index with all candidates.
 
     If columns are transformed for the likelihood, clusters are chosen among the transformed values. But a transform may
-    bend clusters, or join them: those chosen among the values themselves are taken if they keep more information among
-    the neighbors in either values.
+    bend clusters, or join them: those chosen among the values themselves are taken if they keep more information, both
+    among the neighbors of the values and among those of the transformed values.
 
     Parameters
     ----------
@@ -147,8 +147,9 @@ def choose_clusters(
         Of N ≤ K + 1 samples, or no more than K that differ, k-means.
     """
     K = n_components
-    views = make_views(X if transformed is None else transformed, random_state)
-    if K == 1 or len(X) <= K + 1 or len(np.unique(X, axis=0)) <= K:
+    first = X if transformed is None else transformed  # with no more samples that differ than X has
+    views = make_views(first, random_state)
+    if K == 1 or len(X) <= K + 1 or len(np.unique(first, axis=0)) <= K:
         labels = fit_kmeans(views.exact, K, random_state)[0]
         return ClusterChoice("kmeans", labels, np.eye(K)[labels], {"kmeans": labels})
     some = None if len(X) <= MAX_SAMPLES else random_state.choice(len(X), MAX_SAMPLES, replace=False)
