@@ -34,8 +34,7 @@ SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 LEAST_ADDED, LEAST_GAIN = 1e-6, 0.1  # tried last; nats by which it must be better: networks learn less beside it
 DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
-N_FOLDS = 5
-MAX_SCORED = 500  # samples of a fold
+N_FOLDS, MAX_SCORED = 5, 500  # and samples of a fold
 CACHED_VALUES = 2**17  # float64 numbers, 1 MiB
 # standardized value beyond which a sample does not enter the moments; by mean and deviation none is beyond √N
 FAR = 200.0
@@ -132,8 +131,9 @@ def choose_regularization(
     score, total = _make_score(points, responsibilities * shares.unsqueeze(-1), fold, background, is_tied=is_tied)
     best = _climb(settings, score, best)
     if best.added_variance == ADDED_VARIANCES[0]:
-        narrower = best._replace(added_variance=max(reg_covar, LEAST_ADDED))
-        best = narrower if -np.diff(score([narrower, best]))[0] > LEAST_GAIN else best
+        narrow = best._replace(added_variance=max(reg_covar, LEAST_ADDED))
+        of_narrow, of_best = score([narrow, best])
+        best = narrow if of_narrow > of_best + LEAST_GAIN else best
     return best, total
 
 

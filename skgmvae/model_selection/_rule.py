@@ -106,12 +106,11 @@ class Numbers(NamedTuple):
 
 
 def is_separate(evidence: Numbers, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
-    """Whether there is evidence (n,) that numbers of clusters are not one cluster."""
+    """Whether numbers of clusters have a separation (n,) that the pieces of a single cluster do not reach."""
     least = np.where(evidence.dip >= LEAST_DIP, rule.with_dip, rule.alone)
     least = np.where(evidence.lost <= rule.lost_with_links, rule.with_links, least)
     least = np.where(evidence.is_normal, np.minimum(least, rule.with_mixture), least)
-    are_apart = (evidence.separation >= least) & (evidence.lost <= rule.most_lost)
-    return np.asarray(evidence.is_equal | are_apart)
+    return np.asarray((evidence.separation >= least) & (evidence.lost <= rule.most_lost))
 
 
 def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT, n_searched: int | None = None) -> Floats:
@@ -154,8 +153,8 @@ def _combine_continuous(numbers: Sequence[int], evidence: Numbers, rule: Rule) -
     scores, many = np.full(len(numbers), -np.inf), np.asarray(numbers) > 1
     known = np.flatnonzero(np.isfinite(evidence.separation) & many)
     of_known = evidence.take(known)
-    separations, are_separate = of_known.separation, is_separate(of_known, rule)
-    if not are_separate.any():
+    separations, are_separate, is_equal = of_known.separation, is_separate(of_known, rule), of_known.is_equal
+    if not (are_separate | is_equal).any():
         scores[0] = 0.0
         return scores
     heights = np.log(np.maximum(np.append(separations, BEYOND), LEAST) + rule.offset)
@@ -165,5 +164,5 @@ def _combine_continuous(numbers: Sequence[int], evidence: Numbers, rule: Rule) -
     scores[known] += np.where(are_separate & of_known.is_normal, rule.bonus, 0.0)
     are_pieces = ~are_separate & (of_known.dip < UNIMODAL)
     scores[known[(separations < rule.least) | are_pieces]] = -np.inf
-    scores[known[of_known.is_equal]] = max(scores.max(), 0.0) + 1.0
+    scores[known[is_equal]] = max(scores.max(), 0.0) + 1.0
     return scores
