@@ -73,8 +73,8 @@ good as the `GaussianMixture` on {n_better} of them, and less than .05 nats per 
 The `GaussianMixture` has the highest mean of all methods on {peer_wins}."""
 HELD_OUT_LINK = """\
 [Densities of tables](benchmarks/tables.md) has the results on all tables, and compares drawn samples with held-out
-ones. [Densities of KEEL's tables](benchmarks/keel_densities.md) has results on tables that were not used to choose
-most defaults."""
+ones. [Densities of tables of R's packages](benchmarks/r_densities.md) also has results on tables that were
+not used for tuning."""
 BIAS = f"""\
 ## How close is the estimate to log p(x)?
 
