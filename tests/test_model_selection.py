@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from skgmvae import VaDEClustering
 from skgmvae.model_selection import ComponentSearchCV
 from skgmvae.model_selection._mixed import find_mixed, read_mixed, score_mixed
+from skgmvae.model_selection._reader import fit_reader
 from skgmvae.training import pretraining
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -353,9 +354,9 @@ def test_numbers_of_groups_of_mixed_tables_are_found(kind, number):
 
 
 def test_mixtures_of_a_long_table_are_fitted_to_some_of_its_samples(monkeypatch):
-    monkeypatch.setattr("skgmvae.model_selection._mixed.MAX_SAMPLES", 200)
+    monkeypatch.setattr("skgmvae.model_selection._reader.MAX_SAMPLES", 200)
     frame, y = make_mixed("all columns tell", np.random.RandomState(1))
-    table = read_mixed(VaDEClustering(), frame)
+    table = read_mixed(fit_reader(VaDEClustering(), frame), frame)
     found = find_mixed(table, [3], np.random.RandomState(0))
     assert found.fits[3].responsibilities.shape == (200, 3) and found.labels[3].shape == (300,)
     assert adjusted_rand_score(y, found.labels[3]) > 0.6
@@ -388,12 +389,30 @@ def test_columns_are_warned_of_where_no_fit_does():
         ComponentSearchCV(VaDEClustering(), [1], criteria=[], refit=False).fit(frame)
 
 
+@pytest.mark.parametrize(("n_groups", "n_log"), [(1, 3), (2, 3), (3, 2)])
+def test_groups_of_log_normal_columns_are_counted_and_scores_are_in_the_units_of_the_data(n_groups, n_log):
+    rng = np.random.RandomState(0)
+    means = np.array([[0.0, 0.0, 0.0], [2.5, 2.5, 0.0], [0.0, 2.5, 2.5]])[:n_groups]
+    logarithms = means[rng.randint(n_groups, size=400)] + rng.normal(scale=0.5, size=(400, 3))
+    X = np.hstack([np.exp(logarithms[:, :n_log]), logarithms[:, n_log:]])
+    assert (
+        ComponentSearchCV(VaDEClustering(), 5, criteria=[], refit=False, random_state=0).fit(X).best_n_components_
+        == n_groups
+    )
+    scores = []
+    for likelihood, samples in ((["log_normal"] * n_log + ["gaussian"] * (3 - n_log), X), ("gaussian", logarithms)):
+        options = {"criteria": ["log_likelihood"], "cv": 2, "refit": False, "random_state": 0}
+        search = ComponentSearchCV(VaDEClustering(likelihood=likelihood), 3, **options).fit(samples)
+        scores.append(search.cv_results_["mean_test_log_likelihood"])
+    np.testing.assert_allclose(scores[0], scores[1] - logarithms[:, :n_log].sum(1).mean(), atol=0.02)
+
+
 def test_held_out_scores_of_mixed_tables_are_in_the_units_of_the_data():
     frame, _ = make_mixed("all columns tell", np.random.RandomState(0))
     found = []
     for scale in (1.0, 10.0):
         train, test = (frame.assign(a=scale * frame["a"])[rows] for rows in (slice(0, 200), slice(200, None)))
-        table = read_mixed(VaDEClustering(), train)
+        table = read_mixed(fit_reader(VaDEClustering(), train), train)
         fit = find_mixed(table, [3], np.random.RandomState(0)).fits[3]
         found.append(score_mixed(table, fit, table.read(test)))
     np.testing.assert_allclose(found[1], np.array(found[0]) - np.log(10.0), atol=1e-4)

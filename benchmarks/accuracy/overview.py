@@ -144,6 +144,7 @@ def _read_numbers() -> Iterator[Suite]:
         ("K = 1, check", "Number of clusters, if there are none"),
         ("elongated K = 1, check", "Number of clusters, if there is a strip, cube or arc"),
         ("make_blobs, second check", "Number of equal blobs, many of them overlapping"),
+        (how_many.SKEWED, "Number of clusters, skewed columns"),
         ("small moons, check", "Number of clusters, moons of 150 or 300 samples"),
         ("noisy moons, check", "Number of clusters, moons with more noise"),
     ):

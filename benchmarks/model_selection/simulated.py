@@ -95,6 +95,17 @@ def make_elongated(seed: int) -> Iterator[SimulatedSet]:
         yield SimulatedSet(f"arc {n_samples} {D}", arc, 1)
 
 
+def make_log_normal(seed: int) -> Iterator[SimulatedSet]:
+    """Eighteen sets of one to four Gaussians, of whose columns some or all are then exponentiated."""
+    kinds = ((1, 3, 3), (1, 5, 2), (2, 3, 3), (3, 4, 4), (3, 5, 2), (4, 6, 3))  # clusters, columns, exponentiated
+    for i, (n_samples, (K, D, n_log)) in enumerate(itertools.product((300, 600, 1000), kinds)):
+        rs = np.random.RandomState(seed + i)
+        X = rs.normal(size=(n_samples, D)) if K == 1 else make_gaussians(K, D, n_samples, rs.uniform(1.8, 2.6), rs)
+        X /= X[:, :n_log].std()
+        X[:, :n_log] = np.exp(X[:, :n_log])
+        yield SimulatedSet(f"{K} of {n_log} skewed columns in {D}, {n_samples}", X, K)
+
+
 def make_gaussians(
     K: int, D: int, n_samples: int, gap: float, rs: np.random.RandomState, *, ratio: float = 3.0, spread: float = 3.0
 ) -> np.ndarray:

@@ -26,6 +26,7 @@ from skgmvae.model_selection._mixed import (
     score_mixed,
 )
 from skgmvae.model_selection._partitions import Partitions, find_partitions
+from skgmvae.model_selection._reader import fit_reader, is_transformed, standardize
 from skgmvae.model_selection._rule import Numbers, combine
 from skgmvae.model_selection._separation import description_length, information_lost, separation
 from skgmvae.model_selection._tables import make_points
@@ -85,12 +86,16 @@ class Samples(NamedTuple):
     Attributes
     ----------
     points : ndarray of shape (N, D')
+        Of columns that are log-normal or have heavy tails, standardized transformed values.
     table : MixedTable or None
         If some columns have no normal distribution.
+    log_jacobian : float
+        Mean log-determinant of the transform from points to samples, if there is one.
     """
 
     points: Floats
     table: MixedTable | None
+    log_jacobian: float = 0.0
 
 
 def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None, *, warns: bool = False) -> list[Samples]:
@@ -104,9 +109,17 @@ def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None, *, warns
         parts = [steps.transform(part) for part in parts]
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     points = make_points(parts, getattr(last, "categorical_features", None))
-    table = read_mixed(last, parts[0], warns=warns)
+    reader = fit_reader(last, parts[0], warns=warns)
+    table = None if reader is None else read_mixed(reader, parts[0])
     tables = [table, *(None if table is None else table.read(part) for part in parts[1:])]
-    return [Samples(*pair) for pair in zip(points, tables, strict=True)]
+    if reader is None or table is not None or not is_transformed(reader):
+        return [Samples(*pair) for pair in zip(points, tables, strict=True)]
+    standardized = [standardize(reader, part) for part in parts]
+    points = make_points([part.numpy() for part in standardized], None)
+    return [
+        Samples(own, None, float(reader.net_.module_.likelihood.log_jacobian(part).mean()))
+        for own, part in zip(points, standardized, strict=True)
+    ]
 
 
 def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
@@ -185,8 +198,8 @@ def evaluate_fold(
     else:
         partitions = find_partitions(samples.points, search.numbers, random_state)
         values = _compare(partitions, random_state)
-        pairs = samples.points, further.points
-        score = {K: partial(held_out, each, partitions.rows, *pairs) for K, each in partitions.by_number.items()}
+        rest = partitions.rows, samples.points, further.points, further.log_jacobian
+        score = {K: partial(held_out, each, *rest) for K, each in partitions.by_number.items()}
     if search.is_fitted_to_folds:
         given = _check_method_params(search.X, dict(search.fit_params), train)
         score = {K: partial(_fit_and_score, search, K, X_train, y_train, X_test, given) for K in score}

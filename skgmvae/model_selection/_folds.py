@@ -19,7 +19,9 @@ __all__ = ["chance_stability", "correct_stability", "held_out", "measure_stabili
 N_NEAREST = 5  # samples that give one of the other half its label
 
 
-def held_out(partition: Partition, rows: NDArray[np.intp], X: Floats, X_test: Floats) -> tuple[float, float]:
+def held_out(
+    partition: Partition, rows: NDArray[np.intp], X: Floats, X_test: Floats, log_jacobian: float = 0.0
+) -> tuple[float, float]:
     """Mean held-out log-likelihood of the initial mixture, and the integrated completed likelihood, nats per sample.
 
     The mixture begins with the partition; its kind of covariance is that of the best information criterion. The second
@@ -32,6 +34,8 @@ def held_out(partition: Partition, rows: NDArray[np.intp], X: Floats, X_test: Fl
     rows : ndarray of shape (n,)
     X : ndarray of shape (N, D)
     X_test : ndarray of shape (N', D)
+    log_jacobian : float, default=0.0
+        Mean log-determinant of a transform from these values to the data, at the held-out samples.
 
     Returns
     -------
@@ -51,7 +55,7 @@ def held_out(partition: Partition, rows: NDArray[np.intp], X: Floats, X_test: Fl
     best = max(mixtures, key=lambda mixture: information_criterion(mixture, D))
     joint = log_joint(best, points, further, rounding=rounding)
     total = logsumexp(joint, axis=1)
-    log_likelihood = total.mean() - np.log(scale).sum()
+    log_likelihood = total.mean() - np.log(scale).sum() - log_jacobian
     responsibilities = np.exp(joint - total[:, None])
     entropy = -(responsibilities * (joint - total[:, None])).sum(1).mean()
     return float(log_likelihood), float(log_likelihood - entropy)

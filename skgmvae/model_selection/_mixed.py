@@ -1,27 +1,21 @@
 """Evidence for tables with categories, flags or counts: continuous columns, and mixtures of all columns."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import _safe_indexing
-from torch import Tensor
 
-from skgmvae._vade import VaDEClustering
-from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.mixed_columns import choose_mixed
 from skgmvae.initialization.mixed_samples import MixedSamples, Preparation
 from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER
+from skgmvae.model_selection._reader import draw_rows, standardize
 
 __all__ = ["MixedClusters", "MixedTable", "are_distinct", "find_mixed", "read_mixed", "score_mixed"]
 
-MAX_SAMPLES = 10_000  # from which categories and scales are learned, and which mixtures are fitted to
 LEAST_SEPARATION = 0.25  # nats: of two normal distributions of equal variance, at a distance of 2.8 deviations
 LEAST_DIFFERENCE = 0.1  # nats between the categories of two components: pieces of one cluster have the same
 
@@ -58,56 +52,25 @@ class MixedTable(NamedTuple):
 
     def read(self, X: Any) -> Self:
         """Further samples of the same columns."""
-        points = _standardize(self.reader, X)
+        points = standardize(self.reader, X)
         return self._replace(samples=self.prepare(points, np.random.RandomState(0)))
 
 
-def _standardize(reader: Any, X: Any) -> Tensor:
-    """Samples (N, F) as the likelihood of the reader has them."""
-    rows = check_samples(reader, X, reset=False)  # codes of the categories
-    numbers = torch.from_numpy(np.array(rows[: len(rows)], np.float64))
-    points: Tensor = reader.net_.module_.likelihood.standardize(numbers, torch.float64)
-    return points
-
-
-def read_mixed(estimator: Any, X: Any, *, warns: bool = False) -> MixedTable | None:
-    """The samples as a mixture has them, if some column has no normal distribution; None for all other tables.
+def read_mixed(reader: Any, X: Any) -> MixedTable | None:
+    """Samples as a mixture has them, if some column has no normal distribution; None for all other tables.
 
     Parameters
     ----------
-    estimator : estimator
-        Its ``likelihood`` and ``categorical_features`` say what the columns are. None for one without such parameters.
+    reader : VaDEClustering
+        As :func:`fit_reader` returns it.
     X : array-like of shape (N, D)
-    warns : bool, default=False
-        Whether to warn of columns, as a fit of the estimator does.
     """
-    if not hasattr(estimator, "likelihood"):
-        return None
-    options: dict[str, Any] = {name: getattr(estimator, name, None) for name in ("likelihood", "categorical_features")}
-    rows = _draw_rows(len(X), np.random.RandomState(0))
-    untrained: dict[str, Any] = {
-        "hidden_layer_sizes": (2,),
-        "latent_dim": 1,
-        "max_iter": 0,
-        "pretrain_iter": 0,
-        "random_state": 0,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning if warns else Warning)
-        reader = VaDEClustering(1, **options, **untrained).fit(_safe_indexing(X, rows))
     likelihood = reader.net_.module_.likelihood
     if not likelihood.n_heads:
         return None
-    points = _standardize(reader, X)
+    points = standardize(reader, X)
     prepare = Preparation(points, likelihood)
     return MixedTable(prepare(points, np.random.RandomState(0)), prepare, reader)
-
-
-def _draw_rows(n_samples: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
-    """Indices of at most ``MAX_SAMPLES`` samples, ascending."""
-    if n_samples <= MAX_SAMPLES:
-        return np.arange(n_samples)
-    return np.sort(random_state.choice(n_samples, MAX_SAMPLES, replace=False))
 
 
 class MixedClusters(NamedTuple):
@@ -139,7 +102,7 @@ class MixedClusters(NamedTuple):
 def find_mixed(table: MixedTable, numbers: Sequence[int], random_state: np.random.RandomState) -> MixedClusters:
     """Clusters and mixtures for each number of components."""
     seed = random_state.randint(2**31)
-    rows = _draw_rows(table.samples.n_samples, np.random.RandomState(seed))
+    rows = draw_rows(table.samples.n_samples, np.random.RandomState(seed))
     some, labels, fits = table.take(rows), {}, {}
     mixture = some.mixture
     for K in numbers:
