@@ -129,7 +129,7 @@ def read_suites() -> Iterator[Suite]:
     of_r = read_lines(RESULTS / "r_densities.jsonl")
     for title, names, used_to_tune in (
         ("Densities of R's tables", r_densities.FIRST, "in part"),
-        ("Densities of R's tables, chosen later", r_sources.FURTHER, "no"),
+        ("Densities of R's tables, chosen later", r_sources.FURTHER, "to check one rule"),
     ):
         scored = _make_suite(title, "benchmarks/r_densities.md", "held-out log-likelihood", used_to_tune, "vade",
                              [line for line in of_r if line["data"] in names], "data", "method", "score")  # fmt: skip
