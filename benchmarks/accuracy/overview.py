@@ -96,9 +96,9 @@ def read_suites() -> Iterator[Suite]:
         yield _make_suite(title, "benchmarks/mixed.md", "ARI", used_to_tune, "VaDEClustering", of_kind, "table",
                           "method", "ari")  # fmt: skip
     for title, names, used_to_tune in (
-        ("R's tables, continuous", r_tables.CONTINUOUS, "in part"),
+        ("R's tables, continuous", r_tables.CONTINUOUS, "yes"),
         ("R's tables, continuous, chosen later", r_tables.FURTHER, "to check one rule"),
-        ("R's tables, mixed", r_tables.MIXED, "in part"),
+        ("R's tables, mixed", r_tables.MIXED, "one of them"),
     ):
         of_kind = [line for line in read_lines(RESULTS / "r_tables.jsonl") if line["table"] in names]
         yield _make_suite(title, "benchmarks/r_tables.md", "ARI", used_to_tune, "VaDEClustering", of_kind, "table",
@@ -154,13 +154,14 @@ def _read_numbers() -> Iterator[Suite]:
              "seconds": line["seconds"].get(method)}
             for line in of_group for method, number in how_many.choose_each(line).items()
         ]  # fmt: skip
-        yield _make_suite(title, "benchmarks/how_many.md", "share found", "similar data", how_many.OURS, found,
-                          "set", "method", "found")  # fmt: skip
+        in_sight = "no, but similar data" if name in how_many.UNSEEN else "in sight"
+        yield _make_suite(title, "benchmarks/how_many.md", "share found", in_sight, how_many.OURS, found, "set",
+                          "method", "found")  # fmt: skip
     of_mixed = [
         {**line, "is_found": float(line["found"] == line["n_groups"])}
         for line in read_lines(RESULTS / "how_many_mixed.jsonl")
     ]
-    yield _make_suite("Number of groups, mixed tables", "benchmarks/how_many_mixed.md", "share found", "similar data",
+    yield _make_suite("Number of groups, mixed tables", "benchmarks/how_many_mixed.md", "share found", "in part",
                       how_many.OURS, of_mixed, "table", "method", "is_found")  # fmt: skip
 
 
@@ -215,13 +216,14 @@ def make_row(suite: Suite) -> list[Any]:
     best = max((name for name in means if name != suite.ours), key=lambda name: sign * means[name])
     gains = [sign * (own[one] - suite.values[best][one]) for one in own]
     wins, losses = sum(gain > suite.tie for gain in gains), sum(gain < -suite.tie for gain in gains)
+    median = f"; median difference {statistics.median(gains):+.2f}" if suite.tie == TIE_OF_NATS else ""
     ours, theirs = (f"{means[name]:.{suite.digits}f}" for name in (suite.ours, best))
-    gain = sign * (means[suite.ours] - means[best])
+    gain = 0.0 if ours == theirs else sign * (means[suite.ours] - means[best])
     ours, theirs = (f"**{ours}**" if gain > 0.0 else ours, f"**{theirs}**" if gain < 0.0 else theirs)
     seconds = [_median(suite.seconds.get(name, {}).values()) for name in (suite.ours, best)]
     return [
         f"[{suite.title}]({suite.page}) ({len(own)})",
-        suite.figure,
+        suite.figure + median,
         ours,
         f"{theirs}, {best}",
         f"{wins}–{len(gains) - wins - losses}–{losses}",

@@ -41,9 +41,10 @@ class ComponentSearchCV(DelegatesToBest):
     clusters to the density at the saddle between them, for the pair where it is smallest. The information lost is the
     share of the entropy of the cluster labels that remains when the labels of nearest neighbors are known.
 
-    The rule ``'combined'`` chooses one cluster if no K has a separation above a threshold. Otherwise it chooses the K
-    after which the separation falls and the information lost rises the most. It prefers the K of the Gaussian mixture
-    with the lowest BIC, if the components of this mixture are separated, and pass a test of normality. In tables with
+    The rule ``'combined'`` chooses one cluster if no K has a separation above a threshold, with at most a quarter of
+    the information lost. Otherwise it chooses the K after which the separation falls and the information lost rises the
+    most. It prefers the K of the Gaussian mixture with the lowest BIC, if the components of this mixture pass a test of
+    normality, and are separated or, with at most a tenth of the information lost, have equal covariances. In tables with
     categories, flags or counts, it takes the continuous columns first, and then prefers that number of more components
     whose mixture of all columns has the lowest BIC, provided that these are distinct. ``best_by_criterion_`` has the
     choice of each criterion.
