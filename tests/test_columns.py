@@ -379,7 +379,7 @@ def test_values_that_would_be_components_do_not_hide_the_groups(how):
         likelihood = {"count": "negative_binomial"} if how.startswith("counts") else "auto"
         model = VaDEClustering(2, likelihood=likelihood, max_iter=0, random_state=seed).fit(spoil(frame, how, rng))
         known = frame["a"] != 999.0
-        assert adjusted_rand_score(y[known], model.labels_[known]) > 0.88
+        assert adjusted_rand_score(y[known], model.labels_[known]) > 0.85
 
 
 def test_clusters_of_a_single_column_are_found():

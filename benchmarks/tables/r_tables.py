@@ -191,10 +191,11 @@ def make_page(lines: Sequence[Line]) -> str:
     seeds = ", ".join(map(str, sorted({line["seed"] for line in lines})))
     compared = {"now": "VaDEClustering", "first": FIRST, "theirs": "GaussianMixture"}
     means = {name: find_means(lines, method, CONTINUOUS).mean() for name, method in compared.items()}
+    of_further = OF_FURTHER.format(few=FEWEST_VALUES, differences=compare(lines))
     parts = [EXPLANATION.format(seeds=seeds)]
     for title, text, tables in (
         ("Continuous columns", OF_CONTINUOUS.format(**means), CONTINUOUS),
-        ("Further tables with continuous columns", OF_FURTHER.format(few=FEWEST_VALUES, differences=compare(lines)), FURTHER),
+        ("Further tables with continuous columns", of_further, FURTHER),
         ("Columns of several kinds", OF_MIXED.format(few=mixed.FEW), MIXED),
     ):
         methods = list_methods(next(iter(tables)))

@@ -9,8 +9,8 @@ from scipy.sparse import csr_array
 from skgmvae.initialization.comparison import N_LINKED
 from skgmvae.initialization.genie import cut_with_gini
 from skgmvae.initialization.lumbermark import cut_limbs
-from skgmvae.initialization.mixture import Mixture, information_criterion
-from skgmvae.initialization.mixture_search import fit_mixtures, is_wide, merge_components
+from skgmvae.initialization.mixture import Mixture, information_criterion, is_wide
+from skgmvae.initialization.mixture_search import fit_mixtures, merge_components
 from skgmvae.initialization.neighbor_graph import (
     N_NEIGHBORS,
     Neighbors,

@@ -35,13 +35,16 @@ class Thresholds(NamedTuple):
     clearly_less : float
         A partition that loses less than this share of the information lost by a mixture is preferred to it.
     clearly_less_wide : float
-        The same with many features, where the criterion of the mixture says less.
+        The same with many features, where the criterion of the mixture says less, …
+    mostly_kept : float
+        … if the partition keeps this share of the information: otherwise neighbors say little, too.
     """
 
     clear_gap: float = 2.0
     hardly_better: float = 0.02
     clearly_less: float = 1 / 3
     clearly_less_wide: float = 2 / 3
+    mostly_kept: float = 1 / 2
 
 
 class Evidence(NamedTuple):
@@ -55,6 +58,8 @@ class Evidence(NamedTuple):
         Of more components.
     ratio : float
         Information lost by the best other partition, relative to that lost by the mixture.
+    kept : float
+        Share of the information that the partition of the graph keeps.
     is_expected : bool
         Whether the ratio is small, but not for samples drawn from the mixture.
     best : str
@@ -64,6 +69,7 @@ class Evidence(NamedTuple):
     gap: float
     gain: float
     ratio: float
+    kept: float
     is_expected: bool
     best: str
 
@@ -190,16 +196,14 @@ def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = 
     """The name of the candidate by the four rules of :func:`choose_clusters`."""
     if evidence.gap >= thresholds.clear_gap:
         return "single linkage"
-    is_expected = evidence.ratio >= _clearly_less(found, thresholds) or evidence.is_expected
+    is_sure = found.is_wide and evidence.kept >= thresholds.mostly_kept
+    clearly_less = thresholds.clearly_less_wide if is_sure else thresholds.clearly_less
+    is_expected = evidence.ratio >= clearly_less or evidence.is_expected
     if evidence.gain <= thresholds.hardly_better and is_expected:
         return found.mixture_name
     if evidence.ratio * thresholds.clearly_less >= 1.0:  # the mixture loses clearly less than any other
         return found.mixture_name
     return found.graph_name if found.is_wide else evidence.best
-
-
-def _clearly_less(found: Candidates, thresholds: Thresholds) -> float:
-    return thresholds.clearly_less_wide if found.is_wide else thresholds.clearly_less
 
 
 def weigh(
@@ -229,7 +233,8 @@ def weigh(
     distinct = np.unique(views.continuous, axis=0, return_index=True)[1]
     is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < LEAST_CLUSTER
     labels = [found.labels[name] for name in found.contenders]
-    scores = shares_kept(found.links, labels, K) + mean_agreement(labels, K)
+    kept = shares_kept(found.links, labels, K)
+    scores, kept_by_graph = kept + mean_agreement(labels, K), float(kept[found.contenders.index(found.graph_name)])
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
     ratio = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap
@@ -237,7 +242,7 @@ def weigh(
     is_expected = (
         is_open and ratio < thresholds.clearly_less and crosses_as_expected(views, found.mixture, K, random_state)
     )
-    return Evidence(gap, found.gain, ratio, is_expected, found.contenders[int(scores.argmax())])
+    return Evidence(gap, found.gain, ratio, kept_by_graph, is_expected, found.contenders[int(scores.argmax())])
 
 
 def _spread(choice: ClusterChoice, some: NDArray[np.float64], points: NDArray[np.float64]) -> ClusterChoice:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
 from skgmvae.initialization.information import information_kept
-from skgmvae.initialization.mixture import has_samples_for
+from skgmvae.initialization.mixture import is_wide
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import members
 from skgmvae.initialization.views import whiten_within
@@ -73,7 +73,7 @@ def lost_relative_to(
         Infinite where the mixture loses none.
     """
     (N, D), K, ratios, graphs = points.shape, n_clusters, [], [links]
-    if has_samples_for(K + 1, N, D):
+    if not is_wide(N, D, K):
         within = whiten_within(points, mixture, K)
         graphs.append(self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED))
     for graph in graphs:

@@ -22,6 +22,7 @@ __all__ = [
     "fit_mixture",
     "has_samples_for",
     "information_criterion",
+    "is_wide",
     "log_joint",
     "n_parameters",
 ]
@@ -76,6 +77,11 @@ def n_parameters(kind: str, n_components: int, n_features: int) -> int:
 def has_samples_for(n_components: int, n_samples: int, n_features: int) -> bool:
     """Whether there are more than two samples per feature, and two more, for each component."""
     return 2 * n_components * (n_features + 1) < n_samples
+
+
+def is_wide(n_samples: int, n_features: int, n_components: int) -> bool:
+    """Whether a component with a full covariance has more parameters than samples."""
+    return n_samples / n_components < n_features * (n_features + 3) / 2
 
 
 def information_criterion(mixture: Mixture, n_features: int) -> float:

@@ -15,12 +15,13 @@ from skgmvae.initialization.mixture import (
     fit_mixture,
     has_samples_for,
     information_criterion,
+    is_wide,
     n_parameters,
 )
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import whiten
 
-__all__ = ["MORE_COMPONENTS", "fit_mixtures", "is_wide", "merge_components"]
+__all__ = ["MORE_COMPONENTS", "fit_mixtures", "merge_components"]
 
 N_KMEANS = 5  # initializations from k-means, and …
 N_WHITENED = 5  # … from whitened k-means
@@ -36,11 +37,6 @@ MAX_COMPONENTS = 60  # but up to 1.5K in any case
 MORE_ITERATIONS = 30  # of EM with more components
 
 Labels = dict[str, NDArray[np.intp]]
-
-
-def is_wide(n_samples: int, n_features: int, n_clusters: int) -> bool:
-    """Whether a component with a full covariance has more parameters than samples."""
-    return n_samples / n_clusters < n_features * (n_features + 3) / 2
 
 
 def _kinds(n_samples: int, n_features: int, n_clusters: int) -> tuple[str, ...]:

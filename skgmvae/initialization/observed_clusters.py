@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skgmvae.initialization.mixture_search import is_wide
+from skgmvae.initialization.mixture import is_wide
 from skgmvae.initialization.observed_moments import (
     DEFAULT,
     MAX_ITER,

@@ -44,10 +44,10 @@ class ComponentSearchCV(DelegatesToBest):
     The rule ``'combined'`` chooses one cluster if no K has a separation above a threshold, with at most a quarter of
     the information lost. Otherwise it chooses the K after which the separation falls and the information lost rises the
     most. It prefers the K of the Gaussian mixture with the lowest BIC, if the components of this mixture pass a test of
-    normality, and are separated or, with at most a tenth of the information lost, have equal covariances. In tables with
-    categories, flags or counts, it takes the continuous columns first, and then prefers that number of more components
-    whose mixture of all columns has the lowest BIC, provided that these are distinct. ``best_by_criterion_`` has the
-    choice of each criterion.
+    normality, and are separated or, with at most a tenth of the information lost, have equal covariances. In tables
+    with categories, flags or counts, it takes the continuous columns first, and then prefers that number of more
+    components whose mixture of all columns has the lowest BIC, provided that these are distinct. ``best_by_criterion_``
+    has the choice of each criterion.
 
     The evidence comes from clusters and Gaussian mixtures. The estimator itself is fitted only for the chosen K, unless
     ``fit_folds=True``. On one core, a search over twelve numbers takes about a minute for a few hundred samples, and
