@@ -34,10 +34,9 @@ class Thresholds(NamedTuple):
         Nats per sample by which more components may be better while K Gaussians are believed.
     clearly_less : float
         A partition that loses less than this share of the information lost by a mixture is preferred to it.
-    clearly_less_wide : float
-        The same with many features, where the criterion of the mixture says less, …
-    mostly_kept : float
-        … if the partition keeps this share of the information: otherwise neighbors say little, too.
+    clearly_less_wide, mostly_kept : float
+        The same with many features, where the criterion of the mixture says less, if the partition keeps the second
+        share of the information: otherwise neighbors say little, too.
     """
 
     clear_gap: float = 2.0
@@ -234,15 +233,15 @@ def weigh(
     is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < LEAST_CLUSTER
     labels = [found.labels[name] for name in found.contenders]
     kept = shares_kept(found.links, labels, K)
-    scores, kept_by_graph = kept + mean_agreement(labels, K), float(kept[found.contenders.index(found.graph_name)])
+    best = found.contenders[int((kept + mean_agreement(labels, K)).argmax())]
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
     ratio = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap
     is_open = gap < thresholds.clear_gap and found.gain <= thresholds.hardly_better and not found.is_wide
-    is_expected = (
-        is_open and ratio < thresholds.clearly_less and crosses_as_expected(views, found.mixture, K, random_state)
-    )
-    return Evidence(gap, found.gain, ratio, kept_by_graph, is_expected, found.contenders[int(scores.argmax())])
+    may_cross = is_open and ratio < thresholds.clearly_less
+    is_expected = may_cross and crosses_as_expected(views, found.mixture, K, random_state)
+    kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
+    return Evidence(gap, found.gain, ratio, kept_by_graph, is_expected, best)
 
 
 def _spread(choice: ClusterChoice, some: NDArray[np.float64], points: NDArray[np.float64]) -> ClusterChoice:
