@@ -180,8 +180,7 @@ def _choose(views: Views, n_clusters: int, random_state: np.random.RandomState) 
         found = find_candidates(views, n_clusters, random_state)
         name = choose_name(found, weigh(views, found, n_clusters, random_state))
     labels = found.labels[name]
-    is_mixture = name == found.mixture_name
-    responsibilities = found.mixture.responsibilities if is_mixture else np.eye(n_clusters)[labels]
+    responsibilities = found.mixture.responsibilities if name == found.mixture_name else np.eye(n_clusters)[labels]
     return ClusterChoice(name, labels, responsibilities, found.labels, found.links)
 
 
