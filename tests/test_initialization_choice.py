@@ -352,8 +352,8 @@ class Wide(Found):
     [
         (Found, Evidence(gap=2.5, gain=-1.0, ratio=1.0, kept=0.9, is_expected=False, best="genie"), "single linkage"),
         (Found, Evidence(gap=1.5, gain=-1.0, ratio=0.4, kept=0.9, is_expected=False, best="genie"), "mixture"),
-        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.6, kept=0.9, is_expected=False, best="genie"), "graph"),
-        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.7, kept=0.9, is_expected=False, best="genie"), "mixture"),
+        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.7, kept=0.9, is_expected=False, best="genie"), "graph"),
+        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.8, kept=0.9, is_expected=False, best="genie"), "mixture"),
         (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.6, kept=0.4, is_expected=False, best="genie"), "mixture"),
         (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.3, kept=0.4, is_expected=False, best="genie"), "graph"),
         (Found, Evidence(gap=1.5, gain=0.1, ratio=1.0, kept=0.9, is_expected=False, best="genie"), "genie"),
@@ -364,8 +364,8 @@ class Wide(Found):
         (Found, Evidence(gap=1.0, gain=0.02, ratio=1 / 3, kept=0.9, is_expected=False, best="genie"), "mixture"),
         (Found, Evidence(gap=1.0, gain=0.0201, ratio=1 / 3, kept=0.9, is_expected=False, best="genie"), "genie"),
         (Found, Evidence(gap=1.0, gain=0.02, ratio=0.333, kept=0.9, is_expected=False, best="genie"), "genie"),
-        (Wide, Evidence(gap=1.0, gain=0.02, ratio=2 / 3, kept=0.9, is_expected=False, best="genie"), "mixture"),
-        (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.666, kept=0.9, is_expected=False, best="genie"), "graph"),
+        (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.75, kept=0.9, is_expected=False, best="genie"), "mixture"),
+        (Wide, Evidence(gap=1.0, gain=0.02, ratio=0.749, kept=0.9, is_expected=False, best="genie"), "graph"),
         (Wide, Evidence(gap=1.0, gain=0.0201, ratio=1.0, kept=0.9, is_expected=False, best="genie"), "graph"),
         # all others lose clearly more
         (Found, Evidence(gap=1.0, gain=9.0, ratio=3.0, kept=0.9, is_expected=False, best="genie"), "mixture"),

@@ -42,7 +42,7 @@ class Thresholds(NamedTuple):
     clear_gap: float = 2.0
     hardly_better: float = 0.02
     clearly_less: float = 1 / 3
-    clearly_less_wide: float = 2 / 3
+    clearly_less_wide: float = 3 / 4
     mostly_kept: float = 1 / 2
 
 
