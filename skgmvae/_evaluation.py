@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
-CHUNK_VALUES_OFF_CPU = 2**24  # other devices benefit from larger products: 128 MiB
+CHUNK_VALUES_OFF_CPU = 2**24  # other devices benefit from larger products: 128 MiB, …
+CUDA_SHARE = 1 / 64  # … and CUDA devices from this share of their memory; a chunk takes about ten times as much
 
 # samples of a typical step: the number of threads, and with it the last digits, depends on the network alone
 SAMPLES_AT_ONCE = 256
@@ -116,9 +117,19 @@ def chunk_rows(module: nn.Module, n_copies: int = 1, values_per_row: int = 0) ->
     widest = getattr(module, "widest_layer", widest)  # of convolutions, whose weights do not determine it
     n_networks = getattr(module, "n_networks", 1)  # stacked; every row passes all of them
     values_per_row = max(values_per_row, widest * n_copies * n_networks)
-    if next(module.parameters()).device.type != "cpu":
-        return max(1, min(65536, CHUNK_VALUES_OFF_CPU // values_per_row))
+    device = next(module.parameters()).device
+    if device.type != "cpu":
+        return max(1, min(65536, _count_values(device) // values_per_row))
     return max(16 // n_networks, 1, min(8192, CHUNK_VALUES // values_per_row))
+
+
+def _count_values(device: torch.device) -> int:
+    """Numbers in the widest layer of a chunk on a device other than the CPU."""
+    if device.type != "cuda":
+        return CHUNK_VALUES_OFF_CPU
+    # of all memory rather than of what is free, so that results do not depend on other processes
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(CHUNK_VALUES_OFF_CPU, int(CUDA_SHARE * memory) // torch.float64.itemsize)
 
 
 @torch.inference_mode()

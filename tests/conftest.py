@@ -74,3 +74,4 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr("skgmvae.training.e_step.PART_VALUES", 250)
     for name in ("CHUNK_VALUES", "CHUNK_VALUES_OFF_CPU"):
         monkeypatch.setattr(f"skgmvae._evaluation.{name}", 16 * 64)  # 64 rows to a chunk of these networks
+    monkeypatch.setattr("skgmvae._evaluation.CUDA_SHARE", 0.0)

@@ -443,9 +443,10 @@ def test_curves_time_fit_initialization_and_predict():
 def test_gpu_script_runs_on_a_cpu_and_says_where_there_is_no_device(capsys):
     if not torch.cuda.is_available():
         assert gpu.main([]) == 2 and "no CUDA device" in capsys.readouterr().err
-    small = ["--n-samples", "600", "--batch-size", "300", "--epochs", "1", "--repeats", "1"]
+    small = ["--n-samples", "600", "--batch-size", "300", "--epochs", "1", "--repeats", "1", "--sizes", "60"]
     assert gpu.main(["--device", "cpu", "--model", "vade", *small]) == 0
-    line = json.loads(capsys.readouterr().out)
+    line, of_table = map(json.loads, capsys.readouterr().out.splitlines())
+    assert of_table["case"] == "60 samples" and of_table["cpu"]["fit"] > of_table["cpu"]["score_samples"] > 0.0
     assert line["samples_per_second"] > 0.0 and line["ratio"] > 0.0 and line["busy"] is None
     line = gpu.fit("vade", data.load("iris"), "cpu")
     assert line["seconds"] >= sum(line["phase_seconds"].values()) and line["test_accuracy"] > 0.5

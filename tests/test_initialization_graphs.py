@@ -2,19 +2,25 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
+from sklearn.neighbors import NearestNeighbors
 
+from skgmvae.initialization import nearest as nearest_module
 from skgmvae.initialization.dcsbm import fit_dcsbm, local_search, split_merge
 from skgmvae.initialization.genie import cut_with_gini, gini_index
 from skgmvae.initialization.information import information_kept, link_information, merge_cheapest
 from skgmvae.initialization.links import Links, make_partition
 from skgmvae.initialization.lumbermark import cut_limbs
+from skgmvae.initialization.nearest import nearest
 from skgmvae.initialization.neighbor_graph import MAX_NEIGHBORS, connected_graph, find_neighbors, self_tuned_graph
 from skgmvae.initialization.spanning_tree import _sparse_tree, spanning_tree
 from skgmvae.initialization.spectral import laplacian_eigenvectors, partition_graph
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @pytest.fixture
@@ -44,6 +50,22 @@ def test_affinities_are_those_of_zelnik_manor_and_perona(points):
     is_edge = (distances <= scales[:, None]) | (distances <= scales)
     np.fill_diagonal(is_edge, False)
     np.testing.assert_allclose(graph, np.where(is_edge, expected, 0.0), atol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_a_device_finds_the_neighbors_that_scikit_learn_finds(monkeypatch, points, device):
+    monkeypatch.setattr(nearest_module, "DISTANCES", 7 * len(points))  # several parts, the last one smaller
+    X, others = 1e6 + points, 1e6 + np.random.RandomState(1).normal(size=(11, 3))  # differences of large numbers
+    search = NearestNeighbors(n_neighbors=10, algorithm="kd_tree").fit(X)
+    there, queries = (torch.from_numpy(some).to(device) for some in (X, others))
+    for found, expected in (
+        (nearest(there, there, 10, is_same=True), search.kneighbors()),
+        (nearest(queries, there, 10), search.kneighbors(others)),
+        (find_neighbors(X, 10, torch.device(device)), search.kneighbors()),
+    ):
+        distances, indices = (np.asarray(some.cpu() if isinstance(some, torch.Tensor) else some) for some in found)
+        np.testing.assert_allclose(distances, expected[0], atol=1e-9)
+        np.testing.assert_array_equal(indices, expected[1])
 
 
 def test_neighbors_grow_until_there_are_few_components():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import kmeans_plusplus
 from sklearn.datasets import make_blobs, make_circles, make_moons
@@ -248,7 +249,7 @@ def test_further_points_have_the_mean_responsibilities_of_the_nearest():
     points, _ = blobs()
     responsibilities = np.random.default_rng(0).dirichlet(np.ones(3), 90)
     further = points + 0.01
-    found = propagate(points, responsibilities, np.random.RandomState(0))(further)
+    found = propagate(points, responsibilities, np.random.RandomState(0))(torch.from_numpy(further)).numpy()
     check_responsibilities(found, 90, 3)
     nearest = np.linalg.norm(further[:, None] - points, axis=2).argsort(1)[:, : strategies.N_NEAREST]
     np.testing.assert_allclose(found, responsibilities[nearest].mean(1))
@@ -264,10 +265,10 @@ def test_many_points_leave_some_landmarks(monkeypatch):
     )
     assign = propagate(points, np.eye(3)[y], np.random.RandomState(0))
     assert regressors == [30] < [N_LANDMARKS]
-    np.testing.assert_array_equal(assign(points).argmax(1), y)
+    np.testing.assert_array_equal(assign(torch.from_numpy(points)).argmax(1), y)
 
 
 def test_fewer_points_than_neighbors():
     points = np.array([[0.0], [1.0]])
-    found = propagate(points, np.eye(2), np.random.RandomState(0))(np.array([[0.1], [5.0]]))
+    found = propagate(points, np.eye(2), np.random.RandomState(0))(torch.tensor([[0.1], [5.0]]))
     np.testing.assert_allclose(found, 0.5)

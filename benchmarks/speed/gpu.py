@@ -2,8 +2,10 @@
 
 The networks of the MNIST benchmark on as many random samples. Both loops of a model run in turns on the device, each
 waited for; the package's moves data and networks there and back, as a fit does once, the other finds them there. Busy
-is the share of the package's time in which one of its kernels ran, by torch's profiler. Where there is a folder of
-data, a whole fit to MNIST follows, from raw samples to labels. One JSON line per model and measurement.
+is the share of the package's time in which one of its kernels ran, by torch's profiler, and waits are calls of the host
+that await the device, two of them at the start and the end of each loop. Then VaDE is fitted to tables of
+growing size at its defaults, on the device and on the CPU. Where there is a folder of data, a whole fit to MNIST
+follows, from raw samples to labels. One JSON line per model and measurement.
 
     python benchmarks/speed/gpu.py --data-dir FOLDER
 """
@@ -11,6 +13,7 @@ data, a whole fit to MNIST follows, from raw samples to labels. One JSON line pe
 import argparse
 import copy
 import json
+import math
 import statistics
 import sys
 import time
@@ -25,7 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 
 from benchmarks.common import data as data_sets
 from benchmarks.common import environment, methods
-from benchmarks.speed import overhead
+from benchmarks.speed import overhead, rows
+from benchmarks.speed.growth import make_groups
+from skgmvae import VaDEClustering
 from skgmvae.metrics import clustering_accuracy
 
 
@@ -40,6 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.model:
         line = measure(name, arguments)
         print(json.dumps({"benchmark": "cuda", "case": name, **line, **facts}), flush=True)
+    for size in map(int, arguments.sizes):
+        line = {name: fit_table(size, name) for name in dict.fromkeys((arguments.device, "cpu"))}
+        print(json.dumps({"benchmark": "cuda_table", "case": f"{size} samples", **line, **facts}), flush=True)
     if arguments.data_dir is not None:
         data = data_sets.load("mnist", data_dir=arguments.data_dir)
         for name in arguments.model:
@@ -57,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=10, help="of a turn; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="turns; default: %(default)s")
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
+    parser.add_argument("--sizes", type=float, nargs="*", default=(1e3, 1e4, 1e5, 1e6), help="samples of the tables")
     parser.add_argument("--data-dir", type=Path, help="folder with a folder mnist; default: no whole fits")
     return parser
 
@@ -74,12 +83,20 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "samples_per_second": n_samples * case.n_epochs / statistics.median(seconds for seconds, _ in turns),
         "ratio": statistics.median(our_seconds / bare_seconds for our_seconds, bare_seconds in turns),
-        "busy": share_of_kernels(ours, device),
+        **profile_kernels(ours, device, case.n_epochs * math.ceil(n_samples / case.batch_size)),
         "n_samples": n_samples,
         "batch_size": arguments.batch_size,
         "epochs": arguments.epochs,
         "repeats": arguments.repeats,
     }
+
+
+def fit_table(n_samples: int, device: str) -> dict[str, float]:
+    """Seconds of a fit at the defaults, and of the scores of at most 100,000 samples."""
+    X, model = make_groups(n_samples), VaDEClustering(rows.N_COMPONENTS, device=device, random_state=0)
+    methods.fit(VaDEClustering(2, max_iter=1, device=device, random_state=0), X[:200])  # loads the libraries
+    seconds = {"fit": timed(lambda: methods.fit(model, X), device)}
+    return {**seconds, "score_samples": timed(lambda: model.score_samples(X[:100_000]), device)}
 
 
 def fit(name: str, data: data_sets.Data, device: str, seed: int = 0) -> dict[str, Any]:
@@ -100,13 +117,16 @@ def timed(loop: Callable[[], Any], device: str) -> float:
     return time.perf_counter() - began
 
 
-def share_of_kernels(loop: Callable[[], Any], device: str) -> float | None:
-    """Share of the loop's time in which the device computed; None on a CPU."""
+def profile_kernels(loop: Callable[[], Any], device: str, n_steps: int) -> dict[str, float | None]:
+    """Share of the loop's time in which the device computed, and how often per step the host waited for it."""
     if device == "cpu":
-        return None
+        return {"busy": None, "waits_per_step": None}
     with profile(activities=[ProfilerActivity.CUDA]) as record:
         seconds = timed(loop, device)
-    return sum(event.self_device_time_total for event in record.key_averages()) / 1e6 / seconds
+    events = record.key_averages()
+    busy = sum(event.self_device_time_total for event in events) / 1e6 / seconds
+    waits = sum(event.count for event in events if "Synchronize" in event.key)
+    return {"busy": busy, "waits_per_step": waits / n_steps}
 
 
 def wait_for(device: str) -> None:

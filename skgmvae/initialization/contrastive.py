@@ -99,7 +99,8 @@ def fit_contrastive_weights(
     with show_phase("contrastive features", verbose, n_steps, "step") as show:
         encoder = ImageEncoder(image_shape, random.on("cpu")).to(target)
         representation = principal_components(hog(encoder, image_shape), X, random_state, target)
-        neighbors = torch.from_numpy(find_neighbors(representation.transform(X, target), N_NEIGHBORS).indices)
+        points = representation.transform(X, target)
+        neighbors = torch.from_numpy(find_neighbors(points, N_NEIGHBORS, target).indices)
         optimizer = torch.optim.AdamW(encoder.parameters(), STEP_SIZE, weight_decay=1e-4, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, STEP_SIZE, total_steps=n_steps)
         rows = cast(Tensor, _load(X).on(target).rows)  # not lazy: _load has read them

@@ -212,7 +212,7 @@ def _spread(
 ) -> NDArray[np.float32]:
     """Responsibilities (N, K) of all samples from those of some."""
     assign = propagate(seen.points, found, random_state)
-    assigned = seen.representation.compose(lambda points: torch.from_numpy(assign(points.numpy(force=True))))
+    assigned = seen.representation.compose(assign)
     responsibilities = empty_or_memmap((len(data), found.shape[1]))
     assigned.transform(data.X, config.device, out=responsibilities)
     responsibilities[indices] = found
@@ -231,7 +231,8 @@ def _represent(
 ) -> tuple[Representations, _Points]:
     """The representations for clustering, and the one in which the other samples find their neighbors."""
     device, image_shape = config.device, config.image_shape
-    views = Representations(embedded.points, is_trained=config.is_pretrained, of_images=image_shape is not None)
+    of_images = image_shape is not None
+    views = Representations(embedded.points, is_trained=config.is_pretrained, of_images=of_images, device=device)
     if config.encoder is not None:
         features = contrastive_features(config.encoder)
         points = features.transform(samples, device)

@@ -3,10 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
+
+from skgmvae.initialization.nearest import nearest
 
 __all__ = ["N_NEIGHBORS", "Neighbors", "connected_graph", "find_islands", "find_neighbors", "self_tuned_graph"]
 
@@ -31,10 +34,18 @@ class Neighbors(NamedTuple):
     indices: NDArray[np.intp]
 
 
-def find_neighbors(points: NDArray[np.float64], n_neighbors: int) -> Neighbors:
-    """The ``n_neighbors`` nearest other points of each point, or all N − 1 where there are fewer."""
+def find_neighbors(points: NDArray[np.float64], n_neighbors: int, device: torch.device | None = None) -> Neighbors:
+    """The ``n_neighbors`` nearest other points of each point, or all N − 1 where there are fewer.
+
+    With a CUDA device, it searches there. The result differs at most where neighbors are equally far.
+    """
+    n_neighbors = min(n_neighbors, len(points) - 1)
+    if device is not None and device.type == "cuda":
+        there = torch.from_numpy(np.asarray(points, np.float64)).to(device)
+        distances, indices = nearest(there, there, n_neighbors, is_same=True)
+        return Neighbors(distances.numpy(force=True), indices.numpy(force=True))
     algorithm = "brute" if points.shape[1] >= BRUTE_FEATURES else "auto"
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(points) - 1), algorithm=algorithm).fit(points)
+    search = NearestNeighbors(n_neighbors=n_neighbors, algorithm=algorithm).fit(points)
     return Neighbors(*search.kneighbors())  # without an argument a point is not its own neighbor
 
 
@@ -69,7 +80,9 @@ def find_islands(affinities: csr_array, n_clusters: int) -> tuple[NDArray[np.boo
     return ~is_large[piece], int(is_large.sum())
 
 
-def connected_graph(points: NDArray[np.float64], neighbors: Neighbors, n_pieces: int) -> csr_array:
+def connected_graph(
+    points: NDArray[np.float64], neighbors: Neighbors, n_pieces: int, device: torch.device | None = None
+) -> csr_array:
     """Self-tuned affinities of a graph with at most ``n_pieces`` connected components, if possible.
 
     Each component occupies an eigenvector of the Laplacian, and so a cluster. The number of neighbors is therefore
@@ -82,6 +95,8 @@ def connected_graph(points: NDArray[np.float64], neighbors: Neighbors, n_pieces:
     neighbors : Neighbors
         Of ``points``; searched again only where more neighbors are needed.
     n_pieces : int
+    device : torch.device, optional
+        As for :func:`find_neighbors`.
 
     Returns
     -------
@@ -93,6 +108,6 @@ def connected_graph(points: NDArray[np.float64], neighbors: Neighbors, n_pieces:
     while n_neighbors < most and find_islands(graph, n_pieces)[1] > n_pieces:
         n_neighbors = min(2 * n_neighbors, most)
         if neighbors.indices.shape[1] < n_neighbors:
-            neighbors = find_neighbors(points, most)
+            neighbors = find_neighbors(points, most, device)
         graph = self_tuned_graph(neighbors, n_neighbors)
     return graph

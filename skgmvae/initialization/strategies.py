@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from sklearn.cluster import kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
@@ -16,6 +17,7 @@ from skgmvae.data.arrays import Array, Floats
 from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.mixed_columns import choose_mixed
 from skgmvae.initialization.mixed_samples import Preparation
+from skgmvae.initialization.nearest import nearest
 from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.spectral import partition_mainland
@@ -57,6 +59,8 @@ class Representations(NamedTuple):
         The samples, if their columns are of several kinds.
     transformed : ndarray of shape (N, D) or None
         The inputs, if some columns are transformed for the likelihood.
+    device : torch.device or None
+        Where neighbors of many samples are searched for; None: on the CPU.
     """
 
     embedding: Array
@@ -67,6 +71,7 @@ class Representations(NamedTuple):
     is_trained: bool = True
     mixed: MixedPoints | None = None
     transformed: Array | None = None
+    device: torch.device | None = None
 
 
 def choose_responsibilities(
@@ -90,11 +95,13 @@ def choose_responsibilities(
     name : str
     responsibilities : ndarray of shape (N, K)
     """
-    K = n_components
+    K, device = n_components, points.device
     if init_params == "contrastive":
         if points.learned is None:
             raise ValueError("'contrastive' needs contrastive features.")
-        return "graph of contrastive features", joint_graph_responsibilities([points.learned], K, random_state)
+        return "graph of contrastive features", joint_graph_responsibilities([points.learned], K, random_state, device)
+    if init_params == "graph":
+        return init_params, graph_responsibilities(points.embedding, K, random_state, device)
     if init_params != "auto":
         return init_params, STRATEGIES[init_params](points.embedding, K, random_state)
     if points.mixed is not None:
@@ -110,9 +117,9 @@ def choose_responsibilities(
         raise ValueError("'auto' needs inputs or principal components.")
     others = "oriented gradients" if points.of_images else "inputs"
     if not points.is_trained:
-        return f"graph of the {others}", joint_graph_responsibilities([points.components], K, random_state)
+        return f"graph of the {others}", joint_graph_responsibilities([points.components], K, random_state, device)
     views = [points.embedding, points.components]
-    return f"graph of embedding and {others}", joint_graph_responsibilities(views, K, random_state)
+    return f"graph of embedding and {others}", joint_graph_responsibilities(views, K, random_state, device)
 
 
 def kmeans_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
@@ -121,19 +128,21 @@ def kmeans_responsibilities(points: Array, n_components: int, random_state: np.r
     return np.eye(n_components)[fit_kmeans(points, n_components, random_state, n_init=n_init)[0]]
 
 
-def graph_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:
+def graph_responsibilities(
+    points: Array, n_components: int, random_state: np.random.RandomState, device: torch.device | None = None
+) -> Floats:
     """One-hot labels of the clusters of a self-tuned neighbor graph; of k-means for K + 1 samples or fewer."""
-    return joint_graph_responsibilities([points], n_components, random_state)
+    return joint_graph_responsibilities([points], n_components, random_state, device)
 
 
 def joint_graph_responsibilities(
-    views: Sequence[Array], n_components: int, random_state: np.random.RandomState
+    views: Sequence[Array], n_components: int, random_state: np.random.RandomState, device: torch.device | None = None
 ) -> Floats:
     """As :func:`graph_responsibilities`, on the sum of the graphs of several views (N, L_i) of the same samples."""
     K = n_components
     if K == 1 or len(views[0]) <= K + 1:
         return kmeans_responsibilities(np.hstack(list(views)), K, random_state)
-    graphs = [connected_graph(view, find_neighbors(view, N_NEIGHBORS), K) for view in views]
+    graphs = [connected_graph(view, find_neighbors(view, N_NEIGHBORS, device), K, device) for view in views]
     graph = sum(graphs[1:], graphs[0]).tocsr()
     found = partition_mainland(views[0], graph, K, random_state)
     labels = next(iter(found.values()))  # of the highest link information
@@ -185,13 +194,20 @@ STRATEGIES: dict[str, Callable[[Array, int, np.random.RandomState], Floats]] = {
 
 def propagate(
     points: Array, responsibilities: Floats, random_state: np.random.RandomState
-) -> Callable[[Array], Floats]:
-    """A function that gives further points (n, L) their responsibilities (n, K).
+) -> Callable[[Tensor], Tensor]:
+    """A function that gives further points (n, L), on any device, their responsibilities (n, K).
 
     The mean over the nearest among ``N_LANDMARKS`` of the points: neighbors rather than Gaussians, since clusters need
     not be ellipses.
     """
     few = random_state.choice(len(points), min(N_LANDMARKS, len(points)), replace=False)
-    nearest = KNeighborsRegressor(min(N_NEAREST, len(few)), algorithm="brute")
-    predict: Callable[[Array], Floats] = nearest.fit(points[few], responsibilities[few]).predict
-    return predict
+    n_neighbors = min(N_NEAREST, len(few))
+    on_cpu = KNeighborsRegressor(n_neighbors, algorithm="brute").fit(points[few], responsibilities[few])
+
+    def assign(further: Tensor) -> Tensor:
+        if further.device.type != "cuda":
+            return torch.from_numpy(on_cpu.predict(further.numpy(force=True)))
+        landmarks, known = (torch.from_numpy(some[few]).to(further) for some in (points, responsibilities))
+        return known[nearest(further, landmarks, n_neighbors)[1]].mean(1)
+
+    return assign
