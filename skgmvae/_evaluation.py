@@ -31,7 +31,7 @@ __all__ = [
 
 CHUNK_VALUES = 2**21  # float64 numbers in the widest layer of one chunk: 16 MiB
 CHUNK_VALUES_OFF_CPU = 2**24  # other devices benefit from larger products: 128 MiB, …
-CUDA_SHARE = 1 / 64  # … and CUDA devices from this share of their memory; a chunk takes about ten times as much
+CUDA_SHARE = 1 / 128  # … and CUDA devices from this share of their memory, of which a chunk takes many times as much
 
 # samples of a typical step: the number of threads, and with it the last digits, depends on the network alone
 SAMPLES_AT_ONCE = 256

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +97,14 @@ def test_only_a_chunk_of_the_rows_is_read_at_a_time(monkeypatch):
     map_chunks(model, log_responsibilities, rows, CPU)
     assert sum(rows.lengths) == N
     assert max(rows.lengths) == chunk_rows(model) == 16
+
+
+@pytest.mark.parametrize(("gigabytes", "values"), [(8, 2**24), (64, 2**26)])
+def test_chunks_on_a_device_take_a_share_of_its_memory(monkeypatch, gigabytes, values):
+    properties = SimpleNamespace(total_memory=gigabytes * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert _evaluation._count_values(torch.device("cuda")) == values
+    assert _evaluation._count_values(torch.device("mps")) == 2**24
 
 
 def test_more_draws_per_row_make_smaller_chunks():

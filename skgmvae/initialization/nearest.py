@@ -5,7 +5,7 @@ from torch import Tensor
 
 __all__ = ["nearest"]
 
-DISTANCES = 2**27  # at a time: 1 GiB
+DISTANCES = 2**26  # at a time: 512 MiB
 
 
 def nearest(queries: Tensor, points: Tensor, n_neighbors: int, *, is_same: bool = False) -> tuple[Tensor, Tensor]:
