@@ -83,7 +83,7 @@ def read_suites() -> Iterator[Suite]:
     keel = [line for line in read_lines(RESULTS / "keel.jsonl") if line["method"] not in peers.FITTED]
     for title, names, used_to_tune in (
         ("KEEL's tables, continuous", keel_tables.CONTINUOUS, "in part"),
-        ("KEEL's tables, categories as numbers", keel_tables.CODED, "no, except heart"),
+        ("KEEL's tables, categories as numbers", keel_tables.CODED, "no, except two"),
     ):
         of_kind = [line for line in keel if line["table"] in names]
         yield _make_suite(title, "benchmarks/keel.md", "ARI of initial clusters", used_to_tune, "auto", of_kind,

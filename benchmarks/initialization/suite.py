@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 from benchmarks.common.data import load
 from benchmarks.common.results import Line
 from skgmvae.initialization.candidates import find_candidates
-from skgmvae.initialization.choice import Thresholds, choose_clusters, choose_name, weigh
+from skgmvae.initialization.choice import choose_clusters, weigh
+from skgmvae.initialization.rules import Thresholds, choose_name
 from skgmvae.initialization.views import make_views
 
 SMALL = ("iris", "wine", "breast_cancer", "digits", "moons", "circles", "blobs", "aniso")

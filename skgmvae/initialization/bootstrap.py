@@ -95,4 +95,4 @@ def _ratio(
     others = [labels for name, labels in trees.items() if name != "single linkage"]
     of_graph = partition_graph(connected_graph(points, neighbors, K), K, random_state)
     others.append(next(iter(of_graph.values())))
-    return lost_relative_to(mixture, others, points, self_tuned_graph(neighbors, N_LINKED), K)
+    return max(lost_relative_to(mixture, others, points, self_tuned_graph(neighbors, N_LINKED), K))

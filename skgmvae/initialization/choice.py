@@ -10,70 +10,19 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from skgmvae.initialization.bootstrap import crosses_as_expected
 from skgmvae.initialization.candidates import Candidates, find_candidates
-from skgmvae.initialization.comparison import lost_relative_to, mean_agreement, shares_kept
+from skgmvae.initialization.comparison import N_LINKED, lost_relative_to, mean_agreement, shares_kept
 from skgmvae.initialization.partitions import fit_kmeans
-from skgmvae.initialization.views import Views, make_views
+from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_name
+from skgmvae.initialization.views import HEAP, Views, make_views
 from skgmvae.runtime import single_thread
 
-__all__ = ["ClusterChoice", "Evidence", "Thresholds", "choose_clusters", "choose_name", "is_table", "weigh"]
+__all__ = ["ClusterChoice", "choose_clusters", "is_table", "weigh"]
 
 MAX_FEATURES, MOST_FEATURES = 100, 1_000  # of any table, and of one of few samples
 MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
+IDENTIFYING = 0.9  # different values of a column, per sample that differs: equal samples then are copies
 LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
-
-
-class Thresholds(NamedTuple):
-    """Constants of the rules; round numbers, chosen with the reference labels of the development data in sight.
-
-    Attributes
-    ----------
-    clear_gap : float
-        Ratio of edge lengths from which single linkage is certain.
-    hardly_better : float
-        Nats per sample by which more components may be better while K Gaussians are believed.
-    clearly_less : float
-        A partition that loses less than this share of the information lost by a mixture is preferred to it.
-    clearly_less_wide, mostly_kept : float
-        The same with many features, where the criterion of the mixture says less, if the partition keeps the second
-        share of the information: otherwise neighbors say little, too.
-    """
-
-    clear_gap: float = 2.0
-    hardly_better: float = 0.02
-    clearly_less: float = 1 / 3
-    clearly_less_wide: float = 3 / 4
-    mostly_kept: float = 1 / 2
-
-
-class Evidence(NamedTuple):
-    """What the rules compare with the thresholds.
-
-    Attributes
-    ----------
-    gap : float
-        Of single linkage; 1 where one of its clusters is tiny.
-    gain : float
-        Of more components.
-    ratio : float
-        Information lost by the best other partition, relative to that lost by the mixture.
-    kept : float
-        Share of the information that the partition of the graph keeps.
-    is_expected : bool
-        Whether the ratio is small, but not for samples drawn from the mixture.
-    best : str
-        Candidate of the highest sum of information kept and agreement.
-    """
-
-    gap: float
-    gain: float
-    ratio: float
-    kept: float
-    is_expected: bool
-    best: str
-
-
-DEFAULT = Thresholds()
 EMPTY = csr_array((0, 0))
 
 
@@ -153,8 +102,12 @@ def choose_clusters(
     """
     K = n_components
     first = X if transformed is None else transformed  # with no more samples that differ than X has
+    distinct, index, inverse, counts = np.unique(first, True, True, True, axis=0)
+    if _are_copies(distinct, counts) and len(distinct) > K + 1:
+        of_each = None if transformed is None else transformed[index]
+        return _expand(choose_clusters(X[index], K, random_state, transformed=of_each), inverse.ravel())
     views = make_views(first, random_state)
-    if K == 1 or len(X) <= K + 1 or len(np.unique(first, axis=0)) <= K:
+    if K == 1 or len(X) <= K + 1 or len(distinct) <= K:
         labels = fit_kmeans(views.exact, K, random_state)[0]
         return ClusterChoice("kmeans", labels, np.eye(K)[labels], {"kmeans": labels})
     some = None if len(X) <= MAX_SAMPLES else random_state.choice(len(X), MAX_SAMPLES, replace=False)
@@ -167,6 +120,22 @@ def choose_clusters(
         else:
             choice = choice._replace(is_of_transformed=True)
     return choice if some is None else _spread(choice, views.continuous[some], views.continuous)
+
+
+def _are_copies(distinct: NDArray[np.float64], counts: NDArray[np.intp]) -> bool:
+    """Whether a sample is repeated more often than it has links, and not for the rounding of all of its values.
+
+    Its links would be those to its copies, and these a cluster that loses no information. Columns with a sample of a
+    larger share are made continuous instead.
+    """
+    if not N_LINKED < counts.max() < HEAP * counts.sum():
+        return False
+    return max(len(np.unique(column)) for column in distinct.T) >= IDENTIFYING * len(distinct)
+
+
+def _expand(choice: ClusterChoice, inverse: NDArray[np.intp]) -> ClusterChoice:
+    """The choice made on samples that differ, for all of them."""
+    return choice._replace(labels=choice.labels[inverse], responsibilities=choice.responsibilities[inverse])
 
 
 def _take(views: Views, some: NDArray[np.intp] | None) -> Views:
@@ -188,20 +157,6 @@ def _keeps_more(one: ClusterChoice, other: ClusterChoice, n_clusters: int) -> bo
     """Whether one choice keeps more information than the other among its own neighbors and among the other's."""
     labels = [one.labels, other.labels]
     return all(np.subtract(*shares_kept(choice.links, labels, n_clusters)) > 0.0 for choice in (one, other))
-
-
-def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = DEFAULT) -> str:
-    """The name of the candidate by the four rules of :func:`choose_clusters`."""
-    if evidence.gap >= thresholds.clear_gap:
-        return "single linkage"
-    is_sure = found.is_wide and evidence.kept >= thresholds.mostly_kept
-    clearly_less = thresholds.clearly_less_wide if is_sure else thresholds.clearly_less
-    is_expected = evidence.ratio >= clearly_less or evidence.is_expected
-    if evidence.gain <= thresholds.hardly_better and is_expected:
-        return found.mixture_name
-    if evidence.ratio * thresholds.clearly_less >= 1.0:  # the mixture loses clearly less than any other
-        return found.mixture_name
-    return found.graph_name if found.is_wide else evidence.best
 
 
 def weigh(
@@ -234,13 +189,14 @@ def weigh(
     kept = shares_kept(found.links, labels, K)
     best = found.contenders[int((kept + mean_agreement(labels, K)).argmax())]
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
-    ratio = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
+    ratio, within = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
+    ratio = ratio if found.is_wide else max(ratio, within)
     gap = 1.0 if is_tiny else found.gap
     is_open = gap < thresholds.clear_gap and found.gain <= thresholds.hardly_better and not found.is_wide
     may_cross = is_open and ratio < thresholds.clearly_less
     is_expected = may_cross and crosses_as_expected(views, found.mixture, K, random_state)
     kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
-    return Evidence(gap, found.gain, ratio, kept_by_graph, is_expected, best)
+    return Evidence(gap, found.gain, ratio, within, kept_by_graph, is_expected, best)
 
 
 def _spread(choice: ClusterChoice, some: NDArray[np.float64], points: NDArray[np.float64]) -> ClusterChoice:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
 from skgmvae.initialization.information import information_kept
-from skgmvae.initialization.mixture import is_wide
+from skgmvae.initialization.mixture import has_samples_for
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import members
 from skgmvae.initialization.views import whiten_within
@@ -49,12 +49,12 @@ def lost_relative_to(
     points: NDArray[np.float64],
     links: csr_array,
     n_clusters: int,
-) -> float:
-    """Least information lost by another partition, relative to the mixture's, in the view that speaks more for it.
+) -> tuple[float, float]:
+    """Least information lost by another partition, relative to the mixture's, in two views.
 
     Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
     identity: among strongly correlated columns, partitions across the clusters lose little information otherwise. In
-    few samples of many features, any clusters would be apart in such coordinates; the points alone count then.
+    very few samples, any clusters would be apart in such coordinates; the second ratio is that of the points then.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def lost_relative_to(
 
     Returns
     -------
-    float
+    among_points, within_clusters : float
         Infinite where the mixture loses none.
     """
     (N, D), K, ratios, graphs = points.shape, n_clusters, [], [links]
-    if not is_wide(N, D, K):
+    if has_samples_for(2, N, D):
         within = whiten_within(points, mixture, K)
         graphs.append(self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED))
     for graph in graphs:
         lost = 1.0 - shares_kept(graph, [mixture, *others], K)
         ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
-    return float(max(ratios))
+    return float(ratios[0]), float(ratios[-1])

@@ -230,9 +230,8 @@ def _represent(
     random_state: np.random.RandomState,
 ) -> tuple[Representations, _Points]:
     """The representations for clustering, and the one in which the other samples find their neighbors."""
-    device, image_shape = config.device, config.image_shape
-    of_images = image_shape is not None
-    views = Representations(embedded.points, is_trained=config.is_pretrained, of_images=of_images, device=device)
+    device, image_shape, is_trained = config.device, config.image_shape, config.is_pretrained
+    views = Representations(embedded.points, of_images=image_shape is not None, is_trained=is_trained, device=device)
     if config.encoder is not None:
         features = contrastive_features(config.encoder)
         points = features.transform(samples, device)
@@ -248,4 +247,4 @@ def _represent(
     pixels = inputs(autoencoder) if image_shape is None else hog(autoencoder, image_shape)
     principal = principal_components(pixels, samples, random_state, device)
     points = principal.transform(samples, device)
-    return views._replace(components=points), embedded if config.is_pretrained else _Points(principal, points)
+    return views._replace(components=points), embedded if is_trained else _Points(principal, points)

@@ -10,9 +10,10 @@ from sklearn.decomposition import PCA
 
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.candidates import find_candidates
-from skgmvae.initialization.choice import Thresholds, choose_name, weigh
+from skgmvae.initialization.choice import weigh
 from skgmvae.initialization.mixture import Mixture
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
+from skgmvae.initialization.rules import Thresholds, choose_name
 from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.views import Views, make_views
 
