@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from scipy.special import logsumexp, softmax
 from sklearn.base import clone
-from sklearn.datasets import make_moons
+from sklearn.datasets import make_blobs, make_moons
 from sklearn.metrics import adjusted_rand_score
 from torch import distributions
 
@@ -359,6 +359,14 @@ def spoil(frame, how, rng):
     elif how == "two peaks, twice":
         frame[["y", "z"]] = rng.randn(n, 2) + 8.0 * (rng.rand(n, 2) < 0.5)
     return frame
+
+
+@pytest.mark.parametrize(("n_ones", "decides"), [(3, False), (4, True)])
+def test_a_nearly_constant_flag_leaves_the_search_to_the_other_columns(n_ones, decides):
+    X, y = make_blobs(300, centers=3, n_features=4, random_state=0)
+    model = VaDEClustering(3, max_iter=0, random_state=0).fit(np.column_stack([X, np.arange(300) < n_ones]))
+    assert model.likelihood_[-1] == "bernoulli" and model.init_params_.endswith("of the inputs") is not decides
+    assert adjusted_rand_score(y, model.labels_) > 0.9
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from skgmvae.initialization.choice import is_table
 from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
+from skgmvae.initialization.mixed_samples import are_nearly_constant
 from skgmvae.initialization.moments import estimate_mixture, weigh_components
 from skgmvae.initialization.observed_clusters import cluster_observed
 from skgmvae.initialization.observed_moments import estimate_observed_mixture
@@ -125,19 +126,19 @@ def initialize_model(
     random_state = np.random.RandomState(random.seed)
     indices = subsample(len(data), random_state)
     samples = data.X if indices is None else data.subset(indices)
-    is_linear, is_mixed, observed = autoencoder.linear is not None, bool(model.likelihood.n_heads), None
-    if data.summary.has_missing or is_mixed:
+    is_linear, n_heads, observed = autoencoder.linear is not None, model.likelihood.n_heads, None
+    if data.summary.has_missing or n_heads:
         observed = torch.from_numpy(cells(autoencoder).transform(samples, config.device))
     if data.summary.has_missing:
         samples = complete_samples(samples)
     seen_by = inputs(autoencoder) if is_linear else embedding(autoencoder)
     embedded = _Points(seen_by, seen_by.transform(samples, config.device))
     views, seen = _represent(autoencoder, samples, embedded, config, random_state)
-    if is_mixed and observed is not None and is_linear:
+    if n_heads and observed is not None and is_linear and not are_nearly_constant(observed[:, -n_heads:]):
         views = views._replace(mixed=MixedPoints(observed, autoencoder.likelihood))
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
     name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
-    if config.is_open and is_linear and observed is not None and not is_mixed:
+    if config.is_open and is_linear and observed is not None and not n_heads:
         name, found = cluster_observed(observed, embedded.points, name, found, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     if is_linear:
@@ -145,10 +146,8 @@ def initialize_model(
     else:
         model.initialize_from(points, responsibilities)
         initialize_variance(model, data, config.device, random)
-    if indices is None:
-        return Initialization(name, responsibilities, config.is_random)
-    if not config.for_all_samples:
-        return Initialization(name, None, config.is_random)
+    if indices is None or not config.for_all_samples:
+        return Initialization(name, responsibilities if indices is None else None, config.is_random)
     of_all = torch.from_numpy(_spread(data, indices, found, seen, config, random_state))
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = of_all

@@ -14,12 +14,21 @@ from skgmvae.models.missing import estimate_normal
 from skgmvae.models.normals import complete_normal, draw_missing
 from skgmvae.runtime import MAX_SEED
 
-__all__ = ["ContinuousColumns", "MixedSamples", "Preparation"]
+__all__ = ["ContinuousColumns", "MixedSamples", "Preparation", "are_nearly_constant"]
 
 # Round numbers, set on simulated tables with a flag, a category, and columns of outliers, zeros, integers and counts
 FAR = 3.5  # robust standard deviations from the median, beyond which values are compressed …
 SLOPE = 0.25  # … to a logarithm times this: outliers in several columns would still be a component
+NEARLY_CONSTANT = 0.99  # share of the most frequent value
 VERY_FAR = 10.0  # the same of log(1 + x), from which counts have no distribution of counts
+
+
+def are_nearly_constant(columns: Tensor) -> bool:
+    """Whether nearly all samples (N, H) have the same observed value in each column."""
+    seen = [column[~column.isnan()] for column in columns.T]
+    counts = [torch.unique(values, return_counts=True)[1] for values in seen]
+    shares = (int(count.max()) / len(values) for count, values in zip(counts, seen, strict=True) if len(values))
+    return all(share >= NEARLY_CONSTANT for share in shares)
 
 
 class MixedSamples(NamedTuple):
