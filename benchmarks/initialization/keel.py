@@ -50,7 +50,8 @@ values of a column, and a clump of eleven samples became a cluster of spambase. 
 which were tuned on these two tables. Another rule was tried on nine of the tables, and not adopted. The other 14
 tables of categories were first measured after the fixes. When they were measured again, after other changes, a rule for
 wide tables had lost the clusters of splice (0.09). That rule was then changed, on simulated tables and parts of digits,
-with the wide ones of these tables in sight."""
+with the wide ones of these tables in sight. The [list of data used](../benchmarks.md#data-used-to-choose-the-defaults)
+names further rules for which some of these tables served as a check."""
 OF_CODES = """\
 All methods get categorical columns as numbers, as in a table that was not prepared. (With `categorical_features`,
 our models treat such columns as categories.)"""

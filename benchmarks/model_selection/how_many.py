@@ -274,7 +274,8 @@ OF_UNSEEN = """\
 These data sets were drawn after the last change of the rule: other draws of kinds on which it was designed, or similar
 ones.
 
-- *make_blobs*, of scikit-learn: equal round Gaussians at random places, many of which overlap.
+- *make_blobs*, of scikit-learn: three to six equal round Gaussians, of its default spread and at random places. Many
+  overlap.
 - *elongated*: single clusters, which are uniform strips and cubes, and arcs, of 150 to 600 samples.
 - *skewed columns*: exponentials of columns of Gaussians. The other methods get the logarithms of positive columns whose
   skewness is above 1."""
@@ -285,9 +286,9 @@ up to {NUMBERS[-1]} clusters, without the samples that are marked as noise. The 
 elongated Gaussians of unequal sizes in 2 to 20 dimensions, moons, arcs and rings. The data sets without clusters
 (K = 1) are Gaussians, clouds of t-distributed samples and uniform squares.
 
-**Our shares on all groups but the last three are optimistic.** The constants of the rule were chosen by hand with the
-known numbers of the first five groups in sight. In the last row, the constants of each group are those of a grid that
-find the most numbers in the *other* groups (their mean, if several are equally good); but the form of the rule was
+**Our shares on all groups but the last three are optimistic.** Most constants of the rule were chosen by hand with
+the known numbers of the first five groups in sight. In the last row, the constants for each group are chosen from a
+grid, as those that are best on the *other* groups (the mean, if several are equally good); but the form of the rule was
 designed on all of them. The groups named "check" were drawn with other seeds after a change, to check it; later
 changes were made with them in sight:
 
