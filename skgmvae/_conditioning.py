@@ -180,6 +180,8 @@ def _where_to_draw(module: torch.nn.Module, device: torch.device) -> torch.devic
 
 def _check_value(estimator: Any, d: int, name: Any, value: Any) -> float:
     """The number that stands for a value of column d."""
+    if isinstance(value, list) or getattr(value, "ndim", 0) > 0:
+        raise ValueError(f"given[{name!r}] must be a single value; got a {type(value).__name__}.")
     categories = estimator._categories
     if categories is not None and d in categories.values:
         try:

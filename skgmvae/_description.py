@@ -81,10 +81,11 @@ def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     if outcome.converged or outcome.interrupted or n_epochs == 0:
         return
     if estimator.n_iter_ >= n_epochs:
+        now = f"'auto' chose {n_epochs}" if estimator.max_iter == "auto" else f"now {n_epochs}"
         if outcome.validation_scores:  # the best state is kept, whatever the bounds are
             text = (
                 f"Training ended after {estimator.n_iter_} epochs, but more may improve the "
-                f"score on held-out samples. Increase max_iter (now {n_epochs}), or continue with warm_start=True."
+                f"score on held-out samples. Increase max_iter ({now}), or continue with warm_start=True."
             )
         else:
             text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate_)

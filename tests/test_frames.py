@@ -194,9 +194,11 @@ def test_given_is_a_dict_or_a_row_of_single_values(columns):
         model.sample(3, given=given, random_state=0) for given in (frame.iloc[0], frame.iloc[0].to_dict())
     )
     pd.testing.assert_frame_equal(of_row, of_dict)
-    for n in (2, 3):
-        with pytest.raises(ValueError, match=r"given\['grade'\]: \['low', .*\] is not among the categories"):
-            model.sample(3, given={"grade": LEVELS[:n]})
+    for given in (frame.iloc[:1], {"grade": LEVELS[:1]}, {"grade": np.array(LEVELS)}, {"age": [36.0]}):
+        with pytest.raises(
+            ValueError, match=r"given\['(age|grade)'\] must be a single value; got a (Series|list|ndarray)"
+        ):
+            model.sample(3, given=given)
     with pytest.raises(ValueError, match="given must be a dict"):
         model.sample(3, given=[36])
 
