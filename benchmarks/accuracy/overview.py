@@ -97,7 +97,7 @@ def read_suites() -> Iterator[Suite]:
                           "method", "ari")  # fmt: skip
     for title, names, used_to_tune in (
         ("R's tables, continuous", r_tables.CONTINUOUS, "yes"),
-        ("R's tables, continuous, chosen later", r_tables.FURTHER, "to check one rule"),
+        ("R's tables, continuous, chosen later", r_tables.FURTHER, "to check rules"),
         ("R's tables, mixed", r_tables.MIXED, "one of them"),
     ):
         of_kind = [line for line in read_lines(RESULTS / "r_tables.jsonl") if line["table"] in names]
@@ -129,7 +129,7 @@ def read_suites() -> Iterator[Suite]:
     of_r = read_lines(RESULTS / "r_densities.jsonl")
     for title, names, used_to_tune in (
         ("Densities of R's tables", r_densities.FIRST, "in part"),
-        ("Densities of R's tables, chosen later", r_sources.FURTHER, "to check one rule"),
+        ("Densities of R's tables, chosen later", r_sources.FURTHER, "to check rules"),
     ):
         scored = _make_suite(title, "benchmarks/r_densities.md", "held-out log-likelihood", used_to_tune, "vade",
                              [line for line in of_r if line["data"] in names], "data", "method", "score")  # fmt: skip
