@@ -363,6 +363,11 @@ def test_coordinates_in_which_clusters_are_spherical_count_with_enough_samples(n
     assert counts or ratio == lost[1] / lost[0]
 
 
+def weighed(*, gain, ratio, gap=1.0, within=1.0, kept=0.9, is_expected=False):
+    """Evidence that is for none of the rules, but for what is given."""
+    return Evidence(gap, gain, ratio, within, kept, is_expected, best="genie")
+
+
 class Found:
     """Names that the rules choose from."""
 
@@ -376,103 +381,31 @@ class Wide(Found):
 @pytest.mark.parametrize(
     ("found", "evidence", "name"),
     [
-        (
-            Found,
-            Evidence(gap=2.5, gain=-1.0, ratio=1.0, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "single linkage",
-        ),
-        (
-            Found,
-            Evidence(gap=1.5, gain=-1.0, ratio=0.4, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (Wide, Evidence(gap=1.0, gain=-1.0, ratio=0.7, within=1.0, kept=0.9, is_expected=False, best="genie"), "graph"),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=-1.0, ratio=0.8, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=-1.0, ratio=0.6, within=1.0, kept=0.4, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=-1.0, ratio=0.6, within=3.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (Wide, Evidence(gap=1.0, gain=0.1, ratio=0.6, within=3.0, kept=0.9, is_expected=False, best="genie"), "graph"),
-        (Found, Evidence(gap=1.5, gain=0.1, ratio=1.0, within=1.0, kept=0.9, is_expected=False, best="genie"), "genie"),
-        (
-            Found,
-            Evidence(gap=1.5, gain=-1.0, ratio=0.2, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "genie",
-        ),
+        (Found, weighed(gap=2.5, gain=-1.0, ratio=1.0), "single linkage"),
+        (Found, weighed(gap=1.5, gain=-1.0, ratio=0.4), "mixture"),
+        (Wide, weighed(gain=-1.0, ratio=0.7), "graph"),
+        (Wide, weighed(gain=-1.0, ratio=0.8), "mixture"),
+        (Wide, weighed(gain=-1.0, ratio=0.6, kept=0.4), "mixture"),
+        (Wide, weighed(gain=-1.0, ratio=0.6, within=3.0), "mixture"),
+        (Wide, weighed(gain=0.1, ratio=0.6, within=3.0), "graph"),
+        (Found, weighed(gap=1.5, gain=0.1, ratio=1.0), "genie"),
+        (Found, weighed(gap=1.5, gain=-1.0, ratio=0.2), "genie"),
         # at the thresholds, and just beyond
-        (
-            Found,
-            Evidence(gap=2.0, gain=1.0, ratio=0.0, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "single linkage",
-        ),
-        (
-            Found,
-            Evidence(gap=1.999, gain=1.0, ratio=0.0, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "genie",
-        ),
-        (
-            Found,
-            Evidence(gap=1.0, gain=0.02, ratio=1 / 3, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (
-            Found,
-            Evidence(gap=1.0, gain=0.0201, ratio=1 / 3, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "genie",
-        ),
-        (
-            Found,
-            Evidence(gap=1.0, gain=0.02, ratio=0.333, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "genie",
-        ),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=0.02, ratio=0.75, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=0.02, ratio=0.749, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "graph",
-        ),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=0.0201, ratio=1.0, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "graph",
-        ),
+        (Found, weighed(gap=2.0, gain=1.0, ratio=0.0), "single linkage"),
+        (Found, weighed(gap=1.999, gain=1.0, ratio=0.0), "genie"),
+        (Found, weighed(gain=0.02, ratio=1 / 3), "mixture"),
+        (Found, weighed(gain=0.0201, ratio=1 / 3), "genie"),
+        (Found, weighed(gain=0.02, ratio=0.333), "genie"),
+        (Wide, weighed(gain=0.02, ratio=0.75), "mixture"),
+        (Wide, weighed(gain=0.02, ratio=0.749), "graph"),
+        (Wide, weighed(gain=0.0201, ratio=1.0), "graph"),
         # all others lose clearly more
-        (
-            Found,
-            Evidence(gap=1.0, gain=9.0, ratio=3.0, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
-        (
-            Found,
-            Evidence(gap=1.0, gain=9.0, ratio=2.99, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "genie",
-        ),
-        (
-            Wide,
-            Evidence(gap=1.0, gain=9.0, ratio=np.inf, within=1.0, kept=0.9, is_expected=False, best="genie"),
-            "mixture",
-        ),
+        (Found, weighed(gain=9.0, ratio=3.0), "mixture"),
+        (Found, weighed(gain=9.0, ratio=2.99), "genie"),
+        (Wide, weighed(gain=9.0, ratio=np.inf), "mixture"),
         # samples of the mixture would look the same
-        (
-            Found,
-            Evidence(gap=1.5, gain=0.0, ratio=0.2, within=1.0, kept=0.9, is_expected=True, best="genie"),
-            "mixture",
-        ),
-        (Found, Evidence(gap=1.5, gain=0.1, ratio=0.2, within=1.0, kept=0.9, is_expected=True, best="genie"), "genie"),
+        (Found, weighed(gap=1.5, gain=0.0, ratio=0.2, is_expected=True), "mixture"),
+        (Found, weighed(gap=1.5, gain=0.1, ratio=0.2, is_expected=True), "genie"),
     ],
 )
 def test_the_rules_are_applied_in_their_order(found, evidence, name):
