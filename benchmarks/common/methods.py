@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from scipy.stats import skew
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -79,6 +81,12 @@ def fit(model: Any, X: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(X)
+
+
+def take_logarithms(X: np.ndarray) -> np.ndarray:
+    """Logarithms of positive, skewed columns, as a user would take them before a method that does not."""
+    are_skewed = (X.min(0) > 0.0) & (skew(X) > 1.0)
+    return np.where(are_skewed, np.log(np.where(are_skewed, X, 1.0)), X)
 
 
 def phase_seconds(model: Any) -> dict[str, float] | None:

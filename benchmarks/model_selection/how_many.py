@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import skew
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
 from benchmarks.common import environment, pages
+from benchmarks.common.methods import take_logarithms
 from benchmarks.common.results import Line, append_line, read_lines
 from benchmarks.initialization.suite import read_battery
 from benchmarks.model_selection.peers import PEERS
@@ -131,12 +131,6 @@ def measure(known: KnownSet) -> Line:
         seconds[name] = time.process_time() - began
     return {"group": known.group, "name": known.name, "shape": known.X.shape, "n_clusters": known.n_clusters,
             "evidence": evidence, "chosen": chosen, "seconds": seconds}  # fmt: skip
-
-
-def take_logarithms(X: np.ndarray) -> np.ndarray:
-    """Logarithms of positive, skewed columns, as a user would take them before a method that does not."""
-    are_skewed = (X.min(0) > 0.0) & (skew(X) > 1.0)
-    return np.where(are_skewed, np.log(np.where(are_skewed, X, 1.0)), X)
 
 
 def get_evidence(line: Line) -> Numbers:

@@ -30,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__init__.py says why
 
 from benchmarks.common import environment, pages
+from benchmarks.common.methods import take_logarithms
 from benchmarks.common.results import Line, append_missing, read_lines
 from benchmarks.tables import mixed
 from benchmarks.tables.r_sources import CONTINUOUS, FURTHER, MIXED, TABLES, Source
@@ -110,15 +111,9 @@ def by_bic(X: pd.DataFrame, n_components: int, seed: int) -> np.ndarray:
     return labels
 
 
-def take_logarithms(X: pd.DataFrame) -> pd.DataFrame:
-    """Logarithms of positive, skewed columns, as a user may take them before a method that does not."""
-    names = [name for name in X if X[name].min() > 0.0 and X[name].skew() > 1.0]
-    return X.assign(**{name: np.log(X[name]) for name in names})
-
-
 def fit_to_logarithms(X: pd.DataFrame, n_components: int, seed: int) -> np.ndarray:
     """Labels of a GaussianMixture, of logarithms of skewed columns."""
-    return PEERS["GaussianMixture"](take_logarithms(X), n_components, seed)
+    return PEERS["GaussianMixture"](pd.DataFrame(take_logarithms(X.to_numpy(float))), n_components, seed)
 
 
 def _standardized(make: Callable[[int, int], Any]) -> Callable[[pd.DataFrame, int, int], np.ndarray]:
