@@ -76,10 +76,13 @@ def choose_clusters(
     2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
        no other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
        others lose clearly more. Neighbors are looked for in the standardized inputs and, in turn, in coordinates in
-       which the mixture's clusters are spherical on average.
+       which the mixture's clusters are spherical on average. With few samples for so many features, the second view
+       counts only where it speaks strongly for the mixture (:func:`~skgmvae.initialization.rules.choose_name`).
     3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
     4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and
        of the mean adjusted Rand index with all candidates.
+
+    Copies of a sample count once, unless samples are equal by rounding.
 
     If columns are transformed for the likelihood, clusters are chosen among the transformed values. But a transform may
     bend clusters, or join them: those chosen among the values themselves are taken if they keep more information, both
