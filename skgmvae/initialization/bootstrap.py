@@ -55,7 +55,9 @@ def draw_samples(
     return means[components] + np.einsum("nij,nj->ni", factors[components], noise), components
 
 
-def crosses_as_expected(views: Views, mixture: Mixture, n_clusters: int, random_state: np.random.RandomState) -> bool:
+def crosses_as_expected(
+    views: Views, mixture: Mixture, n_clusters: int, random_state: np.random.RandomState, *, in_both_views: bool
+) -> bool:
     """Whether other partitions of samples that are drawn from the mixture would lose as little, relative to it.
 
     Where clusters cross each other, a partition across them loses less information than they do themselves. It speaks
@@ -70,29 +72,31 @@ def crosses_as_expected(views: Views, mixture: Mixture, n_clusters: int, random_
     n_clusters : int
         K.
     random_state : RandomState
+    in_both_views : bool
+        Whether the larger ratio of the two views is compared, instead of that among the points.
 
     Returns
     -------
     bool
     """
-    K = n_clusters
+    K, n_views = n_clusters, 2 if in_both_views else 1
     N = min(len(views.exact), MAX_DRAWN)
     some = random_state.permutation(len(views.exact))[:N]
-    observed = _ratio(views.continuous[some], mixture.labels[some], K, random_state)
+    observed = max(_ratios(views.continuous[some], mixture.labels[some], K, random_state)[:n_views])
     ratios = []
     for _ in range(N_DRAWS):
         samples, components = draw_samples(views.exact, mixture, N, random_state)
         again = fit_mixture(samples, components, K, mixture.kind, dof=mixture.dof, max_iter=N_ITER)
-        ratios.append(_ratio(samples, again.labels, K, random_state))
+        ratios.append(max(_ratios(samples, again.labels, K, random_state)[:n_views]))
     return observed >= min(min(ratios), 0.5 * float(np.mean(ratios)))
 
 
-def _ratio(
+def _ratios(
     points: NDArray[np.float64], mixture: NDArray[np.intp], n_clusters: int, random_state: np.random.RandomState
-) -> float:
+) -> tuple[float, float]:
     K, neighbors = n_clusters, find_neighbors(points, N_NEIGHBORS)
     trees = cut_trees(points, neighbors, K)[0]
     others = [labels for name, labels in trees.items() if name != "single linkage"]
     of_graph = partition_graph(connected_graph(points, neighbors, K), K, random_state)
     others.append(next(iter(of_graph.values())))
-    return max(lost_relative_to(mixture, others, points, self_tuned_graph(neighbors, N_LINKED), K))
+    return lost_relative_to(mixture, others, points, self_tuned_graph(neighbors, N_LINKED), K)

@@ -192,14 +192,19 @@ def weigh(
     kept = shares_kept(found.links, labels, K)
     best = found.contenders[int((kept + mean_agreement(labels, K)).argmax())]
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
-    ratio, within = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
-    ratio = ratio if found.is_wide else max(ratio, within)
+    among_points, within = lost_relative_to(
+        found.labels[found.mixture_name], others, views.continuous, found.links, K
+    )
     gap = 1.0 if is_tiny else found.gap
-    is_open = gap < thresholds.clear_gap and found.gain <= thresholds.hardly_better and not found.is_wide
-    may_cross = is_open and ratio < thresholds.clearly_less
-    is_expected = may_cross and crosses_as_expected(views, found.mixture, K, random_state)
     kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
-    return Evidence(gap, found.gain, ratio, within, kept_by_graph, is_expected, best)
+    evidence = Evidence(gap, found.gain, among_points, within, kept_by_graph, is_expected=False, best=best)
+    may_cross = among_points < thresholds.clearly_less and not found.is_wide
+    # otherwise it makes no difference
+    if may_cross and choose_name(found, evidence._replace(is_expected=True), thresholds) == found.mixture_name:
+        in_both_views = evidence.ratio < thresholds.clearly_less
+        is_expected = crosses_as_expected(views, found.mixture, K, random_state, in_both_views=in_both_views)
+        evidence = evidence._replace(is_expected=is_expected)
+    return evidence
 
 
 def _spread(choice: ClusterChoice, some: NDArray[np.float64], points: NDArray[np.float64]) -> ClusterChoice:

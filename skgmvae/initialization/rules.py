@@ -39,24 +39,29 @@ class Evidence(NamedTuple):
         Of single linkage; 1 where one of its clusters is tiny.
     gain : float
         Of more components.
-    ratio, within : float
-        Information lost by the best other partition, relative to that lost by the mixture; and the same where the
-        mixture's clusters are spherical. With few features, the ratio is the larger one.
+    among_points, within : float
+        Information lost by the best other partition, relative to that lost by the mixture: among the neighbors of the
+        samples, and where the mixture's clusters are spherical.
     kept : float
         Share of the information that the partition of the graph keeps.
     is_expected : bool
-        Whether the ratio is small, but not for samples drawn from the mixture.
+        Whether the first ratio is small, but not for samples drawn from the mixture.
     best : str
         Candidate of the highest sum of information kept and agreement.
     """
 
     gap: float
     gain: float
-    ratio: float
+    among_points: float
     within: float
     kept: float
     is_expected: bool
     best: str
+
+    @property
+    def ratio(self) -> float:
+        """The larger ratio: each view alone speaks against some mixtures that are right."""
+        return max(self.among_points, self.within)
 
 
 DEFAULT = Thresholds()
@@ -66,13 +71,16 @@ def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = 
     """The name of the candidate by the four rules of :func:`~skgmvae.initialization.choice.choose_clusters`."""
     if evidence.gap >= thresholds.clear_gap:
         return "single linkage"
-    is_expected = evidence.ratio >= thresholds.clearly_less or evidence.is_expected
     if found.is_wide:
         is_vague = evidence.kept < thresholds.mostly_kept
         is_certain = evidence.within * thresholds.clearly_less >= 1.0
-        is_expected = evidence.ratio >= thresholds.clearly_less_wide or is_vague or is_certain
-    if evidence.gain <= thresholds.hardly_better and is_expected:
+        is_believed = evidence.among_points >= thresholds.clearly_less_wide or is_vague or is_certain
+        is_alone = evidence.among_points * thresholds.clearly_less >= 1.0
+    else:
+        is_believed = is_alone = evidence.among_points >= thresholds.clearly_less or evidence.is_expected
+        is_alone = is_alone and evidence.ratio * thresholds.clearly_less >= 1.0
+    if is_believed and evidence.gain <= thresholds.hardly_better:
         return found.mixture_name
-    if evidence.ratio * thresholds.clearly_less >= 1.0:  # the mixture loses clearly less than any other
+    if is_alone:  # all others lose clearly more than the mixture
         return found.mixture_name
     return found.graph_name if found.is_wide else evidence.best
