@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skgmvae.initialization.comparison import N_LINKED, lost_relative_to
 from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, has_samples_for, log_joint
 from skgmvae.initialization.mixture_search import MANY_FEATURES, MORE_FEATURES
 from skgmvae.initialization.moments import (
@@ -19,7 +20,9 @@ from skgmvae.initialization.moments import (
     regularize,
     sum_up,
 )
+from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.rules import DEFAULT
 from skgmvae.models.background import Background
 from skgmvae.runtime import single_thread
 
@@ -58,7 +61,8 @@ class Likeliest(NamedTuple):
 def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState) -> Likeliest | None:
     """The mixture, with full or diagonal covariances, that is best for samples left out.
 
-    EM begins from the initial responsibilities and from k-means.
+    EM begins from the initial responsibilities and from k-means. Initial clusters that lose clearly less of the
+    information which a label gives about that of a neighbor are no mixture's, such as rings: there is none then.
 
     Parameters
     ----------
@@ -70,7 +74,7 @@ def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.ra
     Returns
     -------
     Likeliest or None
-        None of K = 1, and of fewer samples, or more features, than covariances allow.
+        None of K = 1, of fewer samples, or more features, than covariances allow, and where initial clusters are clear.
     """
     D, K = points.shape[1], responsibilities.shape[1]
     near = is_near(points).nonzero().flatten()
@@ -101,7 +105,16 @@ def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.ra
 
     before = score(responsibilities, lambda rest: responsibilities[rest])
     scored = [Likeliest(points, mixture, score_refitted(mixture) - before) for mixture in found]
-    return max(scored, key=lambda one: float(one.gains.mean()), default=None)
+    best = max(scored, key=lambda one: float(one.gains.mean()), default=None)
+    return best if best is not None and not _loses_more(best.mixture.labels, responsibilities, X) else None
+
+
+def _loses_more(labels: NDArray[np.intp], responsibilities: Tensor, points: NDArray[np.float64]) -> bool:
+    """Whether the labels lose clearly more information among the neighbors of the points than the initial clusters."""
+    initial = responsibilities.argmax(-1).numpy()
+    links = self_tuned_graph(find_neighbors(points, N_LINKED), N_LINKED)
+    among_points, _ = lost_relative_to(labels, [initial], points, links, responsibilities.shape[1])
+    return among_points < DEFAULT.clearly_less
 
 
 def _allows(kind: str, n_samples: int, n_features: int, n_components: int) -> bool:
