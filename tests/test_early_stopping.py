@@ -302,6 +302,16 @@ def test_the_likeliest_mixture_is_compared_on_samples_left_out():
     assert find_likeliest(points[:8], torch.eye(2, dtype=torch.float64)[y[:8]], rng) is None
 
 
+def test_no_mixture_is_likelier_than_clusters_that_are_clear():
+    """Two rings: that of two Gaussians with the highest likelihood does not know them."""
+    rng = np.random.RandomState(0)
+    angle, y = rng.uniform(0.0, 2.0 * np.pi, 400), rng.randint(2, size=400)
+    rings = (2.0 - y) * np.array([np.cos(angle), np.sin(angle)]) + 0.05 * rng.normal(size=(2, 400))
+    points, responsibilities = torch.from_numpy(rings.T.copy()), torch.eye(2, dtype=torch.float64)[torch.from_numpy(y)]
+    assert find_likeliest(points, responsibilities, rng) is None
+    assert find_likeliest(points, responsibilities[rng.permutation(400)], rng) is not None
+
+
 def test_samples_in_a_file_cannot_be_held_out(small_blocks):
     h5py = pytest.importorskip("h5py")
     X, _ = make_blobs(300, n_features=4, random_state=0)

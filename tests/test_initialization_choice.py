@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_t
+from scipy.stats import multivariate_t, ortho_group
 from sklearn.datasets import load_iris, make_blobs, make_moons
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 import skgmvae.initialization.choice
+from skgmvae.initialization import bootstrap
 from skgmvae.initialization.bootstrap import draw_samples
 from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.comparison import lost_relative_to, shares_kept
@@ -363,9 +364,9 @@ def test_coordinates_in_which_clusters_are_spherical_count_with_enough_samples(n
     assert counts or ratio == lost[1] / lost[0]
 
 
-def weighed(*, gain, ratio, gap=1.0, within=1.0, kept=0.9, is_expected=False):
+def weighed(*, gain, among_points, gap=1.0, within=1.0, kept=0.9, is_expected=False):
     """Evidence that is for none of the rules, but for what is given."""
-    return Evidence(gap, gain, ratio, within, kept, is_expected, best="genie")
+    return Evidence(gap, gain, among_points, within, kept, is_expected, best="genie")
 
 
 class Found:
@@ -381,35 +382,92 @@ class Wide(Found):
 @pytest.mark.parametrize(
     ("found", "evidence", "name"),
     [
-        (Found, weighed(gap=2.5, gain=-1.0, ratio=1.0), "single linkage"),
-        (Found, weighed(gap=1.5, gain=-1.0, ratio=0.4), "mixture"),
-        (Wide, weighed(gain=-1.0, ratio=0.7), "graph"),
-        (Wide, weighed(gain=-1.0, ratio=0.8), "mixture"),
-        (Wide, weighed(gain=-1.0, ratio=0.6, kept=0.4), "mixture"),
-        (Wide, weighed(gain=-1.0, ratio=0.6, within=3.0), "mixture"),
-        (Wide, weighed(gain=0.1, ratio=0.6, within=3.0), "graph"),
-        (Found, weighed(gap=1.5, gain=0.1, ratio=1.0), "genie"),
-        (Found, weighed(gap=1.5, gain=-1.0, ratio=0.2), "genie"),
+        (Found, weighed(gap=2.5, gain=-1.0, among_points=1.0), "single linkage"),
+        (Found, weighed(gap=1.5, gain=-1.0, among_points=0.4), "mixture"),
+        (Wide, weighed(gain=-1.0, among_points=0.7), "graph"),
+        (Wide, weighed(gain=-1.0, among_points=0.8), "mixture"),
+        (Wide, weighed(gain=-1.0, among_points=0.6, kept=0.4), "mixture"),
+        (Wide, weighed(gain=-1.0, among_points=0.6, within=3.0), "mixture"),
+        (Wide, weighed(gain=0.1, among_points=0.6, within=3.0), "graph"),
+        (Found, weighed(gap=1.5, gain=0.1, among_points=1.0), "genie"),
+        (Found, weighed(gap=1.5, gain=-1.0, among_points=0.2), "genie"),
         # at the thresholds, and just beyond
-        (Found, weighed(gap=2.0, gain=1.0, ratio=0.0), "single linkage"),
-        (Found, weighed(gap=1.999, gain=1.0, ratio=0.0), "genie"),
-        (Found, weighed(gain=0.02, ratio=1 / 3), "mixture"),
-        (Found, weighed(gain=0.0201, ratio=1 / 3), "genie"),
-        (Found, weighed(gain=0.02, ratio=0.333), "genie"),
-        (Wide, weighed(gain=0.02, ratio=0.75), "mixture"),
-        (Wide, weighed(gain=0.02, ratio=0.749), "graph"),
-        (Wide, weighed(gain=0.0201, ratio=1.0), "graph"),
+        (Found, weighed(gap=2.0, gain=1.0, among_points=0.0), "single linkage"),
+        (Found, weighed(gap=1.999, gain=1.0, among_points=0.0), "genie"),
+        (Found, weighed(gain=0.02, among_points=1 / 3), "mixture"),
+        (Found, weighed(gain=0.0201, among_points=1 / 3), "genie"),
+        (Found, weighed(gain=0.02, among_points=0.333), "genie"),
+        (Wide, weighed(gain=0.02, among_points=0.75), "mixture"),
+        (Wide, weighed(gain=0.02, among_points=0.749), "graph"),
+        (Wide, weighed(gain=0.0201, among_points=1.0), "graph"),
         # all others lose clearly more
-        (Found, weighed(gain=9.0, ratio=3.0), "mixture"),
-        (Found, weighed(gain=9.0, ratio=2.99), "genie"),
-        (Wide, weighed(gain=9.0, ratio=np.inf), "mixture"),
+        (Found, weighed(gain=9.0, among_points=3.0), "mixture"),
+        (Found, weighed(gain=9.0, among_points=2.99), "genie"),
+        (Wide, weighed(gain=9.0, among_points=np.inf), "mixture"),
         # samples of the mixture would look the same
-        (Found, weighed(gap=1.5, gain=0.0, ratio=0.2, is_expected=True), "mixture"),
-        (Found, weighed(gap=1.5, gain=0.1, ratio=0.2, is_expected=True), "genie"),
+        (Found, weighed(gap=1.5, gain=0.0, among_points=0.2, is_expected=True), "mixture"),
+        (Found, weighed(gap=1.5, gain=0.1, among_points=0.2, is_expected=True), "genie"),
+        # the views contradict each other
+        (Found, weighed(gain=0.0, among_points=0.2, within=3.0), "genie"),
+        (Found, weighed(gain=0.0, among_points=0.2, within=3.0, is_expected=True), "mixture"),
+        (Found, weighed(gain=9.0, among_points=0.2, within=3.0), "genie"),
+        (Found, weighed(gain=9.0, among_points=0.2, within=3.0, is_expected=True), "mixture"),
+        (Found, weighed(gain=9.0, among_points=0.4, within=3.0), "mixture"),
     ],
 )
 def test_the_rules_are_applied_in_their_order(found, evidence, name):
     assert choose_name(found, evidence) == name
+
+
+@pytest.mark.parametrize(("shape", "n_features"), [("rings", 3), ("rings", 10), ("moons", 10), ("spirals", 8)])
+def test_bent_clusters_in_a_plane_of_correlated_columns_are_found(shape, n_features, random_state):
+    """Where mixtures have spherical clusters, the noise around the plane is as wide as the plane."""
+    labels, t = np.arange(N) % 2, random_state.uniform(size=N)
+    if shape == "spirals":
+        angle, radius = 2 * np.pi * np.sqrt(t) + 0.5, (2 * np.pi * np.sqrt(t) + 0.5) / 4
+        plane = radius * np.array([np.cos(angle + np.pi * labels), np.sin(angle + np.pi * labels)])
+    else:
+        angle = np.pi * (2 * t if shape == "rings" else t + labels)
+        plane = np.array([np.cos(angle), np.sin(angle)])
+        plane = plane * (1 - 0.6 * labels) if shape == "rings" else plane + np.outer([1.0, 0.5], labels)
+    noise = np.pad(plane.T, ((0, 0), (0, n_features - 2))) + 0.05 * random_state.normal(size=(N, n_features))
+    X = noise @ ortho_group.rvs(n_features, random_state=random_state)
+    assert chosen_ari(X, labels) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("observed", "of_draws", "in_both_views", "is_expected"),
+    [
+        ((0.1, 0.1), (0.5, 0.6), True, False),
+        ((0.1, 0.5), (0.5, 0.6), True, True),
+        ((0.1, 3.0), (0.5, 3.0), False, False),  # the second view has been heard
+        ((0.3, 3.0), (0.5, 3.0), False, True),  # no less than half
+        ((0.0, 3.0), (0.3, 3.0), False, True),  # of draws, too, others lose clearly less
+        ((0.0, 0.0), (0.3, 0.3), True, False),
+    ],
+)
+def test_what_speaks_against_a_mixture_must_not_be_so_for_samples_from_it(
+    observed, of_draws, in_both_views, is_expected, blobs, monkeypatch
+):
+    ratios = iter([observed, *[of_draws] * 5])
+    monkeypatch.setattr(bootstrap, "_ratios", lambda *args: next(ratios))
+    random_state, views = np.random.RandomState(0), make_views(blobs[0], np.random.RandomState(0))
+    mixture = fit_mixture(views.exact, blobs[1], 4, "full")
+    found = bootstrap.crosses_as_expected(views, mixture, 4, random_state, in_both_views=in_both_views)
+    assert found is is_expected and next(ratios, None) is None
+
+
+def test_long_thin_clusters_stay_those_of_a_mixture(random_state):
+    """A partition across them loses less information, but so it does of samples drawn from the mixture."""
+    found = []
+    for _ in range(5):
+        labels = random_state.randint(2, size=N)
+        length, shape = random_state.normal(size=(N, 1)), random_state.normal(size=(2, 5))
+        shape -= shape.mean(1, keepdims=True)
+        shape *= 4.5 / np.linalg.norm(shape[0] - shape[1])
+        X = length + 0.1 * (shape[labels] + random_state.normal(size=(N, 5)))
+        found.append(chosen_ari(X, labels))
+    assert min(found) > 0.8
 
 
 @pytest.mark.parametrize("n_values", [2, 3, 5])

@@ -76,8 +76,10 @@ def choose_clusters(
     2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
        no other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
        others lose clearly more. Neighbors are looked for in the standardized inputs and, in turn, in coordinates in
-       which the mixture's clusters are spherical on average. With few samples for so many features, the second view
-       counts only where it speaks strongly for the mixture (:func:`~skgmvae.initialization.rules.choose_name`).
+       which the mixture's clusters are spherical on average. If only the first speak against the mixture, samples drawn
+       from it decide (:func:`~skgmvae.initialization.bootstrap.crosses_as_expected`). With few samples for so many
+       features, the second view counts only where it speaks strongly for the mixture
+       (:func:`~skgmvae.initialization.rules.choose_name`).
     3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
     4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and
        of the mean adjusted Rand index with all candidates.
@@ -192,9 +194,7 @@ def weigh(
     kept = shares_kept(found.links, labels, K)
     best = found.contenders[int((kept + mean_agreement(labels, K)).argmax())]
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
-    among_points, within = lost_relative_to(
-        found.labels[found.mixture_name], others, views.continuous, found.links, K
-    )
+    among_points, within = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap
     kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
     evidence = Evidence(gap, found.gain, among_points, within, kept_by_graph, is_expected=False, best=best)
