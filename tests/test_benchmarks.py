@@ -24,7 +24,7 @@ from benchmarks.density import checks, tables
 from benchmarks.density import keel as keel_densities
 from benchmarks.density import r_tables as r_densities
 from benchmarks.figures import runs as run_figures
-from benchmarks.initialization import clamping, compare, keel, restarts
+from benchmarks.initialization import bent, clamping, compare, keel, restarts
 from benchmarks.memory import larger_than_memory, shuffling
 from benchmarks.model_selection import how_many, how_many_mixed, m_and_lambda, n_components, simulated
 from benchmarks.reliability import report as reliability_report
@@ -233,6 +233,7 @@ def test_report_makes_both_tables(tmp_path):
 @pytest.mark.parametrize(
     ("script", "name"),
     [
+        (bent, "bent"),
         (clamping, "clamping"),
         (compare, "initialization"),
         (how_many, "how_many"),

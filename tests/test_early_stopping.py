@@ -312,6 +312,16 @@ def test_no_mixture_is_likelier_than_clusters_that_are_clear():
     assert find_likeliest(points, responsibilities[rng.permutation(400)], rng) is not None
 
 
+def test_halves_of_a_cross_are_no_clear_clusters():
+    """They lose less information than its bars do, but so do halves of samples drawn from these."""
+    rng = np.random.RandomState(0)
+    length, y = rng.exponential(size=400) - 1.0, rng.randint(2, size=400)
+    bars = np.c_[length, length * np.where(y == 1, 0.6, -0.6)] + 0.05 * rng.normal(size=(400, 2))
+    halves = torch.eye(2, dtype=torch.float64)[torch.from_numpy((length > 0.0).astype(int))]
+    found = find_likeliest(torch.from_numpy(bars), halves, rng)
+    assert found is not None and is_clear(found.gains.numpy())
+
+
 def test_samples_in_a_file_cannot_be_held_out(small_blocks):
     h5py = pytest.importorskip("h5py")
     X, _ = make_blobs(300, n_features=4, random_state=0)

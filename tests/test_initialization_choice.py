@@ -11,7 +11,7 @@ import skgmvae.initialization.choice
 from skgmvae.initialization import bootstrap
 from skgmvae.initialization.bootstrap import draw_samples
 from skgmvae.initialization.choice import choose_clusters
-from skgmvae.initialization.comparison import lost_relative_to, shares_kept
+from skgmvae.initialization.comparison import Losses, lost_relative_to, shares_kept
 from skgmvae.initialization.mixture import fit_mixture, information_criterion
 from skgmvae.initialization.mixture_search import fit_mixtures
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
@@ -359,14 +359,14 @@ def test_coordinates_in_which_clusters_are_spherical_count_with_enough_samples(n
     points[:, 1] = points[:, 0] + 0.01 * (labels - 0.5) + 0.001 * points[:, 1]
     other, links = (points[:, 0] > 0.0).astype(np.intp), self_tuned_graph(find_neighbors(points, 5), 5)
     lost = 1.0 - shares_kept(links, [labels, other], 2)
-    ratio = max(lost_relative_to(labels, [other], points, links, 2))
+    ratio = lost_relative_to(labels, [other], points, links, 2).larger
     assert bool(ratio > 10.0 * lost[1] / lost[0]) is counts
     assert counts or ratio == lost[1] / lost[0]
 
 
-def weighed(*, gain, among_points, gap=1.0, within=1.0, kept=0.9, is_expected=False):
+def weighed(*, gain, among_points, gap=1.0, within=1.0, lost=0.2, kept=0.9, is_expected=False):
     """Evidence that is for none of the rules, but for what is given."""
-    return Evidence(gap, gain, among_points, within, kept, is_expected, best="genie")
+    return Evidence(gap, gain, Losses(among_points, within, lost), kept, is_expected, best="genie")
 
 
 class Found:
@@ -413,6 +413,11 @@ class Wide(Found):
         (Found, weighed(gain=9.0, among_points=0.2, within=3.0), "genie"),
         (Found, weighed(gain=9.0, among_points=0.2, within=3.0, is_expected=True), "mixture"),
         (Found, weighed(gain=9.0, among_points=0.4, within=3.0), "mixture"),
+        # where clusters are spherical, those of the mixture are apart
+        (Found, weighed(gain=0.0, among_points=0.0, within=9.0, lost=0.099), "mixture"),
+        (Found, weighed(gain=9.0, among_points=0.0, within=9.0, lost=0.099), "mixture"),
+        (Found, weighed(gain=0.0, among_points=0.0, within=9.0, lost=0.1), "genie"),
+        (Found, weighed(gain=0.0, among_points=0.0, within=0.3, lost=0.099), "genie"),
     ],
 )
 def test_the_rules_are_applied_in_their_order(found, evidence, name):
@@ -436,38 +441,46 @@ def test_bent_clusters_in_a_plane_of_correlated_columns_are_found(shape, n_featu
 
 
 @pytest.mark.parametrize(
-    ("observed", "of_draws", "in_both_views", "is_expected"),
+    ("observed", "of_draws", "is_expected"),
     [
-        ((0.1, 0.1), (0.5, 0.6), True, False),
-        ((0.1, 0.5), (0.5, 0.6), True, True),
-        ((0.1, 3.0), (0.5, 3.0), False, False),  # the second view has been heard
-        ((0.3, 3.0), (0.5, 3.0), False, True),  # no less than half
-        ((0.0, 3.0), (0.3, 3.0), False, True),  # of draws, too, others lose clearly less
-        ((0.0, 0.0), (0.3, 0.3), True, False),
+        ((0.1, 0.1), (0.5, 0.6), False),
+        ((0.1, 0.32), (0.5, 0.6), True),
+        ((0.0, 0.0), (0.3, 0.3), False),
+        # the second view does not speak against it
+        ((0.1, 3.0), (0.5, 3.0), False),
+        ((0.3, 3.0), (0.5, 3.0), True),  # no less than half
+        ((0.0, 3.0), (0.3, 3.0), True),  # of draws, too, others lose clearly less
     ],
 )
 def test_what_speaks_against_a_mixture_must_not_be_so_for_samples_from_it(
-    observed, of_draws, in_both_views, is_expected, blobs, monkeypatch
+    observed, of_draws, is_expected, blobs, monkeypatch
 ):
-    ratios = iter([observed, *[of_draws] * 5])
-    monkeypatch.setattr(bootstrap, "_ratios", lambda *args: next(ratios))
+    losses = Losses(*observed, 0.5)
+    ratios = iter([losses, *[Losses(*of_draws, 0.5)] * 5])
+    monkeypatch.setattr(bootstrap, "_find_losses", lambda *args: next(ratios))
     random_state, views = np.random.RandomState(0), make_views(blobs[0], np.random.RandomState(0))
     mixture = fit_mixture(views.exact, blobs[1], 4, "full")
-    found = bootstrap.crosses_as_expected(views, mixture, 4, random_state, in_both_views=in_both_views)
+    found = bootstrap.crosses_as_expected(views, mixture, losses, 4, random_state)
     assert found is is_expected and next(ratios, None) is None
 
 
-def test_long_thin_clusters_stay_those_of_a_mixture(random_state):
-    """A partition across them loses less information, but so it does of samples drawn from the mixture."""
+@pytest.mark.parametrize("length", ["normal", "lognormal", "batches"])
+def test_long_thin_clusters_stay_those_of_a_mixture(length, random_state):
+    """A partition across them loses less information among neighbors, most of all at a gap between lengths."""
     found = []
-    for _ in range(5):
+    for _ in range(4):
         labels = random_state.randint(2, size=N)
-        length, shape = random_state.normal(size=(N, 1)), random_state.normal(size=(2, 5))
+        draws = {
+            "normal": random_state.normal(size=N),
+            "lognormal": np.exp(0.8 * random_state.normal(size=N)),
+            "batches": random_state.randint(3, size=N) + 0.15 * random_state.normal(size=N),
+        }
+        shape = random_state.normal(size=(2, 4))
         shape -= shape.mean(1, keepdims=True)
-        shape *= 4.5 / np.linalg.norm(shape[0] - shape[1])
-        X = length + 0.1 * (shape[labels] + random_state.normal(size=(N, 5)))
-        found.append(chosen_ari(X, labels))
-    assert min(found) > 0.8
+        shape *= 6.0 / np.linalg.norm(shape[0] - shape[1])
+        noise = shape[labels] + random_state.normal(size=(N, 4))
+        found.append(chosen_ari((draws[length] / draws[length].std())[:, None] + 0.15 * noise, labels))
+    assert min(found) > 0.9
 
 
 @pytest.mark.parametrize("n_values", [2, 3, 5])

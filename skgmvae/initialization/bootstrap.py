@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae.initialization.candidates import cut_trees
-from skgmvae.initialization.comparison import N_LINKED, lost_relative_to
+from skgmvae.initialization.comparison import N_LINKED, Losses, lost_relative_to
 from skgmvae.initialization.mixture import REGULARIZATION, Mixture, fit_mixture
 from skgmvae.initialization.neighbor_graph import N_NEIGHBORS, connected_graph, find_neighbors, self_tuned_graph
 from skgmvae.initialization.rules import DEFAULT
@@ -57,7 +57,7 @@ def draw_samples(
 
 
 def crosses_as_expected(
-    views: Views, mixture: Mixture, n_clusters: int, random_state: np.random.RandomState, *, in_both_views: bool
+    views: Views, mixture: Mixture, losses: Losses, n_clusters: int, random_state: np.random.RandomState
 ) -> bool:
     """Whether other partitions of samples that are drawn from the mixture would lose as little, relative to it.
 
@@ -71,32 +71,38 @@ def crosses_as_expected(
     views : Views
     mixture : Mixture
         Of the exact view.
+    losses : Losses
+        By which other partitions speak against it. If they do so in both views, the larger ratio is compared with that
+        of the draws, otherwise the one among the points.
     n_clusters : int
         K.
     random_state : RandomState
-    in_both_views : bool
-        Whether the larger ratio of the two views is compared, instead of that among the points.
 
     Returns
     -------
     bool
     """
-    K, n_views = n_clusters, 2 if in_both_views else 1
+    K, in_both_views = n_clusters, losses.larger < DEFAULT.clearly_less
+
+    def ratio_of(points: NDArray[np.float64], labels: NDArray[np.intp]) -> float:
+        losses = _find_losses(points, labels, K, random_state)
+        return losses.larger if in_both_views else losses.among_points
+
     N = min(len(views.exact), MAX_DRAWN)
     some = random_state.permutation(len(views.exact))[:N]
-    observed = max(_ratios(views.continuous[some], mixture.labels[some], K, random_state)[:n_views])
+    observed = ratio_of(views.continuous[some], mixture.labels[some])
     ratios = []
     for _ in range(N_DRAWS):
         samples, components = draw_samples(views.exact, mixture, N, random_state)
         again = fit_mixture(samples, components, K, mixture.kind, dof=mixture.dof, max_iter=N_ITER)
-        ratios.append(max(_ratios(samples, again.labels, K, random_state)[:n_views]))
+        ratios.append(ratio_of(samples, again.labels))
     cannot_tell = not in_both_views and float(np.median(ratios)) < DEFAULT.clearly_less
     return cannot_tell or observed >= min(min(ratios), 0.5 * float(np.mean(ratios)))
 
 
-def _ratios(
+def _find_losses(
     points: NDArray[np.float64], mixture: NDArray[np.intp], n_clusters: int, random_state: np.random.RandomState
-) -> tuple[float, float]:
+) -> Losses:
     K, neighbors = n_clusters, find_neighbors(points, N_NEIGHBORS)
     trees = cut_trees(points, neighbors, K)[0]
     others = [labels for name, labels in trees.items() if name != "single linkage"]

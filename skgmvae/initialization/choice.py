@@ -194,16 +194,15 @@ def weigh(
     kept = shares_kept(found.links, labels, K)
     best = found.contenders[int((kept + mean_agreement(labels, K)).argmax())]
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
-    among_points, within = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
+    losses = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap
     kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
-    evidence = Evidence(gap, found.gain, among_points, within, kept_by_graph, is_expected=False, best=best)
-    may_cross = among_points < thresholds.clearly_less and not found.is_wide
-    # otherwise it makes no difference
-    if may_cross and choose_name(found, evidence._replace(is_expected=True), thresholds) == found.mixture_name:
-        in_both_views = evidence.ratio < thresholds.clearly_less
-        is_expected = crosses_as_expected(views, found.mixture, K, random_state, in_both_views=in_both_views)
-        evidence = evidence._replace(is_expected=is_expected)
+    evidence = Evidence(gap, found.gain, losses, kept_by_graph, is_expected=False, best=best)
+    if_expected = evidence._replace(is_expected=True)
+    is_open = not found.is_wide and choose_name(found, evidence, thresholds) != found.mixture_name
+    if is_open and choose_name(found, if_expected, thresholds) == found.mixture_name:
+        is_expected = crosses_as_expected(views, found.mixture, losses, K, random_state)
+        return if_expected if is_expected else evidence
     return evidence
 
 

@@ -1,5 +1,7 @@
 """What partitions are compared by: the information of their labels about those of neighbors, and their agreement."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
@@ -10,9 +12,31 @@ from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_gra
 from skgmvae.initialization.partitions import members
 from skgmvae.initialization.views import whiten_within
 
-__all__ = ["N_LINKED", "lost_relative_to", "mean_agreement", "shares_kept"]
+__all__ = ["N_LINKED", "Losses", "lost_relative_to", "mean_agreement", "shares_kept"]
 
 N_LINKED = 5  # neighbors in the graph by which partitions are compared
+
+
+class Losses(NamedTuple):
+    """Information lost by another partition, the one that loses least, relative to that lost by a mixture.
+
+    Attributes
+    ----------
+    among_points, within : float
+        With neighbors among the points, and where the mixture's clusters are spherical; infinite where the mixture
+        loses none.
+    of_mixture : float
+        Share that the mixture itself loses where its clusters are spherical.
+    """
+
+    among_points: float
+    within: float
+    of_mixture: float
+
+    @property
+    def larger(self) -> float:
+        """The larger ratio: each view alone speaks against some mixtures that are right."""
+        return max(self.among_points, self.within)
 
 
 def shares_kept(links: csr_array, labels: list[NDArray[np.intp]], n_clusters: int) -> NDArray[np.float64]:
@@ -49,12 +73,12 @@ def lost_relative_to(
     points: NDArray[np.float64],
     links: csr_array,
     n_clusters: int,
-) -> tuple[float, float]:
+) -> Losses:
     """Least information lost by another partition, relative to the mixture's, in two views.
 
     Neighbors are looked for among the points and, in turn, where the covariance within the mixture's clusters is the
     identity: among strongly correlated columns, partitions across the clusters lose little information otherwise. In
-    very few samples, any clusters would be apart in such coordinates; the second ratio is that of the points then.
+    very few samples, any clusters would be apart in such coordinates; the second view is that of the points then.
 
     Parameters
     ----------
@@ -69,14 +93,12 @@ def lost_relative_to(
 
     Returns
     -------
-    among_points, within_clusters : float
-        Infinite where the mixture loses none.
+    Losses
     """
-    (N, D), K, ratios, graphs = points.shape, n_clusters, [], [links]
+    (N, D), K, graphs = points.shape, n_clusters, [links]
     if has_samples_for(2, N, D):
         within = whiten_within(points, mixture, K)
         graphs.append(self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED))
-    for graph in graphs:
-        lost = 1.0 - shares_kept(graph, [mixture, *others], K)
-        ratios.append(lost[1:].min() / lost[0] if lost[0] > 0.0 else np.inf)
-    return float(ratios[0]), float(ratios[-1])
+    losses = [1.0 - shares_kept(graph, [mixture, *others], K) for graph in graphs]
+    ratios = [float(lost[1:].min() / lost[0]) if lost[0] > 0.0 else np.inf for lost in losses]
+    return Losses(ratios[0], ratios[-1], float(losses[-1][0]))

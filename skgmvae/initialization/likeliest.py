@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skgmvae.initialization.bootstrap import crosses_as_expected
 from skgmvae.initialization.comparison import N_LINKED, lost_relative_to
 from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, has_samples_for, log_joint
 from skgmvae.initialization.mixture_search import MANY_FEATURES, MORE_FEATURES
@@ -22,7 +23,8 @@ from skgmvae.initialization.moments import (
 )
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import fit_kmeans
-from skgmvae.initialization.rules import DEFAULT
+from skgmvae.initialization.rules import speak_against_mixture
+from skgmvae.initialization.views import Views
 from skgmvae.models.background import Background
 from skgmvae.runtime import single_thread
 
@@ -106,15 +108,20 @@ def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.ra
     before = score(responsibilities, lambda rest: responsibilities[rest])
     scored = [Likeliest(points, mixture, score_refitted(mixture) - before) for mixture in found]
     best = max(scored, key=lambda one: float(one.gains.mean()), default=None)
-    return best if best is not None and not _loses_more(best.mixture.labels, responsibilities, X) else None
+    if best is None or _is_contradicted(best.mixture, responsibilities.argmax(-1).numpy(), X, random_state):
+        return None
+    return best
 
 
-def _loses_more(labels: NDArray[np.intp], responsibilities: Tensor, points: NDArray[np.float64]) -> bool:
-    """Whether the labels lose clearly more information among the neighbors of the points than the initial clusters."""
-    initial = responsibilities.argmax(-1).numpy()
-    links = self_tuned_graph(find_neighbors(points, N_LINKED), N_LINKED)
-    among_points, _ = lost_relative_to(labels, [initial], points, links, responsibilities.shape[1])
-    return among_points < DEFAULT.clearly_less
+def _is_contradicted(
+    mixture: Mixture, initial: NDArray[np.intp], points: NDArray[np.float64], random_state: np.random.RandomState
+) -> bool:
+    """Whether the initial clusters speak against a mixture, more than against one whose samples are drawn from it."""
+    K, links = mixture.responsibilities.shape[1], self_tuned_graph(find_neighbors(points, N_LINKED), N_LINKED)
+    losses = lost_relative_to(mixture.labels, [initial], points, links, K)
+    if not speak_against_mixture(losses):
+        return False
+    return not crosses_as_expected(Views(points, points), mixture, losses, K, random_state)
 
 
 def _allows(kind: str, n_samples: int, n_features: int, n_components: int) -> bool:

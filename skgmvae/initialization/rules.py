@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from skgmvae.initialization.candidates import Candidates
+from skgmvae.initialization.comparison import Losses
 
-__all__ = ["DEFAULT", "Evidence", "Thresholds", "choose_name"]
+__all__ = ["DEFAULT", "Evidence", "Thresholds", "choose_name", "speak_against_mixture"]
 
 
 class Thresholds(NamedTuple):
@@ -18,6 +19,9 @@ class Thresholds(NamedTuple):
         Nats per sample by which more components may be better while K Gaussians are believed.
     clearly_less : float
         A partition that loses less than this share of the information lost by a mixture is preferred to it.
+    hardly_lost : float
+        Share of the information; a mixture that loses less where its clusters are spherical is believed, whatever the
+        neighbors among the points say.
     clearly_less_wide, mostly_kept : float
         With many features, where the criterion of the mixture says less: the same among the neighbors of the samples,
         for a partition that keeps the second share of the information. Of others, neighbors say little, too.
@@ -26,6 +30,7 @@ class Thresholds(NamedTuple):
     clear_gap: float = 2.0
     hardly_better: float = 0.02
     clearly_less: float = 1 / 3
+    hardly_lost: float = 0.1
     clearly_less_wide: float = 3 / 4
     mostly_kept: float = 1 / 2
 
@@ -39,46 +44,51 @@ class Evidence(NamedTuple):
         Of single linkage; 1 where one of its clusters is tiny.
     gain : float
         Of more components.
-    among_points, within : float
-        Information lost by the best other partition, relative to that lost by the mixture: among the neighbors of the
-        samples, and where the mixture's clusters are spherical.
+    losses : Losses
+        Of the best other partition, relative to the mixture.
     kept : float
         Share of the information that the partition of the graph keeps.
     is_expected : bool
-        Whether the first ratio is small, but not for samples drawn from the mixture.
+        Whether the losses speak against the mixture, but for samples drawn from it, too.
     best : str
         Candidate of the highest sum of information kept and agreement.
     """
 
     gap: float
     gain: float
-    among_points: float
-    within: float
+    losses: Losses
     kept: float
     is_expected: bool
     best: str
-
-    @property
-    def ratio(self) -> float:
-        """The larger ratio: each view alone speaks against some mixtures that are right."""
-        return max(self.among_points, self.within)
 
 
 DEFAULT = Thresholds()
 
 
+def speak_against_mixture(losses: Losses, thresholds: Thresholds = DEFAULT) -> bool:
+    """Whether another partition loses clearly less, in both views or among the points alone.
+
+    The latter only speaks against a mixture whose clusters are not apart in the second view, either. Those of one that
+    is right are, however long and thin; rings in a plane of correlated columns are not.
+    """
+    if losses.larger < thresholds.clearly_less:
+        return True
+    return losses.among_points < thresholds.clearly_less and losses.of_mixture >= thresholds.hardly_lost
+
+
 def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = DEFAULT) -> str:
     """The name of the candidate by the four rules of :func:`~skgmvae.initialization.choice.choose_clusters`."""
+    losses = evidence.losses
     if evidence.gap >= thresholds.clear_gap:
         return "single linkage"
     if found.is_wide:
         is_vague = evidence.kept < thresholds.mostly_kept
-        is_certain = evidence.within * thresholds.clearly_less >= 1.0
-        is_believed = evidence.among_points >= thresholds.clearly_less_wide or is_vague or is_certain
-        is_alone = evidence.among_points * thresholds.clearly_less >= 1.0
+        is_certain = losses.within * thresholds.clearly_less >= 1.0
+        is_believed = losses.among_points >= thresholds.clearly_less_wide or is_vague or is_certain
+        is_alone = losses.among_points * thresholds.clearly_less >= 1.0
     else:
-        is_believed = is_alone = evidence.among_points >= thresholds.clearly_less or evidence.is_expected
-        is_alone = is_alone and evidence.ratio * thresholds.clearly_less >= 1.0
+        is_believed = evidence.is_expected or not speak_against_mixture(losses, thresholds)
+        is_alone = is_believed and losses.larger * thresholds.clearly_less >= 1.0
     if is_believed and evidence.gain <= thresholds.hardly_better:
         return found.mixture_name
     if is_alone:  # all others lose clearly more than the mixture
