@@ -364,7 +364,7 @@ def test_coordinates_in_which_clusters_are_spherical_count_with_enough_samples(n
     assert counts or ratio == lost[1] / lost[0]
 
 
-def weighed(*, gain, among_points, gap=1.0, within=1.0, lost=0.2, kept=0.9, is_expected=False):
+def weighed(*, gain, among_points, gap=1.0, within=1.0, lost=0.3, kept=0.9, is_expected=False):
     """Evidence that is for none of the rules, but for what is given."""
     return Evidence(gap, gain, Losses(among_points, within, lost), kept, is_expected, best="genie")
 
@@ -414,10 +414,10 @@ class Wide(Found):
         (Found, weighed(gain=9.0, among_points=0.2, within=3.0, is_expected=True), "mixture"),
         (Found, weighed(gain=9.0, among_points=0.4, within=3.0), "mixture"),
         # where clusters are spherical, those of the mixture are apart
-        (Found, weighed(gain=0.0, among_points=0.0, within=9.0, lost=0.099), "mixture"),
-        (Found, weighed(gain=9.0, among_points=0.0, within=9.0, lost=0.099), "mixture"),
-        (Found, weighed(gain=0.0, among_points=0.0, within=9.0, lost=0.1), "genie"),
-        (Found, weighed(gain=0.0, among_points=0.0, within=0.3, lost=0.099), "genie"),
+        (Found, weighed(gain=0.0, among_points=0.0, within=9.0, lost=0.199), "mixture"),
+        (Found, weighed(gain=9.0, among_points=0.0, within=9.0, lost=0.199), "mixture"),
+        (Found, weighed(gain=0.0, among_points=0.0, within=9.0, lost=0.2), "genie"),
+        (Found, weighed(gain=0.0, among_points=0.0, within=0.3, lost=0.199), "genie"),
     ],
 )
 def test_the_rules_are_applied_in_their_order(found, evidence, name):
@@ -449,7 +449,8 @@ def test_bent_clusters_in_a_plane_of_correlated_columns_are_found(shape, n_featu
         # the second view does not speak against it
         ((0.1, 3.0), (0.5, 3.0), False),
         ((0.3, 3.0), (0.5, 3.0), True),  # no less than half
-        ((0.0, 3.0), (0.3, 3.0), True),  # of draws, too, others lose clearly less
+        ((0.0, 3.0), (0.17, 3.0), False),
+        ((0.0, 3.0), (0.16, 3.0), True),  # in the draws, too, others lose so little that the points cannot tell
     ],
 )
 def test_what_speaks_against_a_mixture_must_not_be_so_for_samples_from_it(

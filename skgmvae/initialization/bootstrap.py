@@ -18,6 +18,7 @@ __all__ = ["crosses_as_expected", "draw_samples"]
 MAX_DRAWN = 2_000  # samples of the mixture, …
 N_DRAWS = 5  # … drawn so often, …
 N_ITER = 10  # … and iterations of EM on them
+LEAST_TYPICAL = 1 / 6  # ratio in most draws, where that among the points can speak against a mixture
 
 
 def draw_samples(
@@ -64,7 +65,7 @@ def crosses_as_expected(
     Where clusters cross each other, a partition across them loses less information than they do themselves. It speaks
     against the mixture only if it loses less than it would of each of several draws, and less than half as much as on
     average (as McLachlan 1987 tests the number of components). Where only the neighbors of the points speak against it,
-    they must be able to tell: along clusters that are long and thin, a partition of most draws loses clearly less.
+    they must be able to tell: along clusters that are long and thin, partitions of most draws lose next to nothing.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def crosses_as_expected(
         samples, components = draw_samples(views.exact, mixture, N, random_state)
         again = fit_mixture(samples, components, K, mixture.kind, dof=mixture.dof, max_iter=N_ITER)
         ratios.append(ratio_of(samples, again.labels))
-    cannot_tell = not in_both_views and float(np.median(ratios)) < DEFAULT.clearly_less
+    cannot_tell = not in_both_views and float(np.median(ratios)) < LEAST_TYPICAL
     return cannot_tell or observed >= min(min(ratios), 0.5 * float(np.mean(ratios)))
 
 

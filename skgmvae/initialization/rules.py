@@ -30,7 +30,7 @@ class Thresholds(NamedTuple):
     clear_gap: float = 2.0
     hardly_better: float = 0.02
     clearly_less: float = 1 / 3
-    hardly_lost: float = 0.1
+    hardly_lost: float = 0.2
     clearly_less_wide: float = 3 / 4
     mostly_kept: float = 1 / 2
 
