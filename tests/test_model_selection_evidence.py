@@ -1,5 +1,7 @@
 """The evidence for a number of clusters, and the rule: against definitions, brute force, and known densities."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -281,6 +283,25 @@ def test_components_without_samples_merge_at_zero(oversplit):
     model, X, _ = oversplit
     hierarchy = merge_components(model, X[model.predict(X) != 2])
     assert hierarchy.linkage[0, 1:3].tolist() == [2.0, 0.0] and len(hierarchy.linkage) == 5
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_merge_as_their_numbers(library, oversplit):
+    _, X, _ = oversplit
+    module = pytest.importorskip(library)
+    frame = module.DataFrame({f"x{d}": column for d, column in enumerate(X.T)})
+    fitted = GaussianMixture(6, random_state=0).fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # feature names that do not fit
+        hierarchy = merge_components(fitted, frame)
+    expected = merge_components(GaussianMixture(6, random_state=0).fit(X), X)
+    np.testing.assert_array_equal(hierarchy.linkage, expected.linkage)
+    column = ["a"] * len(X)
+    other = frame.assign(city=column) if library == "pandas" else frame.with_columns(city=module.Series(column))
+    with pytest.raises(ValueError, match="needs numbers, but columns 'city' have others"):
+        merge_components(fitted, other)
+    with pytest.raises(ValueError, match="needs complete samples"):
+        merge_components(fitted, np.where(X > 0.0, X, np.nan))
 
 
 def test_single_component_and_numbers_that_are_none(oversplit):

@@ -422,6 +422,10 @@ def test_scatter_matrix_takes_features_by_name_or_index_and_refuses_others(blobs
     model = VaDEClustering(3, **{**quick, "max_iter": 0}).fit(blobs[0])
     assert ComponentScatterDisplay.from_estimator(model, blobs[0], features=[2, 0]).names == ["2", "0"]
     assert len(ComponentScatterDisplay.from_estimator(model, blobs[0], n_features=2).names) == 2
-    for features, message in (([1], "two features of numbers or more; got"), ([1, 7], r"\['7'\] are unknown")):
+    frame = pd.DataFrame(blobs[0]).add_prefix("x")
+    named = VaDEClustering(3, **{**quick, "max_iter": 0}).fit(frame)
+    assert ComponentScatterDisplay.from_estimator(named, frame, features=[1, "x0"]).names == ["x1", "x0"]
+    messages = {(1,): "two features of numbers or more; got", (1, 7): "features names an unknown feature, 7; X has"}
+    for features, message in messages.items():
         with pytest.raises(ValueError, match=message):
             ComponentScatterDisplay.from_estimator(model, blobs[0], features=features)

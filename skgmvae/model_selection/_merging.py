@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
+from skgmvae.data.frames import find_library, get_column, is_frame
 from skgmvae.model_selection._density import Density
 from skgmvae.model_selection._partitions import find_edges
 from skgmvae.model_selection._separation import modes_and_saddles
@@ -77,12 +78,18 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
     estimator : estimator
         Fitted, with ``predict`` and ``score_samples``; may be a Pipeline.
     X : array-like of shape (n_samples, n_features)
-        Samples, such as those of the training, at least two.
+        Samples, such as those of the training, at least two; numbers, none of them missing: the density is needed
+        halfway between samples.
 
     Returns
     -------
     ComponentHierarchy
         Components without samples merge first, at a separation of zero.
+
+    Raises
+    ------
+    ValueError
+        If X has categories, booleans or missing values.
 
     Examples
     --------
@@ -96,18 +103,41 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
     3
     """
     check_is_fitted(estimator)
-    rows = check_array(X, dtype=np.float64, ensure_min_samples=2)
-    labels = np.asarray(estimator.predict(rows))
-    K = int(estimator.predict_proba(rows[:1]).shape[1])
+    rows, labels = _check_numbers(X), np.asarray(estimator.predict(X))
+    K = int(estimator.predict_proba(_like(X, rows[:1])).shape[1])
     used, dense = np.unique(labels, return_inverse=True)
     scale = rows.std(0)
     edges = find_edges((rows - rows.mean(0)) / np.where(scale > 0.0, scale, 1.0))
     edges = edges[dense[edges[:, 0]] != dense[edges[:, 1]]]  # scores are costly
-    middles = estimator.score_samples(rows[edges].mean(1)) if len(edges) else np.zeros(0)
+    middles = estimator.score_samples(_like(X, rows[edges].mean(1))) if len(edges) else np.zeros(0)
     none = np.zeros((len(rows), 0))
-    density = Density(none, estimator.score_samples(rows), middles, none[0], none[:0])
+    density = Density(none, estimator.score_samples(X), middles, none[0], none[:0])
     modes, saddles = modes_and_saddles(dense, edges, density)
     return ComponentHierarchy(_link(modes, saddles, used, K))
+
+
+def _check_numbers(X: Any) -> Floats:
+    """The samples as an array of numbers (N, D)."""
+    if is_frame(X):
+        kinds = [np.asarray(get_column(X, d)).dtype.kind for d in range(X.shape[1])]
+        others = [name for name, kind in zip(X.columns, kinds, strict=True) if kind not in "iuf"]
+        if others:
+            raise ValueError(
+                f"merge_components needs numbers, but columns {', '.join(map(repr, others))} have others: there is no "
+                "density halfway between categories"
+            )
+    rows: Floats = check_array(X, dtype=np.float64, ensure_min_samples=2, ensure_all_finite="allow-nan")
+    if np.isnan(rows).any():
+        raise ValueError("merge_components needs complete samples; leave out those with missing values")
+    return rows
+
+
+def _like(X: Any, values: Floats) -> Any:
+    """Values (n, D) as X has them: an array, or a frame with its columns."""
+    library = find_library(X)
+    if library is None:
+        return values
+    return type(X)(values, **{"columns" if library == "pandas" else "schema": list(X.columns)})
 
 
 def _link(modes: Floats, saddles: Floats, used: Integers, n_components: int) -> Floats:

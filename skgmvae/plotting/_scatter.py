@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike
+from skgmvae.data.frames import find_column
 from skgmvae.plotting._axes import KEY_ABOVE, figure_of, import_pyplot, style_of
 
 if TYPE_CHECKING:
@@ -99,16 +100,16 @@ class ComponentScatterDisplay:
         ValueError
             If there are fewer than two features with numbers, or a feature is unknown.
         """
-        names = [str(name) for name in getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))]
-        found = _find_telling(estimator, n_features) if features is None else [str(feature) for feature in features]
-        unknown = sorted(set(found) - set(names))
-        if unknown or len(found) < 2:
+        D, names = estimator.n_features_in_, getattr(estimator, "feature_names_in_", None)
+        if features is None:
+            features = _find_telling(estimator, n_features)
+        columns = [find_column(feature, names, D, "features") for feature in features]
+        found = [str(d if names is None else names[d]) for d in columns]
+        if len(found) < 2:
             raise ValueError(
-                f"a scatter matrix needs two features of numbers or more; got {found}"
-                + (f", of which {unknown} are unknown" if unknown else "")
-                + ". ComponentProfilesDisplay draws single features, and categories too."
+                f"a scatter matrix needs two features of numbers or more; got {found}. ComponentProfilesDisplay draws "
+                "single features, and categories too."
             )
-        columns = [names.index(name) for name in found]
         draws, components = estimator.sample(N_DRAWS, random_state=random_state)
         samples, labels = _get_columns(X, columns), estimator.predict(X)
         return cls(samples, labels, _get_columns(draws, columns), components, found).plot()
@@ -151,12 +152,12 @@ class ComponentScatterDisplay:
         return self
 
 
-def _find_telling(estimator: Any, n_features: int) -> list[str]:
-    """Names of the features whose components differ most, of those that are numbers."""
+def _find_telling(estimator: Any, n_features: int) -> list[Any]:
+    """Names or indices of the features whose components differ most, of those that are numbers."""
     table = estimator.describe()
     is_number = ~np.isin(table["likelihood"].astype(str), ["categorical", "bernoulli"])
     order = np.argsort(-np.abs(table["difference"][is_number]), kind="stable")
-    return list(dict.fromkeys(str(name) for name in table["feature"][is_number][order]))[:n_features]
+    return list(dict.fromkeys(table["feature"][is_number][order].tolist()))[:n_features]
 
 
 def _get_columns(X: Any, columns: list[int]) -> Floats:
