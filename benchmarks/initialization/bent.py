@@ -44,7 +44,8 @@ Columns are standardized, and all methods get the number of clusters K. Mean ove
 bends. In two columns they do. In more columns, the noise around the plane is much smaller than the bends, and training
 often brings no clear gain: the model remains a mixture of ellipses, with other clusters. We then recommend
 *{MERGED}*: more components, merged where the density between them does not dip
-([how to do that](../faq.md#why-are-my-rings-cut-in-half)).
+([how to do that](../faq.md#why-are-my-rings-cut-in-half)). If you need labels only, HDBSCAN, Genie and spectral
+clustering find nearly all of these clusters.
 
 **Were these data used for tuning?** The rule by which neighbors in the inputs alone can speak against a mixture was
 made on similar data, drawn with other seeds. The number of components that are merged was tried on ten of these."""
