@@ -76,9 +76,10 @@ def choose_clusters(
     2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
        no other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
        others lose clearly more. Neighbors are looked for in the standardized inputs and, in turn, in coordinates in
-       which the mixture's clusters are spherical on average. If only the first speak against the mixture, samples drawn
-       from it decide (:func:`~skgmvae.initialization.bootstrap.crosses_as_expected`). With few samples for so many
-       features, the second view counts only where it speaks strongly for the mixture
+       which the mixture's clusters are spherical on average. If only the first speak against a mixture whose clusters
+       are not apart in the second, samples drawn from it decide
+       (:func:`~skgmvae.initialization.bootstrap.crosses_as_expected`). With few samples for so many features, the
+       second view counts only where it speaks strongly for the mixture
        (:func:`~skgmvae.initialization.rules.choose_name`).
     3. With too few samples per cluster for trees in so many features, the partition of the neighbor graph.
     4. Otherwise the candidate of the highest sum of the information kept, relative to the entropy of the labels, and

@@ -63,8 +63,8 @@ class Likeliest(NamedTuple):
 def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState) -> Likeliest | None:
     """The mixture, with full or diagonal covariances, that is best for samples left out.
 
-    EM begins from the initial responsibilities and from k-means. Initial clusters that lose clearly less of the
-    information which a label gives about that of a neighbor are no mixture's, such as rings: there is none then.
+    EM begins from the initial responsibilities and from k-means. There is none if the initial clusters speak against
+    it as they would in the choice of initial clusters, as rings do.
 
     Parameters
     ----------
