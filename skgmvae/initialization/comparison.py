@@ -12,7 +12,7 @@ from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_gra
 from skgmvae.initialization.partitions import members
 from skgmvae.initialization.views import whiten_within
 
-__all__ = ["N_LINKED", "Losses", "lost_relative_to", "mean_agreement", "shares_kept"]
+__all__ = ["N_LINKED", "Losses", "link_points", "lost_relative_to", "mean_agreement", "shares_kept"]
 
 N_LINKED = 5  # neighbors in the graph by which partitions are compared
 
@@ -37,6 +37,11 @@ class Losses(NamedTuple):
     def larger(self) -> float:
         """The larger ratio: each view alone speaks against some mixtures that are right."""
         return max(self.among_points, self.within)
+
+
+def link_points(points: NDArray[np.float64]) -> csr_array:
+    """The graph of few neighbors, (N, N), by which partitions of points (N, D) are compared."""
+    return self_tuned_graph(find_neighbors(points, N_LINKED), N_LINKED)
 
 
 def shares_kept(links: csr_array, labels: list[NDArray[np.intp]], n_clusters: int) -> NDArray[np.float64]:
@@ -97,8 +102,7 @@ def lost_relative_to(
     """
     (N, D), K, graphs = points.shape, n_clusters, [links]
     if has_samples_for(2, N, D):
-        within = whiten_within(points, mixture, K)
-        graphs.append(self_tuned_graph(find_neighbors(within, N_LINKED), N_LINKED))
+        graphs.append(link_points(whiten_within(points, mixture, K)))
     losses = [1.0 - shares_kept(graph, [mixture, *others], K) for graph in graphs]
     ratios = [float(lost[1:].min() / lost[0]) if lost[0] > 0.0 else np.inf for lost in losses]
     return Losses(ratios[0], ratios[-1], float(losses[-1][0]))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skgmvae.initialization.bootstrap import crosses_as_expected
-from skgmvae.initialization.comparison import N_LINKED, lost_relative_to
+from skgmvae.initialization.comparison import link_points, lost_relative_to
 from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, has_samples_for, log_joint
 from skgmvae.initialization.mixture_search import MANY_FEATURES, MORE_FEATURES
 from skgmvae.initialization.moments import (
@@ -21,7 +21,6 @@ from skgmvae.initialization.moments import (
     regularize,
     sum_up,
 )
-from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.rules import speak_against_mixture
 from skgmvae.initialization.views import Views
@@ -117,8 +116,8 @@ def _is_contradicted(
     mixture: Mixture, initial: NDArray[np.intp], points: NDArray[np.float64], random_state: np.random.RandomState
 ) -> bool:
     """Whether the initial clusters speak against a mixture, more than against one whose samples are drawn from it."""
-    K, links = mixture.responsibilities.shape[1], self_tuned_graph(find_neighbors(points, N_LINKED), N_LINKED)
-    losses = lost_relative_to(mixture.labels, [initial], points, links, K)
+    K = mixture.responsibilities.shape[1]
+    losses = lost_relative_to(mixture.labels, [initial], points, link_points(points), K)
     if not speak_against_mixture(losses):
         return False
     return not crosses_as_expected(Views(points, points), mixture, losses, K, random_state)

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.candidates import find_candidates
 from skgmvae.initialization.choice import weigh
+from skgmvae.initialization.comparison import link_points
 from skgmvae.initialization.mixture import Mixture
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
 from skgmvae.initialization.rules import Thresholds, choose_name
@@ -22,7 +23,7 @@ __all__ = ["SAMPLES_PER_CLUSTER", "Partition", "Partitions", "find_edges", "find
 MAX_SAMPLES = 10_000  # that are partitioned
 MAX_FEATURES, N_PRINCIPAL = 100, 50  # beyond which number of features these principal components stand for them
 LEAST_VARIANCE = 1e-3  # of these, relative to the first
-N_NEIGHBORS, N_LINKED = 10, 5
+N_NEIGHBORS = 10
 # no bootstrap for clusters that cross each other, which takes longer than all else, for every K
 QUICK = Thresholds(clearly_less=0.0)
 SAMPLES_PER_CLUSTER = 3  # at least, for a number of clusters to be considered
@@ -106,7 +107,7 @@ def find_partitions(X: Floats, numbers: Sequence[int], random_state: np.random.R
             break
         # each K from the same state, so that a partition does not depend on the other numbers
         found[K] = _partition(views, K, np.random.RandomState(seed))
-    links = self_tuned_graph(find_neighbors(points, N_LINKED), N_LINKED)
+    links = link_points(points)
     return Partitions(rows, points, views.exact, links, find_edges(points), found)
 
 
