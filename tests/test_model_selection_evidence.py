@@ -11,12 +11,16 @@ from scipy.stats import chi2, kstest, multivariate_normal, norm
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
+from skgmvae import VaDEClustering
 from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, log_joint
 from skgmvae.model_selection import ComponentHierarchy, merge_components
 from skgmvae.model_selection._density import _ridge, find_density, measure_misfit
 from skgmvae.model_selection._dip import dip_statistic, least_dip
 from skgmvae.model_selection._folds import correct_stability
+from skgmvae.model_selection._merging import _link
 from skgmvae.model_selection._partitions import find_edges, find_partitions
 from skgmvae.model_selection._rule import Numbers, combine, is_separate
 from skgmvae.model_selection._separation import description_length, information_lost, separation
@@ -302,6 +306,20 @@ def test_frames_merge_as_their_numbers(library, oversplit):
         merge_components(fitted, other)
     with pytest.raises(ValueError, match="needs complete samples"):
         merge_components(fitted, np.where(X > 0.0, X, np.nan))
+
+
+@pytest.mark.parametrize("options", [{"likelihood": "poisson"}, {"categorical_features": [0]}])
+def test_components_of_counts_and_codes_are_not_merged(options):
+    X = np.random.RandomState(0).poisson(np.repeat([[2, 9], [12, 3]], 40, axis=0)).clip(0, 15).astype(float)
+    model = VaDEClustering(2, max_iter=0, random_state=0, **options).fit(X)
+    for estimator in (model, make_pipeline(FunctionTransformer(), model)):
+        with pytest.raises(ValueError, match="needs continuous features"):
+            merge_components(estimator, X)
+
+
+def test_clusters_that_nothing_joins_merge_last():
+    linkage = _link(np.zeros(3), np.full((3, 3), -np.inf), np.arange(3), 3)
+    assert linkage[:, :2].tolist() == [[0, 1], [3, 2]] and linkage[:, 3].tolist() == [2, 3]
 
 
 def test_single_component_and_numbers_that_are_none(oversplit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,6 +16,8 @@ from skgmvae.model_selection._partitions import find_edges
 from skgmvae.model_selection._separation import modes_and_saddles
 
 __all__ = ["ComponentHierarchy", "merge_components"]
+
+DISCRETE = ("categorical", "poisson", "negative_binomial")  # likelihoods
 
 
 class ComponentHierarchy(NamedTuple):
@@ -89,7 +92,7 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
     Raises
     ------
     ValueError
-        If X has categories, booleans or missing values.
+        If X has categories, booleans or missing values, or the model has categories or counts.
 
     Examples
     --------
@@ -103,6 +106,7 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
     3
     """
     check_is_fitted(estimator)
+    _check_continuous(estimator)
     rows, labels = _check_numbers(X), np.asarray(estimator.predict(X))
     K = int(estimator.predict_proba(_like(X, rows[:1])).shape[1])
     used, dense = np.unique(labels, return_inverse=True)
@@ -114,6 +118,17 @@ def merge_components(estimator: Any, X: MatrixLike) -> ComponentHierarchy:
     density = Density(none, estimator.score_samples(X), middles, none[0], none[:0])
     modes, saddles = modes_and_saddles(dense, edges, density)
     return ComponentHierarchy(_link(modes, saddles, used, K))
+
+
+def _check_continuous(estimator: Any) -> None:
+    """Raise if the density of a fitted model, or of the last step of a Pipeline, is one of whole numbers or codes."""
+    model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    found = sorted(set(np.atleast_1d(getattr(model, "likelihood_", ()))) & set(DISCRETE))
+    if found:
+        raise ValueError(
+            f"merge_components needs continuous features, but the likelihood of some is {' or '.join(found)}: there is "
+            "no density halfway between two samples"
+        )
 
 
 def _check_numbers(X: Any) -> Floats:
@@ -151,7 +166,9 @@ def _link(modes: Floats, saddles: Floats, used: Integers, n_components: int) -> 
     modes, saddles = modes.copy(), saddles.copy()
     while len(names) > 1:
         dips = np.minimum(modes[:, None], modes) - saddles
-        a, b = sorted(divmod(int(dips.argmin()), len(names)))
+        first, second = np.triu_indices(len(names), 1)  # not the diagonal, if no pair is joined
+        nearest = int(dips[first, second].argmin())
+        a, b = int(first[nearest]), int(second[nearest])
         linkage.append((names[a], names[b], max(float(dips[a, b]), 0.0), sizes[a] + sizes[b]))
         names[a], sizes[a], modes[a] = K + len(linkage) - 1, sizes[a] + sizes[b], max(modes[a], modes[b])
         saddles[a] = saddles[:, a] = np.maximum(saddles[a], saddles[b])

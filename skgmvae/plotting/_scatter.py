@@ -163,8 +163,9 @@ def _find_telling(estimator: Any, n_features: int) -> list[Any]:
 def _get_columns(X: Any, columns: list[int]) -> Floats:
     if hasattr(X, "iloc"):
         return X.iloc[:, columns].to_numpy(dtype=float, na_value=np.nan)  # type: ignore[no-any-return]
-    taken = X[:, columns].to_numpy() if hasattr(X, "get_column") else np.asarray(X)[:, columns]  # polars
-    return np.asarray(taken, dtype=float)
+    if hasattr(X, "get_column"):  # of polars, which does not take a column twice
+        return np.column_stack([X[:, d].to_numpy() for d in columns]).astype(float)
+    return np.asarray(np.asarray(X)[:, columns], dtype=float)
 
 
 def _find_limits(values: Floats) -> tuple[float, float]:
