@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
-import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
@@ -21,6 +20,7 @@ from skgmvae._presets import choose_image_settings
 from skgmvae._sklearn_callbacks import epoch_tasks, with_callbacks
 from skgmvae.data.arrays import Floats, Integers, MatrixLike
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.subcomponents import Counts
 from skgmvae.persistence import load_estimator, save_estimator
 from skgmvae.runtime import MAX_SEED, isolated
 from skgmvae.training.config import Architecture
@@ -58,14 +58,13 @@ class DeepMixture(MixtureInference):
     means_: Floats
     lower_bound_: float
     init_params_: str
-    converged_: bool
     n_iter_: int
     net_: ELBONet
     _fitted_structure: dict[str, Any]
     _fitted_architecture: Architecture
 
     @abstractmethod
-    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> nn.Module:
+    def _make_model(self, autoencoder: Autoencoder, generator: Any = None, subcomponents: Counts = None) -> nn.Module:
         """The untrained model around a pretrained autoencoder; further weights are drawn from the generator."""
 
     @abstractmethod

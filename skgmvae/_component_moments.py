@@ -10,6 +10,7 @@ from torch.quasirandom import SobolEngine
 
 from skgmvae._evaluation import count_weights, inference_precision, model_for_queries
 from skgmvae.data.arrays import Floats
+from skgmvae.models.subcomponents import average_subcomponents, find_clusters
 from skgmvae.runtime import limit_threads
 
 __all__ = ["component_covariances", "component_expectations", "component_means"]
@@ -29,7 +30,7 @@ def component_means(module: Any, n_features: int, device: torch.device) -> Float
 @torch.inference_mode()
 def component_expectations(module: Any, n_features: int, device: torch.device) -> Tensor:
     """As ``component_means``, but of categories their probabilities: (K, F)."""
-    return _average(module, n_features, device, lambda mean, _: mean.sum(0))
+    return average_subcomponents(module, _average(module, n_features, device, lambda mean, _: mean.sum(0)))
 
 
 @torch.inference_mode()
@@ -37,13 +38,16 @@ def component_covariances(module: Any, n_features: int, device: torch.device) ->
     """Cov[x | c] in the units of the data, shape (K, D, D), by the law of total covariance; exact as the means."""
     to_numbers: Callable[[Tensor], Tensor] = module.likelihood.to_numbers
     means = to_numbers(component_expectations(module, n_features, device))
+    if module.subcomponents is not None:
+        means = means[find_clusters(module.subcomponents)]
 
     def scatter(mean: Tensor, variance: Tensor) -> Tensor:
         centered = (to_numbers(mean) - means.to(mean)).movedim(0, 1)  # (K, S, D)
         return centered.mT @ centered + variance.sum(0).diag_embed()
 
-    covariances: Floats = _average(module, n_features, device, scatter).numpy(force=True)
-    return covariances
+    covariances = average_subcomponents(module, _average(module, n_features, device, scatter))
+    found: Floats = covariances.numpy(force=True)
+    return found
 
 
 def _average(

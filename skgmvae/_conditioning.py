@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._evaluation import chunk_rows, inference_precision, map_chunks
 from skgmvae._likelihoods import check_given
-from skgmvae._sampling import check_component, check_n_samples
+from skgmvae._sampling import check_component, check_n_samples, to_labels
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.categories import Categories
@@ -22,6 +22,7 @@ from skgmvae.data.dtypes import find_integers, to_integers, to_like
 from skgmvae.data.frames import find_column, is_frame, replace_column
 from skgmvae.models.conditional import complete_by_draws, complete_by_means, draw_given
 from skgmvae.models.importance import PointSets, count_values, make_point_sets
+from skgmvae.models.subcomponents import find_subcomponents_of
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
 __all__ = ["ConditionalQueries", "sample_given", "to_user"]
@@ -142,15 +143,15 @@ def sample_given(
     rng = check_random_state(estimator.random_state if random_state is None else random_state)
     module, device, points = estimator.net_.module_, check_device(estimator.device), estimator._points()
     generator = torch.Generator(_where_to_draw(module, device)).manual_seed(int(rng.randint(MAX_SEED)))
-    options: dict[str, Any] = {"component": None if component is None else int(component), "expected": expected}
+    some = None if component is None else find_subcomponents_of(int(component), module.subcomponents)
 
     def draw(model: Any, rows: torch.Tensor) -> torch.Tensor:
-        samples, components, _ = draw_given(model, rows, points, generator, **options)
+        samples, components, _ = draw_given(model, rows, points, generator, among=some, expected=expected)
         return torch.cat([samples, components.unsqueeze(-1).to(samples)], -1)
 
     with inference_precision(single=False):
         found = map_chunks(module, draw, np.tile(row, (n_samples, 1)), device, **_describe_size(estimator, points))
-    labels = found[:, -1].astype(np.int64)
+    labels = to_labels(estimator, found[:, -1].astype(np.int64))
     order = np.argsort(labels, kind="stable")
     return found[order, :-1], labels[order]
 

@@ -19,9 +19,9 @@ from skgmvae._parameters import (
 )
 from skgmvae.data.arrays import Floats
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization.config import InitConfig
 from skgmvae.initialization.given import to_responsibilities
 from skgmvae.initialization.given_mixture import MixtureInit
-from skgmvae.initialization.initialize import InitConfig
 from skgmvae.models.columns import Column
 from skgmvae.training.config import Architecture, FitConfig, TrainConfig
 
@@ -107,7 +107,9 @@ def _make_init_config(
     )
     mixture.check(K, data.n_features)
     mixture.check_codes(_get_levels(estimator), getattr(estimator, "feature_names_in_", None))
-    return InitConfig(estimator.init_params, image_shape, labels, mixture)
+    is_full = getattr(estimator, "covariance_type", "full") == "full"
+    most = int(estimator.max_subcomponents) if is_full and not mixture.is_given else 1
+    return InitConfig(estimator.init_params, image_shape, labels, mixture, max_subcomponents=most)
 
 
 def _make_architecture(

@@ -59,6 +59,7 @@ SHARED_CONSTRAINTS: dict[str, list[Any]] = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "warm_start": ["boolean"],
     "learn_weights": ["boolean"],
+    "max_subcomponents": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left"), AUTO],
     "learning_rate": [Interval(Real, 0, None, closed="neither"), AUTO],
     "device": [str],

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae._component_moments import component_covariances
 from skgmvae._component_table import describe_components
 from skgmvae.data.arrays import Array, Floats, MatrixLike
+from skgmvae.models.subcomponents import count_clusters
 from skgmvae.runtime import check_device, isolated
 
 __all__ = ["DensityCriteria"]
@@ -105,17 +106,19 @@ class DensityCriteria:
     def _count_parameters(self, n_samples: int, name: str) -> int:
         """Number of parameters of the density; the K mixing weights count as K − 1."""
         model, D = self.net_.module_, self.n_features_in_
-        has_weights = bool(model.weight_logits.requires_grad)
+        n_weights = len(model.weight_logits) - (1 if model.weight_logits.requires_grad else count_clusters(model))
         if model.background is not None and self.best_iter_ == 0:
             K = int(model.n_components)
             kind = str(getattr(model, "covariance_type", "full"))
-            return (K - 1) * has_weights + K * D + count_covariances(kind, K, D)
+            return n_weights + K * D + count_covariances(kind, K, D)
         of_density = [
             parameter.numel()
             for part, parameter in model.named_parameters()
-            if parameter.requires_grad and not part.removeprefix("autoencoder.").startswith(ENCODERS)
+            if parameter is not model.weight_logits
+            and parameter.requires_grad
+            and not part.removeprefix("autoencoder.").startswith(ENCODERS)
         ]
-        p = int(sum(of_density)) - has_weights
+        p = int(sum(of_density)) + n_weights
         if p >= n_samples * D:
             warnings.warn(TOO_MANY.format(p=p, n=n_samples * D, name=name), UserWarning, stacklevel=3)
         return p

@@ -14,6 +14,7 @@ from skgmvae._parameters import explain_no_convergence
 from skgmvae._sklearn_callbacks import N_WRAPPERS
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.subcomponents import count_clusters, count_subcomponents, log_cluster_weights
 from skgmvae.runtime import check_device
 from skgmvae.training.fitting import FitResult
 from skgmvae.training.train import TrainOutcome
@@ -40,7 +41,8 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
     estimator.best_iter_ = result.n_epochs if best is None else best
     model, device = result.net.module_, check_device(estimator.device)
     with torch.inference_mode():
-        estimator.weights_ = model.log_weights().exp().numpy(force=True).copy()
+        estimator.weights_ = log_cluster_weights(model).exp().numpy(force=True).copy()
+    estimator.n_subcomponents_ = count_subcomponents(model).numpy()
     estimator.labels_ = map_shares(estimator._most_probable, data.X)
     estimator.means_ = component_means(model, data.n_features, device)
     estimator._set_model_attributes(model)
@@ -55,7 +57,7 @@ def is_numbered(estimator: Any, init_labels: Any = None) -> bool:
 def order_components(estimator: Any) -> None:
     """Renumber the components by their training samples, largest first; of equal ones, by the first of these."""
     net, labels = estimator.net_, estimator.labels_
-    counts = np.bincount(labels, minlength=net.module_.n_components)
+    counts = np.bincount(labels, minlength=count_clusters(net.module_))
     # the initial numbers depend on the last digits of the samples
     firsts = np.full(len(counts), len(labels))
     firsts[labels[::-1]] = np.arange(len(labels))[::-1]
@@ -65,7 +67,8 @@ def order_components(estimator: Any) -> None:
     net.reorder(torch.from_numpy(order))
     # predicting again would take as long as the first time
     estimator.labels_ = np.argsort(order)[labels]
-    estimator.weights_, estimator.means_ = estimator.weights_[order], estimator.means_[order]
+    for name in ("weights_", "means_", "n_subcomponents_"):
+        setattr(estimator, name, getattr(estimator, name)[order])
     estimator._set_model_attributes(net.module_)
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +178,13 @@ def train_further(
 
 
 def _present_responsibilities(estimator: Any, data: TrainingData) -> torch.Tensor | None:
-    """p(c|x) of the samples, (N, K); None after a random initialization, where the papers clamp nothing."""
+    """p(c|x) of the samples, for all components (N, P) of the model.
+
+    None after a random initialization, where the papers clamp nothing.
+    """
     if estimator.init_params_ == "random":
         return None
-    return torch.from_numpy(np.exp(map_shares(estimator._log_posterior, data.X)))
+    return torch.from_numpy(np.exp(map_shares(partial(estimator._log_posterior, joins=False), data.X)))
 
 
 def _open_checkpoint(estimator: Any, data: TrainingData, config: FitConfig, init_labels: Any) -> Checkpoint:

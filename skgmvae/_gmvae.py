@@ -17,11 +17,12 @@ from skgmvae._base import DeepMixture
 from skgmvae._conditioning import to_user
 from skgmvae._evaluation import inference_precision, model_for_queries
 from skgmvae._presets import PAPER_SETTINGS
-from skgmvae._sampling import check_component, draw_components
+from skgmvae._sampling import check_component, draw_components, to_labels
 from skgmvae.data.arrays import Array, Floats, Integers, Seed
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.networks import DENSE_AFTER_CONVOLUTIONS
+from skgmvae.models.subcomponents import Counts, find_heaviest
 from skgmvae.runtime import check_device, isolated
 
 __all__ = ["GMVAEClustering"]
@@ -140,6 +141,11 @@ class GMVAEClustering(DeepMixture):
         ignored.
     learn_weights : bool, default=True
         Learn the mixing weights π; otherwise they stay uniform, as in the paper.
+    max_subcomponents : int, default=8
+        The most subcomponents of a component: with a linear path, an initial
+        cluster that is clearly no ellipse, such as a ring, begins as a mixture of several Gaussians, as many as its
+        samples ask for. All methods and attributes are of whole components, but for ``net_``. 1: no subcomponents, as
+        in the paper.
     batch_size : 'auto' or int, default='auto'
         Samples per step. 'auto': 64, or more with many samples, up to 1,024, so that an epoch takes about 40 steps; 128
         for images of at least 256 pixels.
@@ -176,6 +182,8 @@ class GMVAEClustering(DeepMixture):
         Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
         Mixing weights π.
+    n_subcomponents_ : ndarray of shape (n_components,), int64
+        Number of subcomponents of each component.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     covariances_ : ndarray of shape (n_components, n_features, n_features)
@@ -275,6 +283,7 @@ class GMVAEClustering(DeepMixture):
         tol: float = 0.1,
         warm_start: bool = False,
         learn_weights: bool = True,
+        max_subcomponents: int = 8,
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
         device: str = "auto",
@@ -311,6 +320,7 @@ class GMVAEClustering(DeepMixture):
         self.tol = tol
         self.warm_start = warm_start
         self.learn_weights = learn_weights
+        self.max_subcomponents = max_subcomponents
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.device = device
@@ -341,17 +351,20 @@ class GMVAEClustering(DeepMixture):
             raise ValueError(f"experiment must be one of {', '.join(PAPER_SETTINGS)}; got {experiment!r}")
         return cls(**{**PAPER_SETTINGS[experiment], **parameters})
 
-    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> GMVAE:
+    def _make_model(
+        self, autoencoder: Autoencoder, generator: torch.Generator | None = None, subcomponents: Counts = None
+    ) -> GMVAE:
         # 120 and 500 units for the paper's data, as in table A.2
         is_mlp = self.network == "mlp" and len(self.hidden_layer_sizes_) > 0
         return GMVAE(
             autoencoder,
-            int(self.n_components),
+            int(self.n_components) if subcomponents is None else sum(subcomponents),
             int(self.style_dim),
             prior_width=min(self.hidden_layer_sizes_) if is_mlp else DENSE_AFTER_CONVOLUTIONS,
             learn_weights=bool(self.learn_weights),
             n_mc_samples=int(self.n_mc_samples),
             min_information=float(self.min_information),
+            subcomponents=subcomponents,
             generator=generator,
         )
 
@@ -409,9 +422,9 @@ class GMVAEClustering(DeepMixture):
             return super().sample(
                 n_samples, component=component, given=given, expected=expected, random_state=random_state
             )
-        labels, seed = draw_components(self, n_samples, component, random_state)
-        samples = self._generate(labels, seed, expected=expected, w=self._check_w(w, n_samples))
-        return to_user(self, samples), labels
+        components, seed = draw_components(self, n_samples, component, random_state)
+        samples = self._generate(components, seed, expected=expected, w=self._check_w(w, n_samples))
+        return to_user(self, samples), to_labels(self, components)
 
     @isolated()
     def traverse(self, w: Sequence[ArrayLike] | Array, *, component: int) -> Any:
@@ -440,8 +453,8 @@ class GMVAEClustering(DeepMixture):
         with inference_precision(single=False):
             model = model_for_queries(self.net_.module_, check_device(self.device))
         there = next(model.parameters()).device
-        components = torch.full((len(points),), component, device=there)
         with torch.inference_mode():
+            components = find_heaviest(model, component).to(there).expand(len(points))
             means = model.traverse(components, torch.from_numpy(points).to(there)).numpy(force=True)
         return to_user(self, means)
 

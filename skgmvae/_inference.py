@@ -17,13 +17,14 @@ from skgmvae._evaluation import generate_chunks, map_chunks
 from skgmvae._likelihoods import warn_of_excluded
 from skgmvae._onnx import write_onnx
 from skgmvae._pickling import PickleSupport
-from skgmvae._sampling import draw_components
+from skgmvae._sampling import draw_components, to_labels
 from skgmvae._sklearn_callbacks import CallbackSupport
 from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
 from skgmvae.models.importance import FIRST
+from skgmvae.models.subcomponents import join_subcomponents
 from skgmvae.runtime import check_device, isolated
 
 Method: TypeAlias = Callable[[Any, torch.Tensor], torch.Tensor]  # of a model, for rows (n, D)
@@ -62,8 +63,8 @@ class MixtureInference(
     def _over_chunks(self, method: Method, X: Array | LazyRows, n_copies: int = 1, values_per_row: int = 0) -> Array:
         return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies, values_per_row)
 
-    def _log_posterior(self, X: Array | LazyRows) -> Floats:
-        return self._over_chunks(self._assign(), X, n_copies=FIRST, values_per_row=self._values_per_row())
+    def _log_posterior(self, X: Array | LazyRows, *, joins: bool = True) -> Floats:
+        return self._over_chunks(self._assign(joins=joins), X, n_copies=FIRST, values_per_row=self._values_per_row())
 
     def _most_probable(self, X: Array | LazyRows) -> Integers:
         """Component of the largest posterior probability, shape (N,)."""
@@ -72,12 +73,13 @@ class MixtureInference(
             lambda model, rows: assign(model, rows).argmax(1), X, n_copies=FIRST, values_per_row=self._values_per_row()
         )
 
-    def _assign(self) -> Method:
-        """Function that maps a model and samples to log p(c|x)."""
+    def _assign(self, *, joins: bool = True) -> Method:
+        """Function that maps a model and samples to log p(c|x), of its subcomponents if they are not joined."""
         points, noise = self._points(), self._noise(N_POSTERIOR_DRAWS)
 
         def assign(model: Any, rows: torch.Tensor) -> torch.Tensor:
-            return estimate_log_posterior(model, rows, points, noise.to(next(model.parameters())))
+            found = estimate_log_posterior(model, rows, points, noise.to(next(model.parameters())))
+            return join_subcomponents(found, model.subcomponents if joins else None)
 
         return assign
 
@@ -188,14 +190,14 @@ class MixtureInference(
         if given is not None and len(given) > 0:
             samples, labels = sample_given(self, given, n_samples, component, random_state, expected=expected)
         else:
-            labels, seed = draw_components(self, n_samples, component, random_state)
-            samples = self._generate(labels, seed, expected=expected)
+            components, seed = draw_components(self, n_samples, component, random_state)
+            samples, labels = self._generate(components, seed, expected=expected), to_labels(self, components)
         return to_user(self, samples, is_drawn=not expected), labels
 
-    def _generate(self, labels: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
-        """Draws of x | c, or their means E[x|z], one per label, with fixed ``latents``."""
-        samples = np.empty((len(labels), self.n_features_in_))
-        for part, drawn in generate_chunks(self.net_.module_, labels, seed, check_device(self.device), **latents):
+    def _generate(self, components: Integers, seed: int, *, expected: bool, **latents: Floats) -> Floats:
+        """Draws of x | c, or their means E[x|z], one per component of the model, with fixed ``latents``."""
+        samples = np.empty((len(components), self.n_features_in_))
+        for part, drawn in generate_chunks(self.net_.module_, components, seed, check_device(self.device), **latents):
             samples[part] = drawn[1 if expected else 0].numpy(force=True)
         return samples
 

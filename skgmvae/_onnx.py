@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from skgmvae._atomic_write import write_atomically
 from skgmvae._evaluation import cast_networks
+from skgmvae.models.subcomponents import join_subcomponents
 
 __all__ = ["write_onnx"]
 
 OUTPUTS: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
-    "responsibilities": lambda model, x, noise: model.log_responsibilities(x, noise).exp(),
+    "responsibilities": lambda model, x, noise: join_subcomponents(
+        model.log_responsibilities(x, noise), model.subcomponents
+    ).exp(),
     "transform": lambda model, x, noise: model.embed(x),
     "reconstruct": lambda model, x, noise: model.reconstruct(x),
 }

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,8 @@ class PickleSupport:
         vars(self).setdefault("validation_scores_", [])
         vars(self).setdefault("best_iter_", state["n_iter_"])
         module = net.module_
+        vars(self).setdefault("n_subcomponents_", np.ones_like(state["weights_"], np.int64))
+        vars(module).setdefault("subcomponents", None)
         if "background" not in module._modules and "background" not in vars(module):
             module.background = None
         if "n_outputs" not in vars(module):

@@ -25,6 +25,7 @@ __all__ = [
     "check_categories",
     "check_integer",
     "check_sizes",
+    "check_subcomponents",
     "holds_object",
     "shorten",
     "to_tuples",
@@ -149,6 +150,13 @@ def _check_boolean(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise NotASavedEstimatorError(f"the file's {name} is {value!r}, which is not a boolean")
     return value
+
+
+def check_subcomponents(counts: Any, K: int) -> list[int] | None:
+    """Numbers of subcomponents (K,) in the file; None: there are none."""
+    if not (counts is None or (isinstance(counts, list) and len(counts) == K)):
+        raise NotASavedEstimatorError(f"the file does not have numbers of subcomponents of {K} components")
+    return counts and [check_integer(count, "subcomponents", 1) for count in counts]
 
 
 def check_sizes(sizes: Sequence[Any]) -> tuple[int, ...]:

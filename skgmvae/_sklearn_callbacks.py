@@ -11,6 +11,7 @@ import numpy as np
 from skorch.callbacks import Callback
 
 from skgmvae._auto import choose_settings
+from skgmvae.models.subcomponents import log_cluster_weights
 
 try:
     from sklearn import callback as experimental
@@ -66,7 +67,7 @@ class EpochTasks(Callback):
         """What ``predict``, ``score`` and ``sample`` need; the noise of the scores is not the final one."""
         return {
             "net_": net,
-            "weights_": net.module_.log_weights().detach().exp().double().numpy(force=True),
+            "weights_": log_cluster_weights(net.module_).detach().exp().double().numpy(force=True),
             "_noise_seed": getattr(self.estimator, "_noise_seed", 0),
         }
 

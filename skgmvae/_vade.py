@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skgmvae._base import DeepMixture
 from skgmvae.data.arrays import Floats, Seed
 from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.models.subcomponents import Counts, average_subcomponents, total_covariances
 from skgmvae.models.vade import VaDE
 
 __all__ = ["VaDEClustering"]
@@ -129,6 +130,11 @@ class VaDEClustering(DeepMixture):
         ignored.
     learn_weights : bool, default=True
         Learn the mixing weights π, as in the paper; otherwise they stay uniform.
+    max_subcomponents : int, default=8
+        The most subcomponents of a component: with a linear path and ``covariance_type='full'``, an initial
+        cluster that is clearly no ellipse, such as a ring, begins as a mixture of several Gaussians, as many as its
+        samples ask for. All methods and attributes are of whole components, but for ``net_``. 1: no subcomponents, as
+        in the paper.
     batch_size : 'auto' or int, default='auto'
         Samples per step. 'auto': 128, or 64 without a linear path; more for tables of many samples, up to 1,024, for
         about 40 steps per epoch.
@@ -165,6 +171,8 @@ class VaDEClustering(DeepMixture):
         Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
         Mixing weights π.
+    n_subcomponents_ : ndarray of shape (n_components,), int64
+        Number of subcomponents of each component.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     covariances_ : ndarray of shape (n_components, n_features, n_features)
@@ -174,7 +182,7 @@ class VaDEClustering(DeepMixture):
     precisions_cholesky_ : ndarray of shape (n_components, n_features, n_features)
         Upper-triangular factors of ``precisions_``, as in :class:`~sklearn.mixture.GaussianMixture`.
     latent_means_ : ndarray of shape (n_components, latent_dim)
-        Means m_c in latent space.
+        Means m_c in latent space; of several subcomponents, their mean.
     latent_covariances_ : ndarray
         Covariances S_c in latent space, of shape (K, L, L), (L, L), (K, L) or (K,) for 'full', 'tied', 'diag' or
         'spherical'.
@@ -271,6 +279,7 @@ class VaDEClustering(DeepMixture):
         tol: float = 0.1,
         warm_start: bool = False,
         learn_weights: bool = True,
+        max_subcomponents: int = 8,
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
         device: str = "auto",
@@ -308,6 +317,7 @@ class VaDEClustering(DeepMixture):
         self.tol = tol
         self.warm_start = warm_start
         self.learn_weights = learn_weights
+        self.max_subcomponents = max_subcomponents
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.device = device
@@ -319,22 +329,25 @@ class VaDEClustering(DeepMixture):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VaDE:
+    def _make_model(
+        self, autoencoder: Autoencoder, generator: torch.Generator | None = None, subcomponents: Counts = None
+    ) -> VaDE:
         return VaDE(
             autoencoder,
-            int(self.n_components),
+            int(self.n_components) if subcomponents is None else sum(subcomponents),
             covariance_type=self.covariance_type,
             learn_weights=bool(self.learn_weights),
             n_mc_samples=int(self.n_mc_samples),
             min_information=float(self.min_information),
+            subcomponents=subcomponents,
             generator=generator,
             reg_covar=float(self.reg_covar),
         )
 
     def _set_model_attributes(self, model: VaDE) -> None:
         with torch.inference_mode():
-            self.latent_means_ = model.means.numpy(force=True).copy()
-            covariances = model.covariances()
+            self.latent_means_ = average_subcomponents(model, model.means).numpy(force=True).copy()
+            covariances = total_covariances(model, model.means, model.covariances())
         # shaped as GaussianMixture shapes them
         shapes = {
             "full": lambda c: c,

@@ -14,6 +14,7 @@ from skgmvae._constraints import LIST
 from skgmvae.data.arrays import Seed
 from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.columns import KINDS
+from skgmvae.models.subcomponents import Counts, find_cluster
 from skgmvae.models.vaeem import VAEEM
 from skgmvae.training.em import EMConfig, EMNet, count_steps
 
@@ -140,6 +141,11 @@ class VAEEMClustering(DeepMixture):
     learn_weights : bool, default=True
         Learn the mixing weights π, as the mean responsibilities in each M-step; otherwise they stay uniform, as in the
         paper.
+    max_subcomponents : int, default=8
+        The most subcomponents of a component: with a linear path, an initial
+        cluster that is clearly no ellipse, such as a ring, begins as a mixture of several Gaussians, as many as its
+        samples ask for. All methods and attributes are of whole components, but for ``net_``. 1: no subcomponents, as
+        in the paper.
     batch_size : 'auto' or int, default='auto'
         Samples per component and step. 'auto': 128, or fewer where a component has fewer, or more with many samples,
         up to 1,024, so that an iteration takes about 80 steps; 128 for images of at least 256 pixels.
@@ -176,6 +182,8 @@ class VAEEMClustering(DeepMixture):
         Components of the training samples. Components are numbered by size, largest first.
     weights_ : ndarray of shape (n_components,)
         Mixing weights π.
+    n_subcomponents_ : ndarray of shape (n_components,), int64
+        Number of subcomponents of each component.
     means_ : ndarray of shape (n_components, n_features)
         E[x | c] in the units of the data.
     covariances_ : ndarray of shape (n_components, n_features, n_features)
@@ -292,6 +300,7 @@ class VAEEMClustering(DeepMixture):
         tol: float = 0.1,
         warm_start: bool = False,
         learn_weights: bool = True,
+        max_subcomponents: int = 8,
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
         device: str = "auto",
@@ -330,6 +339,7 @@ class VAEEMClustering(DeepMixture):
         self.tol = tol
         self.warm_start = warm_start
         self.learn_weights = learn_weights
+        self.max_subcomponents = max_subcomponents
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.device = device
@@ -356,19 +366,23 @@ class VAEEMClustering(DeepMixture):
     def _steps_per_epoch(self, n_samples: int, batch_size: int) -> int:
         return count_steps(self._net_options()["em"], n_samples, batch_size, int(self.n_components))
 
-    def _make_model(self, autoencoder: Autoencoder, generator: torch.Generator | None = None) -> VAEEM:
+    def _make_model(
+        self, autoencoder: Autoencoder, generator: torch.Generator | None = None, subcomponents: Counts = None
+    ) -> VAEEM:
         is_given = self.pretrain_hidden_layer_sizes is not None
         has_own_sizes = is_given or tuple(autoencoder.hidden_layer_sizes) != self.hidden_layer_sizes_
         return VAEEM(
             autoencoder,
-            int(self.n_components),
+            int(self.n_components) if subcomponents is None else sum(subcomponents),
             hidden_layer_sizes=self.hidden_layer_sizes_ if has_own_sizes else None,
             image_shape=self.image_shape if self.network == "conv" else None,
             learn_weights=bool(self.learn_weights),
             n_mc_samples=int(self.n_mc_samples),
             min_information=float(self.min_information),
+            subcomponents=subcomponents,
             generator=generator,
         )
 
     def _set_model_attributes(self, model: VAEEM) -> None:
-        self.reseeded_ = list(model.reseeded)
+        counts = model.subcomponents
+        self.reseeded_ = [(iteration, find_cluster(component, counts)) for iteration, component in model.reseeded]

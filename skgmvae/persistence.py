@@ -15,9 +15,10 @@ from torch import nn
 
 from skgmvae._auto import choose_settings, set_settings
 from skgmvae._configuration import make_train_config
-from skgmvae._evaluation import cast_networks, inference_precision
+from skgmvae._evaluation import cast_networks
 from skgmvae._file_format import NotASavedEstimatorError, find_version, open_file, to_plain, write_file
 from skgmvae._parameters import check_parameters, check_same_structure, get_structure
+from skgmvae._saved_answers import check_answers
 from skgmvae._saved_values import (
     ATTRIBUTES,
     check_architecture,
@@ -26,11 +27,13 @@ from skgmvae._saved_values import (
     check_categories,
     check_integer,
     check_sizes,
+    check_subcomponents,
     holds_object,
     shorten,
     to_tuples,
 )
 from skgmvae.data.arrays import Array
+from skgmvae.models.subcomponents import Counts, count_subcomponents, find_subcomponents_of
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, isolated
 from skgmvae.training.config import Architecture
 from skgmvae.training.net import ELBONet
@@ -44,7 +47,6 @@ ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
 FOLDERS = ("memory", "checkpoint")  # parameters that a file does not set: the next fit would read what lies there
 LATER = {"categorical_features": "from_dtype"}  # parameters that files of earlier versions lack
-N_SPREADS = 10.0  # from the means: where else a model must have answers
 
 Estimator = TypeVar("Estimator", bound=Any)
 
@@ -65,6 +67,7 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         "architecture": dataclasses.asdict(estimator._fitted_architecture),
         "structure": {name: to_plain(value) for name, value in estimator._fitted_structure.items()},
         "noise_seed": int(estimator._noise_seed),
+        "subcomponents": None if module.subcomponents is None else list(module.subcomponents),
         "categories": None if estimator._categories is None else estimator._categories.describe(),
         "feature_names": None if names is None else [str(name) for name in names],
         "attributes": {name: to_plain(getattr(estimator, name)) for name in ATTRIBUTES if hasattr(estimator, name)},
@@ -108,6 +111,7 @@ class _Outline(NamedTuple):
 
     estimator: Any  # with its parameters
     architecture: Architecture
+    subcomponents: Counts
     description: dict[str, Any]
 
 
@@ -134,8 +138,9 @@ def _outline(cls: type[Any], description: dict[str, Any], shapes: dict[str, tupl
     sizes = description["attributes"].get("hidden_layer_sizes_", estimator.hidden_layer_sizes_)
     estimator.hidden_layer_sizes_ = check_sizes(sizes)
     estimator.latent_dim_ = architecture.latent_dim
+    subcomponents = check_subcomponents(description.get("subcomponents"), int(estimator.n_components))
     with torch.device("meta"):
-        expected = estimator._make_model(make_autoencoder(architecture)).state_dict()
+        expected = estimator._make_model(make_autoencoder(architecture), None, subcomponents).state_dict()
     sizes = {MODULE + name: tuple(tensor.shape) for name, tensor in expected.items()}
     if sizes != {name: shape for name, shape in shapes.items() if name.startswith(MODULE)}:
         raise NotASavedEstimatorError("the sizes of the file's weights do not match its parameters")
@@ -145,12 +150,12 @@ def _outline(cls: type[Any], description: dict[str, Any], shapes: dict[str, tupl
             raise NotASavedEstimatorError(f"the file has an array of unknown meaning, {name!r}")
         if name != f"{ATTRIBUTE}labels_" and math.prod(shapes[name]) > K * largest**2:
             raise NotASavedEstimatorError(f"the file's {name} has the impossible shape {shapes[name]}")
-    return _Outline(estimator, architecture, description)
+    return _Outline(estimator, architecture, subcomponents, description)
 
 
 def _restore(outline: _Outline, arrays: dict[str, Array]) -> Any:
     """The fitted estimator, after a check of every value."""
-    estimator, architecture, description = outline
+    estimator, architecture, _, description = outline
     structure = {**LATER, **{name: to_tuples(value) for name, value in description["structure"].items()}}
     if set(structure) != set(get_structure(estimator.get_params(deep=False))):
         raise NotASavedEstimatorError("the file's structure is not that of this class")
@@ -159,10 +164,11 @@ def _restore(outline: _Outline, arrays: dict[str, Array]) -> Any:
     estimator._categories = check_categories(description.get("categories"), architecture)
     estimator._noise_seed = check_integer(description["noise_seed"], "noise_seed", 0, MAX_SEED)
     state = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
-    module = _make_module(estimator, architecture, state)
+    module = _make_module(outline, state)
     _set_saved_attributes(estimator, module, arrays, description["attributes"])
+    estimator.n_subcomponents_ = count_subcomponents(module).numpy()
     estimator.net_ = _make_net_around(estimator, module)
-    _check_answers(estimator)
+    check_answers(estimator)
     names = description["feature_names"]
     if names is not None:
         if not isinstance(names, list) or len(names) != architecture.n_features or {*map(type, names)} != {str}:
@@ -189,10 +195,11 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
     return estimator
 
 
-def _make_module(estimator: Any, architecture: Architecture, state: dict[str, Array]) -> nn.Module:
+def _make_module(outline: _Outline, state: dict[str, Array]) -> nn.Module:
     """The model with its weights."""
     generator = RandomStream(0).on("cpu")  # of initial weights, which those of the file replace
-    module = estimator._make_model(make_autoencoder(architecture, generator), generator)
+    autoencoder = make_autoencoder(outline.architecture, generator)
+    module = outline.estimator._make_model(autoencoder, generator, outline.subcomponents)
     gaussian = module.likelihood.gaussian
     if gaussian is not None and gaussian.learns_variance:
         gaussian.set_variance(torch.ones(len(gaussian.location), dtype=torch.float32))
@@ -212,25 +219,11 @@ def _set_saved_attributes(estimator: Any, module: Any, arrays: dict[str, Array],
     for name, value in check_attributes(attributes).items():
         setattr(estimator, name, [to_tuples(pair) for pair in value] if name == "reseeded_" else value)
     if hasattr(module, "reseeded"):
-        module.reseeded = list(estimator.reseeded_)
+        counts = module.subcomponents
+        module.reseeded = [(i, find_subcomponents_of(cluster, counts).start) for i, cluster in estimator.reseeded_]
     reference = copy.copy(estimator)
     reference._set_model_attributes(module)
     check_arrays(estimator, reference, int(estimator.n_components), estimator._fitted_architecture.n_features)
-
-
-def _check_answers(estimator: Any) -> None:
-    """Raise unless the model gives finite answers at the means of its components, and around them."""
-    spread = N_SPREADS * np.array(estimator._fitted_architecture.scale or 0.0)
-    X = np.concatenate([estimator.means_, estimator.means_ - spread, estimator.means_ + spread])
-    if estimator._fitted_architecture.columns:  # other values may be impossible
-        X = estimator._generate(np.arange(len(X)) % len(estimator.means_), 0, expected=False)
-    with inference_precision(single=False):
-        for query in ("predict_proba", "score_samples", "transform", "reconstruct"):
-            answers = getattr(estimator, query)(X)
-            if query != "reconstruct" and not np.isfinite(answers).all():
-                raise NotASavedEstimatorError(f"the model's {query} gives values that are not finite")
-        if not np.isfinite(estimator._generate(np.arange(len(X)) % len(estimator.means_), 0, expected=False)).all():
-            raise NotASavedEstimatorError("the model's samples are not finite")
 
 
 def _make_net_around(estimator: Any, module: Any) -> ELBONet:

@@ -7,7 +7,8 @@ import pytest
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.models import GMVAE, VAEEM, VaDE
 
-OWN = {"generator", "hidden_layer_sizes"}  # VAEEM's None copies the networks of the autoencoder
+# None: the networks of the autoencoder, and no subcomponents
+OWN = {"generator", "hidden_layer_sizes", "subcomponents"}
 
 
 def defaults_of(function):

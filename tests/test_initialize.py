@@ -7,8 +7,9 @@ from test_train import ARCHITECTURE, CPU, D, make_vade
 
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization import choice, representations, variance
+from skgmvae.initialization.config import InitConfig
 from skgmvae.initialization.given_mixture import MixtureInit
-from skgmvae.initialization.initialize import InitConfig, initialize_model
+from skgmvae.initialization.initialize import initialize_model
 from skgmvae.initialization.representations import embedding, hog, inputs, principal_components, subsample
 from skgmvae.models import GMVAE
 from skgmvae.runtime import RandomStream
@@ -32,7 +33,7 @@ class Spy:
 def run(model=None, rows=X, **config):
     model = Spy() if model is None else model
     return initialize_model(
-        model, model.autoencoder, TrainingData.from_rows(rows), InitConfig(**config), RandomStream(0)
+        lambda: model, model.autoencoder, TrainingData.from_rows(rows), InitConfig(**config), RandomStream(0)
     )
 
 
@@ -116,8 +117,10 @@ def test_the_variance_is_that_of_the_residuals_at_most_a_tenth_of_random_weights
     gmvae = GMVAE(
         make_autoencoder(ARCHITECTURE, generator), n_components=K, style_dim=2, prior_width=8, generator=generator
     )
-    found = initialize_model(gmvae, gmvae.autoencoder, TrainingData.from_rows(X), InitConfig("random"), RandomStream(0))
-    assert found == ("random", None, True)
+    found = initialize_model(
+        lambda: gmvae, gmvae.autoencoder, TrainingData.from_rows(X), InitConfig("random"), RandomStream(0)
+    )
+    assert found[:3] == ("random", None, True) and found.model is gmvae
     torch.testing.assert_close(gmvae.likelihood.log_variance.exp().detach(), torch.full((D,), 0.1))
 
 

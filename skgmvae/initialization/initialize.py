@@ -1,6 +1,5 @@
 """Initialization of a model: responsibilities from a representation of the samples, then parameters."""
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,8 +14,10 @@ from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.choice import is_table
 from skgmvae.initialization.completion import complete_samples
+from skgmvae.initialization.config import InitConfig, Initialization, MakeModel
 from skgmvae.initialization.given import complete_labels, fit_clusterer
-from skgmvae.initialization.given_mixture import MixtureInit, fit_mixture_init
+from skgmvae.initialization.given_mixture import fit_mixture_init
+from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.initialization.mixed_samples import are_nearly_constant
 from skgmvae.initialization.moments import estimate_mixture, weigh_components
 from skgmvae.initialization.observed_clusters import cluster_observed
@@ -32,76 +33,16 @@ from skgmvae.initialization.representations import (
     subsample,
 )
 from skgmvae.initialization.strategies import MixedPoints, Representations, choose_responsibilities, propagate
+from skgmvae.initialization.subcomponents import LEAST_GAIN, Division, find_division
 from skgmvae.initialization.variance import initialize_variance
 from skgmvae.models.autoencoder import Autoencoder
-from skgmvae.models.image_encoder import ImageEncoder
 from skgmvae.models.missing import find_missing
 from skgmvae.runtime import RandomStream, single_thread
 
-__all__ = ["InitConfig", "Initialization", "initialize_linear", "initialize_model"]
+__all__ = ["initialize_linear", "initialize_model"]
 
 # maximum if the weights are random: with larger residuals, the nearest optimum ignores z, and all components merge
 RANDOM_INIT_VARIANCE = 0.1
-
-
-@dataclass(frozen=True)
-class InitConfig:
-    """How a model is initialized.
-
-    Attributes
-    ----------
-    init_params : str, clusterer or callable
-        As the estimator's parameter.
-    image_shape : (C, H, W), optional
-        If the samples are images: 'auto' then uses their HOG features instead of their pixels.
-    labels : ndarray of shape (N, K), optional
-        Given responsibilities; a row of zeros has no opinion.
-    mixture : MixtureInit
-        Given parameters of a mixture of the inputs.
-    device : torch.device
-        Where representations are computed.
-    encoder : ImageEncoder, optional
-        The encoder of contrastive features, for 'contrastive'.
-    is_pretrained : bool
-        Whether the embedding is that of a trained autoencoder; otherwise 'auto' does not use it, if possible.
-    for_all_samples : bool
-        Whether responsibilities are needed for all samples, or only for the subsample that is clustered.
-    """
-
-    init_params: Any = "auto"
-    image_shape: tuple[int, ...] | None = None
-    labels: NDArray[np.float64] | None = None
-    mixture: MixtureInit = field(default_factory=MixtureInit)
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    encoder: ImageEncoder | None = None
-    is_pretrained: bool = True
-    for_all_samples: bool = True
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the initialization is that of the papers, without clusters."""
-        return self.labels is None and not self.mixture.is_given and self.init_params == "random"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the clusters are for the package to choose."""
-        return self.labels is None and not self.mixture.is_given and self.init_params == "auto"
-
-
-class Initialization(NamedTuple):
-    """What a model was initialized with.
-
-    Attributes
-    ----------
-    name : str
-    responsibilities : Tensor of shape (N, K) or None
-        None where the model keeps its random weights, or where nobody needs them.
-    is_random : bool
-    """
-
-    name: str
-    responsibilities: Tensor | None
-    is_random: bool = False
 
 
 class _Points(NamedTuple):
@@ -112,17 +53,18 @@ class _Points(NamedTuple):
 
 
 def initialize_model(
-    model: Any, autoencoder: Autoencoder, data: TrainingData, config: InitConfig, random: RandomStream
+    make_model: MakeModel, autoencoder: Autoencoder, data: TrainingData, config: InitConfig, random: RandomStream
 ) -> Initialization:
-    """Set the initial parameters of the model; those of the mixture follow from the initial responsibilities.
+    """A model with initial parameters; those of the mixture follow from the initial responsibilities.
 
     At most ``MAX_INIT_ROWS`` samples are clustered; the others get the responsibilities of their nearest neighbors.
     With a linear path the standardized samples are the embedding, and the model is initially a mixture of them.
     """
+    model = make_model()
     autoencoder.eval()
     if config.is_random and model.random_init_is_weights:
         initialize_variance(model, data, config.device, random, at_most=RANDOM_INIT_VARIANCE)
-        return Initialization(config.init_params, None, is_random=True)
+        return Initialization(config.init_params, None, True, model)
     random_state = np.random.RandomState(random.seed)
     indices = subsample(len(data), random_state)
     samples = data.X if indices is None else data.subset(indices)
@@ -141,17 +83,39 @@ def initialize_model(
     if config.is_open and is_linear and observed is not None and not n_heads:
         name, found = cluster_observed(observed, embedded.points, name, found, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
+    division = None
     if is_linear:
-        initialize_linear(model, points if observed is None else observed, responsibilities, random_state)
+        points = points if observed is None else observed
+        continuous, most = points[:, : points.shape[1] - n_heads], config.max_subcomponents
+        division = find_division(continuous, responsibilities, most, random_state) if most > 1 else None
+        if config.may_move and model.follows_likelihood and not n_heads and division is not None:
+            # no division of clusters that a training will leave
+            division = None if _is_as_likely(points, responsibilities, division, random_state) else division
+        if division is not None:
+            model, responsibilities = make_model(division.counts), division.divide(continuous, responsibilities)
+        initialize_linear(model, points, responsibilities, random_state)
     else:
         model.initialize_from(points, responsibilities)
         initialize_variance(model, data, config.device, random)
     if indices is None or not config.for_all_samples:
-        return Initialization(name, responsibilities if indices is None else None, config.is_random)
+        return Initialization(name, responsibilities if indices is None else None, config.is_random, model)
     of_all = torch.from_numpy(_spread(data, indices, found, seen, config, random_state))
+    if division is not None:
+        of_all = division.divide_all(cells(autoencoder), data, of_all, config.device)
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = of_all
-    return Initialization(name, of_all, config.is_random)
+    return Initialization(name, of_all, config.is_random, model)
+
+
+def _is_as_likely(
+    points: Tensor, responsibilities: Tensor, division: Division, random_state: np.random.RandomState
+) -> bool:
+    """Whether other clusters, one Gaussian each, describe the samples (N, D) about as well as divided ones."""
+    likeliest = find_likeliest(points.double(), responsibilities.double(), random_state)
+    if likeliest is None:
+        return False
+    gain = division.estimate_gain(points, responsibilities, random_state)
+    return bool(float(likeliest.gains.mean()) > gain - LEAST_GAIN)
 
 
 @single_thread()

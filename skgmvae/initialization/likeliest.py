@@ -1,6 +1,5 @@
 """Mixtures of Gaussians of the highest likelihood, whatever clusters they find: densities to compare others with."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,21 +9,13 @@ from torch import Tensor
 
 from skgmvae.initialization.bootstrap import crosses_as_expected
 from skgmvae.initialization.comparison import link_points, lost_relative_to
+from skgmvae.initialization.left_out import draw_folds, score_left_out
 from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, has_samples_for, log_joint
 from skgmvae.initialization.mixture_search import MANY_FEATURES, MORE_FEATURES
-from skgmvae.initialization.moments import (
-    N_FOLDS,
-    Regularization,
-    choose_regularization,
-    is_near,
-    mixture_log_prob,
-    regularize,
-    sum_up,
-)
+from skgmvae.initialization.moments import is_near
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.rules import speak_against_mixture
 from skgmvae.initialization.views import Views
-from skgmvae.models.background import Background
 from skgmvae.runtime import single_thread
 
 __all__ = ["Likeliest", "find_likeliest"]
@@ -88,11 +79,7 @@ def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.ra
         return None
     starts = [responsibilities.numpy(), *(np.eye(K)[fit_kmeans(X, K, random_state)[0]] for _ in range(N_KMEANS))]
     found = [mixture for kind in kinds if (mixture := _fit(X, starts, kind)) is not None]
-    fold = torch.from_numpy(random_state.permutation(N) % N_FOLDS)
-
-    def score(responsibilities: Tensor, refit: Callable[[Tensor], Tensor]) -> Tensor:
-        setting = choose_regularization(points, responsibilities, random_state)[0]
-        return _score_left_out(points, fold, refit, setting)
+    fold = draw_folds(N, random_state)
 
     def score_refitted(mixture: Mixture) -> Tensor:
         R = mixture.responsibilities
@@ -102,9 +89,9 @@ def find_likeliest(points: Tensor, responsibilities: Tensor, random_state: np.ra
             again = fit_mixture(X[some], R[some], K, mixture.kind, max_iter=AGAIN, tolerance=TOLERANCE)
             return torch.from_numpy(again.responsibilities)
 
-        return score(torch.from_numpy(R), refit)
+        return score_left_out(points, torch.from_numpy(R), fold, refit, random_state)
 
-    before = score(responsibilities, lambda rest: responsibilities[rest])
+    before = score_left_out(points, responsibilities, fold, lambda rest: responsibilities[rest], random_state)
     scored = [Likeliest(points, mixture, score_refitted(mixture) - before) for mixture in found]
     best = max(scored, key=lambda one: float(one.gains.mean()), default=None)
     if best is None or _is_contradicted(best.mixture, responsibilities.argmax(-1).numpy(), X, random_state):
@@ -139,15 +126,3 @@ def _fit(points: NDArray[np.float64], starts: list[NDArray[np.float64]], kind: s
     best = max(fit_from_each(points, starts, K, kind, max_iter=SHORT), key=rank)
     best = fit_mixture(points, best.responsibilities, K, kind, max_iter=LONG, tolerance=TOLERANCE)
     return best if rank(best)[0] else None
-
-
-def _score_left_out(
-    points: Tensor, fold: Tensor, fit_responsibilities: Callable[[Tensor], Tensor], setting: Regularization
-) -> Tensor:
-    """log p(x) (N,) of every sample under the mixture of the other folds."""
-    scores, background = points.new_empty(len(points)), Background(points.shape[1]).fit(points)
-    for k in range(N_FOLDS):
-        rest, left = (fold != k).nonzero().flatten(), fold == k
-        mixture = regularize(sum_up(points[rest], fit_responsibilities(rest)), setting, is_tied=False)
-        scores[left] = background.mix(mixture_log_prob(points[left], mixture), points[left])
-    return scores

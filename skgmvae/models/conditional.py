@@ -150,7 +150,7 @@ def draw_given(
     points: PointSets,
     generator: torch.Generator,
     *,
-    component: int | None = None,
+    among: slice | None = None,
     expected: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A draw of the missing values and of the component of each sample (n, D), given its observed values.
@@ -164,8 +164,8 @@ def draw_given(
     x : Tensor of shape (n, D)
     points : PointSets
     generator : torch.Generator
-    component : int, optional
-        Given too.
+    among : slice, optional
+        Components, of which each sample has one; None: all.
     expected : bool, default=False
         E[x | u] in place of a draw of x given u.
 
@@ -178,18 +178,20 @@ def draw_given(
     """
     posterior, sobol = model.posterior(x), points.sets[:2][-1]
     proposal, log_laplace = propose(posterior, refines=points.refines)
-    if component is not None and log_laplace is not None:
-        others = torch.arange(log_laplace.shape[1], device=x.device) != component
-        proposal = proposal._replace(log_shares=torch.zeros_like(log_laplace).masked_fill(others, -torch.inf))
+    if among is not None and log_laplace is not None:
+        log_shares = torch.full_like(log_laplace, -torch.inf)
+        # of one component, whatever its share
+        log_shares[:, among] = torch.log_softmax(log_laplace[:, among], -1)
+        proposal = proposal._replace(log_shares=log_shares)
     shifts = torch.rand(len(x), sobol.shape[1], generator=generator, dtype=torch.float64, device=x.device)
     found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
     rows, log_weights = torch.arange(len(x), device=x.device), found.log_weights
-    if component is not None:
-        log_weights = log_weights[..., component : component + 1]
+    if among is not None:
+        log_weights = log_weights[..., among]
     shares = torch.softmax(log_weights.flatten(1), 1)
     chosen = torch.multinomial(shares, 1, generator=generator).squeeze(1)
     point, components = chosen // log_weights.shape[2], chosen % log_weights.shape[2]
-    components = torch.full_like(components, component) if component is not None else components
+    components = components if among is None else components + among.start
     output = posterior.decode_all(found.u[rows, point].unsqueeze(1)).squeeze(1)  # (n, 1 or K, D)
     if not posterior.has_own_latents:
         output = output[rows, components if output.shape[1] > 1 else 0]

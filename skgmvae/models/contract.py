@@ -73,6 +73,7 @@ class Model(Protocol):
     """
 
     n_components: int
+    subcomponents: tuple[int, ...] | None  # of each cluster; None: every component is a cluster
     likelihood: Any
     background: Any  # beside the components; None: nothing
     embedding_dim: int

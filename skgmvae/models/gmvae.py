@@ -27,6 +27,7 @@ from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead, draw_weights
 from skgmvae.models.posteriors import GMVAEPosterior
 from skgmvae.models.prior_network import PriorNetwork
+from skgmvae.models.subcomponents import Counts, set_weights
 
 __all__ = ["GMVAE"]
 
@@ -43,6 +44,8 @@ class GMVAE(nn.Module):
         Gives q(z|x) and p(x|z).
     n_components : int
         K.
+    subcomponents : sequence of int, optional
+        Numbers of components of each cluster, see :mod:`skgmvae.models.subcomponents`; None: each is a cluster.
     style_dim : int
         W.
     prior_width : int
@@ -73,11 +76,13 @@ class GMVAE(nn.Module):
         learn_weights: bool = True,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
+        subcomponents: Counts = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         K, L, W = n_components, autoencoder.latent_dim, style_dim
         self.autoencoder = autoencoder
+        self.subcomponents = None if subcomponents is None else tuple(subcomponents)
         self.n_components, self.latent_dim, self.embedding_dim, self.style_dim = K, L, L, W
         self.noise_shape = (L + W,)
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
@@ -239,8 +244,7 @@ class GMVAE(nn.Module):
         self.autoencoder.initialize_linear(start)
         self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1), slope=0.0)
         self._forget_style()
-        if self.weight_logits.requires_grad:
-            self.weight_logits.copy_(mixture.weights.log())
+        set_weights(self, mixture.weights.log())
 
     def _forget_style(self) -> None:
         """q(w|x) at its prior."""

@@ -24,6 +24,7 @@ from skgmvae.models.likelihoods import Bernoulli, Gaussian
 from skgmvae.models.linear_path import MixtureMoments, make_latent
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.posteriors import VaDEPosterior
+from skgmvae.models.subcomponents import Counts, set_weights
 
 __all__ = ["VaDE"]
 
@@ -36,6 +37,8 @@ class VaDE(nn.Module):
     autoencoder : Autoencoder
     n_components : int
         K.
+    subcomponents : sequence of int, optional
+        Numbers of components of each cluster, see :mod:`skgmvae.models.subcomponents`; None: each is a cluster.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
         Shape of S_c, as in :class:`sklearn.mixture.GaussianMixture`.
     learn_weights : bool
@@ -65,11 +68,13 @@ class VaDE(nn.Module):
         n_mc_samples: int = 1,
         min_information: float = 0.0,
         reg_covar: float = 1e-6,
+        subcomponents: Counts = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         K, L = n_components, autoencoder.latent_dim
         self.autoencoder = autoencoder
+        self.subcomponents = None if subcomponents is None else tuple(subcomponents)
         self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, L, (L,)
         self.covariance_type = covariance_type
         self.n_mc_samples, self.min_information, self.reg_covar = n_mc_samples, min_information, reg_covar
@@ -233,8 +238,7 @@ class VaDE(nn.Module):
         n_used = min(self.latent_dim, mixture.means.shape[1]) or None  # dimensions of z that reach x
         self._set_covariances(start.covariances[:1] if tied else start.covariances, n_used)
         self.means.copy_(start.means)
-        if self.weight_logits.requires_grad:
-            self.weight_logits.copy_(mixture.weights.log())
+        set_weights(self, mixture.weights.log())
 
     def _set_covariances(self, covariances: Tensor, n_used: int | None = None) -> None:
         # (K, L, L), or (1, L, L) if tied

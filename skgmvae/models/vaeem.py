@@ -17,6 +17,7 @@ from skgmvae.models.own_draws import draw_own
 from skgmvae.models.own_posteriors import VAEEMPosterior
 from skgmvae.models.stacked import take_own
 from skgmvae.models.stacked_autoencoder import StackedAutoencoder, make_stacked_networks
+from skgmvae.models.subcomponents import Counts, count_clusters, join_subcomponents, set_weights
 
 __all__ = ["VAEEM"]
 
@@ -37,6 +38,8 @@ class VAEEM(nn.Module):
         Provides the likelihood and its standardization; it is not stored.
     n_components : int
         K.
+    subcomponents : sequence of int, optional
+        Numbers of components of each cluster, see :mod:`skgmvae.models.subcomponents`; None: each is a cluster.
     hidden_layer_sizes : sequence of int, optional
         Hidden layers of the encoder of every component, mirrored by its decoder; random weights. None: sizes and
         weights of the autoencoder.
@@ -67,11 +70,14 @@ class VAEEM(nn.Module):
         learn_weights: bool = True,
         n_mc_samples: int = 1,
         min_information: float = 0.0,
+        subcomponents: Counts = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         K, L = n_components, autoencoder.latent_dim
-        self.n_components, self.latent_dim, self.embedding_dim, self.noise_shape = K, L, K, (L,)
+        self.n_components, self.latent_dim, self.noise_shape = K, L, (L,)
+        self.subcomponents = None if subcomponents is None else tuple(subcomponents)
+        self.embedding_dim = count_clusters(self)
         self.n_networks = K  # networks that every sample passes
         self.n_mc_samples, self.min_information = n_mc_samples, min_information
         self.autocast_dtype: torch.dtype | None = None  # lower precision for the networks' products only
@@ -192,12 +198,16 @@ class VAEEM(nn.Module):
         return torch.log_softmax(self.weight_logits, -1)
 
     def embed(self, x: Tensor) -> Tensor:
-        """log π_c + ELBO_c(x) at the means of q_c(z|x), (N, K) for rows (N, D)."""
+        """log π_c + ELBO_c(x) at the means of q_c(z|x), (N, K) for rows (N, D); log of their sums over a cluster."""
+        return join_subcomponents(self._bound_log_joint(x), self.subcomponents)
+
+    def _bound_log_joint(self, x: Tensor) -> Tensor:
+        """log π_c + ELBO_c(x), of every component: (N, P) for rows (N, D)."""
         return self.log_weights() + self.component_terms(x, sampled=False).elbo
 
     def log_responsibilities(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """log softmax_c (log π_c + ELBO_c(x)), (N, K) for rows (N, D); at the means of q_c(z|x), without noise."""
-        return torch.log_softmax(self.embed(x), -1)
+        return torch.log_softmax(self._bound_log_joint(x), -1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z, c] at the most probable c and the mean of q_c(z|x), (N, D) for rows (N, D)."""
@@ -246,7 +256,7 @@ class VAEEM(nn.Module):
     def residual_squares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Squared residuals (N, G) of standardized samples (N, D) at one draw of z of the most probable component."""
         squares = self._autoencoders.residual_squares(x, generator)
-        return take_own(squares, self.embed(x).argmax(-1))
+        return take_own(squares, self._bound_log_joint(x).argmax(-1))
 
     # ------------------------------------------------------- initialization, renumbering
 
@@ -271,8 +281,7 @@ class VAEEM(nn.Module):
         As q_c(z|x) is then the posterior, ELBO_c is the log-density of the component.
         """
         self._autoencoders.initialize_as(mixture)
-        if self.weight_logits.requires_grad:
-            self.weight_logits.copy_(mixture.weights.log())
+        set_weights(self, mixture.weights.log())
 
     @torch.no_grad()
     def initialize_heads(self, outputs: Tensor) -> None:

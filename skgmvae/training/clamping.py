@@ -4,7 +4,7 @@ import torch
 
 from skgmvae.data.batches import ClampedResponsibilities
 from skgmvae.data.lazy import empty_or_memmap
-from skgmvae.initialization.initialize import Initialization
+from skgmvae.initialization.config import Initialization
 from skgmvae.training.config import TrainConfig
 
 __all__ = ["clamp_responsibilities"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from skgmvae.initialization.initialize import InitConfig
+from skgmvae.initialization.config import InitConfig
 from skgmvae.models.columns import Column
 from skgmvae.runtime import check_device, choose_autocast_dtype
 

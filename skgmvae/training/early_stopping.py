@@ -13,7 +13,8 @@ from torch import Tensor
 from skgmvae._evaluation import cast_networks
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization.initialize import Initialization, initialize_linear
+from skgmvae.initialization.config import Initialization
+from skgmvae.initialization.initialize import initialize_linear
 from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.initialization.representations import MAX_INIT_ROWS, subsample
 from skgmvae.runtime import RandomStream

@@ -14,8 +14,9 @@ from skgmvae._evaluation import cast_networks
 from skgmvae._progress import show_phase
 from skgmvae._ranks import is_first
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization.initialize import InitConfig, Initialization, initialize_model
-from skgmvae.models.autoencoder import Autoencoder
+from skgmvae.initialization.config import InitConfig, Initialization
+from skgmvae.initialization.initialize import initialize_model
+from skgmvae.models.subcomponents import Counts
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device
 from skgmvae.training.checkpoint import Checkpoint
 from skgmvae.training.clamping import clamp_responsibilities
@@ -30,7 +31,7 @@ from skgmvae.training.train import TrainOutcome, make_net, train
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 
-MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator], nn.Module]
+MakeModel: TypeAlias = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def fit_from_scratch(
     ----------
     data : TrainingData
     make_model : callable
-        Maps an autoencoder, and the generator of further weights, to the model around it.
+        Maps an autoencoder, the generator of further weights, and numbers of subcomponents to the model around it.
     config : FitConfig
     random_state : RandomState
 
@@ -122,28 +123,31 @@ def _fit_once(
     which = f" {trial + 1} of {config.n_init}" if config.n_init > 1 else ""
     autoencoder = make_autoencoder(config.architecture, random.on("cpu"))
     autoencoder.load_state_dict({name: torch.tensor(array) for name, array in pretrained.weights.items()})
-    model = make_model(autoencoder, random.on("cpu"))
+
+    def make(subcomponents: Counts = None) -> nn.Module:
+        further = () if subcomponents is None else (subcomponents,)
+        return make_model(autoencoder, random.on("cpu"), *further)
+
     has_own_table = config.net_type.has_own_table
+    may_move = config.init.is_open and config.training.init_clamp < 1.0 and not data.summary.has_missing
     with show_phase(f"initialization{which}", config.verbose) as show:
         phase = config.name_phase(f"initialization-{trial}")
         stored = None if phase is None else phase.read()
         if stored is None:
-            init_config = _make_init_config(config, pretrained)
-            init = initialize_once(
-                model, random, lambda: initialize_model(model, autoencoder, data, init_config, random)
-            )
+            init_config = _make_init_config(config, pretrained, may_move=may_move)
+            init = initialize_once(make, random, lambda: initialize_model(make, autoencoder, data, init_config, random))
             if phase is not None:
-                phase.write(*get_initialization(model, init, random))
+                phase.write(*get_initialization(init, random))
         else:
-            init = set_initialization(model, *stored, random)
+            init = set_initialization(make, *stored, random)
         show(init.name)
     clock.lap("initialization")
-    name, responsibilities = init.name, init.responsibilities
+    model, name, responsibilities = init.model, init.name, init.responsibilities
     net = make_net(model, config.training, config.net_type, **config.net_options)
     options: dict[str, Any] = {"phase": f"training{which}", "verbose": config.verbose, "callbacks": config.callbacks}
     options["checkpoint"] = config.name_phase(f"training-{trial}")
     if config.training.validation_fraction > 0.0 and responsibilities is not None and not init.is_random:
-        may_move = config.init.is_open and config.training.init_clamp < 1.0 and not data.summary.has_missing
+        may_move = may_move and model.subcomponents is None  # other clusters would have other ones
         setting = Setting(config.training, config.architecture.linear_path, has_own_table, pretrained.seed, may_move)
         outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=True, **options)
         name += ", then the likeliest mixture" if outcome.has_moved else ""
@@ -156,12 +160,13 @@ def _fit_once(
     return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
 
 
-def _make_init_config(config: FitConfig, pretrained: Pretrained) -> InitConfig:
+def _make_init_config(config: FitConfig, pretrained: Pretrained, *, may_move: bool = False) -> InitConfig:
     clamps = config.training.n_clamped > 0 and not config.init.is_random
     return replace(
         config.init,
         device=check_device(config.training.device),
         encoder=pretrained.encoder,
+        may_move=may_move,
         is_pretrained=config.pretraining.n_epochs > 0 and not config.architecture.linear_path,
         for_all_samples=config.net_type.has_own_table or clamps or config.training.validation_fraction > 0.0,
     )

@@ -18,6 +18,7 @@ from skgmvae.data.arrays import Array
 from skgmvae.data.batches import Batches, ClampedResponsibilities
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.subcomponents import reorder_clusters
 from skgmvae.runtime import RandomStream
 from skgmvae.training.objective import NegativeELBO
 from skgmvae.training.optimizer import Adam
@@ -207,8 +208,8 @@ class ELBONet(NeuralNet):
         self.initialize_callbacks()
 
     def reorder(self, order: Tensor) -> None:
-        """Renumber the components: ``order[i]`` becomes ``i``; the optimizer forgets the moments of the old numbers."""
-        self.module_.reorder(order)
+        """Renumber the clusters: ``order[i]`` becomes ``i``; the optimizer forgets the moments of the old numbers."""
+        reorder_clusters(self.module_, order)
         self.optimizer_.state.clear()
 
     def move_to(self, device: torch.device) -> None:

@@ -11,7 +11,7 @@ from skgmvae._collectives import from_first
 from skgmvae._evaluation import cast_networks
 from skgmvae._ranks import n_ranks
 from skgmvae.data.arrays import Array
-from skgmvae.initialization.initialize import Initialization
+from skgmvae.initialization.config import Initialization, MakeModel
 from skgmvae.runtime import RandomStream
 
 __all__ = ["State", "get_initialization", "initialize_once", "read_state", "set_initialization", "write_state"]
@@ -57,20 +57,24 @@ def read_state(
         )
 
 
-def get_initialization(model: Any, init: Initialization, random: RandomStream) -> State:
+def get_initialization(init: Initialization, random: RandomStream) -> State:
     """The initialized model and its responsibilities, for a checkpoint."""
+    model = init.model
     arrays = write_state(model, None, random)
     if init.responsibilities is not None:
         arrays["responsibilities"] = init.responsibilities.numpy(force=True)
+    subcomponents = None if model.subcomponents is None else list(model.subcomponents)
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     has_table = getattr(model, "initial_responsibilities", None) is not None
-    return arrays, {"name": str(init.name), "is_random": init.is_random, "trained": trained, "has_table": has_table}
+    values = {"name": str(init.name), "is_random": init.is_random, "trained": trained, "has_table": has_table}
+    return arrays, {**values, "subcomponents": subcomponents}
 
 
 def set_initialization(
-    model: Any, arrays: dict[str, Array], values: dict[str, Any], random: RandomStream
+    make_model: MakeModel, arrays: dict[str, Array], values: dict[str, Any], random: RandomStream
 ) -> Initialization:
-    """Set what :func:`get_initialization` has given, in place."""
+    """A model with what :func:`get_initialization` has given."""
+    model = make_model(values["subcomponents"])
     name = next(name for name, _ in model.named_parameters())
     cast_networks(model, torch.from_numpy(arrays[f"module.{name}"]).dtype)
     read_state(arrays, model, None, random)
@@ -79,21 +83,23 @@ def set_initialization(
     found = torch.from_numpy(arrays["responsibilities"].copy()) if "responsibilities" in arrays else None
     if values["has_table"]:
         model.initial_responsibilities = found
-    return Initialization(values["name"], found, values["is_random"])
+    return Initialization(values["name"], found, values["is_random"], model)
 
 
-def initialize_once(model: Any, random: RandomStream, initialize: Callable[[], Initialization]) -> Initialization:
-    """``initialize()``, which sets the parameters of the model, on the first rank; the others get its state."""
+def initialize_once(
+    make_model: MakeModel, random: RandomStream, initialize: Callable[[], Initialization]
+) -> Initialization:
+    """``initialize()`` on the first rank; the others get its state."""
     if n_ranks() == 1:
         return initialize()
     own: list[Initialization] = []
 
     def run() -> State:
         own.append(initialize())
-        return get_initialization(model, own[0], random)
+        return get_initialization(own[0], random)
 
     arrays, values = from_first(run)
-    return own[0] if own else set_initialization(model, arrays, values, random)
+    return own[0] if own else set_initialization(make_model, arrays, values, random)
 
 
 def _to_bytes(array: Array) -> Tensor:

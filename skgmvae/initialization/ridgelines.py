@@ -1,0 +1,47 @@
+"""Whether the components of a Gaussian mixture hang together: its density along the ridgelines between them."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from skgmvae.models.linear_path import MixtureMoments, log_joint_of_mixture
+
+__all__ = ["hang_together"]
+
+# nats by which the density may dip between neighbors, and share of the samples that hang together: what lies apart is
+# for other clusters, not for other subcomponents
+MOST_DIP, LEAST_SHARE, N_STEPS = 3.5, 0.9, 15
+
+
+def hang_together(mixture: MixtureMoments) -> bool:
+    """Whether the density does not dip much between the components, but for those of few samples."""
+    i, j = np.triu_indices(len(mixture.weights), 1)
+    at_means = _log_density(mixture.means, mixture)
+    between = _log_density(_find_ridges(mixture, i, j).flatten(0, 1), mixture)
+    dips = torch.minimum(at_means[i], at_means[j]) - between.unflatten(0, (len(i), -1)).amin(-1)
+    joined = (dips <= MOST_DIP).numpy()
+    graph = csr_array((np.ones(joined.sum()), (i[joined], j[joined])), shape=(len(at_means),) * 2)
+    pieces = connected_components(graph, directed=False)[1]
+    return bool(np.bincount(pieces, weights=mixture.weights.numpy()).max() >= LEAST_SHARE)
+
+
+def _find_ridges(mixture: MixtureMoments, i: NDArray[np.intp], j: NDArray[np.intp]) -> Tensor:
+    """Points (n, S, D) between the means of n pairs of components, on the ridgelines.
+
+    These contain all critical points of the mixture of two Gaussians (Ray & Lindsay 2005).
+    """
+    precisions = torch.linalg.inv(mixture.covariances)
+    heights = (precisions @ mixture.means.unsqueeze(-1)).squeeze(-1)
+    share = torch.linspace(0.0, 1.0, N_STEPS + 2, dtype=heights.dtype)[1:-1, None]
+    combined = torch.lerp(precisions[i].unsqueeze(1), precisions[j].unsqueeze(1), share.unsqueeze(-1))
+    ridges: Tensor = torch.linalg.solve(combined, torch.lerp(heights[i].unsqueeze(1), heights[j].unsqueeze(1), share))
+    return ridges
+
+
+def _log_density(points: Tensor, mixture: MixtureMoments) -> Tensor:
+    """log p(x), (N,), of points (N, D)."""
+    log_joint = log_joint_of_mixture(points, mixture.weights.log(), mixture.means, mixture.covariances)
+    return torch.logsumexp(log_joint, -1)
