@@ -142,10 +142,10 @@ class GMVAEClustering(DeepMixture):
     learn_weights : bool, default=True
         Learn the mixing weights π; otherwise they stay uniform, as in the paper.
     max_subcomponents : int, default=8
-        The most subcomponents of a component: with a linear path, an initial
-        cluster that is clearly no ellipse, such as a ring, begins as a mixture of several Gaussians, as many as its
-        samples ask for. All methods and attributes are of whole components, but for ``net_``. 1: no subcomponents, as
-        in the paper.
+        The most subcomponents of a component. With a linear path, an initial cluster that is clearly no ellipse, such
+        as a ring, begins as a mixture of several Gaussians, as many as its samples ask for (not with a
+        ``covariance_type`` other than 'full'). All methods and attributes are of whole components, except ``net_``.
+        1: no subcomponents, as in the paper.
     batch_size : 'auto' or int, default='auto'
         Samples per step. 'auto': 64, or more with many samples, up to 1,024, so that an epoch takes about 40 steps; 128
         for images of at least 256 pixels.

@@ -33,8 +33,7 @@ __all__ = [
 
 MAX_LAYERS = 100
 MAX_INTEGER = 2**53  # beyond it, not every integer is a float
-# of some models, or not of earlier versions
-OPTIONAL = (
+OPTIONAL = (  # of some models, or not of earlier versions
     *("reseeded_", "best_iter_", "validation_scores_", "hidden_layer_sizes_", "latent_dim_", "batch_size_"),
     *("learning_rate_", "pretrain_iter_", "max_iter_", "precision_", "likelihood_"),
 )
@@ -154,7 +153,7 @@ def _check_boolean(value: Any, name: str) -> bool:
 
 def check_subcomponents(counts: Any, K: int) -> list[int] | None:
     """Numbers of subcomponents (K,) in the file; None: there are none."""
-    if not (counts is None or (isinstance(counts, list) and len(counts) == K)):
+    if counts is not None and [type(count) for count in counts] != [int] * K:
         raise NotASavedEstimatorError(f"the file does not have numbers of subcomponents of {K} components")
     return counts and [check_integer(count, "subcomponents", 1) for count in counts]
 

@@ -131,10 +131,10 @@ class VaDEClustering(DeepMixture):
     learn_weights : bool, default=True
         Learn the mixing weights π, as in the paper; otherwise they stay uniform.
     max_subcomponents : int, default=8
-        The most subcomponents of a component: with a linear path and ``covariance_type='full'``, an initial
-        cluster that is clearly no ellipse, such as a ring, begins as a mixture of several Gaussians, as many as its
-        samples ask for. All methods and attributes are of whole components, but for ``net_``. 1: no subcomponents, as
-        in the paper.
+        The most subcomponents of a component. With a linear path, an initial cluster that is clearly no ellipse, such
+        as a ring, begins as a mixture of several Gaussians, as many as its samples ask for (not with a
+        ``covariance_type`` other than 'full'). All methods and attributes are of whole components, except ``net_``.
+        1: no subcomponents, as in the paper.
     batch_size : 'auto' or int, default='auto'
         Samples per step. 'auto': 128, or 64 without a linear path; more for tables of many samples, up to 1,024, for
         about 40 steps per epoch.

@@ -317,7 +317,7 @@ def test_training_learns_what_categories_say_of_a_curve(estimator):
     rng = np.random.RandomState(0)
     t = rng.uniform(-2.0, 2.0, 900)
     X = np.c_[t, t**2 + 0.2 * rng.randn(900), (np.abs(t) > 1.0)]
-    options = {"categorical_features": [2], "random_state": 0}
+    options = {"categorical_features": [2], "max_subcomponents": 1, "random_state": 0}
     trained = estimator(1, **options).fit(X[:600])
     initial = estimator(1, max_iter=0, **options).fit(X[:600])
     assert trained.score(X[600:]) > initial.score(X[600:]) + 0.3
@@ -464,10 +464,11 @@ def test_heavy_tails_are_chosen_where_asinh_fits_clearly_better(tmp_path):
     X = np.c_[tails, normals, 8.0 * y + rng.randn(600), lopsided, np.round(tails / 4.0), np.repeat(0.0, 600)]
     assert find_heavy_tails(X).tolist() == [True] + [False] * 5
     X[::9, 0] = np.nan
-    model = VaDEClustering(2, max_iter=0, random_state=0).fit(X[:, :3])
+    model = VaDEClustering(2, max_iter=0, max_subcomponents=1, random_state=0).fit(X[:, :3])
     assert model.likelihood_ == ("johnson_su", "gaussian", "gaussian")
     assert adjusted_rand_score(y, model.labels_) > 0.98
-    plain = VaDEClustering(2, max_iter=0, likelihood="gaussian", random_state=0).fit(X[:, :3])
+    options = {"max_iter": 0, "max_subcomponents": 1, "random_state": 0}
+    plain = VaDEClustering(2, likelihood="gaussian", **options).fit(X[:, :3])
     fresh = np.c_[y + rng.standard_t(2.5, 600), X[:, 1:3]]
     assert model.score(fresh) > plain.score(fresh) + 0.1
     model.save(tmp_path / "model")

@@ -140,9 +140,8 @@ def test_checks_during_a_training_look_at_some_held_out_samples(n_samples, width
 def test_scores_are_those_of_the_present_weights_and_of_the_given_model(blobs):
     X = blobs[0]
     rows, responsibilities = TrainingData.from_rows(X), torch.full((len(X), 2), 0.5)
-    first, second = (
-        VaDEClustering(2, max_iter=0, max_subcomponents=1, random_state=seed).fit(X).net_.module_ for seed in (0, 1)
-    )
+    options = {"max_iter": 0, "max_subcomponents": 1}
+    first, second = (VaDEClustering(2, random_state=seed, **options).fit(X).net_.module_ for seed in (0, 1))
     held_out = HeldOut(rows, responsibilities, *first.noise_shape)
     before = held_out.score(first).marginal
     with torch.no_grad():
