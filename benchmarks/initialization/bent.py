@@ -35,20 +35,21 @@ NOISE = 0.05
 WIDTHS = (2, 5, 10, 20)
 N_MERGED = 12  # components that are merged
 MERGED = f"VaDE, {N_MERGED} components merged"
+ELLIPSES = "VaDE, no subcomponents"
 EXPLANATION = f"""\
 Adjusted Rand index between clusters and groups. {N_SAMPLES} samples lie around rings, moons, spirals or arcs in a plane
 that has a random direction in 2 to 20 columns. The standard deviation of the noise is {NOISE} in all directions.
 Columns are standardized, and all methods get the number of clusters K. Mean over seeds: {{seeds}}.
 
-*auto* are the initial clusters. A model begins as the Gaussian mixture of these, and its networks have to learn the
-bends. In two columns they do. In more columns, the noise around the plane is much smaller than the bends, and training
-often brings no clear gain: the model remains a mixture of ellipses, with other clusters. We then recommend
-*{MERGED}*: more components, merged where the density between them does not dip
-([how to do that](../faq.md#why-are-my-rings-cut-in-half)). If you need labels only, HDBSCAN, Genie and spectral
-clustering find nearly all of these clusters.
+*auto* are the initial clusters. A model begins as a mixture of these, in which each may consist of several Gaussians,
+[subcomponents](../vade.md#subcomponents). *{ELLIPSES}* has none: its networks have to learn the bends. In two columns
+they do. In more columns, the noise around the plane is much smaller than the bends, and training often brings no clear
+gain: the model remains a mixture of ellipses, with other clusters. *{MERGED}* are components that were merged where the
+density between them does not dip ([how to do that](../faq.md#why-are-my-rings-cut-in-half)).
 
-**Were these data used for tuning?** The rule by which neighbors in the inputs alone can speak against a mixture was
-made on similar data, drawn with other seeds. The number of components that are merged was tried on ten of these."""
+**Were these data used for tuning?** The rule by which neighbors in the inputs alone can speak against a mixture, and
+the rule for subcomponents, were made on similar data, drawn with other seeds. The number of components that are merged
+was tried on ten of these."""
 
 
 def make_rings(t: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -95,9 +96,14 @@ def make_table(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return StandardScaler().fit_transform(X @ ortho_group.rvs(D, random_state=rng)), labels
 
 
+def fit_without_subcomponents(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
+    """VaDE's labels where every component is one Gaussian."""
+    return VaDEClustering(n_clusters, random_state=seed, max_subcomponents=1).fit_predict(X)
+
+
 def merge(X: np.ndarray, n_clusters: int, seed: int) -> Labels:
     """The clusters of more components, merged."""
-    model = VaDEClustering(N_MERGED, random_state=seed).fit(X)
+    model = VaDEClustering(N_MERGED, random_state=seed, max_subcomponents=1).fit(X)
     return merge_components(model, X).cut(n_clusters)[model.labels_]
 
 
@@ -105,6 +111,7 @@ ALL: dict[str, Any] = {
     **{name: METHODS[name] for name in ("auto", "HDBSCAN", "Genie", "SpectralClustering")},
     PEER: fit_mixture,
     **FITTED,
+    ELLIPSES: fit_without_subcomponents,
     MERGED: merge,
 }
 
