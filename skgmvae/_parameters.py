@@ -28,6 +28,7 @@ STRUCTURE = (
     "categorical_features",
     "covariance_type",
     "learn_weights",
+    "max_subcomponents",
 )
 
 

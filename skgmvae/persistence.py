@@ -46,7 +46,7 @@ MODULE, ATTRIBUTE = "module.", "attribute."
 ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_")
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
 FOLDERS = ("memory", "checkpoint")  # parameters that a file does not set: the next fit would read what lies there
-LATER = {"categorical_features": "from_dtype"}  # parameters that files of earlier versions lack
+LATER = {"categorical_features": "from_dtype", "max_subcomponents": 8}  # parameters that files of earlier versions lack
 
 Estimator = TypeVar("Estimator", bound=Any)
 

@@ -41,6 +41,15 @@ def divide(X, labels=None, most=8, seed=0):
     return find_division(points, R, most, np.random.RandomState(seed))
 
 
+def draw(mixture, n_samples, seed=0):
+    rng = np.random.RandomState(seed)
+    parts = [
+        rng.multivariate_normal(m, C, n_samples)
+        for m, C in zip(mixture.means.numpy(), mixture.covariances.numpy(), strict=True)
+    ]
+    return np.concatenate(parts)
+
+
 @pytest.fixture(scope="module")
 def moons():
     plane, y = make_moons(500, noise=0.02, random_state=0)
@@ -91,9 +100,10 @@ def test_components_hang_together_where_the_density_between_them_does_not_dip(di
     means = torch.tensor([[0.0, 0.0], [distance, 0.0]], dtype=torch.float64)
     covariances = torch.eye(2, dtype=torch.float64).expand(2, 2, 2)
     mixture = MixtureMoments(torch.tensor([0.5, 0.5], dtype=torch.float64), means, covariances)
-    assert hang_together(mixture) is expected
+    points = torch.from_numpy(draw(mixture, 300))
+    assert hang_together(mixture, points) is expected
     # few samples may lie apart
-    assert hang_together(mixture._replace(weights=torch.tensor([0.95, 0.05], dtype=torch.float64)))
+    assert hang_together(mixture._replace(weights=torch.tensor([0.95, 0.05], dtype=torch.float64)), points)
 
 
 def test_components_at_an_angle_hang_together_around_the_corner():
@@ -101,13 +111,52 @@ def test_components_at_an_angle_hang_together_around_the_corner():
     long, across = torch.tensor([4.0, 0.001], dtype=torch.float64).diag(), torch.tensor([0.001, 4.0]).double().diag()
     means = torch.tensor([[0.0, 0.0], [3.4, 3.4]], dtype=torch.float64)
     mixture = MixtureMoments(torch.tensor([0.5, 0.5], dtype=torch.float64), means, torch.stack([long, across]))
-    assert hang_together(mixture)
+    t = np.random.RandomState(0).uniform(-3.4, 3.4, 600)
+    corner = np.c_[np.minimum(t, 0.0) + 3.4, np.maximum(t, 0.0)]
+    assert hang_together(mixture, torch.from_numpy(corner))
+
+
+def test_samples_that_are_rare_between_components_set_these_apart():
+    """At four standard deviations: components of a curve may be as far apart, but with samples between them."""
+    weights, covariances = torch.full((2,), 0.5, dtype=torch.float64), torch.eye(2, dtype=torch.float64).expand(2, 2, 2)
+    mixture = MixtureMoments(weights, torch.tensor([[0.0, 0.0], [4.0, 0.0]], dtype=torch.float64), covariances)
+    assert not hang_together(mixture, torch.from_numpy(draw(mixture, 300)))
+    rng = np.random.RandomState(0)
+    line = np.c_[rng.uniform(-2.0, 6.0, 300), rng.normal(size=300)]
+    assert hang_together(mixture, torch.from_numpy(line))
 
 
 def test_columns_of_few_values_divide_nothing():
-    rng = np.random.RandomState(0)
-    values = rng.choice([0.0, 1.0, 2.0, 3.0], 400, p=[0.4, 0.3, 0.2, 0.1])
-    assert divide(np.c_[rng.normal(size=(400, 2)), values]) is None
+    for seed in range(4):
+        rng = np.random.RandomState(seed)
+        X = rng.normal(size=(400, 2))
+        assert divide(np.c_[X, rng.choice([0.0, 1.0, 2.0, 3.0], 400, p=[0.1, 0.4, 0.4, 0.1])]) is None
+        assert divide(np.round(X)) is None
+
+
+def test_copies_of_samples_are_no_others():
+    """In other folds, they would be known already."""
+    plane, y = make_moons(60, noise=0.04, random_state=0)
+    rows = np.tile(np.arange(60), 8)
+    once, eight = divide(plane, y), divide(plane[rows], y[rows])
+    assert (None if once is None else once.counts) == (None if eight is None else eight.counts)
+
+
+def test_where_nothing_is_divided_nothing_changes():
+    X, _ = make_blobs(300, n_features=4, centers=3, cluster_std=3.0, random_state=1)
+    scores = [VaDEClustering(3, max_subcomponents=most, max_iter=0, random_state=0).fit(X).score(X) for most in (1, 8)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.filterwarnings("ignore:X has continuous columns that are zero:UserWarning")
+def test_a_model_that_cannot_represent_the_subcomponents_has_none():
+    """GMVAE, whose components have axes in common, where others would be narrow in other directions."""
+    rng = np.random.RandomState(1)
+    y = rng.randint(3, size=400)
+    X = rng.normal(size=(400, 4)) + 3.0 * rng.normal(size=(3, 4))[y]
+    X[:, 0] = np.maximum(X[:, 0], 0.0)
+    models = [GMVAEClustering(3, max_subcomponents=most, max_iter=0, random_state=0).fit(X) for most in (1, 8)]
+    assert models[1].score(X) > models[0].score(X) - 0.05
 
 
 def test_samples_with_missing_values_belong_to_the_subcomponents_of_what_is_observed():

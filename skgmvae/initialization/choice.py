@@ -16,7 +16,7 @@ from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_n
 from skgmvae.initialization.views import HEAP, Views, make_views
 from skgmvae.runtime import single_thread
 
-__all__ = ["ClusterChoice", "choose_clusters", "is_table", "weigh"]
+__all__ = ["ClusterChoice", "choose_clusters", "is_table", "tells_apart", "weigh"]
 
 MAX_FEATURES, MOST_FEATURES = 100, 1_000  # of any table, and of one of few samples
 MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
@@ -136,6 +136,11 @@ def _are_copies(distinct: NDArray[np.float64], counts: NDArray[np.intp]) -> bool
     """
     if not N_LINKED < counts.max() < HEAP * counts.sum():
         return False
+    return tells_apart(distinct)
+
+
+def tells_apart(distinct: NDArray[np.float64]) -> bool:
+    """Whether a column has a value of its own for nearly all samples (N, D) that differ: equal ones are then copies."""
     return max(len(np.unique(column)) for column in distinct.T) >= IDENTIFYING * len(distinct)
 
 

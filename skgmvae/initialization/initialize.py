@@ -1,14 +1,12 @@
 """Initialization of a model: responsibilities from a representation of the samples, then parameters."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from skgmvae._evaluation import cast_networks
 from skgmvae.data.arrays import Array
 from skgmvae.data.lazy import Samples, empty_or_memmap
 from skgmvae.data.training_data import TrainingData
@@ -17,11 +15,9 @@ from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.config import InitConfig, Initialization, MakeModel
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import fit_mixture_init
-from skgmvae.initialization.likeliest import find_likeliest
+from skgmvae.initialization.linear_start import initialize_mixture
 from skgmvae.initialization.mixed_samples import are_nearly_constant
-from skgmvae.initialization.moments import estimate_mixture, weigh_components
 from skgmvae.initialization.observed_clusters import cluster_observed
-from skgmvae.initialization.observed_moments import estimate_observed_mixture
 from skgmvae.initialization.representations import (
     Representation,
     cells,
@@ -33,13 +29,11 @@ from skgmvae.initialization.representations import (
     subsample,
 )
 from skgmvae.initialization.strategies import MixedPoints, Representations, choose_responsibilities, propagate
-from skgmvae.initialization.subcomponents import LEAST_GAIN, Division, find_division
 from skgmvae.initialization.variance import initialize_variance
 from skgmvae.models.autoencoder import Autoencoder
-from skgmvae.models.missing import find_missing
-from skgmvae.runtime import RandomStream, single_thread
+from skgmvae.runtime import RandomStream
 
-__all__ = ["initialize_linear", "initialize_model"]
+__all__ = ["initialize_model"]
 
 # maximum if the weights are random: with larger residuals, the nearest optimum ignores z, and all components merge
 RANDOM_INIT_VARIANCE = 0.1
@@ -86,14 +80,9 @@ def initialize_model(
     division = None
     if is_linear:
         points = points if observed is None else observed
-        continuous, most = points[:, : points.shape[1] - n_heads], config.max_subcomponents
-        division = find_division(continuous, responsibilities, most, random_state) if most > 1 else None
-        if config.may_move and model.follows_likelihood and not n_heads and division is not None:
-            # no division of clusters that a training will leave
-            division = None if _is_as_likely(points, responsibilities, division, random_state) else division
-        if division is not None:
-            model, responsibilities = make_model(division.counts), division.divide(continuous, responsibilities)
-        initialize_linear(model, points, responsibilities, random_state)
+        model, responsibilities, division = initialize_mixture(
+            make_model, model, points, samples, responsibilities, config, random_state
+        )
     else:
         model.initialize_from(points, responsibilities)
         initialize_variance(model, data, config.device, random)
@@ -105,37 +94,6 @@ def initialize_model(
     if hasattr(model, "initial_responsibilities"):  # for its first M-steps
         model.initial_responsibilities = of_all
     return Initialization(name, of_all, config.is_random, model)
-
-
-def _is_as_likely(
-    points: Tensor, responsibilities: Tensor, division: Division, random_state: np.random.RandomState
-) -> bool:
-    """Whether other clusters, one Gaussian each, describe the samples (N, D) about as well as divided ones."""
-    likeliest = find_likeliest(points.double(), responsibilities.double(), random_state)
-    if likeliest is None:
-        return False
-    gain = division.estimate_gain(points, responsibilities, random_state)
-    return bool(float(likeliest.gains.mean()) > gain - LEAST_GAIN)
-
-
-@single_thread()
-def initialize_linear(
-    model: Any, points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState
-) -> None:
-    """Let the model, in float64, be the mixture of standardized samples (N, D) with responsibilities (N, K)."""
-    likelihood, points = cast_networks(model, torch.float64).likelihood, points.double()
-    model.background.fit(points, likelihood.gaussian.is_log)
-    continuous = points[:, : points.shape[1] - likelihood.n_heads]
-    if continuous.shape[1] == 0:
-        model.initialize_as(weigh_components(responsibilities))
-    else:
-        estimate = estimate_mixture if find_missing(continuous) is None else estimate_observed_mixture
-        model.initialize_as(estimate(continuous, responsibilities, random_state, **model.mixture_options))
-    if likelihood.n_heads:
-        model.background.outputs.copy_(likelihood.estimate_heads(points, points.new_ones(len(points), 1))[0])
-        model.initialize_heads(likelihood.estimate_heads(points, responsibilities))
-    if hasattr(model, "initial_responsibilities"):
-        model.initial_responsibilities = responsibilities  # for its first M-steps
 
 
 def _find_responsibilities(

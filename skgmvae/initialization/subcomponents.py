@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
+from skgmvae.initialization.choice import tells_apart
 from skgmvae.initialization.left_out import draw_folds, score_left_out
 from skgmvae.initialization.mixture import (
     REGULARIZATION,
@@ -113,9 +114,12 @@ def find_division(
     if points.shape[1] == 0:
         return None
     is_looked_at = is_near(points.nan_to_num()) & ~points.isnan().any(-1)
-    exact, parts = points[is_looked_at].double().numpy(), []
+    exact, labels, parts = points[is_looked_at].double().numpy(), responsibilities[is_looked_at].argmax(-1).numpy(), []
+    distinct, first = np.unique(exact, True, axis=0)
+    if len(distinct) < len(exact) and tells_apart(distinct):  # copies would be in several folds
+        first.sort()
+        exact, labels = exact[first], labels[first]
     continuous = _make_continuous(exact, random_state)
-    labels = responsibilities[is_looked_at].argmax(-1).numpy()
     for c in range(responsibilities.shape[1]):
         own = np.flatnonzero(labels == c)
         if len(own) > MOST_SAMPLES:
@@ -125,10 +129,8 @@ def find_division(
 
 
 def _make_continuous(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """The samples (N, D), columns of few values beside continuous ones made continuous: values are no subcomponents."""
+    """The samples (N, D), columns of few values made continuous: values are no subcomponents."""
     has_few = rounding_variance(X) > 0.0
-    if has_few.all():
-        return X
     columns = [dequantize(x, random_state) if few else x for x, few in zip(X.T, has_few, strict=True)]
     return np.stack(columns, axis=1)
 
@@ -158,7 +160,7 @@ def _divide_cluster(
         if not is_clear or (best is not None and gain <= best[0]):
             continue
         moments = _fit(points, labels, kind)[1]
-        if hang_together(moments):
+        if hang_together(moments, spaces[0]):
             best = gain, moments
     return None if best is None else best[1]
 

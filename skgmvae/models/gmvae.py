@@ -63,6 +63,7 @@ class GMVAE(nn.Module):
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
     follows_likelihood = False  # rather than the initial clusters
+    has_full_covariances = False  # only diagonal ones, in z
     learns_labels = False  # clamped ones, in this training
     mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 

@@ -56,6 +56,7 @@ class VaDE(nn.Module):
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False
     follows_likelihood = False  # rather than the initial clusters
+    has_full_covariances = True
     _layout: Tensor
 
     def __init__(

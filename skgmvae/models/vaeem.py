@@ -58,6 +58,7 @@ class VAEEM(nn.Module):
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = False  # random responsibilities, as in the paper
     follows_likelihood = True  # rather than the initial clusters: so does EM
+    has_full_covariances = True
     mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 
     def __init__(

@@ -14,8 +14,8 @@ from skgmvae._evaluation import cast_networks
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.config import Initialization
-from skgmvae.initialization.initialize import initialize_linear
 from skgmvae.initialization.likeliest import find_likeliest
+from skgmvae.initialization.linear_start import initialize_linear
 from skgmvae.initialization.representations import MAX_INIT_ROWS, subsample
 from skgmvae.runtime import RandomStream
 from skgmvae.training.callbacks import TrainingDivergedError
