@@ -45,7 +45,7 @@ class GMVAE(nn.Module):
     n_components : int
         K.
     subcomponents : sequence of int, optional
-        Numbers of components of each cluster, see :mod:`skgmvae.models.subcomponents`; None: each is a cluster.
+        Numbers of components of each cluster, one after the other; None: each is a cluster.
     style_dim : int
         W.
     prior_width : int

@@ -38,7 +38,7 @@ class VaDE(nn.Module):
     n_components : int
         K.
     subcomponents : sequence of int, optional
-        Numbers of components of each cluster, see :mod:`skgmvae.models.subcomponents`; None: each is a cluster.
+        Numbers of components of each cluster, one after the other; None: each is a cluster.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
         Shape of S_c, as in :class:`sklearn.mixture.GaussianMixture`.
     learn_weights : bool

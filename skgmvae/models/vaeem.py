@@ -39,7 +39,7 @@ class VAEEM(nn.Module):
     n_components : int
         K.
     subcomponents : sequence of int, optional
-        Numbers of components of each cluster, see :mod:`skgmvae.models.subcomponents`; None: each is a cluster.
+        Numbers of components of each cluster, one after the other; None: each is a cluster.
     hidden_layer_sizes : sequence of int, optional
         Hidden layers of the encoder of every component, mirrored by its decoder; random weights. None: sizes and
         weights of the autoencoder.
