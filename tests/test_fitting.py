@@ -23,7 +23,7 @@ from skgmvae.training.net import ELBONet
 EPOCHS = [0, 1, 2, 3, 4, 8, 51]
 
 
-def make_model(autoencoder, generator):
+def make_model(autoencoder, generator, subcomponents):
     return VaDE(autoencoder, 3, generator=generator)
 
 

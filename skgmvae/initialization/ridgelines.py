@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import binom
 from torch import Tensor
 
-from skgmvae.models.linear_path import MixtureMoments, log_joint_of_mixture
+from skgmvae.models.linear_path import MixtureMoments
 
 __all__ = ["hang_together"]
 
@@ -25,33 +25,28 @@ def hang_together(mixture: MixtureMoments, points: Tensor) -> bool:
     Between neighbors, neither does the density of the mixture dip much, nor are samples clearly rare.
     """
     i, j = np.triu_indices(len(mixture.weights), 1)
-    at_means = _log_density(mixture.means, mixture)
-    between = _log_density(_find_ridges(mixture, i, j).flatten(0, 1), mixture)
+    at_means = torch.logsumexp(mixture.log_joint(mixture.means), -1)
+    between = torch.logsumexp(mixture.log_joint(_find_ridges(mixture, i, j).flatten(0, 1)), -1)
     dips = torch.minimum(at_means[i], at_means[j]) - between.unflatten(0, (len(i), -1)).amin(-1)
     joined = (dips <= MOST_DIP).numpy()
-    joined[joined] = [not _is_gap(mixture, points, *pair) for pair in zip(i[joined], j[joined], strict=True)]
+    own = mixture.log_joint(points).argmax(-1)
+    joined[joined] = [not _is_gap(mixture, points, own, *pair) for pair in zip(i[joined], j[joined], strict=True)]
     graph = csr_array((np.ones(joined.sum()), (i[joined], j[joined])), shape=(len(at_means),) * 2)
     pieces = connected_components(graph, directed=False)[1]
     return bool(np.bincount(pieces, weights=mixture.weights.numpy()).max() >= LEAST_SHARE)
 
 
-def _is_gap(mixture: MixtureMoments, points: Tensor, i: int, j: int) -> bool:
+def _is_gap(mixture: MixtureMoments, points: Tensor, own: Tensor, i: int, j: int) -> bool:
     """Whether the samples of two components are clearly rarer halfway between these than around the means of both.
 
-    Along the discriminant of two normals of equal covariance, where each sample belongs to its most probable component.
+    Along the discriminant of two normals of equal covariance, for the most probable components (N,) of the samples.
     """
-    own = _assign(mixture, points)
     m, C, w = mixture.means, mixture.covariances, mixture.weights
     pooled = (w[i] * C[i] + w[j] * C[j]) / (w[i] + w[j])
     direction = torch.linalg.solve(pooled, m[j] - m[i])
     along = (points[(own == i) | (own == j)] - m[i]) @ direction / ((m[j] - m[i]) @ direction)  # 0 and 1 at the means
     left, middle, right = (int(((along - at).abs() < HALF_WIDTH).sum()) for at in (0.0, 0.5, 1.0))
     return all(binom.cdf(middle, middle + side, 0.5) < LEAST_P for side in (left, right))
-
-
-def _assign(mixture: MixtureMoments, points: Tensor) -> Tensor:
-    """The most probable component (N,) of points (N, D)."""
-    return log_joint_of_mixture(points, mixture.weights.log(), mixture.means, mixture.covariances).argmax(-1)
 
 
 def _find_ridges(mixture: MixtureMoments, i: NDArray[np.intp], j: NDArray[np.intp]) -> Tensor:
@@ -65,9 +60,3 @@ def _find_ridges(mixture: MixtureMoments, i: NDArray[np.intp], j: NDArray[np.int
     combined = torch.lerp(precisions[i].unsqueeze(1), precisions[j].unsqueeze(1), share.unsqueeze(-1))
     ridges: Tensor = torch.linalg.solve(combined, torch.lerp(heights[i].unsqueeze(1), heights[j].unsqueeze(1), share))
     return ridges
-
-
-def _log_density(points: Tensor, mixture: MixtureMoments) -> Tensor:
-    """log p(x), (N,), of points (N, D)."""
-    log_joint = log_joint_of_mixture(points, mixture.weights.log(), mixture.means, mixture.covariances)
-    return torch.logsumexp(log_joint, -1)

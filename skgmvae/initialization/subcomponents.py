@@ -21,12 +21,12 @@ from skgmvae.initialization.mixture import (
     information_criterion,
     n_parameters,
 )
-from skgmvae.initialization.moments import is_near
+from skgmvae.initialization.moments import Regularization, is_near, regularize, sum_up
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.representations import MAX_INIT_ROWS, Representation
 from skgmvae.initialization.ridgelines import hang_together
 from skgmvae.initialization.views import dequantize, rounding_variance
-from skgmvae.models.linear_path import MixtureMoments, log_joint_of_mixture
+from skgmvae.models.linear_path import MixtureMoments
 from skgmvae.runtime import single_thread
 
 __all__ = ["LEAST_GAIN", "Division", "find_division"]
@@ -35,6 +35,7 @@ MOST_SAMPLES = 2000  # of a cluster that the search looks at
 LEAST_SAMPLES = 10  # of a subcomponent
 MOST_FAILURES = 2  # numbers in a row without a better criterion after which the search ends
 MAX_ITER = 50
+LEAST_SHRINKAGE = 1e-9  # of covariances, for a component without samples
 KINDS = ("tied", "full")
 LEAST_GAIN, N_ERRORS = 0.1, 2.0  # nats per sample left out, and standard errors of their mean
 
@@ -225,24 +226,14 @@ def _fit(points: NDArray[np.float64], labels: NDArray[np.intp], kind: str) -> tu
     center = points.mean(0)
     centered, J = points - center, int(labels.max()) + 1
     mixture = fit_from_each(centered, [labels], J, kind, max_iter=MAX_ITER)[0]
-    R = torch.from_numpy(np.ascontiguousarray(mixture.responsibilities))
-    x = torch.from_numpy(centered)
-    counts = R.sum(0) + torch.finfo(R.dtype).eps
-    means = R.T @ x / counts.unsqueeze(-1)
-    scatter = torch.stack([(r.unsqueeze(-1) * x).T @ x for r in R.T])
-    scatter -= counts[:, None, None] * means.unsqueeze(-1) * means.unsqueeze(-2)
-    each = scatter / counts[:, None, None] if kind == "full" else (scatter.sum(0) / len(x)).expand_as(scatter)
-    covariances = each + REGULARIZATION * torch.eye(x.shape[1], dtype=x.dtype)
-    return mixture, MixtureMoments(counts / counts.sum(), means + torch.from_numpy(center), covariances)
+    sums = sum_up(torch.from_numpy(centered), torch.from_numpy(mixture.responsibilities))
+    _, means, covariances = regularize(sums, Regularization(LEAST_SHRINKAGE, REGULARIZATION), kind == "tied")
+    weights = (sums.counts / len(points)).clamp_min(torch.finfo(sums.counts.dtype).tiny)
+    return mixture, MixtureMoments(weights, means + torch.from_numpy(center), covariances)
 
 
 def _share_out(points: Tensor, mixture: MixtureMoments) -> Tensor:
     """Responsibilities (N, J) of samples (N, D); the weights of those too far for a density."""
-    log_joint = _log_joint(points, mixture)
+    log_joint = mixture.log_joint(points)
     log_joint = torch.where(log_joint.amax(-1, keepdim=True) > -math.inf, log_joint, mixture.weights.log())
     return torch.softmax(log_joint, -1)
-
-
-def _log_joint(points: Tensor, mixture: MixtureMoments) -> Tensor:
-    """log w_j + log N(x; m_j, C_j), (N, J), of the observed values of samples (N, D)."""
-    return log_joint_of_mixture(points, mixture.weights.log(), mixture.means, mixture.covariances)

@@ -36,6 +36,10 @@ class MixtureMoments(NamedTuple):
         """Σ_c π_c C_c, (D, D)."""
         return torch.einsum("k,kij->ij", self.weights, self.covariances)
 
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log π_c + log N(x; m_c, C_c), (N, K), of the observed values of samples (N, D)."""
+        return log_joint_of_mixture(x, self.weights.log(), self.means, self.covariances)
+
     def split(self) -> "list[MixtureMoments]":
         """Each component as a mixture of its own: weights (1,), means (1, D) and covariances (1, D, D)."""
         one = torch.ones_like(self.weights[:1])

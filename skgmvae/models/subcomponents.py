@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "Counts",
+    "add_subcomponents",
     "average_subcomponents",
     "count_clusters",
     "count_subcomponents",
@@ -67,6 +68,13 @@ def join_subcomponents(log_values: Tensor, counts: Counts) -> Tensor:
     if counts is None:
         return log_values
     return torch.stack([torch.logsumexp(part, -1) for part in log_values.split(list(counts), -1)], -1)
+
+
+def add_subcomponents(values: Tensor, counts: Counts) -> Tensor:
+    """Sums over the components of each cluster, (..., K) from (..., P)."""
+    if counts is None:
+        return values
+    return torch.stack([part.sum(-1) for part in values.split(list(counts), -1)], -1)
 
 
 def log_cluster_weights(model: Any) -> Tensor:

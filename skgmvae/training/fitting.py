@@ -16,6 +16,7 @@ from skgmvae._ranks import is_first
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.config import InitConfig, Initialization
 from skgmvae.initialization.initialize import initialize_model
+from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.subcomponents import Counts
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device
 from skgmvae.training.checkpoint import Checkpoint
@@ -31,7 +32,7 @@ from skgmvae.training.train import TrainOutcome, make_net, train
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 
-MakeModel: TypeAlias = Callable[..., nn.Module]
+MakeModel: TypeAlias = Callable[[Autoencoder, torch.Generator, Counts], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,7 @@ def _fit_once(
     autoencoder.load_state_dict({name: torch.tensor(array) for name, array in pretrained.weights.items()})
 
     def make(subcomponents: Counts = None) -> nn.Module:
-        further = () if subcomponents is None else (subcomponents,)
-        return make_model(autoencoder, random.on("cpu"), *further)
+        return make_model(autoencoder, random.on("cpu"), subcomponents)
 
     has_own_table = config.net_type.has_own_table
     may_move = config.init.is_open and config.training.init_clamp < 1.0 and not data.summary.has_missing

@@ -17,7 +17,7 @@ from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
 from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
-from skgmvae.models.subcomponents import join_subcomponents
+from skgmvae.models.subcomponents import add_subcomponents, join_subcomponents
 
 __all__ = ["LEAST_GAIN", "MOST_DIVERGENCE", "HeldOut", "Scores", "is_better", "is_clear", "is_open", "split_rows"]
 
@@ -114,8 +114,7 @@ class HeldOut:
         size = count_values(model, self.X.shape[1])
         evaluate = partial(map_chunks, model, estimate, device=torch.device("cpu"), n_copies=FIRST, values_per_row=size)
         found = torch.from_numpy(map_shares(evaluate, X))
-        if model.subcomponents is not None:
-            r = torch.stack([part.sum(-1) for part in r.split(list(model.subcomponents), -1)], -1)
+        r = add_subcomponents(r, model.subcomponents)
         marginal, log_posterior = found[:, 0], found[:, 1:].clamp_min(LEAST_LOG_POSTERIOR)
         divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
         return Scores(marginal.numpy(), divergence.numpy())
