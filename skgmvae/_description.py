@@ -38,7 +38,8 @@ def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
     estimator.converged_ = result.outcome.converged
     estimator.validation_scores_ = result.outcome.validation_scores
     best = result.outcome.best_epoch
-    estimator.best_iter_ = result.n_epochs if best is None else best
+    earlier = 0 if result.init_params else int(estimator.best_iter_)  # of the trainings that this one continues
+    estimator.best_iter_ = earlier + (result.n_epochs if best is None else best)
     model, device = result.net.module_, check_device(estimator.device)
     with torch.inference_mode():
         estimator.weights_ = log_cluster_weights(model).exp().numpy(force=True).copy()

@@ -215,7 +215,7 @@ class GMVAEClustering(DeepMixture):
         Mean log-density of the held-out samples at each check of the last training, in nats; empty without early
         stopping.
     best_iter_ : int
-        Number of epochs that the final model was trained for; 0 for the state before the training.
+        Number of epochs that the final model was trained for, in all trainings; 0: it is as it was initialized.
     hidden_layer_sizes_ : tuple of int
     latent_dim_ : int
     batch_size_ : int

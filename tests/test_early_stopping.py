@@ -331,3 +331,15 @@ def test_samples_in_a_file_cannot_be_held_out(small_blocks):
         with pytest.raises(ValueError, match="needs samples in memory"):
             VaDEClustering(3, early_stopping=True, max_iter=1).fit(rows)
         assert VaDEClustering(3, max_iter=1, random_state=0).fit(rows).validation_scores_ == []
+
+
+@pytest.mark.filterwarnings("ignore:Training ended after:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The density has:UserWarning")
+def test_epochs_of_the_model_are_those_of_all_trainings():
+    """A continuation without a gain leaves a trained model, which is no Gaussian mixture."""
+    X, _ = make_moons(300, noise=0.05, random_state=0)
+    model = VaDEClustering(2, max_subcomponents=1, early_stopping=False, max_iter=5, random_state=0).fit(X)
+    before = model.bic(X)
+    model.set_params(early_stopping=True, warm_start=True, max_iter=0).fit(X)
+    assert model.best_iter_ == 5 and model.bic(X) == before
+    assert model.set_params(early_stopping=False, max_iter=2).fit(X).best_iter_ == 7
