@@ -6,12 +6,14 @@ import pytest
 import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t, t
+from sklearn.datasets import make_blobs, make_moons
 from sklearn.metrics import adjusted_rand_score
 from torch.distributions import MultivariateNormal, Normal
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.data.lazy import LazyRows
 from skgmvae.data.summary import summarize
+from skgmvae.initialization.complete_cases import CompleteCases
 from skgmvae.initialization.completion import complete_samples
 from skgmvae.models.background import ADDED_VARIANCE, FEATURE_FREEDOM, JOINT_FREEDOM, Background
 from skgmvae.models.importance import estimate_log_joint
@@ -282,6 +284,41 @@ def test_blocks_of_a_stream_files_and_saved_estimators(
     loaded = Estimator.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.score_samples(holes), model.score_samples(holes))
     assert isinstance(LazyRows(mapped)[:3], np.ndarray)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.1, 0.99), (0.2, 0.95)])
+def test_values_that_are_filled_in_do_not_join_bent_clusters(share, least):
+    rng = np.random.default_rng(0)
+    moons, y = make_moons(800, noise=0.05, random_state=0)
+    X = np.pad(moons, ((0, 0), (0, 3))) + 0.05 * rng.normal(size=(800, 5))
+    X = np.where(rng.uniform(size=X.shape) < share, np.nan, X @ np.linalg.qr(rng.normal(size=(5, 5)))[0])
+    model = VaDEClustering(2, random_state=0, max_iter=0).fit(X)
+    assert adjusted_rand_score(y, model.labels_) > least
+    assert model.init_params_.endswith("complete samples")
+
+
+def test_a_cluster_without_complete_samples_is_found():
+    centers = 6.0 * np.array([[1.0, 1, 1, 0], [-1, 1, 1, 0], [1, -1, 1, 0], [-1, -1, -1, 0]])
+    X, y = make_blobs(800, centers=centers, random_state=0)
+    for share, complete in ((1.0, False), (0.8, True)):
+        rare = (y == 0) & (np.random.default_rng(0).uniform(size=len(y)) < share)
+        model = VaDEClustering(4, random_state=0, max_iter=0).fit(
+            np.where(rare[:, None] & (np.arange(4) == 2), np.nan, X)
+        )
+        assert adjusted_rand_score(y, model.labels_) > 0.98
+        assert model.init_params_.endswith("complete samples") == complete
+
+
+def test_samples_without_values_share_the_mean_of_the_complete_ones():
+    points = RNG.normal(size=(60, 2))
+    points[:20, 0], points[20:25] = np.nan, np.nan
+    cases = CompleteCases(points, np.random.RandomState(0))
+    found = np.eye(2)[(points[25:, 1] > 0.0).astype(int)]
+    responsibilities = cases.assign(found)
+    np.testing.assert_array_equal(responsibilities[25:], found)
+    np.testing.assert_allclose(responsibilities[20:25], np.tile(found.mean(0), (5, 1)))
+    gaps = np.abs(points[:20, None, 1] - points[None, 25:, 1])
+    np.testing.assert_allclose(responsibilities[:20], found[gaps.argsort(1)[:, :5]].mean(1))
 
 
 def test_samples_are_completed_by_what_is_observed():

@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/__ini
 
 from benchmarks.common import environment, pages
 from benchmarks.common.results import Line, append_line, read_lines
+from benchmarks.initialization import bent
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
+
+
+def make_bent(name: str, *, return_X_y: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A table of bent.py: samples (N, D), and groups (N,)."""
+    return bent.make_table(name, BENT_SEED)
+
 
 TABLES: dict[str, Callable[..., Any]] = {
     "iris": datasets.load_iris,
     "wine": datasets.load_wine,
     "breast_cancer": datasets.load_breast_cancer,
     "digits": datasets.load_digits,
+    **{name: partial(make_bent, name) for name in ("moons, 2 columns", "moons, 5 columns", "rings, 5 columns")},
 }
 SLOW = ("digits",)  # fitted with one seed and one share of missing values
 SLOW_SHARE = 0.3
+BENT_SEED = 300
 SHARES = (0.1, 0.3, 0.5)
 KINDS = ("completely at random", "at random")
 ESTIMATORS = {"VaDE": VaDEClustering, "GMVAE": GMVAEClustering, "VAE-EM": VAEEMClustering}

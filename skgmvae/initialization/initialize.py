@@ -15,9 +15,9 @@ from skgmvae.initialization.completion import complete_samples
 from skgmvae.initialization.config import InitConfig, Initialization, MakeModel
 from skgmvae.initialization.given import complete_labels, fit_clusterer
 from skgmvae.initialization.given_mixture import fit_mixture_init
+from skgmvae.initialization.incomplete import choose_incomplete
 from skgmvae.initialization.linear_start import initialize_mixture
 from skgmvae.initialization.mixed_samples import are_nearly_constant
-from skgmvae.initialization.observed_clusters import cluster_observed
 from skgmvae.initialization.representations import (
     Representation,
     cells,
@@ -73,9 +73,10 @@ def initialize_model(
     if n_heads and observed is not None and is_linear and not are_nearly_constant(observed[:, -n_heads:]):
         views = views._replace(mixed=MixedPoints(observed, autoencoder.likelihood))
     labels = config.labels if config.labels is None or indices is None else config.labels[indices]
-    name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
     if config.is_open and is_linear and observed is not None and not n_heads:
-        name, found = cluster_observed(observed, embedded.points, name, found, random_state)
+        name, found = choose_incomplete(views, observed.numpy(), model.n_components, random_state)
+    else:
+        name, found = _find_responsibilities(samples, labels, views, seen, config, model.n_components, random_state)
     points, responsibilities = torch.from_numpy(embedded.points), torch.from_numpy(found)
     division = None
     if is_linear:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
@@ -72,6 +73,11 @@ class Representations(NamedTuple):
     mixed: MixedPoints | None = None
     transformed: Array | None = None
     device: torch.device | None = None
+
+    def take(self, some: NDArray[np.intp]) -> "Representations":
+        """Of some of the samples."""
+        arrays = {name: value[some] for name, value in self._asdict().items() if isinstance(value, np.ndarray)}
+        return self._replace(**arrays)
 
 
 def choose_responsibilities(

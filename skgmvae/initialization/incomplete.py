@@ -1,0 +1,44 @@
+"""Initial clusters of a table of numbers in which values are missing."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skgmvae.data.arrays import Array
+from skgmvae.initialization.complete_cases import SOME, CompleteCases
+from skgmvae.initialization.mixture import is_wide
+from skgmvae.initialization.observed_clusters import cluster_observed
+from skgmvae.initialization.strategies import Representations, choose_responsibilities
+
+__all__ = ["choose_incomplete"]
+
+
+def choose_incomplete(
+    views: Representations, observed: Array, n_components: int, random_state: np.random.RandomState
+) -> tuple[str, NDArray[np.float64]]:
+    """Name and responsibilities (N, K) by the strategy 'auto'.
+
+    Values that are filled in lie between clusters, and join them. Where most samples are complete, and enough of them,
+    clusters are looked for among these alone; if they are fewer, where they tell clearly more about neighbors.
+
+    Parameters
+    ----------
+    views : Representations
+        Of samples that are filled in.
+    observed : ndarray of shape (N, D)
+        Standardized samples, NaN where values are missing.
+    n_components : int
+        K.
+    random_state : RandomState
+    """
+    K, cases, of_complete = n_components, CompleteCases(observed, random_state), None
+    if K > 1 and views.inputs is not None and len(cases.others) and cases.share >= SOME:
+        if not is_wide(len(cases.indices), observed.shape[1], K):
+            of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
+    if of_complete is not None and cases.are_enough(K) and cases.stand_for_all(K):
+        return f"{of_complete[0]}, complete samples", cases.assign(of_complete[1])
+    name, found = choose_responsibilities("auto", views, K, random_state)
+    name, found = cluster_observed(torch.from_numpy(observed), views.embedding, name, found, random_state)
+    if of_complete is not None and cases.lose_less(found, of_complete[1]):
+        return f"{of_complete[0]}, complete samples", cases.assign(of_complete[1])
+    return name, found
