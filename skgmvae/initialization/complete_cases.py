@@ -78,7 +78,8 @@ class CompleteCases:
         responsibilities[self.indices] = found
         others = self.points[self.others]
         of_others = found[self.few][self._find_nearest(others)[0]].mean(1)
-        responsibilities[self.others] = np.where(np.isnan(others).all(1)[:, None], found.mean(0), of_others)
+        is_empty = np.isnan(others).all(1, keepdims=True)
+        responsibilities[self.others] = np.where(is_empty, found.mean(0), of_others)
         return responsibilities
 
     def _find_nearest(

@@ -32,9 +32,9 @@ def choose_incomplete(
     random_state : RandomState
     """
     K, cases, of_complete = n_components, CompleteCases(observed, random_state), None
-    if K > 1 and views.inputs is not None and len(cases.others) and cases.share >= SOME:
-        if not is_wide(len(cases.indices), observed.shape[1], K):
-            of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
+    is_open = K > 1 and views.inputs is not None and SOME <= cases.share < 1.0
+    if is_open and not is_wide(len(cases.indices), observed.shape[1], K):
+        of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
     if of_complete is not None and cases.are_enough(K) and cases.stand_for_all(K):
         return f"{of_complete[0]}, complete samples", cases.assign(of_complete[1])
     name, found = choose_responsibilities("auto", views, K, random_state)

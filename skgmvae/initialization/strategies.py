@@ -76,8 +76,10 @@ class Representations(NamedTuple):
 
     def take(self, some: NDArray[np.intp]) -> "Representations":
         """Of some of the samples."""
-        arrays = {name: value[some] for name, value in self._asdict().items() if isinstance(value, np.ndarray)}
-        return self._replace(**arrays)
+        arrays: dict[str, Any] = {
+            name: value for name, value in self._asdict().items() if isinstance(value, np.ndarray)
+        }
+        return self._replace(**{name: value[some] for name, value in arrays.items()})
 
 
 def choose_responsibilities(

@@ -11,10 +11,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_method_params
 
 from skgmvae.data.arrays import Floats
+from skgmvae.initialization.complete_cases import CompleteCases
 from skgmvae.model_selection._density import find_density
 from skgmvae.model_selection._dip import least_dip
 from skgmvae.model_selection._folds import held_out
@@ -35,6 +36,7 @@ __all__ = ["Evidence", "Samples", "Search", "evaluate_fold", "examine", "examine
 
 Values = dict[str, dict[int, float]]  # by criterion and number of clusters
 OF_CONTINUOUS = ("separation", "information_lost", "dip", "description_length")  # without such columns, not known
+LEAST_COMPLETE = 2  # clusters for which the complete samples have to be enough
 N_NEAREST = 5  # samples that give one that was not partitioned its label
 
 
@@ -91,11 +93,14 @@ class Samples(NamedTuple):
         If some columns have no normal distribution.
     log_jacobian : float
         Mean log-determinant of the transform from points to samples, if there is one.
+    missing : ndarray of shape (N, D') or None
+        Of the points, which were drawn; None where none are, or where columns have categories.
     """
 
     points: Floats
     table: MixedTable | None
     log_jacobian: float = 0.0
+    missing: NDArray[np.bool_] | None = None
 
 
 def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None, *, warns: bool = False) -> list[Samples]:
@@ -113,13 +118,19 @@ def prepare(estimator: Any, X: Any, y: Any = None, further: Any = None, *, warns
     table = None if reader is None else read_mixed(reader, parts[0])
     tables = [table, *(None if table is None else table.read(part) for part in parts[1:])]
     if reader is None or table is not None or not is_transformed(reader):
-        return [Samples(*pair) for pair in zip(points, tables, strict=True)]
+        own = [Samples(*pair) for pair in zip(points, tables, strict=True)]
+        return own if table is not None else [_mark_missing(*pair) for pair in zip(own, parts, strict=True)]
     standardized = [standardize(reader, part) for part in parts]
     points = make_points([part.numpy() for part in standardized], None)
-    return [
-        Samples(own, None, float(reader.net_.module_.likelihood.log_jacobian(part).mean()))
-        for own, part in zip(points, standardized, strict=True)
-    ]
+    jacobians = [float(reader.net_.module_.likelihood.log_jacobian(part).mean()) for part in standardized]
+    own = [Samples(of_part, None, jacobian) for of_part, jacobian in zip(points, jacobians, strict=True)]
+    return [_mark_missing(*pair) for pair in zip(own, standardized, strict=True)]
+
+
+def _mark_missing(samples: Samples, part: Any) -> Samples:
+    """With the cells that are missing in the table of numbers (N, D') from which the points were made."""
+    missing = np.isnan(check_array(part, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=0))
+    return samples._replace(missing=missing) if missing.any() and missing.shape == samples.points.shape else samples
 
 
 def examine(X: Floats, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
@@ -138,7 +149,7 @@ def examine_samples(
     """
     numbers = (*searched, *more)
     if samples.table is None:
-        return examine(samples.points, numbers, random_state)
+        return _examine_complete(samples, numbers, random_state)
     table = samples.table
     found = find_mixed(table, numbers, random_state)
     N, G = table.samples.continuous.shape
@@ -150,6 +161,19 @@ def examine_samples(
     clusters = of_continuous.labels.get(first, np.zeros(N, dtype=np.intp))[found.rows]
     distinct = {K: float(are_distinct(found.table, fit, clusters)) for K, fit in found.fits.items()}
     return Evidence(found.labels, {**of_continuous.values, "bic": found.bic(), "distinct": distinct})
+
+
+def _examine_complete(samples: Samples, numbers: Sequence[int], random_state: np.random.RandomState) -> Evidence:
+    """:func:`examine` for the complete samples, if they can stand for all; each of the others follows its nearest."""
+    if samples.missing is None:
+        return examine(samples.points, numbers, random_state)
+    scale = np.where(np.ptp(samples.points, axis=0) > 0.0, samples.points.std(0), 1.0)
+    cases = CompleteCases(np.where(samples.missing, np.nan, samples.points / scale), random_state)
+    if not cases.are_enough(LEAST_COMPLETE) or not cases.stand_for_all(max(numbers)):
+        return examine(samples.points, numbers, random_state)
+    evidence = examine(samples.points[cases.indices], numbers, random_state)
+    labels = {K: cases.assign(np.eye(K)[found]).argmax(1) for K, found in evidence.labels.items()}
+    return evidence._replace(labels=labels)
 
 
 def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Values:
