@@ -465,6 +465,13 @@ def test_what_speaks_against_a_mixture_must_not_be_so_for_samples_from_it(
     assert found is is_expected and next(ratios, None) is None
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mixture_in_doubt_is_not_believed_for_a_short_search(seed):
+    moons, labels = make_moons(1000, noise=0.08, random_state=600)
+    noise = np.random.default_rng(600).normal(size=(1000, 3)) @ [[1.0, 0.5, 0.2], [0.0, 1.0, -0.6], [0.0, 0.0, 0.5]]
+    assert chosen_ari(np.c_[moons, noise], labels, seed=seed) > 0.9  # a tied mixture has .5
+
+
 @pytest.mark.parametrize("length", ["normal", "lognormal", "batches"])
 def test_long_thin_clusters_stay_those_of_a_mixture(length, random_state):
     """A partition across them loses less information among neighbors, most of all at a gap between lengths."""

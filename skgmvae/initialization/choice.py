@@ -11,9 +11,10 @@ from sklearn.neighbors import KNeighborsRegressor
 from skgmvae.initialization.bootstrap import crosses_as_expected
 from skgmvae.initialization.candidates import Candidates, find_candidates
 from skgmvae.initialization.comparison import N_LINKED, lost_relative_to, mean_agreement, shares_kept
+from skgmvae.initialization.mixture_search import find_larger
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_name
-from skgmvae.initialization.views import HEAP, Views, make_views
+from skgmvae.initialization.views import HEAP, Views, make_views, rounding_variance
 from skgmvae.runtime import single_thread
 
 __all__ = ["ClusterChoice", "choose_clusters", "is_table", "tells_apart", "weigh"]
@@ -23,6 +24,7 @@ MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
 IDENTIFYING = 0.9  # different values of a column, per sample that differs: equal samples then are copies
 LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
+N_IN_DOUBT = 10  # initializations of each larger mixture, where another partition speaks against the one of K
 EMPTY = csr_array((0, 0))
 
 
@@ -73,8 +75,9 @@ def choose_clusters(
 
     1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
        tiny.
-    2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better, and
-       no other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
+    2. The mixture of Gaussians of the best Bayesian information criterion, if more components are hardly better (the
+       search for these is longer where another partition loses less than three quarters of the information), and no
+       other partition loses clearly less of the information that a label gives about that of a neighbor; or if all
        others lose clearly more. Neighbors are looked for in the standardized inputs and, in turn, in coordinates in
        which the mixture's clusters are spherical on average. If only the first speak against a mixture whose clusters
        are not apart in the second, samples drawn from it decide
@@ -202,8 +205,12 @@ def weigh(
     others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
     losses = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap
+    gain = found.gain
+    if not found.is_wide and gain <= thresholds.hardly_better and losses.larger < thresholds.in_doubt:
+        rounding = rounding_variance(views.exact)
+        gain = max(gain, find_larger(views.exact, found.mixture, rounding, random_state, N_IN_DOUBT)[1])
     kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
-    evidence = Evidence(gap, found.gain, losses, kept_by_graph, is_expected=False, best=best)
+    evidence = Evidence(gap, gain, losses, kept_by_graph, is_expected=False, best=best)
     if_expected = evidence._replace(is_expected=True)
     is_open = not found.is_wide and choose_name(found, evidence, thresholds) != found.mixture_name
     if is_open and choose_name(found, if_expected, thresholds) == found.mixture_name:

@@ -12,7 +12,6 @@ from skgmvae.initialization.information import merge_cheapest
 from skgmvae.initialization.mixture import (
     Mixture,
     fit_from_each,
-    fit_mixture,
     has_samples_for,
     information_criterion,
     is_wide,
@@ -21,7 +20,7 @@ from skgmvae.initialization.mixture import (
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import whiten
 
-__all__ = ["MORE_COMPONENTS", "fit_mixtures", "merge_components"]
+__all__ = ["MORE_COMPONENTS", "find_larger", "fit_mixtures", "merge_components"]
 
 N_KMEANS = 5  # initializations from k-means, and …
 N_WHITENED = 5  # … from whitened k-means
@@ -150,6 +149,32 @@ def _best_mixture(
     return equal[int(shares_kept(links, [one.labels for one in equal], n_clusters).argmax())]
 
 
+def find_larger(
+    points: NDArray[np.float64],
+    mixture: Mixture,
+    rounding: NDArray[np.float64],
+    random_state: np.random.RandomState,
+    n_starts: int = 1,
+) -> tuple[Mixture | None, float]:
+    """The mixture of the best criterion among those of more than K components, and by how much it is better.
+
+    Each number of components begins from k-means, ``n_starts`` times; None where there are too few samples.
+    """
+    (N, D), K = points.shape, mixture.responsibilities.shape[1]
+    numbers = sorted({K + 1} | {int(np.ceil(factor * K)) for factor in MORE_COMPONENTS})
+    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 1.5 * K) and has_samples_for(m, N, D)]
+    if not numbers:
+        return None, -np.inf
+    larger: list[Mixture] = []
+    for m in numbers:
+        starts = [fit_kmeans(points, m, random_state)[0] for _ in range(n_starts)]
+        larger += fit_from_each(
+            points, starts, m, mixture.kind, dof=mixture.dof, rounding=rounding, max_iter=MORE_ITERATIONS
+        )
+    best = max(larger, key=lambda m: information_criterion(m, D))
+    return best, information_criterion(best, D) - information_criterion(mixture, D)
+
+
 def merge_components(
     points: NDArray[np.float64], mixture: Mixture, rounding: NDArray[np.float64], random_state: np.random.RandomState
 ) -> tuple[Labels, float]:
@@ -158,17 +183,9 @@ def merge_components(
     Of mixtures of more than K components, that of the best criterion is merged (as Baudry et al. 2010, but by the
     information that two independent draws of a sample's component give about each other).
     """
-    (N, D), K = points.shape, mixture.responsibilities.shape[1]
-    numbers = sorted({K + 1} | {int(np.ceil(factor * K)) for factor in MORE_COMPONENTS})
-    numbers = [m for m in numbers if m <= max(MAX_COMPONENTS, 1.5 * K) and has_samples_for(m, N, D)]
-    if not numbers:
-        return {}, -np.inf
-    starts = [fit_kmeans(points, m, random_state)[0] for m in numbers]
-    larger = [
-        fit_mixture(points, start, m, mixture.kind, dof=mixture.dof, rounding=rounding, max_iter=MORE_ITERATIONS)
-        for m, start in zip(numbers, starts, strict=True)
-    ]
-    best = max(larger, key=lambda m: information_criterion(m, D))
-    overlap = best.responsibilities.T @ best.responsibilities / N
-    labels = merge_cheapest(overlap, K)[best.labels]
-    return {"merged mixture": labels}, information_criterion(best, D) - information_criterion(mixture, D)
+    best, gain = find_larger(points, mixture, rounding, random_state)
+    if best is None:
+        return {}, gain
+    overlap = best.responsibilities.T @ best.responsibilities / len(points)
+    labels = merge_cheapest(overlap, mixture.responsibilities.shape[1])[best.labels]
+    return {"merged mixture": labels}, gain

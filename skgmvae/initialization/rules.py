@@ -19,6 +19,8 @@ class Thresholds(NamedTuple):
         Nats per sample by which more components may be better while K Gaussians are believed.
     clearly_less : float
         A partition that loses less than this share of the information lost by a mixture is preferred to it.
+    in_doubt : float
+        One that loses less than this share is a reason to look harder for better mixtures of more components.
     hardly_lost : float
         Share of the information; a mixture that loses less where its clusters are spherical is believed, whatever the
         neighbors among the points say.
@@ -30,6 +32,7 @@ class Thresholds(NamedTuple):
     clear_gap: float = 2.0
     hardly_better: float = 0.02
     clearly_less: float = 1 / 3
+    in_doubt: float = 3 / 4
     hardly_lost: float = 0.2
     clearly_less_wide: float = 3 / 4
     mostly_kept: float = 1 / 2
