@@ -10,11 +10,12 @@ from skgmvae.initialization import mixture_search
 from skgmvae.initialization.candidates import find_candidates
 from skgmvae.initialization.choice import choose_clusters, is_table
 from skgmvae.initialization.directions import split_directions
-from skgmvae.initialization.mixture import Mixture, fit_mixture
+from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, information_criterion
 from skgmvae.initialization.mixture_search import (
     _best_mixture,
     _degrees_of_freedom,
     _kinds,
+    find_larger,
     fit_mixtures,
     is_wide,
     merge_components,
@@ -197,19 +198,23 @@ def test_large_tables_have_fewer_iterations_before_initializations_are_compared(
 def test_larger_mixtures_have_up_to_four_times_k_components_and_enough_samples(monkeypatch, n_samples, most, numbers):
     """K = 4; of one feature, m components need more than 4 m samples."""
 
-    def fit(points, start, n_components, kind, dof, rounding, max_iter):
-        fitted.append((n_components, max_iter))
-        return fit_mixture(points, start, n_components, kind, dof=dof, rounding=rounding, max_iter=max_iter)
+    def fit(points, starts, n_components, *args, max_iter, **options):
+        fitted.append((n_components, len(starts), max_iter))
+        return fit_from_each(points, starts, n_components, *args, max_iter=max_iter, **options)
 
-    fitted, random_state = [], np.random.RandomState(0)
-    monkeypatch.setattr(mixture_search, "fit_mixture", fit)
+    fitted, random_state, rounding = [], np.random.RandomState(0), np.full(1, 1e-5)
+    monkeypatch.setattr(mixture_search, "fit_from_each", fit)
     monkeypatch.setattr(mixture_search, "MAX_COMPONENTS", most)
     points = random_state.normal(size=(n_samples, 1))
     mixture = fit_mixture(points, np.arange(n_samples) % 4, 4, "diag")
-    labels, gain = merge_components(points, mixture, np.full(1, 1e-5), random_state)
-    assert fitted == [(m, 30) for m in numbers]
+    labels, gain = merge_components(points, mixture, rounding, np.random.RandomState(0))
+    assert fitted == [(m, 1, 30) for m in numbers]
     assert set(labels) == {"merged mixture"} and labels["merged mixture"].max() < 4
     assert np.isfinite(gain)
+    fitted.clear()
+    best, of_more = find_larger(points, mixture, rounding, np.random.RandomState(0), n_starts=3)
+    assert fitted == [(m, 3, 30) for m in numbers]
+    assert of_more == information_criterion(best, 1) - information_criterion(mixture, 1)
 
 
 def test_without_samples_for_more_components_nothing_is_merged():
