@@ -19,6 +19,7 @@ __all__ = [
     "check_hidden_layer_sizes",
     "choose_latent_dim",
     "choose_settings",
+    "choose_style_dim",
     "get_defaults",
     "is_auto",
     "set_settings",
@@ -28,6 +29,7 @@ LEAST_PIXELS = 256  # of images that get networks of their own; smaller ones are
 WIDE = 500  # units of a layer from which bfloat16 is faster where the device has it
 ROWS_PER_STEP = 40  # steps per epoch from which batches grow with the samples …
 MOST_ROWS = 1024  # … up to this size
+LEAST_STYLE = 2  # dimensions of w
 LEAST_EPOCHS = 10  # of many steps
 
 
@@ -163,6 +165,14 @@ def choose_latent_dim(estimator: Any, n_features: int, *, has_linear_path: bool 
     least, most = get_defaults(estimator, n_features).latent_dims
     at_least = max(least, n_features)
     return at_least if has_linear_path else min(most, at_least)
+
+
+def choose_style_dim(estimator: Any, autoencoder: Any) -> int:
+    """The number of dimensions of w; for 'auto', two, or as many as covariances of a mixture of the inputs need."""
+    if not is_auto(estimator.style_dim):
+        return int(estimator.style_dim)
+    n_needed = 0 if autoencoder.linear is None else min(autoencoder.latent_dim, autoencoder.n_gaussian)
+    return max(LEAST_STYLE, n_needed)
 
 
 def set_settings(estimator: Any, settings: Settings, *, is_new: bool) -> None:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skgmvae._auto import NETWORK_TABLES
+from skgmvae._auto import NETWORK_TABLES, choose_style_dim
 from skgmvae._base import DeepMixture
 from skgmvae._conditioning import to_user
 from skgmvae._evaluation import inference_precision, model_for_queries
@@ -50,8 +50,9 @@ class GMVAEClustering(DeepMixture):
     latent_dim : 'auto' or int, default='auto'
         Dimensions of z, L. 'auto': the number of features, but at least 4, and at most 10 without a linear path; 10 for
         images of at least 256 pixels.
-    style_dim : int, default=2
-        Dimensions of w, W.
+    style_dim : 'auto' or int, default='auto'
+        Dimensions of w, W. 'auto': the number of continuous features, but at least 2, and at most ``latent_dim``; 2
+        without a linear path.
     hidden_layer_sizes : 'auto' or tuple of int, default='auto'
         Hidden layers of the encoder; the decoder mirrors them, and the prior network has one hidden layer as wide as
         the narrowest of them. Ignored with ``network='conv'``.
@@ -218,6 +219,7 @@ class GMVAEClustering(DeepMixture):
         Number of epochs that the final model was trained for, in all trainings; 0: it is as it was initialized.
     hidden_layer_sizes_ : tuple of int
     latent_dim_ : int
+    style_dim_ : int
     batch_size_ : int
     learning_rate_ : float
     pretrain_iter_ : int
@@ -250,7 +252,7 @@ class GMVAEClustering(DeepMixture):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **DeepMixture._parameter_constraints,
-        "style_dim": [Interval(Integral, 1, None, closed="left")],
+        "style_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
     # with fewer or larger steps, more of the clusters that are not ellipses were not found
     _table_defaults = NETWORK_TABLES
@@ -262,7 +264,7 @@ class GMVAEClustering(DeepMixture):
         n_mc_samples: int = 1,
         min_information: float = 0.0,
         latent_dim: int | str = "auto",
-        style_dim: int = 2,
+        style_dim: int | str = "auto",
         hidden_layer_sizes: Sequence[int] | str = "auto",
         network: str = "mlp",
         image_shape: Sequence[int] | None = None,
@@ -359,7 +361,7 @@ class GMVAEClustering(DeepMixture):
         return GMVAE(
             autoencoder,
             int(self.n_components) if subcomponents is None else sum(subcomponents),
-            int(self.style_dim),
+            choose_style_dim(self, autoencoder),
             prior_width=min(self.hidden_layer_sizes_) if is_mlp else DENSE_AFTER_CONVOLUTIONS,
             learn_weights=bool(self.learn_weights),
             n_mc_samples=int(self.n_mc_samples),
@@ -369,7 +371,8 @@ class GMVAEClustering(DeepMixture):
         )
 
     def _set_model_attributes(self, model: GMVAE) -> None:
-        """Nothing: means and covariances in the latent space depend on w."""
+        """Means and covariances in the latent space depend on w."""
+        self.style_dim_ = model.style_dim
 
     @isolated()
     def sample(

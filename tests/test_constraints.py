@@ -27,7 +27,7 @@ SHARED = {
 }
 OWN = {
     VaDEClustering: {"latent_dim": ([1, "auto"], [0, None]), "reg_covar": ([0.0], [-TINY])},
-    GMVAEClustering: {"latent_dim": ([1, "auto"], [0, None]), "style_dim": ([1], [0])},
+    GMVAEClustering: {"latent_dim": ([1, "auto"], [0, None]), "style_dim": ([1, "auto"], [0, None])},
     VAEEMClustering: {"latent_dim": ([1, "auto"], [0, None]), "steps_per_iter": ([1, None], [0])},
 }
 CASES = [(Estimator, name) for Estimator in ESTIMATORS for name in SHARED | OWN[Estimator]]

@@ -256,6 +256,14 @@ def fitted(blobs, quick):
     return GMVAEClustering(3, style_dim=2, **{**quick, "pretrain_iter": 20, "max_iter": 20}).fit(blobs[0])
 
 
+def test_a_style_has_as_many_dimensions_as_the_covariances_need(blobs):
+    X = blobs[0]
+    for columns, given, expected in ((X[:, :1], {}, 2), (X, {}, X.shape[1]), (X, {"latent_dim": 3}, 3)):
+        for further, dimensions in (({}, expected), ({"linear_path": False}, 2), ({"style_dim": 5}, 5)):
+            model = GMVAEClustering(3, max_iter=0, pretrain_iter=0, random_state=0, **given, **further).fit(columns)
+            assert model.style_dim_ == model.net_.module_.style_dim == dimensions
+
+
 def test_sample_with_a_given_style(fitted):
     X, y = fitted.sample(30, component=1, w=0.0, random_state=0)
     assert X.shape == (30, fitted.n_features_in_) and (y == 1).all()

@@ -20,7 +20,7 @@ from skgmvae.models.autoencoder import Autoencoder
 from skgmvae.models.gmvae import GMVAE
 from skgmvae.models.importance import estimate_log_joint, make_point_sets
 from skgmvae.models.likelihoods import Gaussian
-from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent
+from skgmvae.models.linear_path import MixtureMoments, make_codes, make_latent, split_covariances
 from skgmvae.models.vade import VaDE
 from skgmvae.models.vaeem import VAEEM
 
@@ -137,6 +137,47 @@ def test_two_components_are_exact_with_diagonal_covariances(model_type):
     model = make_model(model_type, mixture, 3, **options)
     x = draw(mixture)
     assert_allclose(logsumexp(estimate(model, x), 1), logsumexp(log_joint(x, mixture), 1), atol=1e-9)
+
+
+@pytest.mark.parametrize("style_dim", [3, 4])
+@pytest.mark.parametrize("latent_dim", [3, 5])
+def test_a_style_of_as_many_dimensions_holds_the_covariances(latent_dim, style_dim):
+    mixture = make_mixture()
+    x, options = draw(mixture), {"style_dim": style_dim, "prior_width": 8}
+    exact = log_joint(x, mixture)
+    model = make_model(GMVAE, mixture, latent_dim, **options)
+    assert model.has_full_covariances
+    assert_allclose(logsumexp(estimate(model, x), 1), logsumexp(exact, 1), atol=1e-9)
+    assert_allclose(softmax(estimate(model, x), 1), softmax(exact, 1), atol=1e-9)
+    # by importance sampling of (z, w), which does not know the closed form: shared latent variables, and one component
+    rows = torch.from_numpy(x[:50])
+    with torch.no_grad():
+        posterior, points = model.posterior(rows), make_point_sets(*model.noise_shape, 3, 0)
+        sampled = estimate_log_joint(posterior, rows, points)
+        own = torch.cat([posterior.restrict(torch.full((50, 1), c)).log_joint(posterior.mean) for c in range(3)], -1)
+        assert_allclose(own, posterior.log_joint(posterior.mean), atol=1e-9)
+        noise, components = torch.Generator().manual_seed(0), torch.ones(50_000, dtype=torch.long)
+        drawn = model.generate(components, noise)[0]
+    if latent_dim == 3:  # further dimensions, around codes of their own for each component, need many points
+        assert_allclose(sampled, exact[:50], atol=1e-6)
+    assert_allclose(drawn.T.cov(), mixture.covariances[1], atol=0.03)
+    model.reorder(torch.tensor([2, 0, 1]))
+    assert_allclose(softmax(estimate(model, x), 1), softmax(exact, 1)[:, [2, 0, 1]], atol=1e-9)
+
+
+@pytest.mark.parametrize("n_factors", [1, 3, 4, 6])
+def test_covariances_are_split_into_factors_and_a_diagonal(n_factors):
+    covariances = make_mixture(D=4).covariances
+    slopes, variances = split_covariances(covariances, n_factors)
+    assert slopes.shape == (3, n_factors, 4) and (variances > 0.0).all()
+    found = slopes.mT @ slopes + variances.diag_embed()
+    assert_allclose(found.diagonal(dim1=-2, dim2=-1), covariances.diagonal(dim1=-2, dim2=-1), rtol=1e-9)
+    if n_factors >= 4:
+        assert_allclose(found, covariances, atol=1e-12)
+        assert_allclose(slopes[:, :4], slopes[:, :4].mT, atol=1e-12)  # the axes of w are those of z
+    else:
+        without = split_covariances(covariances, n_factors)[1].diag_embed() - covariances
+        assert torch.linalg.matrix_norm(found - covariances).sum() < torch.linalg.matrix_norm(without).sum()
 
 
 def test_few_latent_dimensions_keep_the_principal_axes():

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skgmvae.functional import (
     kl_categorical,
@@ -22,7 +23,7 @@ from skgmvae.models.columns import Columns
 from skgmvae.models.contract import ELBOTerms, take_components
 from skgmvae.models.importance import PointSets, estimate_log_joint
 from skgmvae.models.likelihoods import Bernoulli, Gaussian
-from skgmvae.models.linear_path import MixtureMoments, make_latent
+from skgmvae.models.linear_path import MixtureMoments, make_latent, split_covariances
 from skgmvae.models.moments import estimate_moments, initial_weight_logits
 from skgmvae.models.networks import GaussianHead, draw_weights
 from skgmvae.models.posteriors import GMVAEPosterior
@@ -63,7 +64,6 @@ class GMVAE(nn.Module):
     __call__: Callable[..., ELBOTerms]  # forward
     random_init_is_weights = True
     follows_likelihood = False  # rather than the initial clusters
-    has_full_covariances = False  # only diagonal ones, in z
     learns_labels = False  # clamped ones, in this training
     mixture_options: ClassVar[dict[str, Any]] = {}  # of ``estimate_mixture``, for ``initialize_as``
 
@@ -94,9 +94,20 @@ class GMVAE(nn.Module):
         self.style_head = GaussianHead(autoencoder.body_width, W)
         # components that begin apart, in latent variables that do not reach x, stay until the encoder has found them
         feature_scale = 1.0 if autoencoder.linear is None else prior_width**-0.5
-        self.prior = PriorNetwork(W, prior_width, K, L, feature_scale=feature_scale)
+        is_linear = autoencoder.linear is not None
+        self.prior = PriorNetwork(W, prior_width, K, L, feature_scale=feature_scale, has_linear_path=is_linear)
         draw_weights(self.style_head, generator)
         draw_weights(self.prior, generator)
+
+    @property
+    def has_full_covariances(self) -> bool:
+        """Whether w has enough dimensions for those of any Gaussian mixture."""
+        return self.autoencoder.linear is not None and self.style_dim >= self._n_used
+
+    @property
+    def _n_used(self) -> int:
+        """Dimensions of z that initially reach x."""
+        return min(self.latent_dim, self.autoencoder.n_gaussian)
 
     @property
     def likelihood(self) -> Bernoulli | Gaussian | Columns:
@@ -189,10 +200,8 @@ class GMVAE(nn.Module):
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D): of a linear decoder exactly, else by importance sampling."""
         standardized = self.likelihood.standardize(x, torch.float64)
-        if self.autoencoder.is_linear and self.prior.is_constant:
-            means, log_variances = self.prior(self.prior.head.mean.weight.new_zeros(self.style_dim))
-            covariances = log_variances.exp().diag_embed()
-            return self.autoencoder.log_joint_of(standardized, self.log_weights(), means, covariances)
+        if self.autoencoder.is_linear and self.prior.is_linear:
+            return self.autoencoder.log_joint_of(standardized, self.log_weights(), *self.prior.linear_moments())
         return estimate_log_joint(self.posterior(x), standardized, points)
 
     def generate(
@@ -240,10 +249,16 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def initialize_as(self, mixture: MixtureMoments) -> None:
-        """Be this mixture, means (K, G), of the standardized inputs, as near as diagonal σ²_c(w) allow."""
-        start = make_latent(mixture, self.latent_dim, is_diagonal=True)
+        """Be this mixture, means (K, G), of the standardized inputs: z depends on w by a linear map of each component.
+
+        Exactly, or as near as so few dimensions of w allow.
+        """
+        start = make_latent(mixture, self.latent_dim, is_diagonal=not self.has_full_covariances)
         self.autoencoder.initialize_linear(start)
-        self.prior.initialize_at(start.means, start.covariances.diagonal(dim1=-2, dim2=-1), slope=0.0)
+        n, variances = self._n_used, start.covariances.diagonal(dim1=-2, dim2=-1).clone()
+        slopes, variances[:, :n] = split_covariances(start.covariances[:, :n, :n], self.style_dim)
+        slopes = F.pad(slopes, (0, self.latent_dim - n))
+        self.prior.initialize_at(start.means, variances, slopes=slopes, slope=0.0)
         self._forget_style()
         set_weights(self, mixture.weights.log())
 

@@ -10,10 +10,19 @@ from torch.nn import functional as F
 from skgmvae.functional import LOG_2PI
 from skgmvae.models.missing import ObservedCells, find_missing
 
-__all__ = ["NOISE_SHARE", "LatentMixture", "MixtureMoments", "adds_nothing", "log_joint_of_mixture", "make_latent"]
+__all__ = [
+    "NOISE_SHARE",
+    "LatentMixture",
+    "MixtureMoments",
+    "adds_nothing",
+    "log_joint_of_mixture",
+    "make_latent",
+    "split_covariances",
+]
 
 NOISE_SHARE = 0.2  # of the noise that the covariances have room for
 CODE_LENGTH = 5.0  # of a code, in standard deviations around it
+FACTORLESS_SHARE = 0.5  # of the least variance within a component, that is left to the diagonal beside factors
 LEAST_VARIANCE = 1e-8  # of a direction of z, for a covariance that is singular by rounding
 
 
@@ -165,6 +174,21 @@ def make_codes(n_components: int, n_dimensions: int) -> Tensor:
     turns = torch.outer(angles, torch.arange(1, n // 2 + 1, dtype=torch.float64))  # once, twice, … around a circle
     codes = CODE_LENGTH / math.sqrt(n // 2) * torch.cat([turns.cos(), turns.sin()], 1)
     return F.pad(codes, (0, n % 2))
+
+
+def split_covariances(covariances: Tensor, n_factors: int) -> tuple[Tensor, Tensor]:
+    """Slopes A_c (K, n, L) and variances σ²_c (K, L) with S_c = A_cᵀ A_c + diag σ²_c, for covariances (K, L, L).
+
+    Exactly so for n ≥ L factors, the first L of which have the axes of z; otherwise those along the principal axes of
+    S_c, and a diagonal that is exact.
+    """
+    L, n = covariances.shape[-1], min(n_factors, covariances.shape[-1])
+    values, vectors = torch.linalg.eigh(covariances)
+    rest = FACTORLESS_SHARE * values[:, :1] if n == L else values[:, : L - n].mean(-1, keepdim=True)
+    slopes = vectors[..., L - n :].mT * (values[:, L - n :] - rest).clamp_min(0.0).sqrt().unsqueeze(-1)
+    if n == L:
+        return F.pad(vectors @ slopes, (0, 0, 0, n_factors - n)), rest.expand(-1, L)
+    return slopes, covariances.diagonal(dim1=-2, dim2=-1) - slopes.square().sum(-2)
 
 
 def _noise_room(mixture: MixtureMoments) -> Tensor:

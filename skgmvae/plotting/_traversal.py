@@ -93,7 +93,7 @@ class StyleTraversalDisplay:
             raise TypeError(f"{type(estimator).__name__} has no style variable w; pass a fitted GMVAEClustering")
         check_is_fitted(estimator)
         values = np.linspace(-3.0, 3.0, 9) if values is None else np.asarray(values, dtype=float)
-        w = np.outer(values, _direction(direction, estimator.style_dim))
+        w = np.outer(values, _direction(direction, estimator.style_dim_))
         images = np.concatenate([estimator.traverse(w, component=c) for c in range(len(estimator.weights_))])
         if inverse_transform is not None:
             images = inverse_transform(images)
