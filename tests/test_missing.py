@@ -297,16 +297,44 @@ def test_values_that_are_filled_in_do_not_join_bent_clusters(share, least):
     assert model.init_params_.endswith("complete samples")
 
 
-def test_a_cluster_without_complete_samples_is_found():
+@pytest.mark.parametrize(
+    ("sizes", "share", "n_empty", "are_enough"),
+    [
+        ((200, 200, 200, 200), 1.0, 0, False),
+        ((200, 200, 200, 200), 1.0, 1, False),  # a sample without values has no neighbors
+        ((200, 200, 200, 200), 0.95, 0, False),
+        ((40, 250, 250, 250), 1.0, 0, False),
+        ((200, 200, 200, 200), 0.8, 0, True),
+    ],
+)
+def test_a_cluster_with_next_to_no_complete_samples_is_found(sizes, share, n_empty, are_enough):
     centers = 6.0 * np.array([[1.0, 1, 1, 0], [-1, 1, 1, 0], [1, -1, 1, 0], [-1, -1, -1, 0]])
-    X, y = make_blobs(800, centers=centers, random_state=0)
-    for share, complete in ((1.0, False), (0.8, True)):
-        rare = (y == 0) & (np.random.default_rng(0).uniform(size=len(y)) < share)
-        model = VaDEClustering(4, random_state=0, max_iter=0).fit(
-            np.where(rare[:, None] & (np.arange(4) == 2), np.nan, X)
-        )
-        assert adjusted_rand_score(y, model.labels_) > 0.98
-        assert model.init_params_.endswith("complete samples") == complete
+    X, y = make_blobs(sizes, centers=centers, random_state=0)
+    X[(y == 0) & (np.random.default_rng(0).uniform(size=len(y)) < share), 2] = np.nan
+    X[len(X) - n_empty :] = np.nan
+    model = VaDEClustering(4, random_state=0, max_iter=0).fit(X)
+    known = ~np.isnan(X).all(1)
+    assert adjusted_rand_score(y[known], model.labels_[known]) > 0.98
+    assert model.init_params_.endswith("complete samples") == are_enough
+
+
+def test_a_bent_cluster_without_complete_samples_is_not_split_for_the_information_of_the_others():
+    moons, y = make_moons(800, noise=0.05, random_state=0)
+    rng = np.random.default_rng(0)
+    X = np.pad(moons, ((0, 0), (0, 3))) + 0.05 * rng.normal(size=(800, 5))
+    X = X @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    X[y == 0, 0] = np.nan
+    model = VaDEClustering(2, random_state=0, max_iter=0).fit(X)
+    assert not model.init_params_.endswith("complete samples")
+    assert adjusted_rand_score(y, model.labels_) > 0.9
+
+
+def test_values_that_miss_at_random_need_no_more_than_the_complete_samples():
+    """More often in some places than in others; nearest samples are compared in the columns of one of them."""
+    X = np.random.default_rng(0).normal(size=(600, 3))
+    for p in (np.full(600, 0.2), 0.4 * X[:, 0].argsort().argsort() / 600):
+        missing = np.random.default_rng(1).uniform(size=X.shape) < p[:, None]
+        assert CompleteCases(np.where(missing, np.nan, X), np.random.RandomState(0)).stand_for_all(10)
 
 
 def test_samples_without_values_share_the_mean_of_the_complete_ones():

@@ -1,5 +1,6 @@
 """Choice of initial clusters among candidate partitions, without labels."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -207,8 +208,8 @@ def weigh(
     gap = 1.0 if is_tiny else found.gap
     gain = found.gain
     if not found.is_wide and gain <= thresholds.hardly_better and losses.larger < thresholds.in_doubt:
-        rounding = rounding_variance(views.exact)
-        gain = max(gain, find_larger(views.exact, found.mixture, rounding, random_state, N_IN_DOUBT)[1])
+        rounding, of_search = rounding_variance(views.exact), copy.deepcopy(random_state)  # shifts no later draws
+        gain = max(gain, find_larger(views.exact, found.mixture, rounding, of_search, N_IN_DOUBT)[1])
     kept_by_graph = float(kept[found.contenders.index(found.graph_name)])
     evidence = Evidence(gap, gain, losses, kept_by_graph, is_expected=False, best=best)
     if_expected = evidence._replace(is_expected=True)

@@ -1,5 +1,7 @@
 """Clusters of the samples that miss no value, where these can stand for all."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_chunked
@@ -15,8 +17,10 @@ MOST, SOME = 0.5, 0.25  # shares of the samples: complete ones stand for all, an
 PER_PARAMETER = 5  # complete samples per cluster and parameter of a covariance matrix
 MAX_SAMPLES = 5_000  # among which the nearest of the others are looked for …
 N_NEAREST = 5  # … and this many of them give one its responsibilities
-USUAL = 0.99  # quantile of the distances of complete samples to their nearest
-LEAST_CLUSTER = 0.25  # samples far from all complete ones, relative to N / K, that may be a cluster of their own
+MAX_ASKED = 1_000  # of the others, about the samples around them: …
+N_EXPECTED = 8  # … complete ones among their nearest on average; by chance, there is at least one
+LEAST_CLUSTER = 0.1  # samples without complete ones around them, relative to N / K, that may be a cluster of their own
+WORKING_MEMORY = 64  # MiB, of distances
 
 
 class CompleteCases:
@@ -32,10 +36,9 @@ class CompleteCases:
     def __init__(self, points: Array, random_state: np.random.RandomState) -> None:
         is_complete = ~np.isnan(points).any(1)
         self.points, self.indices, self.others = points, np.flatnonzero(is_complete), np.flatnonzero(~is_complete)
-        n = len(self.indices)
-        self.few = np.arange(n) if n <= MAX_SAMPLES else np.sort(random_state.choice(n, MAX_SAMPLES, replace=False))
-        self.known = points[self.indices[self.few]].astype(np.float64)
         self.random_state = random_state
+        self.few = self._draw(np.arange(len(self.indices)), MAX_SAMPLES)
+        self.known = points[self.indices[self.few]].astype(np.float64)
 
     @property
     def share(self) -> float:
@@ -48,16 +51,16 @@ class CompleteCases:
         return self.share >= MOST and len(self.indices) >= n_clusters * per_cluster
 
     def stand_for_all(self, n_clusters: int) -> bool:
-        """Whether hardly any other sample is farther from them than they are from each other in the same columns.
+        """Whether hardly any other sample is without complete ones among its nearest, in the columns that it has.
 
-        Otherwise a cluster may lack a value in every sample.
+        Otherwise a cluster may lack a value in nearly every sample.
         """
-        missing = np.isnan(self.points[self.others])
-        drawn = self.random_state.choice(len(self.few), len(self.others))
-        usual = self._find_nearest(np.where(missing, np.nan, self.known[drawn]), skipped=1)[1]
-        n_far = int((self._find_nearest(self.points[self.others])[1] > np.quantile(usual, USUAL)).sum())
-        n_expected = (1.0 - USUAL) * len(self.others)
-        return n_far - n_expected < LEAST_CLUSTER * len(self.points) / n_clusters
+        kept = self.others[~np.isnan(self.points[self.others]).all(1)]
+        asked, pool = self._draw(kept, MAX_ASKED), self._draw(np.arange(len(self.points)), MAX_SAMPLES)
+        n_nearest = 1 + min(math.ceil(N_EXPECTED / self.share), len(pool) - 1)  # a sample is its own
+        nearest = pool[_find_nearest(self.points[asked], self.points[pool], n_nearest)]
+        n_alone = int((~np.isin(nearest, self.indices).any(1)).sum())
+        return n_alone * len(kept) < LEAST_CLUSTER * len(self.points) / n_clusters * max(len(asked), 1)
 
     def lose_less(self, before: NDArray[np.float64], found: NDArray[np.float64]) -> bool:
         """Whether responsibilities (n, K) clearly tell more about neighbors than those (N, K) found among all samples.
@@ -77,24 +80,30 @@ class CompleteCases:
         responsibilities = np.empty((len(self.points), found.shape[1]))
         responsibilities[self.indices] = found
         others = self.points[self.others]
-        of_others = found[self.few][self._find_nearest(others)[0]].mean(1)
+        nearest = _find_nearest(others, self.known, min(N_NEAREST, len(self.known)))
         is_empty = np.isnan(others).all(1, keepdims=True)
-        responsibilities[self.others] = np.where(is_empty, found.mean(0), of_others)
+        responsibilities[self.others] = np.where(is_empty, found.mean(0), found[self.few][nearest].mean(1))
         return responsibilities
 
-    def _find_nearest(
-        self, points: NDArray[np.floating], skipped: int = 0
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Indices (n, 5) of the nearest complete samples, and the largest of the distances, in observed columns."""
-        n_nearest = min(N_NEAREST + skipped, len(self.known))
+    def _draw(self, indices: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+        """At most so many of the indices, ascending."""
+        if len(indices) <= most:
+            return indices
+        return np.sort(self.random_state.choice(indices, most, replace=False))
 
-        def take(distances: NDArray[np.float64], start: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-            index = np.argpartition(distances, n_nearest - 1, axis=1)[:, :n_nearest]
-            return index, np.take_along_axis(distances, index, 1).max(1)
 
-        parts = list(
-            pairwise_distances_chunked(
-                points.astype(np.float64), self.known, metric="nan_euclidean", reduce_func=take, n_jobs=1
-            )
-        )
-        return np.concatenate([index for index, _ in parts]), np.concatenate([distance for _, distance in parts])
+def _find_nearest(points: NDArray[np.floating], among: NDArray[np.floating], n_nearest: int) -> NDArray[np.intp]:
+    """Indices (n, n_nearest) of the nearest to points (n, D) among those that miss no column that a point has."""
+    has, misses = (~np.isnan(points)).astype(np.float32), np.isnan(among).astype(np.float32)
+
+    def take(distances: NDArray[np.float64], start: int) -> NDArray[np.intp]:
+        distances[has[start : start + len(distances)] @ misses.T > 0.0] = np.inf
+        return np.argpartition(distances, n_nearest - 1, axis=1)[:, :n_nearest]
+
+    if not len(points):
+        return np.empty((0, n_nearest), np.intp)
+    arrays = (array.astype(np.float64) for array in (points, among))
+    parts = pairwise_distances_chunked(
+        *arrays, metric="nan_euclidean", reduce_func=take, n_jobs=1, working_memory=WORKING_MEMORY
+    )
+    return np.concatenate(list(parts))

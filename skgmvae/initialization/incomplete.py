@@ -19,7 +19,8 @@ def choose_incomplete(
     """Name and responsibilities (N, K) by the strategy 'auto'.
 
     Values that are filled in lie between clusters, and join them. Where most samples are complete, and enough of them,
-    clusters are looked for among these alone; if they are fewer, where they tell clearly more about neighbors.
+    clusters are looked for among these alone; if they are fewer, where they tell clearly more about neighbors. Neither,
+    where some other samples have no complete ones around them.
 
     Parameters
     ----------
@@ -33,12 +34,13 @@ def choose_incomplete(
     """
     K, cases, of_complete = n_components, CompleteCases(observed, random_state), None
     is_open = K > 1 and views.inputs is not None and SOME <= cases.share < 1.0
-    if is_open and not is_wide(len(cases.indices), observed.shape[1], K):
-        of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
-    if of_complete is not None and cases.are_enough(K) and cases.stand_for_all(K):
-        return f"{of_complete[0]}, complete samples", cases.assign(of_complete[1])
+    if is_open and not is_wide(len(cases.indices), observed.shape[1], K) and cases.stand_for_all(K):
+        chosen, of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
+        of_complete_name = f"{chosen}, complete samples"
+        if cases.are_enough(K):
+            return of_complete_name, cases.assign(of_complete)
     name, found = choose_responsibilities("auto", views, K, random_state)
     name, found = cluster_observed(torch.from_numpy(observed), views.embedding, name, found, random_state)
-    if of_complete is not None and cases.lose_less(found, of_complete[1]):
-        return f"{of_complete[0]}, complete samples", cases.assign(of_complete[1])
+    if of_complete is not None and cases.lose_less(found, of_complete):
+        return of_complete_name, cases.assign(of_complete)
     return name, found

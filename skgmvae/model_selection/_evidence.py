@@ -26,7 +26,7 @@ from skgmvae.model_selection._mixed import (
     read_mixed,
     score_mixed,
 )
-from skgmvae.model_selection._partitions import Partitions, find_partitions
+from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER, Partitions, find_partitions
 from skgmvae.model_selection._reader import fit_reader, is_transformed, standardize
 from skgmvae.model_selection._rule import Numbers, combine
 from skgmvae.model_selection._separation import description_length, information_lost, separation
@@ -169,7 +169,8 @@ def _examine_complete(samples: Samples, numbers: Sequence[int], random_state: np
         return examine(samples.points, numbers, random_state)
     scale = np.where(np.ptp(samples.points, axis=0) > 0.0, samples.points.std(0), 1.0)
     cases = CompleteCases(np.where(samples.missing, np.nan, samples.points / scale), random_state)
-    if not cases.are_enough(LEAST_COMPLETE) or not cases.stand_for_all(max(numbers)):
+    has_enough = cases.are_enough(LEAST_COMPLETE) and len(cases.indices) >= SAMPLES_PER_CLUSTER * max(numbers)
+    if not has_enough or not cases.stand_for_all(max(numbers)):
         return examine(samples.points, numbers, random_state)
     evidence = examine(samples.points[cases.indices], numbers, random_state)
     labels = {K: cases.assign(np.eye(K)[found]).argmax(1) for K, found in evidence.labels.items()}
