@@ -98,7 +98,7 @@ def _find_nearest(points: NDArray[np.floating], among: NDArray[np.floating], n_n
 
     def take(distances: NDArray[np.float64], start: int) -> NDArray[np.intp]:
         distances[has[start : start + len(distances)] @ misses.T > 0.0] = np.inf
-        return np.argpartition(distances, n_nearest - 1, axis=1)[:, :n_nearest]
+        return np.argpartition(distances, n_nearest - 1, axis=1)[:, :n_nearest].copy()  # not all of them
 
     if not len(points):
         return np.empty((0, n_nearest), np.intp)
