@@ -286,7 +286,7 @@ def test_blocks_of_a_stream_files_and_saved_estimators(
     assert isinstance(LazyRows(mapped)[:3], np.ndarray)
 
 
-@pytest.mark.parametrize(("share", "least"), [(0.1, 0.99), (0.2, 0.95)])
+@pytest.mark.parametrize(("share", "least"), [(0.1, 0.99), (0.2, 0.95), (0.3, 0.85)])
 def test_values_that_are_filled_in_do_not_join_bent_clusters(share, least):
     rng = np.random.default_rng(0)
     moons, y = make_moons(800, noise=0.05, random_state=0)

@@ -13,7 +13,7 @@ from skgmvae.initialization.rules import speak_against_mixture
 
 __all__ = ["SOME", "CompleteCases"]
 
-MOST, SOME = 0.5, 0.25  # shares of the samples: complete ones stand for all, and have a say
+MOST, SOME = 0.5, 0.1  # shares of the samples: complete ones stand for all, and have a say
 PER_PARAMETER = 5  # complete samples per cluster and parameter of a covariance matrix
 MAX_SAMPLES = 5_000  # among which the nearest of the others are looked for …
 N_NEAREST = 5  # … and this many of them give one its responsibilities
