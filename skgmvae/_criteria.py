@@ -110,7 +110,8 @@ class DensityCriteria:
         if model.background is not None and self.best_iter_ == 0:
             K = int(model.n_components)
             kind = str(getattr(model, "covariance_type", "full"))
-            return n_weights + K * D + count_covariances(kind, K, D)
+            n_factors = getattr(model, "style_dim", D)  # of GMVAE's covariances
+            return n_weights + K * D + count_covariances(kind, K, D, n_factors)
         of_density = [
             parameter.numel()
             for part, parameter in model.named_parameters()
@@ -145,8 +146,12 @@ class DensityCriteria:
         return inverses.transpose(0, 2, 1)
 
 
-def count_covariances(covariance_type: str, n_components: int, n_features: int) -> int:
-    """Parameters of the covariances of a Gaussian mixture."""
-    K, D = n_components, n_features
-    counts = {"full": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2, "diag": K * D, "spherical": K}
+def count_covariances(covariance_type: str, n_components: int, n_features: int, n_factors: int) -> int:
+    """Parameters of the covariances of a Gaussian mixture; of full ones with fewer factors than features, with these.
+
+    W factors, up to their rotation, and a diagonal have D (W + 1) − W (W − 1) / 2.
+    """
+    K, D, W = n_components, n_features, n_factors
+    full = min(D * (D + 1) // 2, D * (W + 1) - W * (W - 1) // 2) if W < D else D * (D + 1) // 2
+    counts = {"full": K * full, "tied": D * (D + 1) // 2, "diag": K * D, "spherical": K}
     return counts[covariance_type]

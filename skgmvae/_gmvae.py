@@ -51,7 +51,7 @@ class GMVAEClustering(DeepMixture):
         Dimensions of z, L. 'auto': the number of features, but at least 4, and at most 10 without a linear path; 10 for
         images of at least 256 pixels.
     style_dim : 'auto' or int, default='auto'
-        Dimensions of w, W. 'auto': the number of continuous features, but at least 2, and at most ``latent_dim``; 2
+        Dimensions of w, W. 'auto': the number of continuous features, but at most ``latent_dim_``, and at least 2; 2
         without a linear path.
     hidden_layer_sizes : 'auto' or tuple of int, default='auto'
         Hidden layers of the encoder; the decoder mirrors them, and the prior network has one hidden layer as wide as

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from test_models import log_density
@@ -262,6 +263,15 @@ def test_a_style_has_as_many_dimensions_as_the_covariances_need(blobs):
         for further, dimensions in (({}, expected), ({"linear_path": False}, 2), ({"style_dim": 5}, 5)):
             model = GMVAEClustering(3, max_iter=0, pretrain_iter=0, random_state=0, **given, **further).fit(columns)
             assert model.style_dim_ == model.net_.module_.style_dim == dimensions
+
+
+@pytest.mark.parametrize(("style_dim", "n_parameters"), [(1, 3 * 8), (2, 3 * 10), ("auto", 3 * 10), (5, 3 * 10)])
+def test_criteria_count_the_factors_of_a_mixture(style_dim, n_parameters):
+    """Of four features: one factor and a diagonal, or a whole covariance."""
+    X = load_iris().data
+    model = GMVAEClustering(3, style_dim=style_dim, max_iter=0, max_subcomponents=1, random_state=0).fit(X)
+    expected = -2.0 * model.score_samples(X).sum() + 2.0 * (2 + 3 * 4 + n_parameters)
+    assert model.aic(X) == pytest.approx(expected)
 
 
 def test_sample_with_a_given_style(fitted):
