@@ -151,7 +151,11 @@ def count_covariances(covariance_type: str, n_components: int, n_features: int, 
 
     W factors, up to their rotation, and a diagonal have D (W + 1) − W (W − 1) / 2.
     """
-    K, D, W = n_components, n_features, n_factors
-    full = min(D * (D + 1) // 2, D * (W + 1) - W * (W - 1) // 2) if W < D else D * (D + 1) // 2
-    counts = {"full": K * full, "tied": D * (D + 1) // 2, "diag": K * D, "spherical": K}
+    K, D, W = n_components, n_features, min(n_factors, n_features)
+    counts = {
+        "full": K * min(D * (D + 1) // 2, D * (W + 1) - W * (W - 1) // 2),
+        "tied": D * (D + 1) // 2,
+        "diag": K * D,
+        "spherical": K,
+    }
     return counts[covariance_type]

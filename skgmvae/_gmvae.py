@@ -371,8 +371,14 @@ class GMVAEClustering(DeepMixture):
         )
 
     def _set_model_attributes(self, model: GMVAE) -> None:
-        """Means and covariances in the latent space depend on w."""
-        self.style_dim_ = model.style_dim
+        """Nothing: means and covariances in the latent space depend on w."""
+
+    @property
+    def style_dim_(self) -> int:
+        """Dimensions of w."""
+        if "net_" not in vars(self):
+            raise AttributeError("the estimator has no style_dim_ before it is fitted; call fit first")
+        return int(self.net_.module_.style_dim)
 
     @isolated()
     def sample(

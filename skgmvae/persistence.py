@@ -221,8 +221,6 @@ def _set_saved_attributes(estimator: Any, module: Any, arrays: dict[str, Array],
     if hasattr(module, "reseeded"):
         counts = module.subcomponents
         module.reseeded = [(i, find_subcomponents_of(cluster, counts).start) for i, cluster in estimator.reseeded_]
-    if hasattr(module, "style_dim"):
-        estimator.style_dim_ = module.style_dim
     reference = copy.copy(estimator)
     reference._set_model_attributes(module)
     check_arrays(estimator, reference, int(estimator.n_components), estimator._fitted_architecture.n_features)

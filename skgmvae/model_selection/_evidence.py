@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import scale
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _check_method_params
 
@@ -167,8 +168,8 @@ def _examine_complete(samples: Samples, numbers: Sequence[int], random_state: np
     """:func:`examine` for the complete samples, if they can stand for all; each of the others follows its nearest."""
     if samples.missing is None:
         return examine(samples.points, numbers, random_state)
-    scale = np.where(np.ptp(samples.points, axis=0) > 0.0, samples.points.std(0), 1.0)
-    cases = CompleteCases(np.where(samples.missing, np.nan, samples.points / scale), random_state)
+    points = scale(samples.points, with_mean=False)
+    cases = CompleteCases(np.where(samples.missing, np.nan, points), random_state)
     has_enough = cases.are_enough(LEAST_COMPLETE) and len(cases.indices) >= SAMPLES_PER_CLUSTER * max(numbers)
     if not has_enough or not cases.stand_for_all(max(numbers)):
         return examine(samples.points, numbers, random_state)
@@ -200,8 +201,8 @@ def _spread(partitions: Partitions, X: Floats, n_clusters: int) -> NDArray[np.in
     rows, labels = partitions.rows, partitions.by_number[n_clusters].labels
     if len(rows) == len(X):
         return labels
-    scale = np.where(np.ptp(X, axis=0) > 0.0, X.std(0), 1.0)
-    spread: NDArray[np.intp] = KNeighborsClassifier(N_NEAREST).fit(X[rows] / scale, labels).predict(X / scale)
+    scaled = scale(X, with_mean=False)
+    spread: NDArray[np.intp] = KNeighborsClassifier(N_NEAREST).fit(scaled[rows], labels).predict(scaled)
     spread[rows] = labels
     return spread
 
