@@ -47,6 +47,7 @@ ARRAYS = ("labels_", "weights_", "means_", "latent_means_", "latent_covariances_
 PACKAGES = ("skgmvae", "torch", "scikit-learn", "skorch", "numpy")
 FOLDERS = ("memory", "checkpoint")  # parameters that a file does not set: the next fit would read what lies there
 LATER = {"categorical_features": "from_dtype", "max_subcomponents": 8}  # parameters that files of earlier versions lack
+LATER_WEIGHTS = ("prior.slopes",)  # weights that they lack, initially zero
 
 Estimator = TypeVar("Estimator", bound=Any)
 
@@ -142,6 +143,8 @@ def _outline(cls: type[Any], description: dict[str, Any], shapes: dict[str, tupl
     with torch.device("meta"):
         expected = estimator._make_model(make_autoencoder(architecture), None, subcomponents).state_dict()
     sizes = {MODULE + name: tuple(tensor.shape) for name, tensor in expected.items()}
+    for name in {MODULE + name for name in LATER_WEIGHTS} - set(shapes):
+        sizes.pop(name, None)
     if sizes != {name: shape for name, shape in shapes.items() if name.startswith(MODULE)}:
         raise NotASavedEstimatorError("the sizes of the file's weights do not match its parameters")
     K, largest = int(estimator.n_components), max(architecture.n_features, architecture.latent_dim)
@@ -204,7 +207,8 @@ def _make_module(outline: _Outline, state: dict[str, Array]) -> nn.Module:
     if gaussian is not None and gaussian.learns_variance:
         gaussian.set_variance(torch.ones(len(gaussian.location), dtype=torch.float32))
     cast_networks(module, torch.float64)
-    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+    later = {name: tensor for name, tensor in module.state_dict().items() if name in LATER_WEIGHTS}
+    module.load_state_dict(later | {name: torch.from_numpy(array.copy()) for name, array in state.items()})
     if gaussian is not None and not (gaussian.scale > 0.0).all():
         raise NotASavedEstimatorError("the file's scale is not positive")
     restored: nn.Module = module.eval()

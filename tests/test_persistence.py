@@ -295,6 +295,17 @@ def test_files_of_earlier_releases_keep_loading():
         np.testing.assert_allclose(model.score_samples(expected["X"]), expected["scores"], rtol=0.0, atol=0.15)
 
 
+def test_weights_that_earlier_versions_lacked_are_zero(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = GMVAEClustering(2, style_dim=2, max_iter=0, random_state=0).fit(X)
+    with torch.no_grad():
+        model.net_.module_.prior.slopes.zero_()
+    model.save(tmp_path / "now.safetensors")
+    edit(tmp_path / "now.safetensors", tmp_path / "before", lambda arrays, _: arrays.pop("module.prior.slopes"))
+    loaded = GMVAEClustering.load(tmp_path / "before")
+    np.testing.assert_array_equal(loaded.score_samples(X), model.score_samples(X))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_pickles_of_earlier_versions_answer_and_go_on():
     """Written before there was a parameter ``checkpoint``."""
