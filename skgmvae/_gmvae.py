@@ -403,8 +403,8 @@ class GMVAEClustering(DeepMixture):
             importance sampling.
         w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
             Fixed value of the style variable. With ``w=0``, for example, all variation within a component is that of
-            its Gaussian (Fig. 5a of the paper). If there is one value per sample, values are assigned to the samples in
-            the order of their components.
+            its Gaussian (Fig. 5a of the paper), or of those of its subcomponents. If there is one value per sample,
+            values are assigned to the samples in the order of their components.
         expected : bool, default=False
             Return E[x | z] instead of a draw of x given z: for images, samples without the noise of the likelihood. Of
             categories, the most probable.
