@@ -401,7 +401,7 @@ class GMVAEClustering(DeepMixture):
         given : dict, optional
             Values of some features, by name or index: the others are drawn given these, and so are the components, by
             importance sampling.
-        w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
+        w : float or array-like of shape (style_dim_,) or (n_samples, style_dim_), optional
             Fixed value of the style variable. With ``w=0``, for example, all variation within a component is that of
             its Gaussian (Fig. 5a of the paper), or of those of its subcomponents. If there is one value per sample,
             values are assigned to the samples in the order of their components.
@@ -441,7 +441,7 @@ class GMVAEClustering(DeepMixture):
 
         Parameters
         ----------
-        w : array-like of shape (n_points, style_dim)
+        w : array-like of shape (n_points, style_dim_)
             Points in the space of w, such as points on a line through zero.
         component : int
 
@@ -454,11 +454,11 @@ class GMVAEClustering(DeepMixture):
         Raises
         ------
         ValueError
-            As :meth:`sample`.
+            If ``component`` is not one of the components, or ``w`` has the wrong shape or is not finite.
         """
         check_is_fitted(self)
         check_component(self, component)
-        points = self._check_w(w, len(w))
+        points = self._check_w(w)
         with inference_precision(single=False):
             model = model_for_queries(self.net_.module_, check_device(self.device))
         there = next(model.parameters()).device
@@ -467,12 +467,16 @@ class GMVAEClustering(DeepMixture):
             means = model.traverse(components, torch.from_numpy(points).to(there)).numpy(force=True)
         return to_user(self, means)
 
-    def _check_w(self, w: ArrayLike | Sequence[ArrayLike], n_rows: int) -> Floats:
-        """One finite value of w per sample, shape (n_rows, W)."""
-        w, W = np.asarray(w, dtype=np.float64), self.net_.module_.style_dim
-        if w.shape not in ((), (W,), (n_rows, W)) or not np.isfinite(w).all():
-            raise ValueError(
-                f"w must be a finite number or an array of shape ({W},) or ({n_rows}, {W}), as style_dim={W}; "
-                f"got shape {w.shape} with {np.count_nonzero(~np.isfinite(w))} values that are not finite"
-            )
-        return np.array(np.broadcast_to(w, (n_rows, W)))
+    def _check_w(self, w: ArrayLike | Sequence[ArrayLike], n_rows: int | None = None) -> Floats:
+        """Finite values of w, shape (n_rows, W), from one per sample or one for all; None: any number of rows."""
+        w, W = np.asarray(w, dtype=np.float64), self.style_dim_
+        if n_rows is None:
+            fits, allowed = w.ndim == 2 and w.shape[1] == W, f"an array of shape (n_points, {W})"
+        else:
+            fits = w.shape in ((), (W,), (n_rows, W))
+            allowed = f"a number or an array of shape ({W},) or ({n_rows}, {W})"
+        if not fits:
+            raise ValueError(f"w must be {allowed}, as style_dim_={W}; got shape {w.shape}")
+        if n_invalid := np.count_nonzero(~np.isfinite(w)):
+            raise ValueError(f"w must be finite; got {n_invalid} values that are not")
+        return w if n_rows is None else np.array(np.broadcast_to(w, (n_rows, W)))

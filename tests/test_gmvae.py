@@ -284,10 +284,17 @@ def test_sample_with_a_given_style(fitted):
     assert centers.shape == (5, fitted.n_features_in_) and np.unique(centers, axis=0).shape[0] == 5
 
 
-@pytest.mark.parametrize("w", [[0.0, 0.0, 0.0], np.zeros((4, 2)), [np.nan, 0.0], np.inf])
-def test_unusable_styles(fitted, w):
-    with pytest.raises(ValueError, match=r"shape \(2,\) or \(30, 2\), as style_dim=2; got"):
-        fitted.sample(30, w=w)
+def test_unusable_styles(fitted):
+    for w in ([0.0, 0.0, 0.0], np.zeros((4, 2))):
+        with pytest.raises(ValueError, match=r"shape \(2,\) or \(30, 2\), as style_dim_=2; got"):
+            fitted.sample(30, w=w)
+    for w in (0.0, [0.0, 0.0], np.zeros((4, 3))):  # [0, 0]: one point or two
+        with pytest.raises(ValueError, match=r"shape \(n_points, 2\), as style_dim_=2; got"):
+            fitted.traverse(w, component=0)
+    with pytest.raises(ValueError, match="w must be finite; got 1 values that are not"):
+        fitted.sample(30, w=[np.inf, 0.0])
+    with pytest.raises(ValueError, match="w must be finite; got 1 values that are not"):
+        fitted.traverse([[np.nan, 0.0]], component=0)
     with pytest.raises(ValueError, match="component must be an integer from 0 to 2; got 3"):
         fitted.traverse(np.zeros((2, 2)), component=3)
 
