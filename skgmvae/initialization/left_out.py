@@ -1,6 +1,6 @@
 """How well mixtures describe samples that they were not fitted to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from skgmvae.initialization.moments import N_FOLDS, choose_regularization, mixture_log_prob, regularize, sum_up
 from skgmvae.models.background import Background
 
-__all__ = ["draw_folds", "score_left_out"]
+__all__ = ["draw_folds", "score_folds", "score_left_out"]
 
 
 def draw_folds(n_samples: int, random_state: np.random.RandomState) -> Tensor:
@@ -36,10 +36,23 @@ def score_left_out(
         Maps indices (n,) of some samples to their responsibilities (n, K), found without the others.
     random_state : RandomState
     """
+    scores = points.new_empty(len(points))
+    for left, values in score_folds(points, responsibilities, fold, refit, random_state):
+        scores[left] = values
+    return scores
+
+
+def score_folds(
+    points: Tensor,
+    responsibilities: Tensor,
+    fold: Tensor,
+    refit: Callable[[Tensor], Tensor],
+    random_state: np.random.RandomState,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Fold by fold, which samples it has, (N,), and their scores (n,) as :func:`score_left_out`."""
     setting = choose_regularization(points, responsibilities, random_state)[0]
-    scores, background = points.new_empty(len(points)), Background(points.shape[1]).fit(points)
+    background = Background(points.shape[1]).fit(points)
     for k in range(N_FOLDS):
         rest, left = (fold != k).nonzero().flatten(), fold == k
         mixture = regularize(sum_up(points[rest], refit(rest)), setting, is_tied=False)
-        scores[left] = background.mix(mixture_log_prob(points[left], mixture), points[left])
-    return scores
+        yield left, background.mix(mixture_log_prob(points[left], mixture), points[left])

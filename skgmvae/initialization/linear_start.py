@@ -9,10 +9,11 @@ from torch import Tensor
 from skgmvae._evaluation import cast_networks
 from skgmvae.data.lazy import Samples
 from skgmvae.initialization.config import InitConfig, MakeModel
+from skgmvae.initialization.divide_cluster import LEAST_GAIN
 from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.initialization.moments import estimate_mixture, weigh_components
 from skgmvae.initialization.observed_moments import estimate_observed_mixture
-from skgmvae.initialization.subcomponents import LEAST_GAIN, Division, find_division
+from skgmvae.initialization.subcomponents import Division, find_division
 from skgmvae.models.missing import find_missing
 from skgmvae.models.subcomponents import join_subcomponents
 from skgmvae.runtime import single_thread

@@ -7,37 +7,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.choice import tells_apart
+from skgmvae.initialization.divide_cluster import divide_cluster
 from skgmvae.initialization.left_out import draw_folds, score_left_out
-from skgmvae.initialization.mixture import (
-    REGULARIZATION,
-    Mixture,
-    fit_from_each,
-    has_samples_for,
-    information_criterion,
-    n_parameters,
-)
-from skgmvae.initialization.moments import Regularization, is_near, regularize, sum_up
-from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.moments import is_near
 from skgmvae.initialization.representations import MAX_INIT_ROWS, Representation
-from skgmvae.initialization.ridgelines import hang_together
 from skgmvae.initialization.views import dequantize, rounding_variance
 from skgmvae.models.linear_path import MixtureMoments
 from skgmvae.runtime import single_thread
 
-__all__ = ["LEAST_GAIN", "Division", "find_division"]
+__all__ = ["Division", "find_division"]
 
 MOST_SAMPLES = 2000  # of a cluster that the search looks at
-LEAST_SAMPLES = 10  # of a subcomponent
-MOST_FAILURES = 2  # numbers in a row without a better criterion after which the search ends
-MAX_ITER = 50
-LEAST_SHRINKAGE = 1e-9  # of covariances, for a component without samples
-KINDS = ("tied", "full")
-LEAST_GAIN, N_ERRORS = 0.1, 2.0  # nats per sample left out, and standard errors of their mean
 
 
 class Division(NamedTuple):
@@ -125,7 +109,7 @@ def find_division(
         own = np.flatnonzero(labels == c)
         if len(own) > MOST_SAMPLES:
             own = np.sort(random_state.choice(own, MOST_SAMPLES, replace=False))
-        parts.append(_divide_cluster(continuous[own], exact[own], most, random_state))
+        parts.append(divide_cluster(continuous[own], exact[own], most, random_state))
     return None if all(part is None for part in parts) else Division(parts)
 
 
@@ -134,102 +118,6 @@ def _make_continuous(X: NDArray[np.float64], random_state: np.random.RandomState
     has_few = rounding_variance(X) > 0.0
     columns = [dequantize(x, random_state) if few else x for x, few in zip(X.T, has_few, strict=True)]
     return np.stack(columns, axis=1)
-
-
-def _divide_cluster(
-    points: NDArray[np.float64], exact: NDArray[np.float64], most: int, random_state: np.random.RandomState
-) -> MixtureMoments | None:
-    """The mixture of the samples (n, D) of a cluster; None: one Gaussian. It has to be better for exact values, too."""
-    n, D = points.shape
-    if n < 2 * LEAST_SAMPLES or not has_samples_for(1, n, D):
-        return None
-    candidates = [
-        (kind, labels) for kind in KINDS for labels in _find_candidates(points, kind, most, random_state).values()
-    ]
-    if not candidates:
-        return None
-    fold, best = draw_folds(n, random_state), None
-    spaces = [torch.from_numpy(points)]
-    spaces += [] if np.array_equal(points, exact) else [torch.from_numpy(exact)]
-    ones = spaces[0].new_ones(n, 1)
-    before = [score_left_out(x, ones, fold, ones.__getitem__, random_state) for x in spaces]
-    for kind, labels in candidates:
-        scores = _score_divided(points, spaces, labels, kind, fold, random_state)
-        gains = [after - one for after, one in zip(scores, before, strict=True)]
-        gain, error = float(gains[0].mean()), float(gains[0].std()) / math.sqrt(n)
-        is_clear = gain > max(LEAST_GAIN, N_ERRORS * error) and float(gains[-1].mean()) > 0.0
-        if not is_clear or (best is not None and gain <= best[0]):
-            continue
-        moments = _fit(points, labels, kind)[1]
-        if hang_together(moments, spaces[0]):
-            best = gain, moments
-    return None if best is None else best[1]
-
-
-def _score_divided(
-    points: NDArray[np.float64],
-    spaces: list[Tensor],
-    labels: NDArray[np.intp],
-    kind: str,
-    fold: Tensor,
-    random_state: np.random.RandomState,
-) -> list[Tensor]:
-    """log p(x) (n,) of samples left out, in each space (n, D), under mixtures found in the first one.
-
-    They have as many subcomponents as the labels (n,).
-    """
-    J = int(labels.max()) + 1
-
-    def fit(some: NDArray[np.float64], labels: NDArray[np.intp]) -> Tensor:
-        R = torch.from_numpy(np.ascontiguousarray(_fit(some, labels, kind)[0].responsibilities))
-        return F.pad(R, (0, J - R.shape[1]))
-
-    def refit(rest: Tensor) -> Tensor:
-        some = points[rest.numpy()]
-        return fit(some, _cluster(some, J, random_state))
-
-    R = fit(points, labels)
-    return [score_left_out(x, R, fold, refit, random_state) for x in spaces]
-
-
-def _find_candidates(
-    points: NDArray[np.float64], kind: str, most: int, random_state: np.random.RandomState
-) -> dict[int, NDArray[np.intp]]:
-    """By number, labels (n,) from which the mixtures of the best criteria begin; none where one Gaussian is better."""
-    n, D = points.shape
-    labels = np.zeros(n, np.intp)
-    highest, found, n_failures = _criteria(points, labels, kind), [labels, labels], 0
-    for J in range(2, most + 1):
-        if n_failures == MOST_FAILURES or n < J * LEAST_SAMPLES or (kind == "full" and not has_samples_for(J, n, D)):
-            break
-        labels = _cluster(points, J, random_state)
-        values, n_failures = _criteria(points, labels, kind), n_failures + 1
-        for i, value in enumerate(values):
-            if value > highest[i]:
-                highest[i], found[i], n_failures = value, labels, 0
-    return {int(labels.max()) + 1: labels for labels in found if labels.any()}
-
-
-def _criteria(points: NDArray[np.float64], labels: NDArray[np.intp], kind: str) -> list[float]:
-    """Bayesian and Akaike's information criterion in nats per sample, the higher the better."""
-    mixture, (n, D) = _fit(points, labels, kind)[0], points.shape
-    J = mixture.responsibilities.shape[1]
-    return [information_criterion(mixture, D), mixture.bound - n_parameters(kind, J, D) / n]
-
-
-def _cluster(points: NDArray[np.float64], n: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
-    return fit_kmeans(points, n, random_state)[0]
-
-
-def _fit(points: NDArray[np.float64], labels: NDArray[np.intp], kind: str) -> tuple[Mixture, MixtureMoments]:
-    """The mixture after EM from labels (n,), and its moments."""
-    center = points.mean(0)
-    centered, J = points - center, int(labels.max()) + 1
-    mixture = fit_from_each(centered, [labels], J, kind, max_iter=MAX_ITER)[0]
-    sums = sum_up(torch.from_numpy(centered), torch.from_numpy(mixture.responsibilities))
-    _, means, covariances = regularize(sums, Regularization(LEAST_SHRINKAGE, REGULARIZATION), kind == "tied")
-    weights = (sums.counts / len(points)).clamp_min(torch.finfo(sums.counts.dtype).tiny)
-    return mixture, MixtureMoments(weights, means + torch.from_numpy(center), covariances)
 
 
 def _share_out(points: Tensor, mixture: MixtureMoments) -> Tensor:

@@ -5,6 +5,8 @@ and the moments are weights of the samples times φ(x). Both are matrix products
 components.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +26,14 @@ def make_features(points: NDArray[np.float64], kind: str, rounding: NDArray[np.f
         return np.hstack([ones, points])
     if kind == "diag":
         return np.hstack([ones, points, points**2 + rounding])
-    i, j = np.triu_indices(points.shape[1])
+    i, j = _upper(points.shape[1])
     return np.hstack([ones, points, points[:, i] * points[:, j] + np.where(i == j, rounding[i], 0.0)])
+
+
+@lru_cache(8)
+def _upper(n_features: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the upper triangle of a matrix (D, D)."""
+    return np.triu_indices(n_features)
 
 
 def mean_product(points: NDArray[np.float64], rounding: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,7 +89,7 @@ def maximize(
         linear = (of_mixtures @ precision).swapaxes(0, 1).reshape(-1, D)
         quadratic, log_determinants = np.empty((len(counts), 0)), np.tile(np.linalg.slogdet(covariances)[1], K)
     else:
-        i, j = np.triu_indices(D)
+        i, j = _upper(D)
         covariances = np.empty((len(counts), D, D))
         covariances[:, i, j] = covariances[:, j, i] = squares - means[:, i] * means[:, j]
         covariances += regularization * np.eye(D)

@@ -115,7 +115,8 @@ class HeldOut:
         evaluate = partial(map_chunks, model, estimate, device=torch.device("cpu"), n_copies=FIRST, values_per_row=size)
         found = torch.from_numpy(map_shares(evaluate, X))
         r = add_subcomponents(r, model.subcomponents)
-        marginal, log_posterior = found[:, 0], found[:, 1:].clamp_min(LEAST_LOG_POSTERIOR)
+        # NaN of a sample that is too far from all components for a density
+        marginal, log_posterior = found[:, 0], found[:, 1:].nan_to_num(-math.inf).clamp_min(LEAST_LOG_POSTERIOR)
         divergence = torch.special.xlogy(r, r).sum(-1) - (r * log_posterior).sum(-1)
         return Scores(marginal.numpy(), divergence.numpy())
 
