@@ -17,6 +17,7 @@ from torch import Tensor
 from skgmvae._collectives import add_gradients
 from skgmvae._progress import LOGGER
 from skgmvae.models.contract import ELBOTerms
+from skgmvae.models.pace import take_paced
 
 if TYPE_CHECKING:
     from skgmvae.training.net import ELBONet
@@ -40,7 +41,7 @@ def take_step(net: ELBONet, batch: Any) -> tuple[Tensor, ELBOTerms]:
     if "on_grad_computed" in net.awaited_:
         parameters = TeeGenerator(net.module_.named_parameters())
         net.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
-    net.optimizer_.step()
+    take_paced(net.module_, net.optimizer_.step)
     return loss, terms
 
 
