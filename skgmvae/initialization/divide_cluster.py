@@ -19,8 +19,9 @@ from skgmvae.initialization.mixture import (
     information_criterion,
     n_parameters,
 )
-from skgmvae.initialization.moments import Regularization, regularize, sum_up
+from skgmvae.initialization.moments import regularize, sum_up
 from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.regularization import Regularization
 from skgmvae.initialization.ridgelines import hang_together
 from skgmvae.models.linear_path import MixtureMoments
 

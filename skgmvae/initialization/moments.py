@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,35 +10,34 @@ import torch
 from torch import Tensor, nn
 
 from skgmvae.functional import LOG_2PI
+from skgmvae.initialization.regularization import (
+    Regularization,
+    Score,
+    climb,
+    list_settings,
+    narrow,
+    take_every_other,
+)
 from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 
 __all__ = [
     "FAR",
     "N_FOLDS",
-    "Regularization",
     "Sums",
     "choose_regularization",
     "estimate_mixture",
     "is_near",
-    "list_settings",
     "mixture_log_prob",
     "regularize",
     "sum_up",
     "weigh_components",
 ]
 
-# what is tried: samples, in units of D + 1, that the pooled covariance weighs, what is added to the variances of the
-# standardized inputs, and samples, in the same units, that a covariance without correlations weighs
-SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-ADDED_VARIANCES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-LEAST_ADDED, LEAST_GAIN = 1e-6, 0.1  # tried last; nats by which it must be better: networks learn less beside it
-DECORRELATIONS = (0.0, 1.0, 10.0, 100.0)
 N_FOLDS, MAX_SCORED = 5, 500  # and samples of a fold
 CACHED_VALUES = 2**17  # float64 numbers, 1 MiB
 # standardized value beyond which a sample does not enter the moments; by mean and deviation none is beyond √N
 FAR = 200.0
-Score = Callable[[Sequence["Regularization"]], list[float]]
 
 
 class Sums(NamedTuple):
@@ -47,24 +46,6 @@ class Sums(NamedTuple):
     counts: Tensor
     first: Tensor
     second: Tensor
-
-
-class Regularization(NamedTuple):
-    """What keeps covariances of few samples from being singular (Friedman 1989, but towards the diagonal).
-
-    Attributes
-    ----------
-    shrinkage : float
-        Samples, in units of D + 1, with which the pooled covariance counts.
-    added_variance : float
-        What is added to the variances.
-    decorrelation : float, default=0.0
-        Samples, in the same units, with which the diagonal of a covariance counts, without what is beside it.
-    """
-
-    shrinkage: float
-    added_variance: float
-    decorrelation: float = 0.0
 
 
 def estimate_mixture(
@@ -124,18 +105,13 @@ def choose_regularization(
     background = Background(points.shape[1]).fit(points)
     score, total = _make_score(points, responsibilities, fold, background, is_tied=is_tied)
     settings = list_settings(reg_covar, is_tied=is_tied)
-    some = _take_every_other(settings)
+    some = take_every_other(settings)
     best = some[int(np.argmax(score(some)))]
     # samples that the background explains better should not widen a component
     log_prob = mixture_log_prob(points, regularize(total, best, is_tied))
     shares = (log_prob - background.mix(log_prob, points)).exp().clamp_max(1.0)
     score, total = _make_score(points, responsibilities * shares.unsqueeze(-1), fold, background, is_tied=is_tied)
-    best = _climb(settings, score, best)
-    if best.added_variance == ADDED_VARIANCES[0]:
-        narrow = best._replace(added_variance=max(reg_covar, LEAST_ADDED))
-        of_narrow, of_best = score([narrow, best])
-        best = narrow if of_narrow > of_best + LEAST_GAIN else best
-    return best, total
+    return narrow(climb(settings, score, best), score, reg_covar), total
 
 
 def weigh_components(responsibilities: Tensor) -> MixtureMoments:
@@ -143,40 +119,6 @@ def weigh_components(responsibilities: Tensor) -> MixtureMoments:
     N, K = responsibilities.shape
     weights = (responsibilities.double().sum(0) + 1.0) / (N + K)
     return MixtureMoments(weights, weights.new_zeros(K, 0), weights.new_zeros(K, 0, 0))
-
-
-def list_settings(reg_covar: float, *, is_tied: bool) -> list[Regularization]:
-    """The settings that are tried."""
-    added = sorted({max(reg_covar, value) for value in ADDED_VARIANCES})
-    return [Regularization(*pair) for pair in itertools.product(SHRINKAGES[:1] if is_tied else SHRINKAGES, added)]
-
-
-def _take_every_other(settings: list[Regularization]) -> list[Regularization]:
-    """Those of every other shrinkage and every other added variance."""
-    first, second, *_ = (sorted(set(values))[::2] for values in zip(*settings, strict=True))
-    return [setting for setting in settings if setting.shrinkage in first and setting.added_variance in second]
-
-
-def _climb(settings: list[Regularization], score: Score, best: Regularization) -> Regularization:
-    """A setting whose score is not below those of its neighbors, reached from another one by steps to the best."""
-    first, second, *_ = (sorted(set(values)) for values in zip(*settings, strict=True))
-    known: dict[Regularization, float] = {}
-    while True:
-        pairs = [*itertools.product(_near(first, best[0]), _near(second, best[1]), best[2:])]
-        pairs += itertools.product(best[:1], best[1:2], _near(DECORRELATIONS, best[2]))
-        nearby = list(dict.fromkeys(itertools.starmap(Regularization, pairs)))
-        new = [setting for setting in nearby if setting not in known]
-        known.update(zip(new, score(new), strict=True))
-        better = max(nearby, key=known.__getitem__)
-        if known[better] <= known[best]:
-            return best
-        best = better
-
-
-def _near(values: Sequence[float], value: float) -> Sequence[float]:
-    """A value and those before and after it."""
-    i = values.index(value)
-    return values[max(i - 1, 0) : i + 2]
 
 
 def _make_score(

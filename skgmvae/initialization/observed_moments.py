@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skgmvae.initialization.moments import FAR, N_FOLDS, Regularization, Sums, list_settings, regularize
+from skgmvae.initialization.moments import FAR, N_FOLDS, Sums, regularize
+from skgmvae.initialization.regularization import Regularization, list_settings
 from skgmvae.models.background import Background
 from skgmvae.models.linear_path import MixtureMoments
 from skgmvae.models.missing import ObservedCells

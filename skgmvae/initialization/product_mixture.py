@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skgmvae.initialization.moments import Regularization, regularize, sum_up
+from skgmvae.initialization.moments import regularize, sum_up
+from skgmvae.initialization.regularization import Regularization
 from skgmvae.models.linear_path import log_joint_of_mixture
 
 __all__ = ["ProductFit", "ProductMixture"]

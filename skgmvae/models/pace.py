@@ -17,8 +17,9 @@ FULL_AT = 1.0 / 3.0  # standard deviation, of standardized values, from which st
 
 
 def take_paced(module: nn.Module, step: Callable[[], Any]) -> None:
-    """Take a step of an optimizer, shortened where the model has little noise."""
-    paces = find_paces(getattr(module, "autoencoder", module))
+    """Take a step of an optimizer, shortened where a model with a linear path has little noise."""
+    networks = getattr(module, "autoencoder", module)
+    paces = find_paces(networks) if getattr(networks, "linear", None) is not None else []
     before = [parameter.detach().clone() for parameter, _ in paces]
     step()
     with torch.no_grad():
@@ -31,10 +32,10 @@ def find_paces(networks: Any) -> list[tuple[nn.Parameter, Tensor]]:
     """Parameters of an autoencoder, or of several side by side, and the shares of a step that they take.
 
     Decoder and linear path move in proportion to the standard deviation of the noise of their outputs, encoder and
-    linear path to that of q(z|x). None without a linear path.
+    linear path to that of q(z|x). None if no output is the mean of a Gaussian.
     """
     gaussian = networks.likelihood.gaussian
-    if networks.linear is None or gaussian is None:
+    if gaussian is None:
         return []
     outputs = F.pad(_share(gaussian.log_variance), (0, networks.likelihood.n_heads), value=1.0)
     means, head = _share(networks.head.log_variance.bias), networks.head.mean
