@@ -62,7 +62,7 @@ class Defaults:
     pretrain_hidden_layer_sizes: tuple[int, ...] | None = None
     latent_dims: tuple[int, int] = (4, 10)
     batch_size: int = 128
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     pretrain_iter: int = 50
     max_iter: int = 50
     least_steps: int = 750
@@ -78,7 +78,8 @@ class Defaults:
 
 
 TABLES = Defaults()
-# without a linear path, clusters depend on the networks from the first: in fewer, larger steps they are worse
+# without a linear path, clusters depend on the networks from the first: in fewer, larger steps they are worse; and
+# steps are not paced
 NETWORK_TABLES = replace(TABLES, batch_size=64, learning_rate=3e-3, least_steps=1200, most_passes=2)
 # selected on MNIST, with labels
 IMAGES = Defaults(
@@ -126,10 +127,20 @@ def get_defaults(estimator: Any, n_features: int) -> Defaults:
     if are_large_images(estimator.image_shape, n_features):
         kind = "image"
     else:
-        is_plain = estimator.image_shape is None and n_features <= MAX_LINEAR_FEATURES
-        kind = "table" if is_plain else "network_table"
+        kind = "table" if _may_have_linear_path(estimator, n_features) else "network_table"
     defaults: Defaults = getattr(estimator, f"_{kind}_defaults")
     return defaults
+
+
+def _may_have_linear_path(estimator: Any, n_features: int) -> bool:
+    """Whether a model of so many features may begin as a mixture of the inputs, as far as the parameters tell."""
+    asks_for_networks = (
+        estimator.linear_path is False,
+        estimator.image_shape is not None,
+        isinstance(estimator.likelihood, str) and estimator.likelihood == "bernoulli",
+        isinstance(estimator.init_params, str) and estimator.init_params == "random",
+    )
+    return n_features <= MAX_LINEAR_FEATURES and not any(asks_for_networks)
 
 
 def choose_settings(estimator: Any, n_samples: int, n_features: int) -> Settings:

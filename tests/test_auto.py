@@ -27,14 +27,23 @@ NAMES = ("hidden_layer_sizes", "latent_dim", "batch_size", "learning_rate", "pre
 def test_batches_grow_with_the_samples_and_epochs_are_bounded_by_steps(n_samples, n_features, batch_size, max_iter):
     chosen = choose_settings(VaDEClustering(), n_samples, n_features)
     assert (chosen.batch_size, chosen.max_iter) == (batch_size, max_iter)
-    assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((128, 128), 5e-3, 50)
+    assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((128, 128), 1e-2, 50)
 
 
-@pytest.mark.parametrize(("shape", "n_features"), [(None, 101), ((1, 8, 8), 64)])
-def test_tables_without_a_linear_path_get_more_and_smaller_steps(shape, n_features):
-    chosen = choose_settings(VaDEClustering(image_shape=shape), 3_000, n_features)
+@pytest.mark.parametrize(
+    ("options", "n_features"),
+    [
+        ({}, 101),
+        ({"image_shape": (1, 8, 8)}, 64),
+        ({"linear_path": False}, 64),
+        ({"likelihood": "bernoulli"}, 64),
+        ({"init_params": "random"}, 64),
+    ],
+)
+def test_models_without_a_linear_path_get_more_and_smaller_steps(options, n_features):
+    chosen = choose_settings(VaDEClustering(**options), 3_000, n_features)
     assert (chosen.batch_size, chosen.learning_rate, chosen.max_iter) == (64, 3e-3, 50)
-    chosen = choose_settings(VAEEMClustering(image_shape=shape), 3_000, n_features)
+    chosen = choose_settings(VAEEMClustering(**options), 3_000, n_features)
     assert (chosen.batch_size, chosen.learning_rate) == (64, 1e-3)
 
 

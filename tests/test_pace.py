@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.models.pace import FULL_AT, find_paces, take_paced
 
-ESTIMATORS = (VaDEClustering, GMVAEClustering, VAEEMClustering)
+ESTIMATORS = (VaDEClustering, GMVAEClustering)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_steps_are_shares_of_those_of_the_optimizer(Estimator, dependent):
     model = fit(Estimator, dependent, max_iter=0).net_.module_.train()
     plain, paced = copy.deepcopy(model), copy.deepcopy(model)
     make_step(plain, dependent)()
-    paces = {id(parameter): pace for parameter, pace in find_paces(getattr(paced, "autoencoder", paced))}
+    paces = {id(parameter): pace for parameter, pace in find_paces(paced.autoencoder)}
     deviation = model.likelihood.log_variance.exp().sqrt().detach()
     take_paced(paced, make_step(paced, dependent))
     named, shared = dict(paced.named_parameters()), dict(plain.named_parameters())
@@ -52,14 +52,17 @@ def test_steps_are_shares_of_those_of_the_optimizer(Estimator, dependent):
     for name, before in model.named_parameters():
         share = paces.get(id(named[name]), torch.ones(()).double())
         assert_close(named[name], before + share * (shared[name] - before), rtol=1e-9, atol=1e-12)
-    networks = getattr(paced, "autoencoder", paced)
-    assert_close(paces[id(networks.decoder[-1].bias)], (deviation / FULL_AT).clamp_max(1.0))
+    assert_close(paces[id(paced.autoencoder.decoder[-1].bias)], (deviation / FULL_AT).clamp_max(1.0))
 
 
-@pytest.mark.parametrize("options", [{"linear_path": False}, {"likelihood": "poisson"}])
-def test_without_a_linear_path_to_gaussians_steps_are_the_optimizers(options, dependent):
+@pytest.mark.parametrize(
+    ("Estimator", "options"),
+    [(VaDEClustering, {"linear_path": False}), (VaDEClustering, {"likelihood": "poisson"}), (VAEEMClustering, {})],
+)
+def test_other_steps_are_the_optimizers(Estimator, options, dependent):
+    """Without a linear path to means of Gaussians, or with autoencoders of the components."""
     X = np.round(np.abs(4.0 * dependent)) if "likelihood" in options else dependent
-    model = fit(VaDEClustering, X, max_iter=1, **options).net_.module_.train()
+    model = fit(Estimator, X, max_iter=1, **options).net_.module_.train()
     plain, paced = copy.deepcopy(model), copy.deepcopy(model)
     make_step(plain, X)()
     take_paced(paced, make_step(paced, X))

@@ -11,15 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skgmvae.models.autoencoder import Autoencoder
+
 __all__ = ["find_paces", "take_paced"]
 
 FULL_AT = 1.0 / 3.0  # standard deviation, of standardized values, from which steps are the optimizer's own
 
 
 def take_paced(module: nn.Module, step: Callable[[], Any]) -> None:
-    """Take a step of an optimizer, shortened where a model with a linear path has little noise."""
-    networks = getattr(module, "autoencoder", module)
-    paces = find_paces(networks) if getattr(networks, "linear", None) is not None else []
+    """Take a step of an optimizer, shortened where the autoencoder of a model has little noise.
+
+    Autoencoders of the components have posteriors of their own, which do not have to be found: their steps are full.
+    """
+    autoencoder = getattr(module, "autoencoder", None)
+    paces = find_paces(autoencoder) if isinstance(autoencoder, Autoencoder) else []
     before = [parameter.detach().clone() for parameter, _ in paces]
     step()
     with torch.no_grad():
@@ -28,27 +33,26 @@ def take_paced(module: nn.Module, step: Callable[[], Any]) -> None:
 
 
 @torch.no_grad()
-def find_paces(networks: Any) -> list[tuple[nn.Parameter, Tensor]]:
-    """Parameters of an autoencoder, or of several side by side, and the shares of a step that they take.
+def find_paces(autoencoder: Autoencoder) -> list[tuple[nn.Parameter, Tensor]]:
+    """Parameters of the networks, and the shares of a step that they take, in shapes that broadcast to theirs.
 
     Decoder and linear path move in proportion to the standard deviation of the noise of their outputs, encoder and
-    linear path to that of q(z|x). None if no output is the mean of a Gaussian.
+    linear path to that of q(z|x). None without a linear path to means of Gaussians.
     """
-    gaussian = networks.likelihood.gaussian
-    if gaussian is None:
+    linear, gaussian = autoencoder.linear, autoencoder.likelihood.gaussian
+    if linear is None or gaussian is None:
         return []
-    outputs = F.pad(_share(gaussian.log_variance), (0, networks.likelihood.n_heads), value=1.0)
-    means, head = _share(networks.head.log_variance.bias), networks.head.mean
-    *_, last = networks.decoder
-    layers = (last, outputs), (networks.linear.decoder, outputs), (head, means), (networks.linear.encoder, means)
-    return [pair for layer, pace in layers for pair in ((layer.weight, _align(pace, layer)), (layer.bias, pace))]
+    outputs = F.pad(_share(gaussian.log_variance), (0, autoencoder.likelihood.n_heads), value=1.0)
+    means = _share(autoencoder.head.log_variance.bias)
+    layers: tuple[tuple[Any, Tensor], ...] = (
+        (autoencoder.decoder[-1], outputs),
+        (linear.decoder, outputs),
+        (autoencoder.head.mean, means),
+        (linear.encoder, means),
+    )
+    return [pair for layer, pace in layers for pair in ((layer.weight, pace.unsqueeze(-1)), (layer.bias, pace))]
 
 
 def _share(log_variance: Tensor) -> Tensor:
-    """Of a step (..., F), from log-variances (..., F)."""
+    """Of a step (F,), from log-variances (F,)."""
     return (torch.exp(0.5 * log_variance) / FULL_AT).clamp_max(1.0)
-
-
-def _align(pace: Tensor, layer: Any) -> Tensor:
-    """For weights (F, in) of a layer, or (K, in, F) of stacked ones."""
-    return pace.unsqueeze(-1 if isinstance(layer, nn.Linear) else -2)
