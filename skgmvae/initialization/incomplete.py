@@ -4,13 +4,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skgmvae.data.arrays import Array
+from skgmvae.data.arrays import Array, Floats
 from skgmvae.initialization.complete_cases import SOME, CompleteCases
 from skgmvae.initialization.mixture import is_wide
 from skgmvae.initialization.observed_clusters import cluster_observed
 from skgmvae.initialization.strategies import Representations, choose_responsibilities
+from skgmvae.models.missing import estimate_normal
+from skgmvae.models.normals import complete_normal, condition_variance
 
 __all__ = ["choose_incomplete"]
+
+DETERMINED = 0.05  # variance of a standardized value given the observed ones of its sample
 
 
 def choose_incomplete(
@@ -18,9 +22,10 @@ def choose_incomplete(
 ) -> tuple[str, NDArray[np.float64]]:
     """Name and responsibilities (N, K) by the strategy 'auto'.
 
-    Values that are filled in lie between clusters, and join them. Where most samples are complete, and enough of them,
-    clusters are looked for among these alone; if they are fewer, where they tell clearly more about neighbors. Neither,
-    where some other samples have no complete ones around them.
+    Values that are filled in lie between clusters, and join them, unless the observed ones determine them. Where most
+    samples are complete, but for such values, and enough of them, clusters are looked for among these alone; if they
+    are fewer, where they tell clearly more about neighbors. Neither, where some other samples have no complete ones
+    around them.
 
     Parameters
     ----------
@@ -32,7 +37,7 @@ def choose_incomplete(
         K.
     random_state : RandomState
     """
-    K, cases, of_complete = n_components, CompleteCases(observed, random_state), None
+    K, cases, of_complete = n_components, CompleteCases(_fill_determined(observed), random_state), None
     is_open = K > 1 and views.inputs is not None and SOME <= cases.share < 1.0
     if is_open and not is_wide(len(cases.indices), observed.shape[1], K) and cases.stand_for_all(K):
         chosen, of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
@@ -44,3 +49,11 @@ def choose_incomplete(
     if of_complete is not None and cases.lose_less(found, of_complete):
         return of_complete_name, cases.assign(of_complete)
     return name, found
+
+
+def _fill_determined(points: Array) -> Floats:
+    """The samples (N, D), without the missing values that the observed ones determine under one normal distribution."""
+    exact = torch.from_numpy(points.astype(np.float64))
+    missing, (mean, covariance) = exact.isnan(), estimate_normal(exact)
+    is_determined = missing & (condition_variance(missing, covariance) <= DETERMINED)
+    return torch.where(is_determined, complete_normal(exact, missing, mean, covariance), exact).numpy()
