@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t, t
-from sklearn.datasets import make_blobs, make_moons
+from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.metrics import adjusted_rand_score
 from torch.distributions import MultivariateNormal, Normal
 
@@ -327,6 +327,17 @@ def test_a_bent_cluster_without_complete_samples_is_not_split_for_the_informatio
     model = VaDEClustering(2, random_state=0, max_iter=0).fit(X)
     assert not model.init_params_.endswith("complete samples")
     assert adjusted_rand_score(y, model.labels_) > 0.9
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_values_that_the_others_determine_do_not_make_samples_incomplete(share):
+    """Rings in a plane of ten columns: hardly any sample has all values, and any two tell the others."""
+    X, y = make_circles(800, noise=0.04, factor=0.4, random_state=0)
+    X = X @ np.random.default_rng(0).normal(size=(2, 10))
+    X[np.random.default_rng(1).uniform(size=X.shape) < share] = np.nan
+    model = VaDEClustering(2, random_state=0, max_iter=0).fit(X)
+    assert model.init_params_.endswith("complete samples")
+    assert adjusted_rand_score(y, model.labels_) > 0.95
 
 
 def test_values_that_miss_at_random_need_no_more_than_the_complete_samples():

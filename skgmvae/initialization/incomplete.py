@@ -38,7 +38,7 @@ def choose_incomplete(
     random_state : RandomState
     """
     K, cases, of_complete = n_components, CompleteCases(_fill_determined(observed), random_state), None
-    is_open = K > 1 and views.inputs is not None and SOME <= cases.share < 1.0
+    is_open = K > 1 and views.inputs is not None and cases.share >= SOME
     if is_open and not is_wide(len(cases.indices), observed.shape[1], K) and cases.stand_for_all(K):
         chosen, of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
         of_complete_name = f"{chosen}, complete samples"
