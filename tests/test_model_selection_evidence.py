@@ -15,10 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skgmvae import VaDEClustering
+from skgmvae.initialization.dip import dip_statistic
 from skgmvae.initialization.mixture import COVARIANCE_TYPES, fit_mixture, log_joint
 from skgmvae.model_selection import ComponentHierarchy, merge_components
 from skgmvae.model_selection._density import _ridge, find_density, measure_misfit
-from skgmvae.model_selection._dip import dip_statistic, least_dip
+from skgmvae.model_selection._dip import least_dip
 from skgmvae.model_selection._folds import correct_stability
 from skgmvae.model_selection._merging import _link
 from skgmvae.model_selection._partitions import find_edges, find_partitions

@@ -14,6 +14,7 @@ from skgmvae.initialization.candidates import Candidates, find_candidates
 from skgmvae.initialization.comparison import N_LINKED, lost_relative_to, mean_agreement, shares_kept
 from skgmvae.initialization.mixture_search import find_larger
 from skgmvae.initialization.partitions import fit_kmeans
+from skgmvae.initialization.relevance import find_relevant
 from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_name
 from skgmvae.initialization.views import HEAP, Views, make_views, rounding_variance
 from skgmvae.runtime import single_thread
@@ -45,6 +46,8 @@ class ClusterChoice(NamedTuple):
         Graph of few neighbors of these samples; empty where only k-means was tried.
     is_of_transformed : bool
         Whether it was made among transformed values.
+    n_columns : int, optional
+        In so many columns; None: in all.
     """
 
     name: str
@@ -53,6 +56,7 @@ class ClusterChoice(NamedTuple):
     candidates: dict[str, NDArray[np.intp]]
     links: csr_array = EMPTY
     is_of_transformed: bool = False
+    n_columns: int | None = None
 
 
 def is_table(n_samples: int, n_features: int) -> bool:
@@ -69,10 +73,12 @@ def choose_clusters(
     random_state: np.random.RandomState,
     *,
     transformed: NDArray[np.float64] | None = None,
+    leaves_out: bool = True,
 ) -> ClusterChoice:
     """Initial clusters of a table, chosen without labels among those of several methods.
 
-    In this order:
+    Columns that depend on no other one, and have one mode, are left out
+    (:func:`~skgmvae.initialization.relevance.find_relevant`). In this order:
 
     1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
        tiny.
@@ -104,6 +110,8 @@ def choose_clusters(
     random_state : RandomState
     transformed : ndarray of shape (N, D), optional
         The samples after a transform of some of the columns.
+    leaves_out : bool, default=True
+        Whether columns may be left out.
 
     Returns
     -------
@@ -115,7 +123,12 @@ def choose_clusters(
     distinct, index, inverse, counts = np.unique(first, True, True, True, axis=0)
     if _are_copies(distinct, counts) and len(distinct) > K + 1:
         of_each = None if transformed is None else transformed[index]
-        return _expand(choose_clusters(X[index], K, random_state, transformed=of_each), inverse.ravel())
+        of_distinct = choose_clusters(X[index], K, random_state, transformed=of_each, leaves_out=leaves_out)
+        return _expand(of_distinct, inverse.ravel())
+    if leaves_out and K > 1 and not (is_relevant := find_relevant(first)).all():
+        of_some = None if transformed is None else transformed[:, is_relevant]
+        choice = choose_clusters(X[:, is_relevant], K, random_state, transformed=of_some, leaves_out=False)
+        return choice._replace(n_columns=int(is_relevant.sum()))
     views = make_views(first, random_state)
     if K == 1 or len(X) <= K + 1 or len(distinct) <= K:
         labels = fit_kmeans(views.exact, K, random_state)[0]

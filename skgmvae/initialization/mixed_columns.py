@@ -147,7 +147,7 @@ def _begin(
     if n > K + 1:
         if continuous.shape[1] > 0:
             begun[CONTINUOUS] = choose_clusters(continuous, K, random_state).responsibilities
-        begun["all columns"] = choose_clusters(_reduce(weighted), K, random_state).responsibilities
+        begun["all columns"] = choose_clusters(_reduce(weighted), K, random_state, leaves_out=False).responsibilities
     for i in range(N_RANDOM):
         begun[f"random responsibilities {i}"] = random_state.dirichlet(np.ones(K), n)
     return begun

@@ -120,7 +120,8 @@ def choose_responsibilities(
         transformed = None if points.transformed is None else points.transformed.astype(np.float64, order="C")
         choice = choose_clusters(X, K, random_state, transformed=transformed)
         where = "transformed inputs" if choice.is_of_transformed else "inputs"
-        return f"{choice.name} of the {where}", choice.responsibilities
+        some = "" if choice.n_columns is None else f"{choice.n_columns} of the {X.shape[1]} "
+        return f"{choice.name} of {some or 'the '}{where}", choice.responsibilities
     if points.components is None:
         raise ValueError("'auto' needs inputs or principal components.")
     others = "oriented gradients" if points.of_images else "inputs"

@@ -13,6 +13,7 @@ from skgmvae._validation import check_no_dates
 from skgmvae.data.arrays import Floats
 from skgmvae.data.categories import Categories
 from skgmvae.data.category_columns import learn_categories
+from skgmvae.initialization.relevance import find_relevant
 from skgmvae.models.missing import estimate_normal
 from skgmvae.models.normals import draw_missing
 
@@ -23,8 +24,8 @@ def make_points(parts: list[Any], categorical_features: Any) -> list[Floats]:
     """Complete numbers of the samples of each part; categories and means are those of the first.
 
     With categories, the points are principal components of all columns with equal weights (factor analysis of mixed
-    data, Pagès 2004), those of more than average variance. Missing values are drawn from one normal distribution. A
-    complete table of numbers stays as it is.
+    data, Pagès 2004), those of more than average variance. Missing values are drawn from one normal distribution.
+    Columns of a table of numbers that say nothing about clusters are left out; others stay as they are.
 
     Parameters
     ----------
@@ -48,7 +49,10 @@ def make_points(parts: list[Any], categorical_features: Any) -> list[Floats]:
         checked = _expand(checked, categories)
     if any(np.isnan(part).any() for part in checked):
         checked = _complete(checked)
-    return _reduce(checked) if has_levels else checked
+    if has_levels:
+        return _reduce(checked)
+    is_relevant = find_relevant(checked[0])
+    return checked if is_relevant.all() else [part[:, is_relevant] for part in checked]
 
 
 def _expand(parts: list[Floats], categories: Categories) -> list[Floats]:

@@ -1,0 +1,75 @@
+"""Columns that say nothing about clusters are left out where these are looked for."""
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+from sklearn.datasets import make_blobs, make_circles, make_moons
+from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import StandardScaler
+
+from skgmvae import VaDEClustering
+from skgmvae.initialization.relevance import _test_pairs, find_relevant
+from skgmvae.model_selection._tables import make_points
+
+N = 600
+SHAPES = {"moons": (make_moons, 0.06, {}), "rings": (make_circles, 0.05, {"factor": 0.4})}
+NOISE = {
+    "normal": lambda rng, n: rng.normal(size=(N, n)),
+    "heavy tails": lambda rng, n: rng.standard_t(3, size=(N, n)),
+    "skewed": lambda rng, n: rng.exponential(size=(N, n)),
+}
+
+
+def make_hidden(shape, noise, n_columns, seed=0):
+    make, deviation, options = SHAPES[shape]
+    X, y = make(N, noise=deviation, random_state=seed, **options)
+    return StandardScaler().fit_transform(np.c_[X, NOISE[noise](np.random.default_rng(seed), n_columns)]), y
+
+
+def centered(x):
+    n, distances = len(x), np.abs(x[:, None] - x)
+    sums = distances.sum(1)
+    return np.where(
+        np.eye(n, dtype=bool),
+        0.0,
+        distances - sums / (n - 2) - sums[:, None] / (n - 2) + sums.sum() / ((n - 1) * (n - 2)),
+    )
+
+
+def test_p_values_are_those_of_the_unbiased_distance_correlation():
+    x = np.random.default_rng(0).normal(size=(70, 4)).round(1)  # with ties
+    x[:, 3] += x[:, 0]
+    expected = np.empty((4, 2))
+    for i, j in np.ndindex(4, 2):
+        a, b = centered(x[:, i]), centered(x[:, j])
+        expected[i, j] = chi2.sf(70 * (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()) + 1.0, 1)
+    np.testing.assert_allclose(_test_pairs(x, x[:, :2]), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_noise_does_not_hide_clusters(shape, noise):
+    X, y = make_hidden(shape, noise, 4)
+    is_relevant, model = find_relevant(X), VaDEClustering(2, max_iter=0, random_state=0).fit(X)
+    assert is_relevant[:2].all() and is_relevant[2:].sum() <= 1
+    assert f" of {is_relevant.sum()} of the 6 " in model.init_params_
+    assert adjusted_rand_score(y, model.labels_) > 0.95
+    np.testing.assert_array_equal(make_points([X, X[:50]], None)[1], X[:50, is_relevant])
+
+
+def test_columns_of_several_modes_or_flat_ones_stay_beside_others_that_depend_on_each_other():
+    rng = np.random.default_rng(0)
+    pair = rng.normal(size=(500, 1)) + 0.5 * rng.normal(size=(500, 2))
+    for distance, expected in ((0.0, False), (3.0, True), (5.0, True)):
+        alone = rng.normal(size=(500, 1)) + distance * rng.integers(0, 2, (500, 1))
+        assert find_relevant(np.c_[pair, alone]).tolist() == [True, True, expected]
+    assert find_relevant(np.c_[pair, np.ones(500)]).tolist() == [True, True, False]
+
+
+def test_all_columns_stay_where_nothing_tells_them_apart():
+    rng = np.random.default_rng(0)
+    few, independent = rng.normal(size=(90, 5)), rng.normal(size=(500, 5))
+    few[:, 1] += few[:, 0]
+    blobs = make_blobs(300, n_features=5, centers=3, random_state=0)[0]
+    for X in (few, independent, blobs, rng.normal(size=(400, 2))):
+        assert find_relevant(X).all()
