@@ -1,4 +1,4 @@
-"""Bent clusters in a plane of several correlated columns: initial clusters, the models', and merged components.
+"""Bent clusters in a plane of several columns, or beside noise: initial clusters, the models', and merged components.
 
     python benchmarks/initialization/bent.py [--seeds 3]
 
@@ -39,7 +39,8 @@ ELLIPSES = "VaDE, no subcomponents"
 EXPLANATION = f"""\
 Adjusted Rand index between clusters and groups. {N_SAMPLES} samples lie around rings, moons, spirals or arcs in a plane
 that has a random direction in 2 to 20 columns. The standard deviation of the noise is {NOISE} in all directions.
-Columns are standardized, and all methods get the number of clusters K. Mean over seeds: {{seeds}}.
+In other tables, columns of normal noise are beside the two of the plane. Columns are standardized, and all methods get
+the number of clusters K. Mean over seeds: {{seeds}}.
 
 *auto* are the initial clusters. A model begins as a mixture of these, in which each may consist of several Gaussians,
 [subcomponents](../vade.md#subcomponents). *{ELLIPSES}* has none: its networks have to learn the bends. In two columns
@@ -48,7 +49,8 @@ gain: the model remains a mixture of ellipses, with other clusters. *{MERGED}* a
 density between them does not dip ([how to do that](../faq.md#why-are-my-rings-cut-in-half)).
 
 **Were these data used for tuning?** The rule by which neighbors in the inputs alone can speak against a mixture, and
-the rule for subcomponents, were made on similar data, drawn with other seeds. The number of components that are merged
+the rule for subcomponents, were made on similar data, drawn with other seeds; so was the rule that leaves out columns
+that [say nothing about clusters](../initialization.md#auto). The number of components that are merged
 was tried on ten of these."""
 
 
@@ -83,7 +85,9 @@ SHAPES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], int]] = 
     "spirals": (make_spirals, 2),
     "arcs": (make_arcs, 3),
 }
+NOISE_COLUMNS = (2, 5)
 TABLES = tuple(f"{shape}, {n_features} columns" for shape in SHAPES for n_features in WIDTHS)
+TABLES += tuple(f"{shape}, {n_columns} noise columns" for shape in SHAPES for n_columns in NOISE_COLUMNS)
 
 
 def make_table(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +96,9 @@ def make_table(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     (make, K), D, rng = SHAPES[shape], int(width.split()[0]), np.random.RandomState(seed)
     labels = np.arange(N_SAMPLES) % K
     plane = make(rng.uniform(size=N_SAMPLES), labels).T
+    if "noise" in width:
+        plane += NOISE * rng.normal(size=plane.shape)
+        return StandardScaler().fit_transform(np.c_[plane, rng.normal(size=(N_SAMPLES, D))]), labels
     X = np.pad(plane, ((0, 0), (0, D - 2))) + NOISE * rng.normal(size=(N_SAMPLES, D))
     return StandardScaler().fit_transform(X @ ortho_group.rvs(D, random_state=rng)), labels
 
@@ -147,7 +154,7 @@ def make_page(lines: Sequence[Line]) -> str:
     seeds = sorted({line["seed"] for line in lines})
     table = pages.format_table(["table", "N", "D", "K", *names], pages.make_rows(lines, TABLES, names))
     explanation = EXPLANATION.format(seeds=", ".join(map(str, seeds)))
-    return pages.make_page(__file__, "Bent clusters in correlated columns", explanation, table, lines=lines)
+    return pages.make_page(__file__, "Bent clusters in correlated columns, and beside noise", explanation, table, lines=lines)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def take_paced(module: nn.Module, step: Callable[[], Any]) -> None:
 
 @torch.no_grad()
 def find_paces(autoencoder: Autoencoder) -> list[tuple[nn.Parameter, Tensor]]:
-    """Parameters of the networks, and the shares of a step that they take, in shapes that broadcast to theirs.
+    """Parameters (F, ...) of the networks, and the shares of a step that they take, (F, 1) or (F,).
 
     Decoder and linear path move in proportion to the standard deviation of the noise of their outputs, encoder and
     linear path to that of q(z|x). None without a linear path to means of Gaussians.
@@ -54,5 +54,5 @@ def find_paces(autoencoder: Autoencoder) -> list[tuple[nn.Parameter, Tensor]]:
 
 
 def _share(log_variance: Tensor) -> Tensor:
-    """Of a step (F,), from log-variances (F,)."""
+    """The shares of a step, (F,), from log-variances (F,)."""
     return (torch.exp(0.5 * log_variance) / FULL_AT).clamp_max(1.0)
