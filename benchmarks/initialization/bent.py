@@ -154,7 +154,8 @@ def make_page(lines: Sequence[Line]) -> str:
     seeds = sorted({line["seed"] for line in lines})
     table = pages.format_table(["table", "N", "D", "K", *names], pages.make_rows(lines, TABLES, names))
     explanation = EXPLANATION.format(seeds=", ".join(map(str, seeds)))
-    return pages.make_page(__file__, "Bent clusters in correlated columns, and beside noise", explanation, table, lines=lines)
+    title = "Bent clusters in correlated columns, and beside noise"
+    return pages.make_page(__file__, title, explanation, table, lines=lines)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,23 @@ from scipy.stats import chi2, rankdata
 
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.dip import dip_statistic
+from skgmvae.runtime import single_thread
 
 __all__ = ["find_relevant"]
 
 LEAST_SAMPLES = 100  # fewer do not show that columns are independent
 LEAST_FEATURES, MOST_FEATURES = 3, 100
-MOST_SAMPLES, MOST_VALUES = 500, 5000  # among which dependence is looked for, and of a column
-LEVEL = 0.05  # of the tests of one column with all others
+MOST_SAMPLES, MOST_VALUES = (500, 1000), 5000  # of which dependence is looked for, and modes; of many columns fewer
+MOST_DISTANCES = 2**15  # samples times columns
+LEVEL = 0.05  # of the tests of one column with each other one …
+MANY = 3.0  # … and standard deviations of the sum of their statistics
 # √n dip; of two normals three standard deviations apart in four of five cases (n = 400), and of few normal columns
 MODES = 0.4
 FLAT = 2.0  # standard errors of the kurtosis below that of a normal distribution
 ROWS_AT_ONCE = 50
 
 
+@single_thread()
 def find_relevant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which columns (D,) of the samples (N, D) may tell clusters apart; all, if none depends on another.
 
@@ -28,14 +32,15 @@ def find_relevant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     column gives it a second mode or, if they overlap, a flat top. Columns with neither are noise to the search for
     clusters, and a few of them hide clusters from all methods that rely on distances.
 
-    Dependence is tested for each pair of columns by the distance correlation of their ranks and, for dependence without
-    a trend, of the distances of the ranks from the median (Székely & Rizzo 2014; p-values of Shen, Panda & Vogelstein
-    2022).
+    Dependence is tested by the distance correlations of ranks and, for dependence without a trend, of the distances of
+    the ranks from the median (Székely & Rizzo 2014; p-values of Shen, Panda & Vogelstein 2022): those with each other
+    column, and their sum, since all columns may tell a little.
     """
     N, D = X.shape
     if N < LEAST_SAMPLES or not LEAST_FEATURES <= D <= MOST_FEATURES:
         return np.ones(D, dtype=bool)
-    is_relevant = _depend(rankdata(_space_evenly(X, MOST_SAMPLES), axis=0))
+    n_samples = min(max(MOST_DISTANCES // D, MOST_SAMPLES[0]), MOST_SAMPLES[1])
+    is_relevant = _depend(rankdata(_space_evenly(X, n_samples), axis=0))
     if not is_relevant.any():
         return np.ones(D, dtype=bool)
     for j in np.flatnonzero(~is_relevant):
@@ -61,21 +66,27 @@ def _may_have_modes(x: NDArray[np.float64]) -> bool:
 def _depend(ranks: Floats) -> NDArray[np.bool_]:
     """Which columns (D,) of the ranks (n, D) depend on another one."""
     n, D = ranks.shape
-    level = LEVEL / (3.0 * (D - 1.0))  # three tests of a pair
-    p = _test_pairs(ranks, ranks)
-    np.fill_diagonal(p, 1.0)
-    depend: NDArray[np.bool_] = (p < level).any(1)
+    depend = _stand_out(_compare(ranks, ranks), np.arange(D))
     if not depend.all():
         spreads, others = np.abs(ranks - (n + 1.0) / 2.0), np.flatnonzero(~depend)
-        both = np.hstack([ranks, spreads])
-        p = _test_pairs(both[:, np.concatenate([others, D + others])], both).reshape(2, len(others), 2, D)
-        p[:, np.arange(len(others)), :, others] = 1.0
-        depend[others] = (p < level).any((0, 2, 3))
+        for first, second in ((ranks, spreads), (spreads, ranks), (spreads, spreads)):
+            depend[others] |= _stand_out(_compare(first[:, others], second), others)
     return depend
 
 
-def _test_pairs(first: Floats, second: Floats) -> Floats:
-    """p-values (A, B) of the independence of columns (n, A) and (n, B), by their unbiased distance correlation."""
+def _stand_out(statistics: Floats, columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which of some columns (A,), by their number, depend on one of all, or a little on many; statistics (A, D)."""
+    n_others = statistics.shape[1] - 1.0
+    statistics[np.arange(len(columns)), columns] = 0.0
+    is_one = chi2.sf(statistics + 1.0, 1) < LEVEL / (3.0 * n_others)  # three tests of a pair
+    return np.asarray(is_one.any(1) | (statistics.sum(1) > MANY * np.sqrt(2.0 * n_others)))
+
+
+def _compare(first: Floats, second: Floats) -> Floats:
+    """n times the unbiased distance correlations (A, B) of columns (n, A) and (n, B).
+
+    Of independent ones, about χ² − 1 of one degree of freedom, or less.
+    """
     n = len(first)
     products, squares = (
         np.zeros((first.shape[1], second.shape[1])),
@@ -89,8 +100,8 @@ def _test_pairs(first: Floats, second: Floats) -> Floats:
         for sums, part in zip(squares, parts, strict=True):
             sums += np.einsum("mi,mi->m", part, part)
     deviations = [np.sqrt(np.maximum(sums, np.finfo(np.float64).tiny)) for sums in squares]
-    p: Floats = chi2.sf(n * products / np.outer(*deviations) + 1.0, 1)
-    return p
+    statistics: Floats = n * products / np.outer(*deviations)
+    return statistics
 
 
 def _find_centers(columns: Floats) -> tuple[Floats, Floats]:
