@@ -31,6 +31,7 @@ ROWS_PER_STEP = 40  # steps per epoch from which batches grow with the samples â
 MOST_ROWS = 1024  # â€¦ up to this size
 LEAST_STYLE = 2  # dimensions of w
 LEAST_EPOCHS = 10  # of many steps
+UNPACED_RATE = 5e-3  # the largest learning rate of steps that are not in units of the noise
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ class Defaults:
 
 
 TABLES = Defaults()
-# without a linear path, clusters depend on the networks from the first: in fewer, larger steps they are worse; and
-# steps are not paced
+# without a linear path, clusters depend on the networks from the first: in fewer, larger steps they are worse
 NETWORK_TABLES = replace(TABLES, batch_size=64, learning_rate=3e-3, least_steps=1200, most_passes=2)
 # selected on MNIST, with labels
 IMAGES = Defaults(
@@ -127,20 +127,24 @@ def get_defaults(estimator: Any, n_features: int) -> Defaults:
     if are_large_images(estimator.image_shape, n_features):
         kind = "image"
     else:
-        kind = "table" if _may_have_linear_path(estimator, n_features) else "network_table"
+        is_plain = estimator.image_shape is None and n_features <= MAX_LINEAR_FEATURES
+        kind = "table" if is_plain else "network_table"
     defaults: Defaults = getattr(estimator, f"_{kind}_defaults")
+    if kind == "table" and not _may_be_paced(estimator, n_features):
+        return replace(defaults, learning_rate=min(defaults.learning_rate, UNPACED_RATE))
     return defaults
 
 
-def _may_have_linear_path(estimator: Any, n_features: int) -> bool:
-    """Whether a model of so many features may begin as a mixture of the inputs, as far as the parameters tell."""
-    asks_for_networks = (
-        estimator.linear_path is False,
-        estimator.image_shape is not None,
+def _may_be_paced(estimator: Any, n_features: int) -> bool:
+    """Whether steps may be shortened by the noise, as far as the parameters tell: with a linear path of full width."""
+    latent_dim, linear_path = estimator.latent_dim, estimator.linear_path
+    obstacles = (
+        not is_auto(linear_path) and not linear_path,
         isinstance(estimator.likelihood, str) and estimator.likelihood == "bernoulli",
         isinstance(estimator.init_params, str) and estimator.init_params == "random",
+        not is_auto(latent_dim) and latent_dim < n_features,
     )
-    return n_features <= MAX_LINEAR_FEATURES and not any(asks_for_networks)
+    return not any(obstacles)
 
 
 def choose_settings(estimator: Any, n_samples: int, n_features: int) -> Settings:

@@ -139,8 +139,9 @@ class VaDEClustering(DeepMixture):
         Samples per step. 'auto': 128, or 64 without a linear path; more for tables of many samples, up to 1,024, for
         about 40 steps per epoch.
     learning_rate : 'auto' or float, default='auto'
-        Peak learning rate of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1e-2, or
-        3e-3 without a linear path, or 1e-3 for images of at least 256 pixels.
+        Peak learning rate of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1e-2; 5e-3
+        without a linear path or with fewer latent dimensions than features; 3e-3 for tables of more than 100 features
+        and small images; 1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'auto', 'float32', 'bfloat16'}, default='auto'

@@ -30,21 +30,29 @@ def test_batches_grow_with_the_samples_and_epochs_are_bounded_by_steps(n_samples
     assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((128, 128), 1e-2, 50)
 
 
+@pytest.mark.parametrize(("shape", "n_features"), [(None, 101), ((1, 8, 8), 64)])
+def test_tables_without_a_linear_path_get_more_and_smaller_steps(shape, n_features):
+    chosen = choose_settings(VaDEClustering(image_shape=shape), 3_000, n_features)
+    assert (chosen.batch_size, chosen.learning_rate, chosen.max_iter) == (64, 3e-3, 50)
+    chosen = choose_settings(VAEEMClustering(image_shape=shape), 3_000, n_features)
+    assert (chosen.batch_size, chosen.learning_rate) == (64, 1e-3)
+
+
 @pytest.mark.parametrize(
-    ("options", "n_features"),
+    "options",
     [
-        ({}, 101),
-        ({"image_shape": (1, 8, 8)}, 64),
-        ({"linear_path": False}, 64),
-        ({"likelihood": "bernoulli"}, 64),
-        ({"init_params": "random"}, 64),
+        {"linear_path": False},
+        {"linear_path": np.False_},
+        {"likelihood": "bernoulli"},
+        {"init_params": "random"},
+        {"latent_dim": 8},
     ],
 )
-def test_models_without_a_linear_path_get_more_and_smaller_steps(options, n_features):
-    chosen = choose_settings(VaDEClustering(**options), 3_000, n_features)
-    assert (chosen.batch_size, chosen.learning_rate, chosen.max_iter) == (64, 3e-3, 50)
-    chosen = choose_settings(VAEEMClustering(**options), 3_000, n_features)
-    assert (chosen.batch_size, chosen.learning_rate) == (64, 1e-3)
+def test_steps_that_are_not_in_units_of_the_noise_are_smaller(options):
+    plain, other = (choose_settings(VaDEClustering(**some), 3_000, 9) for some in ({}, options))
+    assert (plain.learning_rate, other.learning_rate) == (1e-2, 5e-3)
+    assert (plain.batch_size, plain.max_iter) == (other.batch_size, other.max_iter)
+    assert choose_settings(GMVAEClustering(**options), 3_000, 9).learning_rate == 3e-3
 
 
 def test_batches_of_a_component_grow_with_its_samples():

@@ -22,10 +22,10 @@ def choose_incomplete(
 ) -> tuple[str, NDArray[np.float64]]:
     """Name and responsibilities (N, K) by the strategy 'auto'.
 
-    Values that are filled in lie between clusters, and join them, unless the observed ones determine them. Where most
-    samples are complete, but for such values, and enough of them, clusters are looked for among these alone; if they
-    are fewer, where they tell clearly more about neighbors. Neither, where some other samples have no complete ones
-    around them.
+    Values that are filled in lie between clusters, and join them. Where most samples are complete, and enough of them,
+    clusters are looked for among these alone; if they are fewer, where they tell clearly more about neighbors. Neither,
+    where some other samples have no complete ones around them. If too few are complete, so are those whose missing
+    values the observed ones determine: beside a distant cluster, even these may lie between others.
 
     Parameters
     ----------
@@ -37,9 +37,16 @@ def choose_incomplete(
         K.
     random_state : RandomState
     """
-    K, cases, of_complete = n_components, CompleteCases(_fill_determined(observed), random_state), None
-    is_open = K > 1 and views.inputs is not None and cases.share >= SOME
-    if is_open and not is_wide(len(cases.indices), observed.shape[1], K) and cases.stand_for_all(K):
+    K, of_complete, is_open = n_components, None, n_components > 1 and views.inputs is not None
+    cases = CompleteCases(observed, random_state)
+    if is_open and not cases.are_enough(K):
+        cases = CompleteCases(_fill_determined(observed), random_state)
+    if (
+        is_open
+        and cases.share >= SOME
+        and not is_wide(len(cases.indices), observed.shape[1], K)
+        and cases.stand_for_all(K)
+    ):
         chosen, of_complete = choose_responsibilities("auto", views.take(cases.indices), K, random_state)
         of_complete_name = f"{chosen}, complete samples"
         if cases.are_enough(K):
