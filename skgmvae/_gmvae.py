@@ -401,7 +401,7 @@ class GMVAEClustering(DeepMixture):
         given : dict, optional
             Values of some features, by name or index: the others are drawn given these, and so are the components, by
             importance sampling.
-        w : float or array-like of shape (style_dim_,) or (n_samples, style_dim_), optional
+        w : float or array-like of shape (style_dim,) or (n_samples, style_dim), optional
             Fixed value of the style variable. With ``w=0``, for example, all variation within a component is that of
             its Gaussian (Fig. 5a of the paper), or of those of its subcomponents. If there is one value per sample,
             values are assigned to the samples in the order of their components.
@@ -441,7 +441,7 @@ class GMVAEClustering(DeepMixture):
 
         Parameters
         ----------
-        w : array-like of shape (n_points, style_dim_)
+        w : array-like of shape (n_points, style_dim)
             Points in the space of w, such as points on a line through zero.
         component : int
 
