@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgmvae._component_moments import component_covariances
 from skgmvae._component_table import describe_components
 from skgmvae.data.arrays import Array, Floats, MatrixLike
+from skgmvae.initialization.mixture import count_covariances
 from skgmvae.models.subcomponents import count_clusters
 from skgmvae.runtime import check_device, isolated
 
@@ -144,18 +145,3 @@ class DensityCriteria:
         factors = np.linalg.cholesky(self.covariances_)
         inverses: Floats = np.linalg.inv(factors).astype(np.float64)
         return inverses.transpose(0, 2, 1)
-
-
-def count_covariances(covariance_type: str, n_components: int, n_features: int, n_factors: int) -> int:
-    """Parameters of the covariances of a Gaussian mixture; of full ones with fewer factors than features, with these.
-
-    W factors, up to their rotation, and a diagonal have D (W + 1) − W (W − 1) / 2.
-    """
-    K, D, W = n_components, n_features, min(n_factors, n_features)
-    counts = {
-        "full": K * min(D * (D + 1) // 2, D * (W + 1) - W * (W - 1) // 2),
-        "tied": D * (D + 1) // 2,
-        "diag": K * D,
-        "spherical": K,
-    }
-    return counts[covariance_type]

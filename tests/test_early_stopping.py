@@ -23,7 +23,7 @@ from skgmvae.initialization.likeliest import find_likeliest
 from skgmvae.initialization.moments import estimate_mixture
 from skgmvae.models.background import Background
 from skgmvae.training import early_stopping
-from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, is_open, split_rows
+from skgmvae.training.held_out import LEAST_LOG_POSTERIOR, HeldOut, Scores, is_better, is_clear, is_open, split_rows
 from skgmvae.training.validation import ValidationStopping
 
 ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
@@ -151,6 +151,21 @@ def test_scores_are_those_of_the_present_weights_and_of_the_given_model(blobs):
     assert np.abs(expected - before).max() > 0.1
     assert_array_equal(held_out.score(first).marginal, expected)
     assert_array_equal(held_out.score(second).marginal, expected)
+
+
+def test_a_sample_too_far_for_a_density_does_not_void_a_check(blobs, monkeypatch):
+    X = blobs[0]
+    module = VaDEClustering(2, random_state=0, max_iter=0, max_subcomponents=1).fit(X).net_.module_
+    held_out = HeldOut(TrainingData.from_rows(X), torch.full((len(X), 2), 0.5), *module.noise_shape)
+    exact, first = type(module).log_joint, torch.from_numpy(X[0])
+
+    def miss(model, x, points):
+        return exact(model, x, points).masked_fill((x == first).all(1, keepdim=True), -np.inf)
+
+    monkeypatch.setattr(type(module), "log_joint", miss)
+    scores = held_out.score(module)
+    assert np.isfinite(scores.joint).all()
+    np.testing.assert_allclose(scores.divergence[0], -LEAST_LOG_POSTERIOR - np.log(2.0))
 
 
 def test_a_model_that_gains_nothing_is_the_mixture_of_all_samples():

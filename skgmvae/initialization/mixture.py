@@ -18,6 +18,7 @@ __all__ = [
     "COVARIANCE_TYPES",
     "REGULARIZATION",
     "Mixture",
+    "count_covariances",
     "fit_from_each",
     "fit_mixture",
     "has_samples_for",
@@ -70,8 +71,23 @@ class Mixture(NamedTuple):
 def n_parameters(kind: str, n_components: int, n_features: int) -> int:
     """Number of free parameters of weights, means and covariances."""
     K, D = n_components, n_features
-    of_covariances = {"full": K * D * (D + 1) // 2, "tied": D * (D + 1) // 2, "diag": K * D}
-    return K - 1 + K * D + of_covariances[kind]
+    return K - 1 + K * D + count_covariances(kind, K, D)
+
+
+def count_covariances(kind: str, n_components: int, n_features: int, n_factors: int | None = None) -> int:
+    """Parameters of the covariances; of full ones with fewer factors than features, with these.
+
+    W factors, up to their rotation, and a diagonal have D (W + 1) − W (W − 1) / 2.
+    """
+    K, D = n_components, n_features
+    W = D if n_factors is None else min(n_factors, D)
+    counts = {
+        "full": K * min(D * (D + 1) // 2, D * (W + 1) - W * (W - 1) // 2),
+        "tied": D * (D + 1) // 2,
+        "diag": K * D,
+        "spherical": K,
+    }
+    return counts[kind]
 
 
 def has_samples_for(n_components: int, n_samples: int, n_features: int) -> bool:
