@@ -13,6 +13,7 @@ __all__ = [
     "IMAGES",
     "NETWORK_TABLES",
     "TABLES",
+    "UNPACED_TABLES",
     "Defaults",
     "Settings",
     "are_large_images",
@@ -31,7 +32,6 @@ ROWS_PER_STEP = 40  # steps per epoch from which batches grow with the samples â
 MOST_ROWS = 1024  # â€¦ up to this size
 LEAST_STYLE = 2  # dimensions of w
 LEAST_EPOCHS = 10  # of many steps
-UNPACED_RATE = 5e-3  # the largest learning rate of steps that are not in units of the noise
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Defaults:
         Of the training, if they are more than ten epochs.
     """
 
-    hidden_layer_sizes: tuple[int, ...] = (128, 128)
+    hidden_layer_sizes: tuple[int, ...] = (256,)
     pretrain_hidden_layer_sizes: tuple[int, ...] | None = None
     latent_dims: tuple[int, int] = (4, 10)
     batch_size: int = 128
@@ -79,8 +79,12 @@ class Defaults:
 
 
 TABLES = Defaults()
+# of models whose steps are not in units of the noise
+UNPACED_TABLES = replace(TABLES, hidden_layer_sizes=(128, 128), learning_rate=5e-3)
 # without a linear path, clusters depend on the networks from the first: in fewer, larger steps they are worse
-NETWORK_TABLES = replace(TABLES, batch_size=64, learning_rate=3e-3, least_steps=1200, most_passes=2)
+NETWORK_TABLES = replace(
+    TABLES, hidden_layer_sizes=(128, 128), batch_size=64, learning_rate=3e-3, least_steps=1200, most_passes=2
+)
 # selected on MNIST, with labels
 IMAGES = Defaults(
     hidden_layer_sizes=(500, 500, 2000),
@@ -126,12 +130,11 @@ def get_defaults(estimator: Any, n_features: int) -> Defaults:
     """What 'auto' begins from for samples of so many features."""
     if are_large_images(estimator.image_shape, n_features):
         kind = "image"
+    elif estimator.image_shape is not None or n_features > MAX_LINEAR_FEATURES:
+        kind = "network_table"
     else:
-        is_plain = estimator.image_shape is None and n_features <= MAX_LINEAR_FEATURES
-        kind = "table" if is_plain else "network_table"
+        kind = "table" if _may_be_paced(estimator, n_features) else "unpaced_table"
     defaults: Defaults = getattr(estimator, f"_{kind}_defaults")
-    if kind == "table" and not _may_be_paced(estimator, n_features):
-        return replace(defaults, learning_rate=min(defaults.learning_rate, UNPACED_RATE))
     return defaults
 
 

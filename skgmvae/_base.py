@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from sklearn.utils import check_random_state
 from torch import nn
 
-from skgmvae._auto import IMAGES, NETWORK_TABLES, TABLES, Defaults
+from skgmvae._auto import IMAGES, NETWORK_TABLES, TABLES, UNPACED_TABLES, Defaults
 from skgmvae._configuration import make_train_config
 from skgmvae._constraints import SHARED_CONSTRAINTS
 from skgmvae._description import describe_fit, is_numbered, order_components, warn_if_interrupted, warn_unless_converged
@@ -38,6 +38,7 @@ class DeepMixture(MixtureInference):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = SHARED_CONSTRAINTS
     _net_type: ClassVar[type[ELBONet]] = ELBONet
     _table_defaults: ClassVar[Defaults] = TABLES
+    _unpaced_table_defaults: ClassVar[Defaults] = UNPACED_TABLES
     _network_table_defaults: ClassVar[Defaults] = NETWORK_TABLES
     _image_defaults: ClassVar[Defaults] = IMAGES
 

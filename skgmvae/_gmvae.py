@@ -56,7 +56,8 @@ class GMVAEClustering(DeepMixture):
     hidden_layer_sizes : 'auto' or tuple of int, default='auto'
         Hidden layers of the encoder; the decoder mirrors them, and the prior network has one hidden layer as wide as
         the narrowest of them. Ignored with ``network='conv'``.
-        'auto': (128, 128); (500, 500, 2000) for images of ``image_shape`` of at least 256 pixels.
+        'auto': (256,); (128, 128) without a linear path, or with fewer latent dimensions than features;
+        (500, 500, 2000) for images of ``image_shape`` of at least 256 pixels.
     network : {'mlp', 'conv'}, default='mlp'
         Fully connected or convolutional networks.
     image_shape : (C, H, W), optional
@@ -112,12 +113,13 @@ class GMVAEClustering(DeepMixture):
         Maximum number of epochs after the pretraining; 0 keeps the initialization. 'auto' depends on the data:
 
         - tables: 50;
-        - small tables: enough for 1,200 optimizer steps, but at most twice the number of samples per feature;
+        - small tables: enough for 750 optimizer steps, but at most four times the number of samples per feature;
+          1,200 and twice without a linear path, or with fewer latent dimensions than features;
         - large tables: enough for 3,000 steps, between 10 and 50;
         - images of at least 256 pixels: 8.
 
-        With early stopping, 'auto' allows a second training, up to three times as long, if the components do not match
-        the initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
+        With early stopping, 'auto' allows a second training, up to twice as long, if the components do not match
+        the initial clusters yet. ``n_iter_`` may then be up to three times ``max_iter_``.
     n_init : int, default=1
         Number of initializations; all share one pretraining. The fit with the highest score on the samples held out for
         early stopping is kept or, without early stopping, the fit with the highest lower bound.
@@ -148,11 +150,11 @@ class GMVAEClustering(DeepMixture):
         ``covariance_type`` other than 'full'). All methods and attributes are of whole components, except ``net_``.
         1: no subcomponents, as in the paper.
     batch_size : 'auto' or int, default='auto'
-        Samples per step. 'auto': 64, or more with many samples, up to 1,024, so that an epoch takes about 40 steps; 128
-        for images of at least 256 pixels.
+        Samples per step. 'auto': 128, or 64 without a linear path or with fewer latent dimensions than features; more
+        with many samples, up to 1,024, so that an epoch takes about 40 steps; 128 for images of at least 256 pixels.
     learning_rate : 'auto' or float, default='auto'
-        Peak learning rate of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 3e-3, or
-        1e-3 for images of at least 256 pixels.
+        Peak learning rate of Adam. It is warmed up linearly and then decays to zero along a cosine. 'auto': 1e-2; 3e-3
+        without a linear path or with fewer latent dimensions than features; 1e-3 for images of at least 256 pixels.
     device : str, default='auto'
         'auto' uses CUDA if it is available, else the CPU. Otherwise any torch device.
     precision : {'auto', 'float32', 'bfloat16'}, default='auto'
@@ -255,7 +257,7 @@ class GMVAEClustering(DeepMixture):
         "style_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
     # with fewer or larger steps, more of the clusters that are not ellipses were not found
-    _table_defaults = NETWORK_TABLES
+    _unpaced_table_defaults = NETWORK_TABLES
 
     def __init__(
         self,

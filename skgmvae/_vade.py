@@ -39,7 +39,8 @@ class VaDEClustering(DeepMixture):
         images of at least 256 pixels.
     hidden_layer_sizes : 'auto' or tuple of int, default='auto'
         Hidden layers of the encoder; the decoder mirrors them. Ignored with ``network='conv'``.
-        'auto': (128, 128); (500, 500, 2000) for images of ``image_shape`` of at least 256 pixels.
+        'auto': (256,); (128, 128) without a linear path, or with fewer latent dimensions than features;
+        (500, 500, 2000) for images of ``image_shape`` of at least 256 pixels.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
         Shape of the covariances S_c in the latent space, as in :class:`~sklearn.mixture.GaussianMixture`. The paper
         uses 'diag'.
@@ -104,8 +105,8 @@ class VaDEClustering(DeepMixture):
         - large tables: enough for 3,000 steps, between 10 and 50;
         - images of at least 256 pixels: 8.
 
-        With early stopping, 'auto' allows a second training, up to three times as long, if the components do not match
-        the initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
+        With early stopping, 'auto' allows a second training, up to twice as long, if the components do not match
+        the initial clusters yet. ``n_iter_`` may then be up to three times ``max_iter_``.
     n_init : int, default=1
         Number of initializations; all share one pretraining. The fit with the highest score on the samples held out for
         early stopping is kept or, without early stopping, the fit with the highest lower bound.

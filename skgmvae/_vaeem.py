@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skgmvae._auto import IMAGES, TABLES, get_defaults, is_auto
+from skgmvae._auto import IMAGES, UNPACED_TABLES, get_defaults, is_auto
 from skgmvae._base import DeepMixture
 from skgmvae._constraints import LIST
 from skgmvae.data.arrays import Seed
@@ -109,8 +109,8 @@ class VAEEMClustering(DeepMixture):
         - large tables: enough for 3,000 steps, between 10 and 25;
         - images of at least 256 pixels: 30.
 
-        With early stopping, 'auto' allows a second training, up to three times as long, if the components do not match
-        the initial clusters yet. ``n_iter_`` may then be up to four times ``max_iter_``.
+        With early stopping, 'auto' allows a second training, up to twice as long, if the components do not match
+        the initial clusters yet. ``n_iter_`` may then be up to three times ``max_iter_``.
     steps_per_iter : int, optional
         Optimizer steps per M-step. None: enough to draw every sample twice on average, but at least 5.
     m_step : {'sampled', 'weighted'}, default='sampled'
@@ -259,7 +259,8 @@ class VAEEMClustering(DeepMixture):
         "m_step": [StrOptions({"sampled", "weighted"})],
     }
 
-    _table_defaults = replace(TABLES, latent_dims=(5, 5), learning_rate=1.7e-3, max_iter=25, most_passes=2)
+    _table_defaults = replace(UNPACED_TABLES, latent_dims=(5, 5), learning_rate=1.7e-3, max_iter=25, most_passes=2)
+    _unpaced_table_defaults = _table_defaults
     _network_table_defaults = replace(_table_defaults, batch_size=64, learning_rate=1e-3, least_steps=1500)
     _image_defaults = replace(
         IMAGES,

@@ -27,7 +27,7 @@ NAMES = ("hidden_layer_sizes", "latent_dim", "batch_size", "learning_rate", "pre
 def test_batches_grow_with_the_samples_and_epochs_are_bounded_by_steps(n_samples, n_features, batch_size, max_iter):
     chosen = choose_settings(VaDEClustering(), n_samples, n_features)
     assert (chosen.batch_size, chosen.max_iter) == (batch_size, max_iter)
-    assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((128, 128), 1e-2, 50)
+    assert (chosen.hidden_layer_sizes, chosen.learning_rate, chosen.pretrain_iter) == ((256,), 1e-2, 50)
 
 
 @pytest.mark.parametrize(("shape", "n_features"), [(None, 101), ((1, 8, 8), 64)])
@@ -51,7 +51,9 @@ def test_tables_without_a_linear_path_get_more_and_smaller_steps(shape, n_featur
 def test_steps_that_are_not_in_units_of_the_noise_are_smaller(options):
     plain, other = (choose_settings(VaDEClustering(**some), 3_000, 9) for some in ({}, options))
     assert (plain.learning_rate, other.learning_rate) == (1e-2, 5e-3)
+    assert (plain.hidden_layer_sizes, other.hidden_layer_sizes) == ((256,), (128, 128))
     assert (plain.batch_size, plain.max_iter) == (other.batch_size, other.max_iter)
+    assert choose_settings(GMVAEClustering(), 3_000, 9) == plain
     assert choose_settings(GMVAEClustering(**options), 3_000, 9).learning_rate == 3e-3
 
 

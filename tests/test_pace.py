@@ -1,4 +1,4 @@
-"""Steps of an optimizer in units of the noise."""
+"""Steps of an optimizer in units of the noise, and of the inputs of a layer."""
 
 import copy
 import warnings
@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch.testing import assert_close
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
-from skgmvae.models.pace import FULL_AT, find_paces, take_paced
+from skgmvae.models.pace import FULL_AT, FULL_UP_TO, find_paces, take_paced
 
 ESTIMATORS = (VaDEClustering, GMVAEClustering)
 
@@ -48,26 +48,33 @@ def test_steps_are_shares_of_those_of_the_optimizer(Estimator, dependent):
     deviation = model.likelihood.log_variance.exp().sqrt().detach()
     take_paced(paced, make_step(paced, dependent))
     named, shared = dict(paced.named_parameters()), dict(plain.named_parameters())
-    assert len(paces) == 8 and float(deviation.min()) < 0.01
+    assert float(deviation.min()) < 0.01
     for name, before in model.named_parameters():
         share = paces.get(id(named[name]), torch.ones(()).double())
         assert_close(named[name], before + share * (shared[name] - before), rtol=1e-9, atol=1e-12)
     assert_close(paces[id(paced.autoencoder.decoder[-1].bias)], (deviation / FULL_AT).clamp_max(1.0))
+    # encoder, decoder and linear path; of the other layers, one has more than a few inputs
+    wide = paced.autoencoder.head.log_variance.weight
+    assert len(paces) == 9 and float(paces[id(wide)]) == FULL_UP_TO / 256
 
 
-@pytest.mark.parametrize(
-    ("Estimator", "options"),
-    [(VaDEClustering, {"linear_path": False}), (VaDEClustering, {"likelihood": "poisson"}), (VAEEMClustering, {})],
-)
+@pytest.mark.parametrize(("Estimator", "options"), [(VaDEClustering, {"linear_path": False}), (VAEEMClustering, {})])
 def test_other_steps_are_the_optimizers(Estimator, options, dependent):
-    """Without a linear path to means of Gaussians, or with autoencoders of the components."""
-    X = np.round(np.abs(4.0 * dependent)) if "likelihood" in options else dependent
-    model = fit(Estimator, X, max_iter=1, **options).net_.module_.train()
+    """Without a linear path, or with autoencoders of the components."""
+    model = fit(Estimator, dependent, max_iter=1, **options).net_.module_.train()
     plain, paced = copy.deepcopy(model), copy.deepcopy(model)
-    make_step(plain, X)()
-    take_paced(paced, make_step(paced, X))
+    make_step(plain, dependent)()
+    take_paced(paced, make_step(paced, dependent))
     for one, other in zip(plain.parameters(), paced.parameters(), strict=True):
         assert_array_equal(one.detach(), other.detach())
+
+
+def test_outputs_without_noise_take_full_steps(dependent):
+    """Logarithms of the means of counts."""
+    model = fit(VaDEClustering, np.round(np.abs(4.0 * dependent)), max_iter=0, likelihood="poisson").net_.module_
+    paces = {id(parameter): pace for parameter, pace in find_paces(model.autoencoder)}
+    outputs = (model.autoencoder.decoder[-1], model.autoencoder.linear.decoder)
+    assert all(bool((paces[id(layer.weight)] == 1.0).all()) for layer in outputs)
 
 
 @pytest.mark.parametrize("Estimator", ESTIMATORS)

@@ -1,7 +1,8 @@
-"""Optimizer steps in units of the noise: how far the outputs of a model with a linear path move at a time.
+"""How far the layers of a model with a linear path move at a time.
 
 Where columns follow from others, hardly any noise is left around a linear decoder. Adam's steps, which are of the same
-size for all outputs, lead out of it at once, and hundreds of further ones back to where the model began.
+size for all outputs, lead out of it at once, and hundreds of further ones back to where the model began. Hidden units
+move the farther the more inputs they have, since Adam moves all weights alike (Yang et al. 2022, arXiv 2203.03466).
 """
 
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from skgmvae.models.autoencoder import Autoencoder
 __all__ = ["find_paces", "take_paced"]
 
 FULL_AT = 1.0 / 3.0  # standard deviation, of standardized values, from which steps are the optimizer's own
+FULL_UP_TO = 32  # inputs of a hidden layer, up to which they are
 
 
 def take_paced(module: nn.Module, step: Callable[[], Any]) -> None:
-    """Take a step of an optimizer, shortened where the autoencoder of a model has little noise.
+    """Take a step of an optimizer, shortened where the autoencoder of a model has little noise, or layers many inputs.
 
     Autoencoders of the components have posteriors of their own, which do not have to be found: their steps are full.
     """
@@ -34,10 +36,11 @@ def take_paced(module: nn.Module, step: Callable[[], Any]) -> None:
 
 @torch.no_grad()
 def find_paces(autoencoder: Autoencoder) -> list[tuple[nn.Parameter, Tensor]]:
-    """Parameters (F, ...) of the networks, and the shares of a step that they take, (F, 1) or (F,).
+    """Parameters (F, ...) of the networks, and the shares of a step that they take, (F, 1), (F,) or (1, 1).
 
     Decoder and linear path move in proportion to the standard deviation of the noise of their outputs, encoder and
-    linear path to that of q(z|x). None without a linear path to means of Gaussians.
+    linear path to that of q(z|x); the weights of other layers in inverse proportion to the number of inputs. None
+    without a linear path.
     """
     linear, gaussian = autoencoder.linear, autoencoder.likelihood.gaussian
     if linear is None or gaussian is None:
@@ -50,7 +53,12 @@ def find_paces(autoencoder: Autoencoder) -> list[tuple[nn.Parameter, Tensor]]:
         (autoencoder.head.mean, means),
         (linear.encoder, means),
     )
-    return [pair for layer, pace in layers for pair in ((layer.weight, pace.unsqueeze(-1)), (layer.bias, pace))]
+    pairs = [pair for layer, pace in layers for pair in ((layer.weight, pace.unsqueeze(-1)), (layer.bias, pace))]
+    paced = {id(parameter) for parameter, _ in pairs}
+    for layer in autoencoder.modules():
+        if isinstance(layer, nn.Linear) and layer.in_features > FULL_UP_TO and id(layer.weight) not in paced:
+            pairs.append((layer.weight, layer.weight.new_full((1, 1), FULL_UP_TO / layer.in_features)))
+    return pairs
 
 
 def _share(log_variance: Tensor) -> Tensor:

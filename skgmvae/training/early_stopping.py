@@ -28,7 +28,7 @@ from skgmvae.training.train import TrainOutcome, train
 
 __all__ = ["Setting", "train_with_held_out"]
 
-LONGER, MORE_PATIENT = 3, 2  # times as many epochs, and checks without an improvement
+LONGER, MORE_PATIENT = 2, 2  # times as many epochs, and checks without an improvement
 
 
 @dataclass(frozen=True)
