@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import name_feature
 from skgmvae.data.summary import FeatureSummary
+from skgmvae.models.likelihoods import ROUNDING
 
 LEAST_EPOCHS = 3  # from which bounds can be compared
 STRUCTURE = (
@@ -129,7 +130,7 @@ def check_likelihood(likelihood: str, summary: FeatureSummary, *, is_image: bool
     For 'auto', Bernoulli if all values are 0 or 1, or are intensities of images between them; else Gaussian.
     """
     low, high = float(summary.low.min()), float(summary.high.max())
-    inside = low >= 0.0 and high <= 1.0
+    inside = low >= -ROUNDING and high <= 1.0 + ROUNDING
     if likelihood == "bernoulli" and not inside:
         raise ValueError(
             f"likelihood='bernoulli' needs values in [0, 1]; X has values in [{low:.6g}, {high:.6g}]. Scale X, for "

@@ -209,6 +209,15 @@ def test_parameters_that_cannot_be_used_say_why_and_leave_nothing_behind(paramet
     assert vars(model) == before
 
 
+def test_scaling_to_the_unit_interval_rounds():
+    """MinMaxScaler's largest value is often 1 + 2e-16, or 1 + 1e-7 in float32."""
+    rounded = np.random.default_rng(0).uniform(size=(60, 4)).astype(np.float32)
+    rounded[0], rounded[1] = 1.0 + 2e-7, -1e-8
+    model = make(VaDEClustering, likelihood="bernoulli").fit(rounded)
+    assert np.isfinite(model.score_samples(rounded)).all()
+    assert model.score_samples(rounded[:1] + np.float32(1e-4))[0] == -np.inf
+
+
 def test_pixels_from_0_to_255_under_bernoulli():
     with pytest.raises(ValueError, match=r"X has values in \[0, 25\d\]. Scale X, for instance with MinMaxScaler"):
         make(VaDEClustering, likelihood="bernoulli").fit(IMAGES.reshape(40, 16))

@@ -8,8 +8,9 @@ from skgmvae.functional import LOG_2PI, log_normal, reparameterize
 from skgmvae.models.likelihood import Likelihood
 from skgmvae.models.transforms import Transform
 
-__all__ = ["Bernoulli", "Gaussian"]
+__all__ = ["ROUNDING", "Bernoulli", "Gaussian"]
 
+ROUNDING = 1e-6  # by which values may leave [0, 1], as those of a MinMaxScaler do
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
 LARGEST = {torch.float64: 1e100}  # input of networks in queries, whose squares, and products with weights, stay finite
@@ -49,7 +50,7 @@ class Bernoulli(Likelihood):
 
     def supports(self, x: Tensor) -> Tensor:
         """Whether all values of samples (N, D) can be observed, (N,)."""
-        return (((x >= 0.0) & (x <= 1.0)) | x.isnan()).all(-1)
+        return (((x >= -ROUNDING) & (x <= 1.0 + ROUNDING)) | x.isnan()).all(-1)
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """d log p(x|z) / d output, and the Fisher information: (..., D) from rows and outputs (..., D)."""
