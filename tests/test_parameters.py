@@ -215,7 +215,10 @@ def test_scaling_to_the_unit_interval_rounds():
     rounded[0], rounded[1] = 1.0 + 2e-7, -1e-8
     model = make(VaDEClustering, likelihood="bernoulli").fit(rounded)
     assert np.isfinite(model.score_samples(rounded)).all()
-    assert model.score_samples(rounded[:1] + np.float32(1e-4))[0] == -np.inf
+    with pytest.warns(UserWarning, match="exclude their values"):
+        assert model.score_samples(rounded[:1] + np.float32(1e-4))[0] == -np.inf
+    images = summarize(rounded.astype(np.float64))
+    assert check_likelihood("auto", images, is_image=True) == "bernoulli"
 
 
 def test_pixels_from_0_to_255_under_bernoulli():

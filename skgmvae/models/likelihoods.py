@@ -10,7 +10,7 @@ from skgmvae.models.transforms import Transform
 
 __all__ = ["ROUNDING", "Bernoulli", "Gaussian"]
 
-ROUNDING = 1e-6  # by which values may leave [0, 1], as those of a MinMaxScaler do
+ROUNDING = 5e-7  # by which values may leave [0, 1], as those of a MinMaxScaler do
 MIN_LOG_VARIANCE = -9.0  # a residual 1/90 of a feature's standard deviation; keeps densities finite
 SOFTPLUS_THRESHOLD = 40.0  # above it log(1 + exp(x)) is x in float64
 LARGEST = {torch.float64: 1e100}  # input of networks in queries, whose squares, and products with weights, stay finite
