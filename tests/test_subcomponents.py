@@ -41,6 +41,20 @@ def divide(X, labels=None, most=8, seed=0):
     return find_division(points, R, most, np.random.RandomState(seed))
 
 
+def test_columns_of_noise_do_not_keep_a_bent_cluster_whole():
+    """With 65 parameters in ten columns, no part of a moon of 200 samples seems worth its own Gaussian."""
+    plane, y = make_moons(400, noise=0.1, random_state=0)
+    rng = np.random.default_rng(0)
+    X, other = (np.c_[plane, rng.normal(size=(400, 8))] for _ in range(2))
+    division = divide(X, y)
+    assert min(division.counts) > 1
+    R = torch.eye(2, dtype=torch.float64)[torch.from_numpy(y)]
+    one, two = (division.divide(torch.from_numpy((Z - X.mean(0)) / X.std(0)), R) for Z in (X, other))
+    assert_allclose(one, two, atol=1e-6)  # which part a sample belongs to does not depend on the noise
+    for part in division.parts:
+        assert torch.linalg.eigvalsh(part.covariances).min() > 0.0
+
+
 def draw(mixture, n_samples, seed=0):
     rng = np.random.RandomState(seed)
     parts = [

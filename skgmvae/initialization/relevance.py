@@ -16,8 +16,7 @@ LEAST_SAMPLES = 100  # fewer do not show that columns are independent
 LEAST_FEATURES, MOST_FEATURES = 3, 100
 MOST_SAMPLES, MOST_VALUES = (500, 1000), 5000  # of which dependence is looked for, and modes; of many columns fewer
 MOST_DISTANCES = 2**15  # samples times columns
-LEVEL = 0.05  # of the tests of one column with each other one …
-MANY = 3.0  # … and standard deviations of the sum of their statistics
+LEVEL = 0.01  # of the tests of one column with each other one, and of the sum of their statistics
 # √n dip; of two normals three standard deviations apart in four of five cases (n = 400), and of few normal columns
 MODES = 0.4
 FLAT = 2.0  # standard errors of the kurtosis below that of a normal distribution
@@ -78,8 +77,9 @@ def _stand_out(statistics: Floats, columns: NDArray[np.intp]) -> NDArray[np.bool
     """Which of some columns (A,), by their number, depend on one of all, or a little on many; statistics (A, D)."""
     n_others = statistics.shape[1] - 1.0
     statistics[np.arange(len(columns)), columns] = 0.0
-    is_one = chi2.sf(statistics + 1.0, 1) < LEVEL / (3.0 * n_others)  # three tests of a pair
-    return np.asarray(is_one.any(1) | (statistics.sum(1) > MANY * np.sqrt(2.0 * n_others)))
+    one, all_of_them = chi2.sf(statistics + 1.0, 1), chi2.sf(statistics.sum(1) + n_others, n_others)
+    level = LEVEL / 3.0  # there are three tests of a pair
+    return np.asarray((one < level / n_others).any(1) | (all_of_them < level))
 
 
 def _compare(first: Floats, second: Floats) -> Floats:

@@ -11,9 +11,10 @@ from torch import Tensor
 from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.choice import tells_apart
-from skgmvae.initialization.divide_cluster import divide_cluster
+from skgmvae.initialization.divide_cluster import LEAST_GAIN, divide_cluster
 from skgmvae.initialization.left_out import draw_folds, score_left_out
 from skgmvae.initialization.moments import is_near
+from skgmvae.initialization.relevance import find_relevant
 from skgmvae.initialization.representations import MAX_INIT_ROWS, Representation
 from skgmvae.initialization.views import dequantize, rounding_variance
 from skgmvae.models.linear_path import MixtureMoments
@@ -61,9 +62,7 @@ class Division(NamedTuple):
     def estimate_gain(self, points: Tensor, responsibilities: Tensor, random_state: np.random.RandomState) -> float:
         """Mean gain of log p(x) over one Gaussian per cluster, of samples (N, D) left out."""
         points, R = points.double(), responsibilities.double()
-        fold, divided = draw_folds(len(points), random_state), self.divide(points, R)
-        scores = [score_left_out(points, r, fold, r.__getitem__, random_state) for r in (R, divided)]
-        return float((scores[1] - scores[0]).mean())
+        return _estimate_gain(points, R, self.divide(points, R), random_state)
 
     @property
     def n_features(self) -> int:
@@ -80,7 +79,9 @@ def find_division(
     For each cluster and kind of covariances, one for all or one each, the numbers of the best information criteria
     (BIC, AIC) are candidates. The one that describes samples left out best is taken, if it is better than one Gaussian
     by more than two standard errors, and if its components hang together: between groups that lie apart, the number of
-    clusters has to decide.
+    clusters has to decide. A cluster that is not divided is looked at once more without the columns that tell no
+    clusters apart (:func:`~skgmvae.initialization.relevance.find_relevant`): covariances of many columns cost more
+    than a bent cluster brings.
 
     Parameters
     ----------
@@ -104,13 +105,50 @@ def find_division(
     if len(distinct) < len(exact) and tells_apart(distinct):  # copies would be in several folds
         first.sort()
         exact, labels = exact[first], labels[first]
-    continuous = _make_continuous(exact, random_state)
+    continuous, may_tell = _make_continuous(exact, random_state), find_relevant(exact)
     for c in range(responsibilities.shape[1]):
         own = np.flatnonzero(labels == c)
         if len(own) > MOST_SAMPLES:
             own = np.sort(random_state.choice(own, MOST_SAMPLES, replace=False))
-        parts.append(divide_cluster(continuous[own], exact[own], most, random_state))
+        parts.append(_divide(continuous[own], exact[own], may_tell, most, random_state))
     return None if all(part is None for part in parts) else Division(parts)
+
+
+def _divide(
+    points: NDArray[np.float64],
+    exact: NDArray[np.float64],
+    may_tell: NDArray[np.bool_],
+    most: int,
+    random_state: np.random.RandomState,
+) -> MixtureMoments | None:
+    """The mixture of the samples (n, D) of a cluster, found in all columns or without those that tell nothing (D,)."""
+    part = divide_cluster(points, exact, most, random_state)
+    if part is not None or may_tell.all():
+        return part
+    of_some = divide_cluster(points[:, may_tell], exact[:, may_tell], most, random_state)
+    if of_some is None:
+        return None
+    x, shares = torch.from_numpy(points), _share_out(torch.from_numpy(points[:, may_tell]), of_some)
+    gain = _estimate_gain(x, shares.new_ones(len(x), 1), shares, random_state)
+    return _widen(of_some, x, may_tell) if gain > LEAST_GAIN else None
+
+
+def _widen(mixture: MixtureMoments, points: Tensor, has_column: NDArray[np.bool_]) -> MixtureMoments:
+    """A mixture of some columns as one of all: the others, independent of them, have the moments of all samples."""
+    some, J = torch.from_numpy(np.flatnonzero(has_column)), len(mixture.weights)
+    means = points.mean(0).repeat(J, 1)
+    covariances = torch.cov(points.T, correction=0).repeat(J, 1, 1)
+    covariances[:, some], covariances[:, :, some] = 0.0, 0.0
+    means[:, some] = mixture.means
+    covariances[:, some.unsqueeze(-1), some] = mixture.covariances
+    return MixtureMoments(mixture.weights, means, covariances)
+
+
+def _estimate_gain(points: Tensor, before: Tensor, after: Tensor, random_state: np.random.RandomState) -> float:
+    """Mean gain of log p(x) of samples (N, D) left out, from one set of responsibilities (N, K) to another (N, P)."""
+    fold = draw_folds(len(points), random_state)
+    scores = [score_left_out(points, r, fold, r.__getitem__, random_state) for r in (before, after)]
+    return float((scores[1] - scores[0]).mean())
 
 
 def _make_continuous(X: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
