@@ -7,6 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from skgmvae import VaDEClustering
+from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.relevance import _compare, find_relevant
 from skgmvae.model_selection._tables import make_points
 
@@ -16,6 +17,7 @@ NOISE = {
     "normal": lambda rng, n: rng.normal(size=(N, n)),
     "heavy tails": lambda rng, n: rng.standard_t(3, size=(N, n)),
     "skewed": lambda rng, n: rng.exponential(size=(N, n)),
+    "flat": lambda rng, n: rng.uniform(size=(N, n)),
 }
 
 
@@ -45,11 +47,11 @@ def test_statistics_are_unbiased_distance_correlations():
     np.testing.assert_allclose(_compare(x, x[:, :2]), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("noise", ["normal", "heavy tails", "skewed"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_noise_does_not_hide_clusters(shape, noise):
     X, y = make_hidden(shape, noise, 4)
-    is_relevant, model = find_relevant(X), VaDEClustering(2, max_iter=0, random_state=0).fit(X)
+    is_relevant, model = find_relevant(X).may_tell, VaDEClustering(2, max_iter=0, random_state=0).fit(X)
     assert is_relevant[:2].all() and is_relevant[2:].sum() <= 1
     assert f" of {is_relevant.sum()} of the 6 " in model.init_params_
     assert adjusted_rand_score(y, model.labels_) > 0.95
@@ -61,15 +63,37 @@ def test_columns_of_several_modes_or_flat_ones_stay_beside_others_that_depend_on
     pair = rng.normal(size=(500, 1)) + 0.5 * rng.normal(size=(500, 2))
     for distance, expected in ((0.0, False), (3.0, True), (5.0, True)):
         alone = rng.normal(size=(500, 1)) + distance * rng.integers(0, 2, (500, 1))
-        assert find_relevant(np.c_[pair, alone]).tolist() == [True, True, expected]
-    assert find_relevant(np.c_[pair, np.ones(500)]).tolist() == [True, True, False]
+        depends, may_tell = find_relevant(np.c_[pair, alone])
+        assert depends.tolist() == [True, True, False] and may_tell.tolist() == [True, True, expected]
+    assert find_relevant(np.c_[pair, np.ones(500)]).may_tell.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flat_noise_is_left_out_if_clusters_are_clear_without_it(shape):
+    """Uniform columns could be clusters that overlap; but without them, hardly any information is lost."""
+    X, y = make_hidden(shape, "flat", 3)
+    depends, may_tell = find_relevant(X)
+    assert may_tell.all() and depends.tolist() == [True, True, False, False, False]
+    choice = choose_clusters(X, 2, np.random.RandomState(0))
+    assert choice.n_columns == 2 and adjusted_rand_score(y, choice.labels) > 0.95
+
+
+def test_a_column_of_two_modes_decides_where_the_others_show_no_clusters():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 500)
+    X = StandardScaler().fit_transform(
+        np.c_[rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)), rng.normal(size=500) + 5 * y]
+    )
+    assert not find_relevant(X).depends[3]
+    choice = choose_clusters(X, 2, np.random.RandomState(0))
+    assert choice.n_columns is None and adjusted_rand_score(y, choice.labels) > 0.9
 
 
 def test_columns_that_all_tell_a_little_stay():
     """Two normal distributions of different widths in 20 columns: no two of these depend on each other clearly."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1500, 20)) * rng.choice([1.0, 2.0], (1500, 1))
-    assert find_relevant(X).mean() > 0.9
+    assert find_relevant(X).depends.mean() > 0.9
 
 
 def test_all_columns_stay_where_nothing_tells_them_apart():
@@ -78,4 +102,4 @@ def test_all_columns_stay_where_nothing_tells_them_apart():
     few[:, 1] += few[:, 0]
     blobs = make_blobs(300, n_features=5, centers=3, random_state=0)[0]
     for X in (few, independent, blobs, rng.normal(size=(400, 2))):
-        assert find_relevant(X).all()
+        assert find_relevant(X).depends.all()

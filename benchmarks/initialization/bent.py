@@ -39,8 +39,8 @@ ELLIPSES = "VaDE, no subcomponents"
 EXPLANATION = f"""\
 Adjusted Rand index between clusters and groups. {N_SAMPLES} samples lie around rings, moons, spirals or arcs in a plane
 that has a random direction in 2 to 20 columns. The standard deviation of the noise is {NOISE} in all directions.
-In other tables, columns of normal noise are beside the two of the plane. Columns are standardized, and all methods get
-the number of clusters K. Mean over seeds: {{seeds}}.
+In other tables, columns of normal or uniform noise are beside the two of the plane. Columns are standardized, and all
+methods get the number of clusters K. Mean over seeds: {{seeds}}.
 
 *auto* are the initial clusters. A model begins as a mixture of these, in which each may consist of several Gaussians,
 [subcomponents](../vade.md#subcomponents). *{ELLIPSES}* has none: its networks have to learn the bends. In two columns
@@ -85,9 +85,9 @@ SHAPES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], int]] = 
     "spirals": (make_spirals, 2),
     "arcs": (make_arcs, 3),
 }
-NOISE_COLUMNS = (2, 5)
+NOISE_COLUMNS = ("2 noise", "5 noise", "8 noise", "3 uniform")
 TABLES = tuple(f"{shape}, {n_features} columns" for shape in SHAPES for n_features in WIDTHS)
-TABLES += tuple(f"{shape}, {n_columns} noise columns" for shape in SHAPES for n_columns in NOISE_COLUMNS)
+TABLES += tuple(f"{shape}, {of_noise} columns" for shape in SHAPES for of_noise in NOISE_COLUMNS)
 
 
 def make_table(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,9 +96,10 @@ def make_table(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     (make, K), D, rng = SHAPES[shape], int(width.split()[0]), np.random.RandomState(seed)
     labels = np.arange(N_SAMPLES) % K
     plane = make(rng.uniform(size=N_SAMPLES), labels).T
-    if "noise" in width:
+    if width.removesuffix(" columns") in NOISE_COLUMNS:
         plane += NOISE * rng.normal(size=plane.shape)
-        return StandardScaler().fit_transform(np.c_[plane, rng.normal(size=(N_SAMPLES, D))]), labels
+        draw = rng.uniform if "uniform" in width else rng.normal
+        return StandardScaler().fit_transform(np.c_[plane, draw(size=(N_SAMPLES, D))]), labels
     X = np.pad(plane, ((0, 0), (0, D - 2))) + NOISE * rng.normal(size=(N_SAMPLES, D))
     return StandardScaler().fit_transform(X @ ortho_group.rvs(D, random_state=rng)), labels
 

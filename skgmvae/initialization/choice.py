@@ -11,22 +11,23 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from skgmvae.initialization.bootstrap import crosses_as_expected
 from skgmvae.initialization.candidates import Candidates, find_candidates
-from skgmvae.initialization.comparison import N_LINKED, lost_relative_to, mean_agreement, shares_kept
+from skgmvae.initialization.comparison import lost_relative_to, mean_agreement, shares_kept
+from skgmvae.initialization.copies import are_copies
 from skgmvae.initialization.mixture_search import find_larger
 from skgmvae.initialization.partitions import fit_kmeans
-from skgmvae.initialization.relevance import find_relevant
+from skgmvae.initialization.relevance import Relevance, find_relevant
 from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_name
-from skgmvae.initialization.views import HEAP, Views, make_views, rounding_variance
+from skgmvae.initialization.views import Views, make_views, rounding_variance
 from skgmvae.runtime import single_thread
 
-__all__ = ["ClusterChoice", "choose_clusters", "is_table", "tells_apart", "weigh"]
+__all__ = ["ClusterChoice", "choose_clusters", "is_table", "weigh"]
 
 MAX_FEATURES, MOST_FEATURES = 100, 1_000  # of any table, and of one of few samples
 MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
-IDENTIFYING = 0.9  # different values of a column, per sample that differs: equal samples then are copies
 LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
 N_IN_DOUBT = 10  # initializations of each larger mixture, where another partition speaks against the one of K
+MUCH_LOST, LITTLE = 0.2, 1.0 / 3.0  # of the information, and of that loss: fewer columns then show the clusters
 EMPTY = csr_array((0, 0))
 
 
@@ -78,7 +79,8 @@ def choose_clusters(
     """Initial clusters of a table, chosen without labels among those of several methods.
 
     Columns that depend on no other one, and have one mode, are left out
-    (:func:`~skgmvae.initialization.relevance.find_relevant`). In this order:
+    (:func:`~skgmvae.initialization.relevance.find_relevant`); those with several modes, too, if the others show
+    clusters that lose far less information. In this order:
 
     1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
        tiny.
@@ -121,14 +123,12 @@ def choose_clusters(
     K = n_components
     first = X if transformed is None else transformed  # with no more samples that differ than X has
     distinct, index, inverse, counts = np.unique(first, True, True, True, axis=0)
-    if _are_copies(distinct, counts) and len(distinct) > K + 1:
+    if are_copies(distinct, counts) and len(distinct) > K + 1:
         of_each = None if transformed is None else transformed[index]
         of_distinct = choose_clusters(X[index], K, random_state, transformed=of_each, leaves_out=leaves_out)
         return _expand(of_distinct, inverse.ravel())
-    if leaves_out and K > 1 and not (is_relevant := find_relevant(first)).all():
-        of_some = None if transformed is None else transformed[:, is_relevant]
-        choice = choose_clusters(X[:, is_relevant], K, random_state, transformed=of_some, leaves_out=False)
-        return choice._replace(n_columns=int(is_relevant.sum()))
+    if leaves_out and K > 1 and not (relevance := find_relevant(first)).depends.all():
+        return _choose_columns(X, transformed, relevance, K, random_state)
     views = make_views(first, random_state)
     if K == 1 or len(X) <= K + 1 or len(distinct) <= K:
         labels = fit_kmeans(views.exact, K, random_state)[0]
@@ -145,20 +145,28 @@ def choose_clusters(
     return choice if some is None else _spread(choice, views.continuous[some], views.continuous)
 
 
-def _are_copies(distinct: NDArray[np.float64], counts: NDArray[np.intp]) -> bool:
-    """Whether a sample is repeated more often than it has links, and not for the rounding of all of its values.
+def _choose_columns(
+    X: NDArray[np.float64],
+    transformed: NDArray[np.float64] | None,
+    relevance: Relevance,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+) -> ClusterChoice:
+    """The choice in the columns that may tell clusters apart or, if it loses far less there, in those that depend."""
 
-    Its links would be those to its copies, and these a cluster that loses no information. Columns with a sample of a
-    larger share are made continuous instead.
-    """
-    if not N_LINKED < counts.max() < HEAP * counts.sum():
-        return False
-    return tells_apart(distinct)
+    def choose(columns: NDArray[np.bool_]) -> tuple[ClusterChoice, float]:
+        of_some = None if transformed is None else transformed[:, columns]
+        choice = choose_clusters(X[:, columns], n_clusters, random_state, transformed=of_some, leaves_out=False)
+        found = choice if columns.all() else choice._replace(n_columns=int(columns.sum()))
+        if choice.links.nnz == 0:
+            return found, 0.0
+        return found, 1.0 - float(shares_kept(choice.links, [choice.candidates[choice.name]], n_clusters)[0])
 
-
-def tells_apart(distinct: NDArray[np.float64]) -> bool:
-    """Whether a column has a value of its own for nearly all samples (N, D) that differ: equal ones are then copies."""
-    return max(len(np.unique(column)) for column in distinct.T) >= IDENTIFYING * len(distinct)
+    choice, lost = choose(relevance.may_tell)
+    if lost <= MUCH_LOST or relevance.depends.sum() < 2 or (relevance.depends == relevance.may_tell).all():
+        return choice
+    other, lost_there = choose(relevance.depends)
+    return other if lost_there < LITTLE * lost else choice
 
 
 def _expand(choice: ClusterChoice, inverse: NDArray[np.intp]) -> ClusterChoice:

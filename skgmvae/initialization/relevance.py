@@ -1,6 +1,7 @@
 """Columns that say nothing about clusters: they depend on no other column, and have one mode."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from skgmvae.data.arrays import Floats
 from skgmvae.initialization.dip import dip_statistic
 from skgmvae.runtime import single_thread
 
-__all__ = ["find_relevant"]
+__all__ = ["Relevance", "find_relevant"]
 
 LEAST_SAMPLES = 100  # fewer do not show that columns are independent
 LEAST_FEATURES, MOST_FEATURES = 3, 100
@@ -23,9 +24,24 @@ FLAT = 2.0  # standard errors of the kurtosis below that of a normal distributio
 ROWS_AT_ONCE = 50
 
 
+class Relevance(NamedTuple):
+    """What columns (D,) may tell of clusters.
+
+    Attributes
+    ----------
+    depends : ndarray of bool
+        Which depend on another one.
+    may_tell : ndarray of bool
+        These, and those that may have several modes.
+    """
+
+    depends: NDArray[np.bool_]
+    may_tell: NDArray[np.bool_]
+
+
 @single_thread()
-def find_relevant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which columns (D,) of the samples (N, D) may tell clusters apart; all, if none depends on another.
+def find_relevant(X: NDArray[np.float64]) -> Relevance:
+    """Which columns of the samples (N, D) may tell clusters apart; all, if none depends on another.
 
     A cluster that differs from others in two columns makes these depend on each other; one that differs in a single
     column gives it a second mode or, if they overlap, a flat top. Columns with neither are noise to the search for
@@ -36,15 +52,17 @@ def find_relevant(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     column, and their sum, since all columns may tell a little.
     """
     N, D = X.shape
+    everything = np.ones(D, dtype=bool)
     if N < LEAST_SAMPLES or not LEAST_FEATURES <= D <= MOST_FEATURES:
-        return np.ones(D, dtype=bool)
+        return Relevance(everything, everything)
     n_samples = min(max(MOST_DISTANCES // D, MOST_SAMPLES[0]), MOST_SAMPLES[1])
-    is_relevant = _depend(rankdata(_space_evenly(X, n_samples), axis=0))
-    if not is_relevant.any():
-        return np.ones(D, dtype=bool)
-    for j in np.flatnonzero(~is_relevant):
-        is_relevant[j] = _may_have_modes(_space_evenly(X[:, j], MOST_VALUES))
-    return is_relevant
+    depends = _depend(rankdata(_space_evenly(X, n_samples), axis=0))
+    if not depends.any():
+        return Relevance(everything, everything)
+    may_tell = depends.copy()
+    for j in np.flatnonzero(~depends):
+        may_tell[j] = _may_have_modes(_space_evenly(X[:, j], MOST_VALUES))
+    return Relevance(depends, may_tell)
 
 
 def _space_evenly(X: NDArray[np.float64], most: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skgmvae.data.lazy import empty_or_memmap
 from skgmvae.data.training_data import TrainingData
-from skgmvae.initialization.choice import tells_apart
+from skgmvae.initialization.copies import tells_apart
 from skgmvae.initialization.divide_cluster import LEAST_GAIN, divide_cluster
 from skgmvae.initialization.left_out import draw_folds, score_left_out
 from skgmvae.initialization.moments import is_near
@@ -79,9 +79,8 @@ def find_division(
     For each cluster and kind of covariances, one for all or one each, the numbers of the best information criteria
     (BIC, AIC) are candidates. The one that describes samples left out best is taken, if it is better than one Gaussian
     by more than two standard errors, and if its components hang together: between groups that lie apart, the number of
-    clusters has to decide. A cluster that is not divided is looked at once more without the columns that tell no
-    clusters apart (:func:`~skgmvae.initialization.relevance.find_relevant`): covariances of many columns cost more
-    than a bent cluster brings.
+    clusters has to decide. A cluster that is not divided is looked at once more in the columns that depend on others
+    (:func:`~skgmvae.initialization.relevance.find_relevant`): covariances of all cost more than a bent cluster brings.
 
     Parameters
     ----------
@@ -105,32 +104,32 @@ def find_division(
     if len(distinct) < len(exact) and tells_apart(distinct):  # copies would be in several folds
         first.sort()
         exact, labels = exact[first], labels[first]
-    continuous, may_tell = _make_continuous(exact, random_state), find_relevant(exact)
+    continuous, depends = _make_continuous(exact, random_state), find_relevant(exact).depends
     for c in range(responsibilities.shape[1]):
         own = np.flatnonzero(labels == c)
         if len(own) > MOST_SAMPLES:
             own = np.sort(random_state.choice(own, MOST_SAMPLES, replace=False))
-        parts.append(_divide(continuous[own], exact[own], may_tell, most, random_state))
+        parts.append(_divide(continuous[own], exact[own], depends, most, random_state))
     return None if all(part is None for part in parts) else Division(parts)
 
 
 def _divide(
     points: NDArray[np.float64],
     exact: NDArray[np.float64],
-    may_tell: NDArray[np.bool_],
+    depends: NDArray[np.bool_],
     most: int,
     random_state: np.random.RandomState,
 ) -> MixtureMoments | None:
-    """The mixture of the samples (n, D) of a cluster, found in all columns or without those that tell nothing (D,)."""
+    """The mixture of the samples (n, D) of a cluster, found in all columns or in those that depend on others (D,)."""
     part = divide_cluster(points, exact, most, random_state)
-    if part is not None or may_tell.all():
+    if part is not None or depends.all():
         return part
-    of_some = divide_cluster(points[:, may_tell], exact[:, may_tell], most, random_state)
+    of_some = divide_cluster(points[:, depends], exact[:, depends], most, random_state)
     if of_some is None:
         return None
-    x, shares = torch.from_numpy(points), _share_out(torch.from_numpy(points[:, may_tell]), of_some)
+    x, shares = torch.from_numpy(points), _share_out(torch.from_numpy(points[:, depends]), of_some)
     gain = _estimate_gain(x, shares.new_ones(len(x), 1), shares, random_state)
-    return _widen(of_some, x, may_tell) if gain > LEAST_GAIN else None
+    return _widen(of_some, x, depends) if gain > LEAST_GAIN else None
 
 
 def _widen(mixture: MixtureMoments, points: Tensor, has_column: NDArray[np.bool_]) -> MixtureMoments:

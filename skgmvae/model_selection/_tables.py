@@ -51,7 +51,7 @@ def make_points(parts: list[Any], categorical_features: Any) -> list[Floats]:
         checked = _complete(checked)
     if has_levels:
         return _reduce(checked)
-    is_relevant = find_relevant(checked[0])
+    is_relevant = find_relevant(checked[0]).may_tell
     return checked if is_relevant.all() else [part[:, is_relevant] for part in checked]
 
 
