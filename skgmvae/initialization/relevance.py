@@ -9,6 +9,7 @@ from scipy.stats import chi2, rankdata
 
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.dip import dip_statistic
+from skgmvae.initialization.mixture import fit_from_each, fit_mixture, information_criterion
 from skgmvae.runtime import single_thread
 
 __all__ = ["Relevance", "find_relevant"]
@@ -21,6 +22,8 @@ LEVEL = 0.01  # of the tests of one column with each other one, and of the sum o
 # √n dip; of two normals three standard deviations apart in four of five cases (n = 400), and of few normal columns
 MODES = 0.4
 FLAT = 2.0  # standard errors of the kurtosis below that of a normal distribution
+SHARES, MAX_ITER = (0.1, 0.5, 0.9), 50  # from whose quantiles mixtures of two begin
+APART = 2.5  # standard deviations between the means of two groups
 ROWS_AT_ONCE = 50
 
 
@@ -56,28 +59,45 @@ def find_relevant(X: NDArray[np.float64]) -> Relevance:
     if N < LEAST_SAMPLES or not LEAST_FEATURES <= D <= MOST_FEATURES:
         return Relevance(everything, everything)
     n_samples = min(max(MOST_DISTANCES // D, MOST_SAMPLES[0]), MOST_SAMPLES[1])
-    depends = _depend(rankdata(_space_evenly(X, n_samples), axis=0))
+    depends = _depend(rankdata(_take_some(X, n_samples), axis=0))
     if not depends.any():
         return Relevance(everything, everything)
     may_tell = depends.copy()
     for j in np.flatnonzero(~depends):
-        may_tell[j] = _may_have_modes(_space_evenly(X[:, j], MOST_VALUES))
+        may_tell[j] = _may_have_modes(_take_some(X[:, j], MOST_VALUES))
     return Relevance(depends, may_tell)
 
 
-def _space_evenly(X: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """At most so many of the samples (N, ...)."""
-    some: NDArray[np.float64] = X[np.linspace(0, len(X) - 1, min(len(X), most)).astype(np.intp)]
+def _take_some(X: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """At most so many of the samples (N, ...), the same for the same N; every second one may be of another group."""
+    if len(X) <= most:
+        return X
+    some: NDArray[np.float64] = X[np.random.RandomState(0).permutation(len(X))[:most]]
     return some
 
 
 def _may_have_modes(x: NDArray[np.float64]) -> bool:
-    """Whether the values (n,) dip between two modes, or are flatter than a normal distribution."""
+    """Whether the values (n,) dip between two modes, are flatter than a normal distribution, or have a group apart."""
     n = len(x)
     if (deviation := float(x.std())) == 0.0:
         return False
-    kurtosis = float((((x - x.mean()) / deviation) ** 4).mean()) - 3.0
-    return bool(math.sqrt(n) * dip_statistic(x) > MODES or kurtosis < -FLAT * math.sqrt(24.0 / n))
+    standardized = (x - x.mean()) / deviation
+    is_flat = float((standardized**4).mean()) - 3.0 < -FLAT * math.sqrt(24.0 / n)
+    return is_flat or math.sqrt(n) * dip_statistic(x) > MODES or _has_groups(_take_some(standardized, MOST_SAMPLES[1]))
+
+
+def _has_groups(x: NDArray[np.float64]) -> bool:
+    """Whether the standardized values (n,) are two normal distributions, of any shares, rather than one, and apart."""
+    points = x[:, None]
+    starts = [(x > np.quantile(x, share)).astype(np.intp) for share in SHARES]
+    two = max(fit_from_each(points, starts, 2, max_iter=MAX_ITER), key=lambda mixture: mixture.bound)
+    one = fit_mixture(points, np.zeros(len(x), np.intp), 1)
+    if information_criterion(two, 1) <= information_criterion(one, 1):
+        return False
+    shares = two.responsibilities / two.responsibilities.sum(0).clip(np.finfo(np.float64).tiny)
+    means = x @ shares
+    variances = (shares * (points - means) ** 2).sum(0)
+    return bool(abs(means[1] - means[0]) > APART * math.sqrt(variances.mean()))
 
 
 def _depend(ranks: Floats) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.copies import tells_apart
 from skgmvae.initialization.divide_cluster import LEAST_GAIN, divide_cluster
 from skgmvae.initialization.left_out import draw_folds, score_left_out
+from skgmvae.initialization.mixture import REGULARIZATION
 from skgmvae.initialization.moments import is_near
 from skgmvae.initialization.relevance import find_relevant
 from skgmvae.initialization.representations import MAX_INIT_ROWS, Representation
@@ -136,7 +137,9 @@ def _widen(mixture: MixtureMoments, points: Tensor, has_column: NDArray[np.bool_
     """A mixture of some columns as one of all: the others, independent of them, have the moments of all samples."""
     some, J = torch.from_numpy(np.flatnonzero(has_column)), len(mixture.weights)
     means = points.mean(0).repeat(J, 1)
-    covariances = torch.cov(points.T, correction=0).repeat(J, 1, 1)
+    covariances = torch.cov(points.T, correction=0)
+    covariances.diagonal().add_(REGULARIZATION)  # a column may be constant within the cluster
+    covariances = covariances.repeat(J, 1, 1)
     covariances[:, some], covariances[:, :, some] = 0.0, 0.0
     means[:, some] = mixture.means
     covariances[:, some.unsqueeze(-1), some] = mixture.covariances
