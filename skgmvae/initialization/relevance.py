@@ -9,7 +9,7 @@ from scipy.stats import chi2, rankdata
 
 from skgmvae.data.arrays import Floats
 from skgmvae.initialization.dip import dip_statistic
-from skgmvae.initialization.mixture import fit_from_each, fit_mixture, information_criterion
+from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, information_criterion
 from skgmvae.runtime import single_thread
 
 __all__ = ["Relevance", "find_relevant"]
@@ -22,8 +22,8 @@ LEVEL = 0.01  # of the tests of one column with each other one, and of the sum o
 # √n dip; of two normals three standard deviations apart in four of five cases (n = 400), and of few normal columns
 MODES = 0.4
 FLAT = 2.0  # standard errors of the kurtosis below that of a normal distribution
-SHARES, MAX_ITER = (0.1, 0.5, 0.9), 50  # from whose quantiles mixtures of two begin
-APART = 2.5  # standard deviations between the means of two groups
+SHARES, MAX_ITER = (0.02, 0.05, 0.1, 0.5, 0.9, 0.95, 0.98), 50  # from whose quantiles mixtures of two begin
+APART, MOST_IN_GROUPS = 2.5, 2000  # standard deviations between the means of two groups; samples for these
 ROWS_AT_ONCE = 50
 
 
@@ -83,16 +83,20 @@ def _may_have_modes(x: NDArray[np.float64]) -> bool:
         return False
     standardized = (x - x.mean()) / deviation
     is_flat = float((standardized**4).mean()) - 3.0 < -FLAT * math.sqrt(24.0 / n)
-    return is_flat or math.sqrt(n) * dip_statistic(x) > MODES or _has_groups(_take_some(standardized, MOST_SAMPLES[1]))
+    return is_flat or math.sqrt(n) * dip_statistic(x) > MODES or _has_groups(_take_some(standardized, MOST_IN_GROUPS))
+
+
+def _criterion(mixture: Mixture) -> float:
+    return information_criterion(mixture, 1)
 
 
 def _has_groups(x: NDArray[np.float64]) -> bool:
     """Whether the standardized values (n,) are two normal distributions, of any shares, rather than one, and apart."""
     points = x[:, None]
     starts = [(x > np.quantile(x, share)).astype(np.intp) for share in SHARES]
-    two = max(fit_from_each(points, starts, 2, max_iter=MAX_ITER), key=lambda mixture: mixture.bound)
-    one = fit_mixture(points, np.zeros(len(x), np.intp), 1)
-    if information_criterion(two, 1) <= information_criterion(one, 1):
+    found = [two for kind in ("full", "tied") for two in fit_from_each(points, starts, 2, kind, max_iter=MAX_ITER)]
+    two, one = max(found, key=_criterion), fit_mixture(points, np.zeros(len(x), np.intp), 1)
+    if _criterion(two) <= _criterion(one):
         return False
     shares = two.responsibilities / two.responsibilities.sum(0).clip(np.finfo(np.float64).tiny)
     means = x @ shares
