@@ -35,7 +35,7 @@ class Relevance(NamedTuple):
     depends : ndarray of bool
         Which depend on another one.
     may_tell : ndarray of bool
-        These, and those that may have several modes.
+        These, and those that may have clusters of their own: several modes, a flat top, or a group at one side.
     """
 
     depends: NDArray[np.bool_]
@@ -64,7 +64,7 @@ def find_relevant(X: NDArray[np.float64]) -> Relevance:
         return Relevance(everything, everything)
     may_tell = depends.copy()
     for j in np.flatnonzero(~depends):
-        may_tell[j] = _may_have_modes(_take_some(X[:, j], MOST_VALUES))
+        may_tell[j] = _may_have_clusters(_take_some(X[:, j], MOST_VALUES))
     return Relevance(depends, may_tell)
 
 
@@ -76,7 +76,7 @@ def _take_some(X: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     return some
 
 
-def _may_have_modes(x: NDArray[np.float64]) -> bool:
+def _may_have_clusters(x: NDArray[np.float64]) -> bool:
     """Whether the values (n,) dip between two modes, are flatter than a normal distribution, or have a group apart."""
     n = len(x)
     if (deviation := float(x.std())) == 0.0:
