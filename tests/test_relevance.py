@@ -17,6 +17,8 @@ NOISE = {
     "normal": lambda rng, n: rng.normal(size=(N, n)),
     "heavy tails": lambda rng, n: rng.standard_t(3, size=(N, n)),
     "skewed": lambda rng, n: rng.exponential(size=(N, n)),
+    "counts": lambda rng, n: rng.poisson(4, size=(N, n)),
+    "rounded": lambda rng, n: rng.normal(size=(N, n)).round(1),
     "flat": lambda rng, n: rng.uniform(size=(N, n)),
 }
 
@@ -47,7 +49,7 @@ def test_statistics_are_unbiased_distance_correlations():
     np.testing.assert_allclose(_compare(x, x[:, :2]), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("noise", ["normal", "heavy tails", "skewed"])
+@pytest.mark.parametrize("noise", ["normal", "heavy tails", "skewed", "counts", "rounded"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_noise_does_not_hide_clusters(shape, noise):
     X, y = make_hidden(shape, noise, 4)
@@ -125,6 +127,31 @@ def test_columns_that_all_tell_a_little_stay():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1500, 20)) * rng.choice([1.0, 2.0], (1500, 1))
     assert find_relevant(X).depends.mean() > 0.9
+
+
+def test_a_group_in_one_of_many_independent_columns():
+    """The others hide it from every distance; that no column depends on another one says so."""
+    rng, y = np.random.default_rng(0), np.arange(500) % 2
+    X = rng.normal(size=(500, 60))
+    X[:, 7] += 5 * y
+    assert measure(X, y) > 0.9
+
+
+def test_a_copy_of_a_column_is_no_dependence():
+    rng = np.random.default_rng(0)
+    u, v, x = rng.integers(0, 2, 400), rng.integers(0, 2, 400), rng.normal(size=(400, 3))
+    X = np.c_[x, -2 * x[:, 0], x[:, 0] ** 3]
+    X[:, 1] += 3.5 * u
+    X[:, 2] += 3.5 * v
+    assert find_relevant(X).may_tell.tolist() == [False, True, True, False, False]
+    assert measure(X, 2 * u + v) > 0.75
+
+
+def test_copies_of_samples_are_no_evidence():
+    X, y = make_hidden("moons", "normal", 8)
+    once, twice = find_relevant(X), find_relevant(np.repeat(X, 2, axis=0))
+    assert once.depends.tolist() == twice.depends.tolist() == [True] * 2 + [False] * 8
+    assert measure(np.repeat(X, 3, axis=0), np.repeat(y, 3)) > 0.95
 
 
 def test_all_columns_stay_where_nothing_tells_them_apart():

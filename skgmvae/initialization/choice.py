@@ -130,7 +130,7 @@ def choose_clusters(
         return of_distinct._replace(
             labels=of_distinct.labels[each], responsibilities=of_distinct.responsibilities[each]
         )
-    if leaves_out and K > 1 and not (relevance := find_relevant(first)).depends.all():
+    if leaves_out and K > 1 and not np.all(relevance := find_relevant(first)):
         return _choose_columns(X, transformed, relevance, K, random_state)
     views = make_views(first, random_state)
     if K == 1 or len(X) <= K + 1 or len(distinct) <= K:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae.initialization.comparison import N_LINKED
-from skgmvae.initialization.views import HEAP
+from skgmvae.initialization.views import DUPLICATES, HEAP
 
 __all__ = ["are_copies", "tells_apart"]
 
@@ -12,14 +12,14 @@ IDENTIFYING = 0.9  # different values of a column, per sample that differs: equa
 
 
 def are_copies(distinct: NDArray[np.float64], counts: NDArray[np.intp]) -> bool:
-    """Whether a sample is repeated more often than it has links, and not for the rounding of all of its values.
+    """Whether many samples are repeated, or one more often than it has links, and not for rounding of all its values.
 
-    Its links would be those to its copies, and these a cluster that loses no information. Columns with a sample of a
-    larger share are made continuous instead.
+    Links would be those to copies, and these a cluster that loses no information. Columns with a sample of a larger
+    share are made continuous instead.
     """
-    if not N_LINKED < counts.max() < HEAP * counts.sum():
-        return False
-    return tells_apart(distinct)
+    N = counts.sum()
+    is_repeated = counts.max() > N_LINKED or len(distinct) <= (1.0 - DUPLICATES) * N
+    return bool(is_repeated and counts.max() < HEAP * N and tells_apart(distinct))
 
 
 def tells_apart(distinct: NDArray[np.float64]) -> bool:

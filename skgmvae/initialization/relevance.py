@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, rankdata
 
 from skgmvae.data.arrays import Floats
+from skgmvae.initialization.copies import tells_apart
 from skgmvae.initialization.dip import dip_statistic
 from skgmvae.initialization.mixture import Mixture, fit_from_each, fit_mixture, information_criterion
+from skgmvae.initialization.views import dequantize
 from skgmvae.runtime import single_thread
 
 __all__ = ["Relevance", "find_relevant"]
@@ -33,7 +35,7 @@ class Relevance(NamedTuple):
     Attributes
     ----------
     depends : ndarray of bool
-        Which depend on another one.
+        Which depend on another one that is no copy; all, if none does.
     may_tell : ndarray of bool
         These, and those that may have clusters of their own: several modes, a flat top, or a group at one side.
     """
@@ -44,7 +46,7 @@ class Relevance(NamedTuple):
 
 @single_thread()
 def find_relevant(X: NDArray[np.float64]) -> Relevance:
-    """Which columns of the samples (N, D) may tell clusters apart; all, if none depends on another.
+    """Which columns of the samples (N, D) may tell clusters apart; all, if nothing speaks for any of them.
 
     A cluster that differs from others in two columns makes these depend on each other; one that differs in a single
     column gives it a second mode or, if they overlap, a flat top. Columns with neither are noise to the search for
@@ -52,20 +54,22 @@ def find_relevant(X: NDArray[np.float64]) -> Relevance:
 
     Dependence is tested by the distance correlations of ranks and, for dependence without a trend, of the distances of
     the ranks from the median (Székely & Rizzo 2014; p-values of Shen, Panda & Vogelstein 2022): those with each other
-    column, and their sum, since all columns may tell a little.
+    column, and their sum, since all columns may tell a little. Copies of a sample count once: they are no evidence.
     """
+    distinct = np.unique(X, axis=0)
+    X = distinct if tells_apart(distinct) else X
     N, D = X.shape
     everything = np.ones(D, dtype=bool)
     if N < LEAST_SAMPLES or not LEAST_FEATURES <= D <= MOST_FEATURES:
         return Relevance(everything, everything)
     n_samples = min(max(MOST_DISTANCES // D, MOST_SAMPLES[0]), MOST_SAMPLES[1])
     depends = _depend(rankdata(_take_some(X, n_samples), axis=0))
-    if not depends.any():
-        return Relevance(everything, everything)
     may_tell = depends.copy()
     for j in np.flatnonzero(~depends):
         may_tell[j] = _may_have_clusters(_take_some(X[:, j], MOST_VALUES))
-    return Relevance(depends, may_tell)
+    if not depends.any():
+        depends = everything
+    return Relevance(depends, may_tell if may_tell.any() else everything)
 
 
 def _take_some(X: NDArray[np.float64], most: int) -> NDArray[np.float64]:
@@ -78,9 +82,10 @@ def _take_some(X: NDArray[np.float64], most: int) -> NDArray[np.float64]:
 
 def _may_have_clusters(x: NDArray[np.float64]) -> bool:
     """Whether the values (n,) dip between two modes, are flatter than a normal distribution, or have a group apart."""
-    n = len(x)
-    if (deviation := float(x.std())) == 0.0:
+    if (x == x[0]).all():
         return False
+    n, x = len(x), dequantize(x, np.random.RandomState(0), of_heaps=False)  # ties would be modes
+    deviation = float(x.std())
     standardized = (x - x.mean()) / deviation
     is_flat = float((standardized**4).mean()) - 3.0 < -FLAT * math.sqrt(24.0 / n)
     return is_flat or math.sqrt(n) * dip_statistic(x) > MODES or _has_groups(_take_some(standardized, MOST_IN_GROUPS))
@@ -105,14 +110,15 @@ def _has_groups(x: NDArray[np.float64]) -> bool:
 
 
 def _depend(ranks: Floats) -> NDArray[np.bool_]:
-    """Which columns (D,) of the ranks (n, D) depend on another one."""
-    n, D = ranks.shape
-    depend = _stand_out(_compare(ranks, ranks), np.arange(D))
-    if not depend.all():
-        spreads, others = np.abs(ranks - (n + 1.0) / 2.0), np.flatnonzero(~depend)
-        for first, second in ((ranks, spreads), (spreads, ranks), (spreads, spreads)):
+    """Which columns (D,) of the ranks (n, D) depend on another one that is no copy of theirs, upside down or not."""
+    centered = ranks - ranks.mean(0)
+    centered, copy_of = np.unique(centered * np.where(centered[0] < 0.0, -1.0, 1.0), axis=1, return_inverse=True)
+    depend, spreads = np.zeros(centered.shape[1], dtype=bool), np.abs(centered)
+    for first, second in ((centered, centered), (centered, spreads), (spreads, centered), (spreads, spreads)):
+        if len(depend) > 1 and len(others := np.flatnonzero(~depend)):
             depend[others] |= _stand_out(_compare(first[:, others], second), others)
-    return depend
+    of_each: NDArray[np.bool_] = depend[copy_of.ravel()]
+    return of_each
 
 
 def _stand_out(statistics: Floats, columns: NDArray[np.intp]) -> NDArray[np.bool_]:

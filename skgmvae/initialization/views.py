@@ -161,8 +161,10 @@ def _has_few_values(counts: NDArray[np.intp]) -> bool:
     return bool(len(counts) <= min(MAX_VALUES, counts.sum() / SAMPLES_PER_VALUE))
 
 
-def dequantize(column: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Values of a heaped column made continuous; their order is kept.
+def dequantize(
+    column: NDArray[np.float64], random_state: np.random.RandomState, of_heaps: bool = True
+) -> NDArray[np.float64]:
+    """Values of a heaped column made continuous, or all values that occur more than once; their order is kept.
 
     A value is replaced by a uniform draw between the middles to its neighboring values; of a column of many values,
     only those that many samples have.
@@ -172,8 +174,8 @@ def dequantize(column: NDArray[np.float64], random_state: np.random.RandomState)
     low = np.r_[2.0 * values[0] - middles[0], middles]
     high = np.r_[middles, 2.0 * values[-1] - middles[-1]]
     drawn = random_state.uniform(low[index], high[index])
-    is_heap = np.full(len(values), True) if _has_few_values(counts) else counts >= HEAP * len(column)
-    return np.where(is_heap[index], drawn, column)
+    least = 2 if not of_heaps else 0 if _has_few_values(counts) else HEAP * len(column)
+    return np.where((counts >= least)[index], drawn, column)
 
 
 def rounding_variance(points: NDArray[np.float64]) -> NDArray[np.float64]:
