@@ -1,11 +1,11 @@
 """Warnings of columns that a mixture describes badly, with the remedy."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import name_feature
 from skgmvae.initialization.views import find_codes
@@ -13,7 +13,6 @@ from skgmvae.initialization.views import find_codes
 __all__ = ["warn_of_codes", "warn_of_zeros"]
 
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
-CALLER = 9  # frames from here to the caller of fit
 
 
 def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
@@ -25,11 +24,9 @@ def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | N
         if len(values)
     ]
     if found:
-        warnings.warn(
+        warn(
             f"X has values far from all others that many samples share: {', '.join(found)}. If they are codes, such as "
-            "999 for a missing value, replace them by NaN: a mixture takes them for a cluster.",
-            UserWarning,
-            stacklevel=CALLER,
+            "999 for a missing value, replace them by NaN: a mixture takes them for a cluster."
         )
 
 
@@ -38,10 +35,8 @@ def warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | N
     shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
     found = [f"{name_feature(d, names)} ({share:.0%})" for d, share in shares.items() if share >= ZEROS]
     if found:
-        warnings.warn(
+        warn(
             f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution "
             "does not describe such a peak. Replace each by two columns: one that says whether it is zero, and one "
-            "with its value, or NaN in place of zero.",
-            UserWarning,
-            stacklevel=CALLER,
+            "with its value, or NaN in place of zero."
         )

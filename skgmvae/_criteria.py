@@ -3,7 +3,6 @@
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgmvae._component_moments import component_covariances
 from skgmvae._component_table import describe_components
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Array, Floats, MatrixLike
 from skgmvae.initialization.mixture import count_covariances
 from skgmvae.models.subcomponents import count_clusters
@@ -122,7 +122,7 @@ class DensityCriteria:
         ]
         p = int(sum(of_density)) + n_weights
         if p >= n_samples * D:
-            warnings.warn(TOO_MANY.format(p=p, n=n_samples * D, name=name), UserWarning, stacklevel=3)
+            warn(TOO_MANY.format(p=p, n=n_samples * D, name=name))
         return p
 
     @property

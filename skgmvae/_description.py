@@ -1,7 +1,6 @@
 """Description of a fit: the fitted attributes, the order of the components, and warnings."""
 
 import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skgmvae._component_moments import component_means
 from skgmvae._evaluation import map_shares
 from skgmvae._parameters import explain_no_convergence
-from skgmvae._sklearn_callbacks import N_WRAPPERS
+from skgmvae._warnings import warn
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.contract import ELBOTerms
 from skgmvae.models.subcomponents import count_clusters, count_subcomponents, log_cluster_weights
@@ -22,7 +21,6 @@ from skgmvae.training.train import TrainOutcome
 __all__ = ["describe_fit", "is_numbered", "order_components", "warn_if_interrupted", "warn_unless_converged"]
 
 INTERRUPTED = "Training was interrupted; the state reached so far is kept."
-CALLER = 3 + N_WRAPPERS  # frames from a warning to the caller of fit
 
 
 def describe_fit(estimator: Any, result: FitResult, data: TrainingData) -> None:
@@ -76,7 +74,7 @@ def order_components(estimator: Any) -> None:
 def warn_if_interrupted(outcome: TrainOutcome) -> None:
     """Issue a warning after Ctrl-C."""
     if outcome.interrupted:
-        warnings.warn(INTERRUPTED, UserWarning, stacklevel=CALLER)
+        warn(INTERRUPTED)
 
 
 def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
@@ -85,12 +83,15 @@ def warn_unless_converged(estimator: Any, outcome: TrainOutcome) -> None:
     if outcome.converged or outcome.interrupted or n_epochs == 0:
         return
     if estimator.n_iter_ >= n_epochs:
-        now = f"'auto' chose {n_epochs}" if estimator.max_iter == "auto" else f"now {n_epochs}"
+        advice = f"Increase max_iter (now {n_epochs})"
+        if estimator.max_iter == "auto":
+            further = ", and a second training" if estimator.n_iter_ > n_epochs else ""
+            advice = f"Set max_iter to more than {estimator.n_iter_} ('auto' chose {n_epochs}{further})"
         if outcome.validation_scores:  # the best state is kept, whatever the bounds are
             text = (
                 f"Training ended after {estimator.n_iter_} epochs, but more may improve the "
-                f"score on held-out samples. Increase max_iter ({now}), or continue with warm_start=True."
+                f"score on held-out samples. {advice}, or continue with warm_start=True."
             )
         else:
             text = explain_no_convergence(estimator.lower_bounds_, estimator.tol, n_epochs, estimator.learning_rate_)
-        warnings.warn(text, ConvergenceWarning, stacklevel=CALLER)
+        warn(text, ConvergenceWarning)

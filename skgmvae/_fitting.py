@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,8 +31,9 @@ from skgmvae._parameters import (
     get_structure,
 )
 from skgmvae._ranks import joined
-from skgmvae._sklearn_callbacks import N_WRAPPERS, EpochTasks
+from skgmvae._sklearn_callbacks import EpochTasks
 from skgmvae._validation import check_enough_samples, check_ranks, check_samples, explained
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.categories import Categories
 from skgmvae.data.category_columns import find_names, learn_categories
@@ -46,7 +46,6 @@ from skgmvae.training.pretraining import count_work, make_autoencoder
 
 __all__ = ["all_or_nothing", "check_data", "end_checkpoint", "train_from_scratch", "train_further"]
 
-CALLER = 4 + N_WRAPPERS  # frames from a warning of the data to the caller of fit
 SURELY_FITS = 2**30
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient and the two moments of Adam
 
@@ -71,7 +70,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
             vars(estimator).update(before)
             raise
         if take_interrupt():
-            warnings.warn("Interrupted after the fit was complete; the result is kept.", UserWarning, stacklevel=4)
+            warn("Interrupted after the fit was complete; the result is kept.")
 
 
 def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
@@ -108,11 +107,9 @@ def _warn_of_names(X: Any, categories: Categories | None) -> None:
     found = {} if categories is None else find_names(X, categories)
     if found:
         columns = ", ".join(f"{name} ({n} categories)" for name, n in found.items())
-        warnings.warn(
+        warn(
             f"nearly all of the {len(X)} samples have their own category in these columns: {columns}. Names and "
-            "identifiers say nothing about clusters. Drop such columns, or merge rare categories.",
-            UserWarning,
-            stacklevel=CALLER,
+            "identifiers say nothing about clusters. Drop such columns, or merge rare categories."
         )
 
 

@@ -147,7 +147,8 @@ class MixtureInference(
 
         scores: Floats = self._over_chunks(log_prob, samples, n_copies=FIRST, values_per_row=self._values_per_row())
         kinds = getattr(self, "likelihood_", "gaussian")  # models of earlier versions have none
-        warn_of_excluded(kinds, samples, scores, getattr(self, "feature_names_in_", None))
+        names, is_auto = getattr(self, "feature_names_in_", None), str(self.likelihood) == "auto"
+        warn_of_excluded(kinds, samples, scores, names, is_auto=is_auto)
         return scores
 
     @isolated()

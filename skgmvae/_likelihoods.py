@@ -1,6 +1,5 @@
 """The likelihood of each feature, from the parameter ``likelihood`` and the samples."""
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae._column_warnings import warn_of_codes, warn_of_zeros
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import find_column, is_frame, name_feature
 from skgmvae.data.summary import MAX_DISTINCT, FeatureSummary
@@ -152,7 +152,7 @@ def check_given(kind: str, value: float, what: str) -> None:
         raise ValueError(f"{what}: the likelihood {kind!r} of this feature needs {NEEDED[kind]}; got {value:g}")
 
 
-def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | None) -> None:
+def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | None, *, is_auto: bool) -> None:
     """Warn of samples of log-density −inf, with the columns whose likelihoods exclude their values.
 
     Parameters
@@ -163,6 +163,8 @@ def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | 
     scores : ndarray of shape (n,)
     names : sequence or None
         Of the features.
+    is_auto : bool
+        Whether the likelihoods were not the user's choice.
     """
     excluded = np.flatnonzero(np.isneginf(scores))
     if not len(excluded):
@@ -173,12 +175,17 @@ def warn_of_excluded(kinds: Any, X: Any, scores: Floats, names: Sequence[Any] | 
     if not columns:
         return
     found = [f"{name_feature(d, names)} ({kinds[d]}: {NEEDED[kinds[d]]})" for d in columns]
-    warnings.warn(
+    advice = "choose another likelihood for these columns"
+    if is_auto:
+        advice = (
+            "set the likelihood of these columns, for example to 'gaussian', for all folds alike; 'auto' chooses it "
+            "from the training samples"
+        )
+    elif any(kinds[d] == "bernoulli" for d in columns):
+        advice += ", or clip the values, as MinMaxScaler(clip=True) does"
+    warn(
         f"{len(excluded)} of {len(scores)} samples have log-density -inf, since the likelihoods of these columns "
-        f"exclude their values: {', '.join(found)}. 'auto' chooses likelihoods from the training samples. If "
-        "such values can occur, set the likelihood of these columns, for example to 'gaussian', for all folds alike.",
-        UserWarning,
-        stacklevel=4,
+        f"exclude their values: {', '.join(found)}. If such values can occur, {advice}."
     )
 
 

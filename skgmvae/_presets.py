@@ -1,7 +1,8 @@
 """Settings of experiments: those of the image benchmarks, and those stated in papers."""
 
-import warnings
 from typing import Any
+
+from skgmvae._warnings import warn
 
 __all__ = ["PAPER_SETTINGS", "choose_image_settings"]
 
@@ -9,11 +10,9 @@ __all__ = ["PAPER_SETTINGS", "choose_image_settings"]
 def choose_image_settings(settings: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
     """The settings for images, overridden by the user's; warns if the shape is forgotten."""
     if "image_shape" not in parameters:
-        warnings.warn(
+        warn(
             "for_images without image_shape: the initialization will compare images like any other samples. Pass "
-            "image_shape=(channels, height, width), or image_shape=None if they have none.",
-            UserWarning,
-            stacklevel=3,
+            "image_shape=(channels, height, width), or image_shape=None if they have none."
         )
     return {**settings, **parameters}
 

@@ -22,7 +22,6 @@ except (ImportError, AttributeError):  # before scikit-learn 1.9, or when it has
     CallbackSupport, wrap = type("NoCallbacks", (), {}), None
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-N_WRAPPERS = 0 if wrap is None else 1  # frames between fit and its caller
 
 
 def with_callbacks(method: Method) -> Method:

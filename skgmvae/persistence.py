@@ -32,6 +32,7 @@ from skgmvae._saved_values import (
     shorten,
     to_tuples,
 )
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Array
 from skgmvae.models.subcomponents import Counts, count_subcomponents, find_subcomponents_of
 from skgmvae.runtime import MAX_SEED, RandomStream, check_device, isolated
@@ -86,7 +87,7 @@ def _describe_parameters(estimator: Any) -> dict[str, Any]:
         is_lost = holds_object(value) or name in FOLDERS
         if is_lost and name == "init_params":
             text = f"init_params={value!r} is not kept in the file; a fit after loading uses {defaults[name]!r}"
-            warnings.warn(text, UserWarning, stacklevel=4)
+            warn(text)
         parameters[name] = to_plain(defaults[name]) if is_lost else plain
     return parameters
 
@@ -193,7 +194,7 @@ def _make_unfitted(cls: type[Estimator], parameters: dict[str, Any]) -> Estimato
         check_device(estimator.device)
     except ValueError:
         was = estimator.device
-        warnings.warn(f"Saved with device={was!r}, which is not available here; device is now 'auto'.", stacklevel=5)
+        warn(f"Saved with device={was!r}, which is not available here; device is now 'auto'.")
         estimator.device = "auto"
     return estimator
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "skgmvae"
 ESTIMATORS = ("skgmvae._gmvae", "skgmvae._vade", "skgmvae._vaeem")
 # lowest first; a module may import only from floors below its own, or from its own folder
 FLOORS = (
-    ("skgmvae._interrupts", "skgmvae._atomic_write", "skgmvae._threads"),
+    ("skgmvae._interrupts", "skgmvae._atomic_write", "skgmvae._threads", "skgmvae._warnings"),
     ("skgmvae._ranks",),
     ("skgmvae._collectives",),
     ("skgmvae.runtime",),

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from skgmvae import VaDEClustering
 from skgmvae.initialization.choice import choose_clusters
 from skgmvae.initialization.relevance import _compare, find_relevant
+from skgmvae.initialization.strategies import _name_columns
 from skgmvae.model_selection._tables import make_points
 
 N = 600
@@ -55,7 +56,10 @@ def test_noise_does_not_hide_clusters(shape, noise):
     X, y = make_hidden(shape, noise, 4)
     is_relevant, model = find_relevant(X).may_tell, VaDEClustering(2, max_iter=0, random_state=0).fit(X)
     assert is_relevant[:2].all() and is_relevant[2:].sum() <= 1
-    assert f" of {is_relevant.sum()} of the 6 " in model.init_params_
+    used = ", ".join(map(str, np.flatnonzero(is_relevant)))
+    assert f" of {is_relevant.sum()} of the 6 " in model.init_params_ and model.init_params_.endswith(
+        f"inputs ({used})"
+    )
     assert adjusted_rand_score(y, model.labels_) > 0.95
     np.testing.assert_array_equal(make_points([X, X[:50]], None)[1], X[:50, is_relevant])
 
@@ -77,7 +81,7 @@ def test_flat_noise_is_left_out_if_clusters_are_clear_without_it(shape):
     depends, may_tell = find_relevant(X)
     assert may_tell.all() and depends.tolist() == [True, True, False, False, False]
     choice = choose_clusters(X, 2, np.random.RandomState(0))
-    assert choice.n_columns == 2 and adjusted_rand_score(y, choice.labels) > 0.95
+    assert choice.columns.tolist() == [True, True, False, False, False] and adjusted_rand_score(y, choice.labels) > 0.95
 
 
 def test_a_column_of_two_modes_decides_where_the_others_show_no_clusters():
@@ -88,7 +92,7 @@ def test_a_column_of_two_modes_decides_where_the_others_show_no_clusters():
     )
     assert not find_relevant(X).depends[3]
     choice = choose_clusters(X, 2, np.random.RandomState(0))
-    assert choice.n_columns is None and adjusted_rand_score(y, choice.labels) > 0.9
+    assert choice.columns is None and adjusted_rand_score(y, choice.labels) > 0.9
 
 
 def measure(X, y):
@@ -145,6 +149,18 @@ def test_a_copy_of_a_column_is_no_dependence():
     X[:, 2] += 3.5 * v
     assert find_relevant(X).may_tell.tolist() == [False, True, True, False, False]
     assert measure(X, 2 * u + v) > 0.75
+
+
+def test_constant_columns_are_not_called_left_out():
+    X = np.c_[make_blobs(200, n_features=3, random_state=0)[0], np.ones(200)]
+    assert choose_clusters(X, 3, np.random.RandomState(0)).columns is None
+
+
+def test_names_of_initializations_give_the_columns_if_these_are_few():
+    few, nearly_all = np.arange(30) == 4, np.arange(30) != 7
+    assert _name_columns(few, "inputs") == "1 of the 30 inputs (4)"
+    assert _name_columns(nearly_all, "inputs") == "29 of the 30 inputs (all but 7)"
+    assert _name_columns(np.arange(30) % 2 > 0, "inputs") == "15 of the 30 inputs"
 
 
 def test_copies_of_samples_are_no_evidence():

@@ -1,12 +1,12 @@
 """Rows of Parquet files."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Array, Integers
 from skgmvae.data.lazy import MAX_CHUNK_BYTES
 
@@ -64,11 +64,9 @@ class ParquetRows:
         self._last: tuple[int, Array] | None = None  # the group of which a part has been read
         largest = max(sizes, default=0) * len(self.columns) * self.dtype.itemsize
         if largest > MAX_CHUNK_BYTES:
-            warnings.warn(
+            warn(
                 f"The row groups of {path} have up to {largest / 2**20:.3g} MiB. A fit reads them in parts, and the "
-                "whole group for each part, which is slow. Write the files again with a smaller row_group_size.",
-                UserWarning,
-                stacklevel=2,
+                "whole group for each part, which is slow. Write the files again with a smaller row_group_size."
             )
 
     def __len__(self) -> int:

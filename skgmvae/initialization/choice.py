@@ -47,8 +47,8 @@ class ClusterChoice(NamedTuple):
         Graph of few neighbors of these samples; empty where only k-means was tried.
     is_of_transformed : bool
         Whether it was made among transformed values.
-    n_columns : int, optional
-        In so many columns; None: in all.
+    columns : ndarray of shape (D,), optional
+        Of bool: in which of the columns. None: in all that vary.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ClusterChoice(NamedTuple):
     candidates: dict[str, NDArray[np.intp]]
     links: csr_array = EMPTY
     is_of_transformed: bool = False
-    n_columns: int | None = None
+    columns: NDArray[np.bool_] | None = None
 
 
 def is_table(n_samples: int, n_features: int) -> bool:
@@ -160,7 +160,7 @@ def _choose_columns(
     def choose(columns: NDArray[np.bool_]) -> ClusterChoice:
         of_some = None if transformed is None else transformed[:, columns]
         choice = choose_clusters(X[:, columns], n_clusters, random_state, transformed=of_some, leaves_out=False)
-        return choice if columns.all() else choice._replace(n_columns=int(columns.sum()))
+        return choice if columns[np.ptp(X, axis=0) > 0.0].all() else choice._replace(columns=columns)
 
     def find_loss(choice: ClusterChoice, name: str) -> float:
         return 1.0 - float(shares_kept(choice.links, [choice.candidates[name]], n_clusters)[0])

@@ -30,6 +30,7 @@ MAX_CENTERS = 500  # … while those of all initializations are no more than the
 MAX_MIXTURE_ROWS = 20_000  # samples on which initializations of a mixture compete before all are assigned
 N_LANDMARKS = 5_000  # samples among which the nearest of further ones are looked for …
 N_NEAREST = 5  # … and this many of them give a further one its responsibilities
+MOST_NAMED = 10  # columns whose numbers are in the name of an initialization
 
 
 class MixedPoints(NamedTuple):
@@ -120,8 +121,7 @@ def choose_responsibilities(
         transformed = None if points.transformed is None else points.transformed.astype(np.float64, order="C")
         choice = choose_clusters(X, K, random_state, transformed=transformed)
         where = "transformed inputs" if choice.is_of_transformed else "inputs"
-        some = "" if choice.n_columns is None else f"{choice.n_columns} of the {X.shape[1]} "
-        return f"{choice.name} of {some or 'the '}{where}", choice.responsibilities
+        return f"{choice.name} of {_name_columns(choice.columns, where)}", choice.responsibilities
     if points.components is None:
         raise ValueError("'auto' needs inputs or principal components.")
     others = "oriented gradients" if points.of_images else "inputs"
@@ -129,6 +129,17 @@ def choose_responsibilities(
         return f"graph of the {others}", joint_graph_responsibilities([points.components], K, random_state, device)
     views = [points.embedding, points.components]
     return f"graph of embedding and {others}", joint_graph_responsibilities(views, K, random_state, device)
+
+
+def _name_columns(columns: NDArray[np.bool_] | None, where: str) -> str:
+    """Which columns (D,) are meant: those that are, or those that are not, if they are few."""
+    if columns is None:
+        return f"the {where}"
+    name = f"{columns.sum()} of the {len(columns)} {where}"
+    for which, some in (("", columns), ("all but ", ~columns)):
+        if some.sum() <= MOST_NAMED:
+            return f"{name} ({which}{', '.join(map(str, np.flatnonzero(some)))})"
+    return name
 
 
 def kmeans_responsibilities(points: Array, n_components: int, random_state: np.random.RandomState) -> Floats:

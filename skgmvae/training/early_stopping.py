@@ -1,7 +1,6 @@
 """Training with early stopping: some samples are held out, and decide what is kept."""
 
 import copy
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skgmvae._evaluation import cast_networks
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.initialization.config import Initialization
@@ -139,7 +139,7 @@ def _train_split(
     except TrainingDivergedError as error:
         if not is_mixture:
             raise
-        warnings.warn(f"{error} The model is its initial Gaussian mixture.", ConvergenceWarning, stacklevel=3)
+        warn(f"{error} The model is its initial Gaussian mixture.", ConvergenceWarning)
         outcome = TrainOutcome(converged=True, interrupted=False)  # the warning has been given
     if (is_new and not is_mixture) or (outcome.best_epoch and is_better(after, before)):
         return replace(outcome, held_out_score=float(after.marginal.mean())), after
