@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_moons
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
 from skgmvae.data.summary import summarize
+from skgmvae.training.unexplained import find_explained
 
 ESTIMATORS = [GMVAEClustering, VaDEClustering, VAEEMClustering]
 QUERIES = ("predict_proba", "score_samples", "transform", "reconstruct")
@@ -116,3 +118,22 @@ def test_shapes_of_an_initial_mixture_are_checked_before_the_pretraining(given, 
     monkeypatch.setattr("skgmvae.training.fitting.pretrain_once", lambda *arguments: pytest.fail("it has begun"))
     with pytest.raises(ValueError, match=rf"{next(iter(given))} (should have the shape of|must contain finite)"):
         VaDEClustering(3, **quick, **given).fit(blobs[0])
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("Estimator", [VaDEClustering, VAEEMClustering])
+def test_a_wild_sample_does_not_lead_training_astray(Estimator, early_stopping):
+    """Its squared error would outweigh all others; the mixture that training begins with has a score of -1.8."""
+    X = make_moons(700, noise=0.06, random_state=0)[0]
+    X[0] = 300.0, -300.0
+    model = Estimator(2, max_subcomponents=1, early_stopping=early_stopping, random_state=0).fit(X[:500])
+    assert model.best_iter_ > 0 and model.score(X[500:]) > -1.5
+    assert model.score_samples(X[:500]).argmin() == 0
+
+
+def test_samples_that_no_component_explains_are_left_out_alone():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    model = VaDEClustering(1, max_iter=0, random_state=0).fit(X).net_.module_
+    assert find_explained(model, X) is None
+    X[7] = 1e4
+    assert find_explained(model, X).tolist() == [i for i in range(200) if i != 7]

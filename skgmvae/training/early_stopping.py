@@ -25,6 +25,7 @@ from skgmvae.training.config import TrainConfig
 from skgmvae.training.held_out import HeldOut, Scores, is_better, is_clear, is_open, split_rows
 from skgmvae.training.net import ELBONet
 from skgmvae.training.train import TrainOutcome, train
+from skgmvae.training.unexplained import find_explained
 
 __all__ = ["Setting", "train_with_held_out"]
 
@@ -68,14 +69,17 @@ def train_with_held_out(
     """Train on some samples, and keep what is best for the others.
 
     A new model with a linear path begins as the mixture of the samples trained on. If its components are not the
-    clusters (N, K) after a training with a gain, as where these are not ellipses, it is trained once more, for
-    longer; unless there is a clear gain in the end, it is the mixture of all samples. If the model follows the
-    likelihood, and a mixture fitted by likelihood alone is clearly better in the end, all begins anew with that. A
-    model that is trained further is left as it was unless there is a clear gain. A new one whose training diverges, as
-    by a single wild value, warns and remains the mixture.
+    clusters (N, K) after a training with a gain, as where these are not ellipses, it is trained once more, for longer;
+    unless there is a clear gain in the end, it is the mixture of all samples. If the model follows the likelihood, and
+    a mixture fitted by likelihood alone is clearly better in the end, all begins anew with that. Samples that no
+    component explains take no part. A model that is trained further is left as it was unless there is a clear gain. A
+    new one whose training diverges, as by a single wild value, warns and remains the mixture.
     """
     model, fraction = net.module_, setting.training.validation_fraction
     split = split_rows(responsibilities, fraction, np.random.RandomState(setting.split_seed))
+    explained = find_explained(model, data.X) if is_new and setting.has_linear_path else None
+    if explained is not None:
+        split = np.intersect1d(split[0], explained), np.intersect1d(split[1], explained)
     options |= {"is_new": is_new, "checkpoint": checkpoint}
     state, n_before = copy.deepcopy(model.state_dict()), len(net.history)
     outcome, kept = _train_split(net, data, split, setting, responsibilities, random, **options)

@@ -29,6 +29,7 @@ from skgmvae.training.progress import Stopwatch
 from skgmvae.training.state import get_initialization, initialize_once, set_initialization
 from skgmvae.training.step_length import shorten_pass
 from skgmvae.training.train import TrainOutcome, make_net, train
+from skgmvae.training.unexplained import find_explained
 
 __all__ = ["FitResult", "continue_training", "fit_from_scratch"]
 
@@ -152,12 +153,27 @@ def _fit_once(
         outcome = train_with_held_out(net, data, setting, responsibilities, random, is_new=True, **options)
         name += ", then the likeliest mixture" if outcome.has_moved else ""
     else:
+        training, init = _leave_out_unexplained(data, init, config)
         clamped = clamp_responsibilities(init, config.training, has_own_table=has_own_table)
         del init, responsibilities  # they may be large
-        outcome = train(net, data, config.training, random, clamped=clamped, **options)
+        outcome = train(net, training, config.training, random, clamped=clamped, **options)
     bound = last_bound(net, data)
     clock.lap("training")
     return FitResult(net, outcome, bound, len(net.history), name, list(pretrained.reconstruction), clock.seconds)
+
+
+def _leave_out_unexplained(
+    data: TrainingData, init: Initialization, config: FitConfig
+) -> tuple[TrainingData, Initialization]:
+    """The samples to train on, and what a model was initialized with, without samples that no component explains."""
+    if not config.architecture.linear_path or init.is_random or not isinstance(data.X, np.ndarray):
+        return data, init
+    if (explained := find_explained(init.model, data.X)) is None:
+        return data, init
+    responsibilities = None if init.responsibilities is None else init.responsibilities[explained]
+    if responsibilities is not None and hasattr(init.model, "initial_responsibilities"):
+        init.model.initial_responsibilities = responsibilities
+    return data.part(explained), init._replace(responsibilities=responsibilities)
 
 
 def _make_init_config(config: FitConfig, pretrained: Pretrained, *, may_move: bool = False) -> InitConfig:
