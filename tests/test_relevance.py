@@ -1,5 +1,7 @@
 """Columns that say nothing about clusters are left out where these are looked for."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_blobs, make_circles, make_moons
@@ -139,6 +141,41 @@ def test_a_group_in_one_of_many_independent_columns():
     X = rng.normal(size=(500, 60))
     X[:, 7] += 5 * y
     assert measure(X, y) > 0.9
+
+
+def test_a_rare_group_in_the_only_column_left_does_not_depend_on_the_random_state():
+    """A line loses little information wherever it is cut, which speaks against no mixture."""
+    rng = np.random.RandomState(4)
+    y = (rng.rand(1000) < 0.02).astype(int)
+    X = rng.normal(size=(1000, 5))
+    X[:, 0] += 6 * y
+    for seed in range(3):
+        choice = choose_clusters(StandardScaler().fit_transform(X), 2, np.random.RandomState(seed))
+        assert choice.columns.tolist() == [True] + [False] * 4 and adjusted_rand_score(y, choice.labels) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_end_of_a_long_tail_is_no_cluster(seed):
+    rng = np.random.RandomState(seed)
+    y = (rng.rand(600) < 0.3).astype(int)
+    assert measure(np.where(y, rng.normal(8, 1, 600), rng.exponential(1.5, 600))[:, None], y) > 0.8
+
+
+def test_columns_of_correlated_noise_do_not_remove_the_one_that_tells():
+    """Its groups overlap, so that it has one mode; without it, there are no clusters better than a single normal."""
+    for seed in (4, 8, 9):
+        rng = np.random.RandomState(seed)
+        y, z = (rng.rand(1000) < 0.3).astype(int), rng.normal(size=(1000, 1))
+        noise = np.sqrt(0.6) * z + np.sqrt(0.4) * rng.normal(size=(1000, 3))
+        assert measure(np.c_[rng.normal(size=1000) + 2.5 * y, noise], y) > 0.5
+
+
+@pytest.mark.parametrize("factor", [1e-305, 1e160, 1e300])
+def test_the_unit_of_the_columns_does_not_matter(factor):
+    X = make_hidden("moons", "normal", 4)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_relevant(X * factor).may_tell.tolist() == find_relevant(X).may_tell.tolist()
 
 
 def test_a_copy_of_a_column_is_no_dependence():

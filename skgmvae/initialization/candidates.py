@@ -50,6 +50,8 @@ class Candidates(NamedTuple):
         Nats per sample by which the Bayesian information criterion of more than K components is better.
     is_wide : bool
         Whether a full covariance has more parameters than there are samples per cluster.
+    is_line : bool
+        Whether there is a single column.
     """
 
     labels: Labels
@@ -61,6 +63,7 @@ class Candidates(NamedTuple):
     gap: float
     gain: float
     is_wide: bool
+    is_line: bool = False
 
 
 def find_candidates(views: Views, n_clusters: int, random_state: np.random.RandomState) -> Candidates:
@@ -102,6 +105,7 @@ def find_candidates(views: Views, n_clusters: int, random_state: np.random.Rando
         gap=gap,
         gain=gain,
         is_wide=wide,
+        is_line=D == 1,
     )
 
 

@@ -11,12 +11,13 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from skgmvae.initialization.bootstrap import crosses_as_expected
 from skgmvae.initialization.candidates import Candidates, find_candidates
+from skgmvae.initialization.column_choice import choose_columns
 from skgmvae.initialization.comparison import lost_relative_to, mean_agreement, shares_kept
 from skgmvae.initialization.copies import are_copies
 from skgmvae.initialization.mixture_search import find_larger
 from skgmvae.initialization.partitions import fit_kmeans
-from skgmvae.initialization.relevance import Relevance, find_relevant
-from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_name
+from skgmvae.initialization.relevance import find_relevant
+from skgmvae.initialization.rules import DEFAULT, MERGED, Evidence, Thresholds, choose_name
 from skgmvae.initialization.views import Views, make_views, rounding_variance
 from skgmvae.runtime import single_thread
 
@@ -25,9 +26,9 @@ __all__ = ["ClusterChoice", "choose_clusters", "is_table", "weigh"]
 MAX_FEATURES, MOST_FEATURES = 100, 1_000  # of any table, and of one of few samples
 MAX_SAMPLES = 5_000  # on which candidates are found; the others follow …
 N_NEAREST = 5  # … this number of nearest ones among them
-LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain
+LEAST_CLUSTER = 3  # samples that differ; single linkage with smaller clusters is not certain …
+LEAST_SHARE = 0.02  # … nor, in a single column, where a tail is as long, with smaller ones relative to N / K
 N_IN_DOUBT = 10  # initializations of each larger mixture, where another partition speaks against the one of K
-MUCH_LOST, LITTLE, MOST_COLUMNS = 0.2, 1 / 3, 0.9  # of the information, of that loss, of columns: clusters of fewer
 EMPTY = csr_array((0, 0))
 
 
@@ -79,8 +80,8 @@ def choose_clusters(
     """Initial clusters of a table, chosen without labels among those of several methods.
 
     Columns that depend on no other one, and have one mode, are left out
-    (:func:`~skgmvae.initialization.relevance.find_relevant`); those with several modes, too, if the others show
-    clusters that lose far less information. In this order:
+    (:func:`~skgmvae.initialization.relevance.find_relevant`), if the others show clusters; those with several modes,
+    too, if the others show clusters that lose far less information. In this order:
 
     1. Single linkage, where the distances between its clusters are at least twice those within, and no cluster is
        tiny.
@@ -131,7 +132,13 @@ def choose_clusters(
             labels=of_distinct.labels[each], responsibilities=of_distinct.responsibilities[each]
         )
     if leaves_out and K > 1 and not np.all(relevance := find_relevant(first)):
-        return _choose_columns(X, transformed, relevance, K, random_state)
+
+        def choose(columns: NDArray[np.bool_]) -> ClusterChoice:
+            of_some = None if transformed is None else transformed[:, columns]
+            choice = choose_clusters(X[:, columns], K, random_state, transformed=of_some, leaves_out=False)
+            return choice if columns[np.ptp(X, axis=0) > 0.0].all() else choice._replace(columns=columns)
+
+        return choose_columns(first, choose, relevance, K)
     views = make_views(first, random_state)
     if K == 1 or len(X) <= K + 1 or len(distinct) <= K:
         labels = fit_kmeans(views.exact, K, random_state)[0]
@@ -146,34 +153,6 @@ def choose_clusters(
         else:
             choice = choice._replace(is_of_transformed=True)
     return choice if some is None else _spread(choice, views.continuous[some], views.continuous)
-
-
-def _choose_columns(
-    X: NDArray[np.float64],
-    transformed: NDArray[np.float64] | None,
-    relevance: Relevance,
-    n_clusters: int,
-    random_state: np.random.RandomState,
-) -> ClusterChoice:
-    """The choice in the columns that may tell clusters apart or, if it loses far less there, in those that depend."""
-
-    def choose(columns: NDArray[np.bool_]) -> ClusterChoice:
-        of_some = None if transformed is None else transformed[:, columns]
-        choice = choose_clusters(X[:, columns], n_clusters, random_state, transformed=of_some, leaves_out=False)
-        return choice if columns[np.ptp(X, axis=0) > 0.0].all() else choice._replace(columns=columns)
-
-    def find_loss(choice: ClusterChoice, name: str) -> float:
-        return 1.0 - float(shares_kept(choice.links, [choice.candidates[name]], n_clusters)[0])
-
-    choice = choose(relevance.may_tell)
-    if not 2 <= relevance.depends.sum() < MOST_COLUMNS * relevance.may_tell.sum() or choice.links.nnz == 0:
-        return choice
-    if (lost := find_loss(choice, choice.name)) <= MUCH_LOST:
-        return choice
-    other = choose(relevance.depends)
-    # cuts across a line, as of columns that are nearly copies, lose little wherever they are: those of k-means, too
-    of_cuts = lost if other.name == "single linkage" else find_loss(other, "kmeans")
-    return other if find_loss(other, other.name) < LITTLE * min(lost, of_cuts) else choice
 
 
 def _take(views: Views, some: NDArray[np.intp] | None) -> Views:
@@ -222,11 +201,12 @@ def weigh(
     """
     K, single = n_clusters, found.labels.get("single linkage")
     distinct = np.unique(views.continuous, axis=0, return_index=True)[1]
-    is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < LEAST_CLUSTER
+    least = max(LEAST_CLUSTER, LEAST_SHARE * len(distinct) / K if found.is_line else 0.0)
+    is_tiny = single is None or np.bincount(single[distinct], minlength=K).min() < least
     labels = [found.labels[name] for name in found.contenders]
     kept = shares_kept(found.links, labels, K)
     best = found.contenders[int((kept + mean_agreement(labels, K)).argmax())]
-    others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, "merged mixture")]
+    others = [found.labels[name] for name in found.contenders if name not in (found.mixture_name, MERGED)]
     losses = lost_relative_to(found.labels[found.mixture_name], others, views.continuous, found.links, K)
     gap = 1.0 if is_tiny else found.gap
     gain = found.gain

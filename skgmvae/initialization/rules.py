@@ -65,6 +65,7 @@ class Evidence(NamedTuple):
     best: str
 
 
+MERGED = "merged mixture"
 DEFAULT = Thresholds()
 
 
@@ -84,6 +85,9 @@ def choose_name(found: Candidates, evidence: Evidence, thresholds: Thresholds = 
     losses = evidence.losses
     if evidence.gap >= thresholds.clear_gap:
         return "single linkage"
+    if found.is_line:  # which loses little information wherever it is cut
+        is_enough = evidence.gain <= thresholds.hardly_better or MERGED not in found.labels
+        return found.mixture_name if is_enough else MERGED
     if found.is_wide:
         is_vague = evidence.kept < thresholds.mostly_kept
         is_certain = losses.within * thresholds.clearly_less >= 1.0
