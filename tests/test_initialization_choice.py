@@ -15,7 +15,7 @@ from skgmvae.initialization.comparison import Losses, lost_relative_to, shares_k
 from skgmvae.initialization.mixture import fit_mixture, information_criterion
 from skgmvae.initialization.mixture_search import fit_mixtures
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
-from skgmvae.initialization.rules import Evidence, choose_name
+from skgmvae.initialization.rules import MERGED, Evidence, choose_name
 from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.views import (
     compress_outliers,
@@ -372,11 +372,15 @@ def weighed(*, gain, among_points, gap=1.0, within=1.0, lost=0.3, kept=0.9, is_e
 class Found:
     """Names that the rules choose from."""
 
-    mixture_name, graph_name, is_wide = "mixture", "graph", False
+    mixture_name, graph_name, is_wide, is_line, labels = "mixture", "graph", False, False, ()
 
 
 class Wide(Found):
     is_wide = True
+
+
+class Line(Found):
+    is_line, labels = True, (MERGED,)
 
 
 @pytest.mark.parametrize(
@@ -385,6 +389,9 @@ class Wide(Found):
         (Found, weighed(gap=2.5, gain=-1.0, among_points=1.0), "single linkage"),
         (Found, weighed(gap=1.5, gain=-1.0, among_points=0.4), "mixture"),
         (Wide, weighed(gain=-1.0, among_points=0.7), "graph"),
+        (Line, weighed(gap=2.5, gain=1.0, among_points=0.1), "single linkage"),
+        (Line, weighed(gap=1.5, gain=0.0, among_points=0.1), "mixture"),
+        (Line, weighed(gap=1.5, gain=1.0, among_points=0.1), "merged mixture"),
         (Wide, weighed(gain=-1.0, among_points=0.8), "mixture"),
         (Wide, weighed(gain=-1.0, among_points=0.6, kept=0.4), "mixture"),
         (Wide, weighed(gain=-1.0, among_points=0.6, within=3.0), "mixture"),
