@@ -10,9 +10,11 @@ from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import name_feature
 from skgmvae.initialization.views import find_codes
 
-__all__ = ["warn_of_codes", "warn_of_zeros"]
+__all__ = ["warn_of_codes", "warn_of_few_numbers", "warn_of_zeros"]
 
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
+MOSTLY_ZEROS = 0.5  # the same of one of few whole numbers …
+MOST_OF_COLUMNS = 0.25  # … unless more of the columns are like it, as pixels are
 
 
 def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
@@ -39,4 +41,16 @@ def warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | N
             f"X has continuous columns that are zero in many samples: {', '.join(found)}. A normal distribution "
             "does not describe such a peak. Replace each by two columns: one that says whether it is zero, and one "
             "with its value, or NaN in place of zero."
+        )
+
+
+def warn_of_few_numbers(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
+    """Warn of columns of few whole numbers, not negative, that are zero in most samples."""
+    shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
+    found = [f"{name_feature(d, names)} ({share:.0%})" for d, share in shares.items() if share >= MOSTLY_ZEROS]
+    if 0 < len(found) <= max(1.0, MOST_OF_COLUMNS * rows.shape[1]):
+        warn(
+            f"X has columns of few whole numbers that are zero in most samples: {', '.join(found)}. A component may "
+            "shrink to one of these numbers. If they are counts, give the column the likelihood 'poisson' or "
+            "'negative_binomial'; if they are codes, name it in categorical_features."
         )

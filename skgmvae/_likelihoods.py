@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skgmvae._column_warnings import warn_of_codes, warn_of_zeros
+from skgmvae._column_warnings import warn_of_codes, warn_of_few_numbers, warn_of_zeros
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import find_column, is_frame, name_feature
@@ -107,7 +107,10 @@ def choose_kinds(
             wanted[d] = "bernoulli" if is_flag[d] else of_numbers
         else:
             _check_kind(kind, d, summary, names)
-    warn_of_zeros([d for d in is_open if wanted[d] == "gaussian" and summary.n_distinct[d] > MAX_DISTINCT], rows, names)
+    gaussian, has_many = [d for d in is_open if wanted[d] == "gaussian"], summary.n_distinct > MAX_DISTINCT
+    is_count = ~has_many & summary.is_integral & (summary.low == 0.0) & (summary.high > 0.0)
+    warn_of_zeros([d for d in gaussian if has_many[d]], rows, names)
+    warn_of_few_numbers([d for d in gaussian if is_count[d]], rows, names)
     warn_of_codes([d for d in is_open if wanted[d] != "bernoulli"], rows, names)
     return tuple(wanted)
 

@@ -1,6 +1,7 @@
 """Tables whose columns are of several kinds: likelihoods against torch's, exact answers, categories in and out."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -513,6 +514,19 @@ def test_zero_inflated_columns_are_named():
     assert caught[0].filename == __file__
     apart = pd.DataFrame({"dry": frame["rain"] == 0.0, "rain": frame["rain"].where(frame["rain"] > 0.0)})
     assert np.isfinite(VaDEClustering(2, max_iter=0, random_state=0).fit(apart).score(apart))
+
+
+def test_columns_of_few_whole_numbers_are_named_unless_many_are():
+    rng = np.random.RandomState(0)
+    cigarettes = np.where(rng.rand(200) < 0.2, 5 * rng.randint(1, 5, 200), 0)
+    frame = pd.DataFrame({"cigarettes": cigarettes, "age": rng.randn(200), "weight": rng.randn(200)})
+    with pytest.warns(UserWarning, match=r"zero in most samples: 'cigarettes' \(8\d%\)\. .* 'negative_binomial'; if"):
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VaDEClustering(2, max_iter=0, likelihood={"cigarettes": "negative_binomial"}, random_state=0).fit(frame)
+        pixels = rng.poisson(0.3, (200, 6)).astype(float)
+        VaDEClustering(2, max_iter=0, random_state=0).fit(pixels)
 
 
 def test_codes_are_named():
