@@ -15,7 +15,7 @@ from skgmvae.initialization.comparison import Losses, lost_relative_to, shares_k
 from skgmvae.initialization.mixture import fit_mixture, information_criterion
 from skgmvae.initialization.mixture_search import fit_mixtures
 from skgmvae.initialization.neighbor_graph import find_neighbors, self_tuned_graph
-from skgmvae.initialization.rules import MERGED, Evidence, choose_name
+from skgmvae.initialization.rules import Evidence, choose_name
 from skgmvae.initialization.spanning_tree import spanning_tree
 from skgmvae.initialization.views import (
     compress_outliers,
@@ -380,7 +380,7 @@ class Wide(Found):
 
 
 class Line(Found):
-    is_line, labels = True, (MERGED,)
+    is_line, labels = True, ("merged mixture",)
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,13 @@ def test_copies_of_samples_are_no_evidence():
     assert measure(np.repeat(X, 3, axis=0), np.repeat(y, 3)) > 0.95
 
 
+def test_constant_columns_beside_one_without_clusters():
+    X = np.c_[np.random.default_rng(0).normal(size=(300, 2)), np.ones(300)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_clusters(X, 2, np.random.RandomState(0)).columns is None
+
+
 def test_all_columns_stay_where_nothing_tells_them_apart():
     rng = np.random.default_rng(0)
     few, independent = rng.normal(size=(90, 5)), np.random.default_rng(3).normal(size=(500, 5))

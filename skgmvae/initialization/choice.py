@@ -14,10 +14,10 @@ from skgmvae.initialization.candidates import Candidates, find_candidates
 from skgmvae.initialization.column_choice import choose_columns
 from skgmvae.initialization.comparison import lost_relative_to, mean_agreement, shares_kept
 from skgmvae.initialization.copies import are_copies
-from skgmvae.initialization.mixture_search import find_larger
+from skgmvae.initialization.mixture_search import MERGED, find_larger
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.relevance import find_relevant
-from skgmvae.initialization.rules import DEFAULT, MERGED, Evidence, Thresholds, choose_name
+from skgmvae.initialization.rules import DEFAULT, Evidence, Thresholds, choose_name
 from skgmvae.initialization.views import Views, make_views, rounding_variance
 from skgmvae.runtime import single_thread
 

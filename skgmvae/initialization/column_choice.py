@@ -54,8 +54,10 @@ def choose_columns(
         of_cuts = lost if other.name == "single linkage" else find_loss(other, "kmeans")
         if find_loss(other, other.name) < LITTLE * min(lost, of_cuts):
             return other
-    shows_any = _are_groups(X[:, relevance.may_tell], choice.labels, n_clusters)
-    return choice if shows_any else choose(np.ones(X.shape[1], dtype=bool))
+    columns = relevance.may_tell
+    if columns.all() or _are_groups(X[:, columns & (np.ptp(X, axis=0) > 0.0)], choice.labels, n_clusters):
+        return choice
+    return choose(np.ones_like(columns))
 
 
 @single_thread()

@@ -20,8 +20,9 @@ from skgmvae.initialization.mixture import (
 from skgmvae.initialization.partitions import fit_kmeans
 from skgmvae.initialization.views import whiten
 
-__all__ = ["MORE_COMPONENTS", "find_larger", "fit_mixtures", "merge_components"]
+__all__ = ["MERGED", "MORE_COMPONENTS", "find_larger", "fit_mixtures", "merge_components"]
 
+MERGED = "merged mixture"  # a candidate's name
 N_KMEANS = 5  # initializations from k-means, and …
 N_WHITENED = 5  # … from whitened k-means
 HEAVY = 4.0  # degrees of freedom of components with heavy tails
@@ -188,4 +189,4 @@ def merge_components(
         return {}, gain
     overlap = best.responsibilities.T @ best.responsibilities / len(points)
     labels = merge_cheapest(overlap, mixture.responsibilities.shape[1])[best.labels]
-    return {"merged mixture": labels}, gain
+    return {MERGED: labels}, gain

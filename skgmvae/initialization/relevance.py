@@ -58,9 +58,8 @@ def find_relevant(X: NDArray[np.float64]) -> Relevance:
     """
     distinct = np.unique(X, axis=0)
     X = distinct if tells_apart(distinct) else X
-    X = X / np.maximum(
-        np.abs(X).max(0), np.finfo(np.float64).tiny
-    )  # squares of very large or small values are no numbers
+    largest = np.maximum(np.abs(X).max(0), np.finfo(np.float64).tiny)
+    X = X / largest  # whose squares do not overflow
     N, D = X.shape
     everything = np.ones(D, dtype=bool)
     if N < LEAST_SAMPLES or not LEAST_FEATURES <= D <= MOST_FEATURES:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from skgmvae.initialization.candidates import Candidates
 from skgmvae.initialization.comparison import Losses
+from skgmvae.initialization.mixture_search import MERGED
 
 __all__ = ["DEFAULT", "Evidence", "Thresholds", "choose_name", "speak_against_mixture"]
 
@@ -65,7 +66,6 @@ class Evidence(NamedTuple):
     best: str
 
 
-MERGED = "merged mixture"
 DEFAULT = Thresholds()
 
 

@@ -73,7 +73,7 @@ def train_with_held_out(
     unless there is a clear gain in the end, it is the mixture of all samples. If the model follows the likelihood, and
     a mixture fitted by likelihood alone is clearly better in the end, all begins anew with that. Samples that no
     component explains take no part. A model that is trained further is left as it was unless there is a clear gain. A
-    new one whose training diverges, as by a single wild value, warns and remains the mixture.
+    new one whose training diverges warns and remains the mixture.
     """
     model, fraction = net.module_, setting.training.validation_fraction
     split = split_rows(responsibilities, fraction, np.random.RandomState(setting.split_seed))
