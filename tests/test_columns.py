@@ -651,6 +651,14 @@ def test_restricted_covariances_beside_categories(covariance_type):
     assert np.isfinite(model.score(frame))
 
 
+@pytest.mark.parametrize("step", [0.01, 1.0, 10.0])
+def test_amounts_of_money_are_log_normal_however_they_are_rounded(step):
+    rng = np.random.default_rng(0)
+    incomes, ages = rng.lognormal(4.7, 0.6, (2000, 1)), rng.normal(40.0, 10.0, (2000, 1)).clip(1.0)
+    rounded = step * np.ceil(np.hstack([incomes, ages]) / step)
+    assert find_log_normal(rounded).tolist() == [True, False]
+
+
 def test_warnings_of_excluded_values_point_to_the_callers_line_and_say_what_helps():
     X = np.random.RandomState(0).rand(60, 3)
     model = make_pipeline(MinMaxScaler(), VaDEClustering(1, likelihood="bernoulli", max_iter=0, random_state=0)).fit(X)

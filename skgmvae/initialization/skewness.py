@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skgmvae.data.summary import QUARTILE_RANGE
+from skgmvae.initialization.views import dequantize
 
 __all__ = ["find_heavy_tails", "find_log_normal"]
 
@@ -13,7 +14,8 @@ LEAST_GAIN, LEAST_GAIN_OF_TAILS, N_ERRORS = 0.02, 0.04, 2.0  # nats per held-out
 MOST_GAIN = 2.0  # nats, of a sample in a heavy tail; a few of them should not decide
 LEAST_SAMPLES, MOST_SAMPLES = 50, 2_000
 LEAST_SKEWNESS = 1.0  # of the values; columns with less are not looked at
-LEAST_DISTINCT = 0.25  # values that differ, as a share of all
+LEAST_DISTINCT = 0.25  # values that differ, as a share of all; or, of those whose logarithms are compared, …
+LEAST_VALUES = 50  # … more than these, as amounts of money have, which are rounded: they are made continuous
 # range of the values, and extent on either side of the median, relative to those of 95 % of them; columns with less are
 # not looked at
 LEAST_RANGE, LEAST_SIDE = 1.9, 1.4
@@ -84,11 +86,16 @@ def _is_candidate(column: NDArray[np.float64]) -> bool:
     if len(values) < LEAST_SAMPLES or values.min() <= 0.0 or not 0.0 < values.std() < np.inf:
         return False
     skewness = float((((values - values.mean()) / values.std()) ** 3).mean())
-    return skewness >= LEAST_SKEWNESS and len(np.unique(values)) >= LEAST_DISTINCT * len(values)
+    n_distinct = len(np.unique(values))
+    return skewness >= LEAST_SKEWNESS and (n_distinct > LEAST_VALUES or n_distinct >= LEAST_DISTINCT * len(values))
 
 
 def _gains_by_log(column: NDArray[np.float64]) -> bool:
-    logs = np.log(_shuffle(column))
+    values = _shuffle(column)
+    if len(np.unique(values)) < LEAST_DISTINCT * len(values):  # normals could shrink to one of them
+        spread = dequantize(values, np.random.RandomState(0), of_heaps=False)
+        values = np.where(spread > 0.0, spread, values)
+    logs = np.log(values)
     return _fits_better(np.exp(logs), logs, logs, LEAST_GAIN)
 
 
