@@ -14,7 +14,7 @@ __all__ = ["warn_of_codes", "warn_of_few_numbers", "warn_of_zeros"]
 
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 MOSTLY_ZEROS = 0.5  # the same of one of few whole numbers …
-MOST_OF_COLUMNS = 0.25  # … unless more of the columns are like it, as pixels are
+MOST_OF_COLUMNS = 0.5  # … unless more of the columns have few whole numbers, as pixels have
 
 
 def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
@@ -48,7 +48,7 @@ def warn_of_few_numbers(columns: Sequence[int], rows: Floats, names: Sequence[An
     """Warn of columns of few whole numbers, not negative, that are zero in most samples."""
     shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
     found = [f"{name_feature(d, names)} ({share:.0%})" for d, share in shares.items() if share >= MOSTLY_ZEROS]
-    if 0 < len(found) <= max(1.0, MOST_OF_COLUMNS * rows.shape[1]):
+    if found and len(columns) <= MOST_OF_COLUMNS * rows.shape[1]:
         warn(
             f"X has columns of few whole numbers that are zero in most samples: {', '.join(found)}. A component may "
             "shrink to one of these numbers. If they are counts, give the column the likelihood 'poisson' or "

@@ -137,3 +137,4 @@ def test_samples_that_no_component_explains_are_left_out_alone():
     assert find_explained(model, X) is None
     X[7] = 1e4
     assert find_explained(model, X).tolist() == [i for i in range(200) if i != 7]
+    assert find_explained(model, 1e4 + X) is None  # it is the mixture that is poor

@@ -219,5 +219,6 @@ def test_all_columns_stay_where_nothing_tells_them_apart():
     few, independent = rng.normal(size=(90, 5)), np.random.default_rng(3).normal(size=(500, 5))
     few[:, 1] += few[:, 0]
     blobs = make_blobs(300, n_features=5, centers=3, random_state=0)[0]
-    for X in (few, independent, blobs, rng.normal(size=(400, 2))):
+    repeated = np.repeat(blobs[:60], 4, axis=0)
+    for X in (few, independent, blobs, repeated, np.empty((0, 4)), rng.normal(size=(400, 2))):
         assert find_relevant(X).depends.all()

@@ -56,14 +56,17 @@ def find_relevant(X: NDArray[np.float64]) -> Relevance:
     the ranks from the median (Székely & Rizzo 2014; p-values of Shen, Panda & Vogelstein 2022): those with each other
     column, and their sum, since all columns may tell a little. Copies of a sample count once: they are no evidence.
     """
-    distinct = np.unique(X, axis=0)
-    X = distinct if tells_apart(distinct) else X
-    largest = np.maximum(np.abs(X).max(0), np.finfo(np.float64).tiny)
-    X = X / largest  # whose squares do not overflow
     N, D = X.shape
     everything = np.ones(D, dtype=bool)
     if N < LEAST_SAMPLES or not LEAST_FEATURES <= D <= MOST_FEATURES:
         return Relevance(everything, everything)
+    distinct = np.unique(X, axis=0)
+    if tells_apart(distinct):
+        X = distinct
+        if len(X) < LEAST_SAMPLES:
+            return Relevance(everything, everything)
+    largest = np.maximum(np.abs(X).max(0), np.finfo(np.float64).tiny)
+    X = X / largest  # whose squares do not overflow
     n_samples = min(max(MOST_DISTANCES // D, MOST_SAMPLES[0]), MOST_SAMPLES[1])
     depends = _depend(rankdata(_take_some(X, n_samples), axis=0))
     may_tell = depends.copy()

@@ -19,13 +19,14 @@ def find_explained(model: Any, X: Samples) -> Integers | None:
     """Indices of the samples (N, D) that the background does not explain better than the components; None: all.
 
     The squared error of a single wild value outweighs all other samples in a batch, and the steps that follow make the
-    loss infinite, or the model worse than it was. The model is a Gaussian mixture, whose density is exact.
+    loss infinite, or the model worse than it was. Where the background explains most samples better, as where features
+    outnumber samples, it is the components that are poor. The model is a Gaussian mixture, whose density is exact.
     """
     if model.background is None:
         return None
     evaluate = partial(map_chunks, model, _find_shares, device=torch.device("cpu"))
     is_explained = map_shares(evaluate, X) <= 0.5
-    return None if is_explained.all() else np.flatnonzero(is_explained)
+    return None if is_explained.all() or is_explained.mean() < 0.5 else np.flatnonzero(is_explained)
 
 
 def _find_shares(model: Any, x: Tensor) -> Tensor:
