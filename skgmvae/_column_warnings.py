@@ -45,7 +45,7 @@ def warn_of_zeros(columns: Sequence[int], rows: Floats, names: Sequence[Any] | N
 
 
 def warn_of_few_numbers(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
-    """Warn of columns of few whole numbers, not negative, that are zero in most samples."""
+    """Warn of those of the columns of few whole numbers that are zero in most samples."""
     shares = {d: float((rows[:, d] == 0.0).mean()) for d in columns}
     found = [f"{name_feature(d, names)} ({share:.0%})" for d, share in shares.items() if share >= MOSTLY_ZEROS]
     if found and len(columns) <= MOST_OF_COLUMNS * rows.shape[1]:

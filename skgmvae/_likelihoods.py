@@ -108,9 +108,9 @@ def choose_kinds(
         else:
             _check_kind(kind, d, summary, names)
     gaussian, has_many = [d for d in is_open if wanted[d] == "gaussian"], summary.n_distinct > MAX_DISTINCT
-    is_count = ~has_many & summary.is_integral & (summary.low == 0.0) & (summary.high > 0.0)
+    is_whole = summary.is_integral & (summary.low < summary.high)
     warn_of_zeros([d for d in gaussian if has_many[d]], rows, names)
-    warn_of_few_numbers([d for d in gaussian if is_count[d]], rows, names)
+    warn_of_few_numbers([d for d in gaussian if is_whole[d] and not has_many[d]], rows, names)
     warn_of_codes([d for d in is_open if wanted[d] != "bernoulli"], rows, names)
     return tuple(wanted)
 
