@@ -58,7 +58,7 @@ def _may_have_tails(column: NDArray[np.float64]) -> bool:
     if not q_low < median < q_high or high - low < LEAST_RANGE * (q_high - q_low):
         return False
     sides = (median - low) / (median - q_low), (high - median) / (q_high - median)
-    return min(sides) >= LEAST_SIDE and len(np.unique(values)) >= LEAST_DISTINCT * len(values)
+    return min(sides) >= LEAST_SIDE and _are_mostly_different(values)
 
 
 def _gains_by_asinh(column: NDArray[np.float64]) -> bool:
@@ -86,13 +86,16 @@ def _is_candidate(column: NDArray[np.float64]) -> bool:
     if len(values) < LEAST_SAMPLES or values.min() <= 0.0 or not 0.0 < values.std() < np.inf:
         return False
     skewness = float((((values - values.mean()) / values.std()) ** 3).mean())
-    n_distinct = len(np.unique(values))
-    return skewness >= LEAST_SKEWNESS and (n_distinct > LEAST_VALUES or n_distinct >= LEAST_DISTINCT * len(values))
+    return skewness >= LEAST_SKEWNESS and (_are_mostly_different(values) or len(np.unique(values)) > LEAST_VALUES)
+
+
+def _are_mostly_different(values: NDArray[np.float64]) -> bool:
+    return len(np.unique(values)) >= LEAST_DISTINCT * len(values)
 
 
 def _gains_by_log(column: NDArray[np.float64]) -> bool:
     values = _shuffle(column)
-    if len(np.unique(values)) < LEAST_DISTINCT * len(values):  # normals could shrink to one of them
+    if not _are_mostly_different(values):  # normals could shrink to one of them
         spread = dequantize(values, np.random.RandomState(0), of_heaps=False)
         values = np.where(spread > 0.0, spread, values)
     logs = np.log(values)
