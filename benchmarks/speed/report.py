@@ -55,7 +55,7 @@ TABLES_NOTE = """\
 CPU seconds of fits at defaults to eleven tables of 150 to 1,800 samples, summed over the tables
 (`benchmarks/speed/tables.py`), by phase. *Before* is the time of an earlier version of the package in the same run,
 and the ratio is the current time over that time; the last column is GaussianMixture. Digits take
-13 of VaDE's 23 seconds, breast_cancer 12 of GMVAE's 28: their trainings bring a gain, and last."""
+more than half of VaDE's time, breast_cancer two fifths of GMVAE's: their trainings bring a gain, and last."""
 RANKS_NOTE = """\
 Samples per second of a training on several processes with one thread each, over those of one process: networks of
 784-500-500-2000-10 units and back, float32, gloo on one machine (`benchmarks/speed/ranks.py`), medians over
