@@ -79,6 +79,21 @@ def test_log_probabilities_are_those_of_torch(likelihood, output):
         torch.testing.assert_close(found, expected.sum(0) - expected[d], rtol=0.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_outputs", [2, 1])
+def test_log_probabilities_of_components_are_those_of_their_own_outputs(likelihood, output, n_outputs):
+    output, holes = output[:n_outputs], X.clone()
+    holes[0, [0, 2]] = torch.nan
+    holes[1, 6] = 7.0  # a new category
+    x = likelihood.standardize(holes, torch.float64)
+    offsets = 3.0 * torch.randn(4, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    offsets[0, 3:6] = torch.tensor([0.0, -300.0, 300.0])
+    offsets[:, :2] = 0.0  # of continuous columns
+    expected = likelihood.log_prob(x.unsqueeze(1), output.unsqueeze(1) + offsets)
+    torch.testing.assert_close(likelihood.log_prob(x, output, offsets), expected)
+    of_each = likelihood.log_prob(x.unsqueeze(1), output.unsqueeze(1), offsets.expand(2, -1, -1))
+    torch.testing.assert_close(of_each.squeeze(1), expected)
+
+
 def test_moments_and_draws_are_those_of_torch(likelihood, output):
     expected = reference(likelihood, output)
     numbers = likelihood.to_numbers(likelihood.mean(output))

@@ -7,6 +7,7 @@ from skgmvae.models.laplace import (
     Expansion,
     Proposal,
     add_expansions,
+    expand_likelihood,
     expand_normal,
     take_newton_step,
 )
@@ -79,6 +80,14 @@ def test_the_step_on_a_quadratic_reaches_its_maximum_and_its_integral():
     doubled = take_newton_step(add_expansions(expansion, expansion), start)
     torch.testing.assert_close(doubled.maximum, normal.mean)
     torch.testing.assert_close(doubled.log_maximum, 2.0 * normal.log_prob(normal.mean))
+
+
+def test_expansions_around_the_same_point_are_those_of_each_component():
+    jacobian, slope, curvature = draw(n, 1, U, 6), draw(n, J, 6, seed=1), draw(n, J, 6, seed=2).exp()
+    shared = expand_likelihood(draw(n, J, seed=3), slope, curvature, jacobian)
+    each = expand_likelihood(draw(n, J, seed=3), slope, curvature, jacobian.expand(n, J, U, 6))
+    for found, expected in zip(shared, each, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_a_precision_that_rounding_has_made_indefinite_gives_a_finite_step():

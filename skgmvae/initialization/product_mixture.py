@@ -102,5 +102,5 @@ class ProductMixture:
         """log p(others | c), (N, K), of the columns that are not continuous, of samples (N, F)."""
         estimated = self.likelihood.estimate_heads(self.points, responsibilities)
         outputs = torch.nn.functional.pad(estimated, (self.n_gaussian, 0))
-        log_prob: Tensor = self.likelihood.log_prob_of_heads(at.unsqueeze(1), outputs).double()
+        log_prob: Tensor = self.likelihood.log_prob_of_heads(at, torch.zeros_like(outputs[:1]), outputs).double()
         return log_prob

@@ -199,9 +199,9 @@ class Autoencoder(nn.Module):
         With component outputs log p(x|z, c), (..., N, K).
         """
         output, of_components = self.decode(z), self.outputs_of_components()
-        if of_components is None:
+        if of_components is None or not isinstance(self.likelihood, Columns):
             return self.likelihood.log_prob(standardized, output)
-        return self.likelihood.log_prob(standardized.unsqueeze(-2), output.unsqueeze(-2) + of_components)
+        return self.likelihood.log_prob(standardized, output, of_components)
 
     def decode_of(self, z: Tensor, components: Tensor) -> Tensor:
         """Decoder output (N, D) for latent points (N, L) of components (N,)."""
@@ -247,7 +247,7 @@ class Autoencoder(nn.Module):
         of_components = self.outputs_of_components()
         if of_components is None or not isinstance(self.likelihood, Columns):
             return log_joint
-        return log_joint + self.likelihood.log_prob_of_heads(x.unsqueeze(1), of_components + bias)
+        return log_joint + self.likelihood.log_prob_of_heads(x, bias.unsqueeze(0), of_components)
 
     def embed(self, x: Tensor) -> Tensor:
         """Posterior mean embedding (N, L) of rows (N, D)."""

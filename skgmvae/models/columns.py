@@ -140,15 +140,22 @@ class Columns(Likelihood):
         supported = [head.supports(part).all(-1) for head, part in zip(self._heads, others, strict=True)]
         return torch.stack([self.continuous.supports(continuous), *supported]).all(0)
 
-    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x | z, c), shape (..., N), of standardized rows (N, F) under outputs (..., N, F)."""
-        G = self.sizes[0]
-        return self.continuous.log_prob(x[..., :G], output[..., :G]) + self.log_prob_of_heads(x, output)
+    def log_prob(self, x: Tensor, output: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """log p(x | z, c), shape (..., N), of standardized rows (..., N, F) under outputs (..., N, F).
 
-    def log_prob_of_heads(self, x: Tensor, output: Tensor) -> Tensor:
-        """The same of the columns that are not continuous, (..., N)."""
-        parts = zip(self._heads, x.split(self.sizes, -1)[1:], output.split(self.sizes, -1)[1:], strict=True)
-        first, *others = (head.log_prob(x, output) for head, x, output in parts)
+        With what components add to the outputs of heads, (..., K, F): in each of them, (..., N, K).
+        """
+        G = self.sizes[0]
+        of_continuous = self.continuous.log_prob(x[..., :G], output[..., :G])
+        if offsets is not None:
+            of_continuous = of_continuous.unsqueeze(-1)
+        return of_continuous + self.log_prob_of_heads(x, output, offsets)
+
+    def log_prob_of_heads(self, x: Tensor, output: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """The same, (..., N) or (..., N, K), of the columns that are not continuous, of rows (..., N, F)."""
+        arguments = (x, output) if offsets is None else (x, output, offsets)
+        _, *parts = zip(*(values.split(self.sizes, -1) for values in arguments), strict=True)
+        first, *others = (head.log_prob(*part) for head, part in zip(self._heads, parts, strict=True))
         total: Tensor = sum(others, first)
         return total
 

@@ -66,8 +66,13 @@ class CountHead(nn.Module):
         """Which values (..., P) can be observed: whole numbers from zero on."""
         return ((x >= 0.0) & (x == x.round())) | x.isnan()
 
-    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum of the log-probabilities, (...), of network input (..., P) under outputs (..., P)."""
+    def log_prob(self, x: Tensor, output: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """Sum of the log-probabilities, (..., N), of network input (..., N, P) under outputs (..., N, P).
+
+        With what components add to the outputs, (..., K, P): in each of them, (..., N, K).
+        """
+        if offsets is not None:
+            x, output = x.unsqueeze(-2), output.unsqueeze(-2) + offsets.unsqueeze(-3)
         plain, dispersed = self._log_prob_of_parts(x, output)
         return plain.sum(-1) + dispersed.sum(-1)
 

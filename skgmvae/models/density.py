@@ -47,9 +47,9 @@ def _log_background(model: Model, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     log_jacobian = likelihood.log_jacobian(points)
     own = model.background(bounded) + (log_jacobian - likelihood.log_jacobian(bounded))
     if model.background.outputs is not None:
-        outputs = F.pad(model.background.outputs, (model.background.n_gaussian, 0)).to(points)
+        outputs = F.pad(torch.atleast_2d(model.background.outputs), (model.background.n_gaussian, 0)).to(points)
         # of stacked components, which have dispersions of their own, the mean
-        own = own + log_mean_exp(likelihood.log_prob_of_heads(points.unsqueeze(-2), outputs), -1)
+        own = own + log_mean_exp(likelihood.log_prob_of_heads(points, torch.zeros_like(outputs[:1]), outputs), -1)
     return points, own, log_jacobian
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BinaryHead", "CategoricalHead", "average", "observe"]
+__all__ = ["BinaryHead", "CategoricalHead", "average", "logsumexp_of_sums", "observe"]
 
 UNSEEN = 1e-6  # probability of a category that there was not in fit
 
@@ -26,10 +26,16 @@ class BinaryHead(nn.Module):
         """Which values (..., P) can be observed."""
         return ((x >= 0.0) & (x <= 1.0)) | x.isnan()
 
-    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum of the log-probabilities, (...), of network input (..., P) under outputs (..., P)."""
+    def log_prob(self, x: Tensor, output: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """Sum of the log-probabilities, (..., N), of network input (..., N, P) under outputs (..., N, P).
+
+        With what components add to the outputs, (..., K, P): in each of them, (..., N, K).
+        """
         x, is_observed = observe(x)
-        return (x * output - F.softplus(output) * is_observed).sum(-1)
+        if offsets is None:
+            return (x * output - F.softplus(output) * is_observed).sum(-1)
+        of_zero = F.softplus(output.unsqueeze(-2) + offsets.unsqueeze(-3)) * is_observed.unsqueeze(-2)
+        return (x * output).sum(-1, keepdim=True) + x @ offsets.mT.to(x.dtype) - of_zero.sum(-1)
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """First derivative and Fisher information with respect to the outputs, (..., P)."""
@@ -96,14 +102,24 @@ class CategoricalHead(nn.Module):
         """Which values (..., P) can be observed: all."""
         return torch.ones_like(x, dtype=torch.bool)
 
-    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Sum of the log-probabilities, (...), of network input (..., F) under outputs (..., F)."""
+    def log_prob(self, x: Tensor, output: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """Sum of the log-probabilities, (..., N), of network input (..., N, F) under outputs (..., N, F).
+
+        With what components add to the outputs, (..., K, F): in each of them, (..., N, K).
+        """
         x, is_observed = observe(x)
         total = (x * output).sum(-1)
-        for one_hot, logits, observed in zip(self.split(x), self.split(output), self.split(is_observed), strict=True):
+        if offsets is None:
+            log_sums = [logits.logsumexp(-1) for logits in self.split(output)]
+        else:
+            total = total.unsqueeze(-1) + x @ offsets.mT.to(x.dtype)
+            pairs = zip(self.split(output), self.split(offsets), strict=True)
+            log_sums = [logsumexp_of_sums(logits, constants) for logits, constants in pairs]
+            x, is_observed = x.unsqueeze(-2), is_observed.unsqueeze(-2)
+        for one_hot, observed, log_sum in zip(self.split(x), self.split(is_observed), log_sums, strict=True):
             known = one_hot.sum(-1)
             is_new = observed[..., 0] - known
-            total = total + is_new * math.log(UNSEEN) + known * (math.log1p(-UNSEEN) - torch.logsumexp(logits, -1))
+            total = total + is_new * math.log(UNSEEN) + known * (math.log1p(-UNSEEN) - log_sum)
         return total
 
     def differentiate(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,6 +163,17 @@ class CategoricalHead(nn.Module):
     def estimate(self, x: Tensor, responsibilities: Tensor) -> Tensor:
         """Outputs (K, F) that match the moments of network input (N, F) with responsibilities (N, K)."""
         return average(x, responsibilities).log()
+
+
+def logsumexp_of_sums(one: Tensor, other: Tensor) -> Tensor:
+    """log Σ_j exp(a_nj + b_kj), (..., N, K), of a (..., N, J) and b (..., K, J): by a product of their exponentials.
+
+    Values further below a maximum than half the exponents of the type count as this far below it.
+    """
+    least = 0.5 * math.log(torch.finfo(one.dtype).tiny)
+    maxima = [values.detach().amax(-1, keepdim=True) for values in (one, other)]
+    factors = [(values - most).clamp_min(least).exp() for values, most in zip((one, other), maxima, strict=True)]
+    return (factors[0] @ factors[1].mT).log() + maxima[0] + maxima[1].mT
 
 
 def observe(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -127,11 +127,16 @@ def expand_likelihood(log_likelihood: Tensor, slope: Tensor, curvature: Tensor, 
     Parameters
     ----------
     log_likelihood : Tensor of shape (...)
-    slope, curvature : Tensor of shape (..., D)
+    slope, curvature : Tensor of shape (..., k, D)
         Of the likelihood, see ``likelihoods``.
-    jacobian : Tensor of shape (..., L, D)
+    jacobian : Tensor of shape (..., k or 1, L, D)
         Of the decoder.
     """
+    if jacobian.shape[-3] == 1 < slope.shape[-2]:  # one product for all expansions around the same point
+        shared = jacobian.squeeze(-3)
+        squares = (shared.unsqueeze(-2) * shared.unsqueeze(-3)).flatten(-3, -2)  # (..., L·L, D)
+        precision = (curvature @ squares.mT).unflatten(-1, (shared.shape[-2], -1))
+        return Expansion(log_likelihood, slope @ shared.mT, precision)
     gradient = (jacobian @ slope.unsqueeze(-1)).squeeze(-1)
     return Expansion(log_likelihood, gradient, (jacobian * curvature.unsqueeze(-2)) @ jacobian.mT)
 

@@ -75,7 +75,12 @@ class _SharedPosterior(BasePosterior):
 
     def _log_likelihoods(self, z: Tensor) -> Tensor:
         """log p(x|z, c), (n, S, 1 or K), at z (n, S, L)."""
-        return self._log_prob(self._decode_all(z))
+        of_components = self._of_components()
+        if of_components is None:
+            return self._log_prob(self._decode_all(z))
+        rows, output = self.standardized.unsqueeze(1), self.model.autoencoder.decode(z)
+        log_prob: Tensor = self.model.likelihood.log_prob(rows.expand_as(output), output, of_components)
+        return log_prob
 
     def _decode_all(self, z: Tensor) -> Tensor:
         """Decoder output (n, S, 1 or K, D) of every component at z (n, S, L)."""

@@ -169,7 +169,7 @@ class StackedAutoencoder(NamedTuple):
         log_joint = (log_joint - self.likelihood.log_jacobian(standardized).unsqueeze(-1)).to(W.dtype)
         if not isinstance(self.likelihood, Columns):
             return log_joint
-        return log_joint + self.likelihood.log_prob_of_heads(standardized.unsqueeze(1), bias)
+        return log_joint + self.likelihood.log_prob_of_heads(standardized, torch.zeros_like(bias[:1]), bias)
 
     # -------------------------------------------------------------------------------- initialization
 
