@@ -8,13 +8,18 @@ import numpy as np
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import name_feature
+from skgmvae.data.summary import FeatureSummary
 from skgmvae.initialization.views import find_codes
 
-__all__ = ["warn_of_codes", "warn_of_few_numbers", "warn_of_zeros"]
+__all__ = ["warn_of_codes", "warn_of_copies", "warn_of_few_numbers", "warn_of_numbering", "warn_of_zeros"]
 
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 MOSTLY_ZEROS = 0.5  # the same of one of few whole numbers …
 MOST_OF_COLUMNS = 0.5  # … unless more of the columns have few whole numbers, as pixels have
+LEAST_FILLED = 0.5  # share of a range of whole numbers that the samples of a numbering fill
+LEAST_SAMPLES = 20  # that can show a numbering or a copy
+MOST_COMPARED = 100  # columns: of more, such as pixels, some may be copies by chance
+COPY_TOLERANCE = 1e-10  # of a correlation of one
 
 
 def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
@@ -53,4 +58,36 @@ def warn_of_few_numbers(columns: Sequence[int], rows: Floats, names: Sequence[An
             f"X has columns of few whole numbers that are zero in most samples: {', '.join(found)}. A component may "
             "shrink to one of these numbers. If they are counts, give the column the likelihood 'poisson' or "
             "'negative_binomial'; if they are codes, name it in categorical_features."
+        )
+
+
+def warn_of_numbering(
+    columns: Sequence[int], rows: Floats, summary: FeatureSummary, names: Sequence[Any] | None
+) -> None:
+    """Warn of those of columns of whole numbers that number the samples, beside other columns."""
+    if len(rows) < LEAST_SAMPLES or rows.shape[1] == 1:
+        return
+    filled = summary.n_samples / (summary.high - summary.low + 1.0)
+    numbers = [d for d in columns if LEAST_FILLED <= filled[d] <= 1.0]
+    found = [name_feature(d, names) for d in numbers if len(np.unique(rows[:, d])) == len(rows)]
+    if found:
+        warn(
+            f"X has columns that number the samples: {', '.join(found)}. If they only identify them, leave them out: "
+            "they say nothing of clusters, but take part in the distances and in the density."
+        )
+
+
+def warn_of_copies(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
+    """Warn of continuous columns that are copies of others, but for their units."""
+    used = [d for d in columns if np.isfinite(rows[:, d]).all() and np.ptp(rows[:, d]) > 0.0]
+    if len(rows) < LEAST_SAMPLES or not 1 < len(used) <= MOST_COMPARED:
+        return
+    correlation = np.abs(np.corrcoef(rows[:, used], rowvar=False))
+    pairs = np.argwhere(np.triu(correlation >= 1.0 - COPY_TOLERANCE, 1))
+    copies = {used[b]: used[a] for a, b in pairs[::-1]}
+    found = [f"{name_feature(b, names)} (of {name_feature(a, names)})" for b, a in sorted(copies.items())]
+    if found:
+        warn(
+            f"X has columns that are copies of others, but for their units: {', '.join(found)}. Leave them out: what "
+            "they repeat counts twice, and the log-density depends on the least variance that is allowed."
         )

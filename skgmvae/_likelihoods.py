@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skgmvae._column_warnings import warn_of_codes, warn_of_few_numbers, warn_of_zeros
+from skgmvae._column_warnings import (
+    warn_of_codes,
+    warn_of_copies,
+    warn_of_few_numbers,
+    warn_of_numbering,
+    warn_of_zeros,
+)
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
 from skgmvae.data.frames import find_column, is_frame, name_feature
@@ -111,6 +117,8 @@ def choose_kinds(
     is_whole = summary.is_integral & (summary.low < summary.high)
     warn_of_zeros([d for d in gaussian if has_many[d]], rows, names)
     warn_of_few_numbers([d for d in gaussian if is_whole[d] and not has_many[d]], rows, names)
+    warn_of_numbering([d for d in gaussian if is_whole[d]], rows, summary, names)
+    warn_of_copies(gaussian, rows, names)
     warn_of_codes([d for d in is_open if wanted[d] != "bernoulli"], rows, names)
     return tuple(wanted)
 

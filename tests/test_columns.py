@@ -202,7 +202,8 @@ def make_table(rng, n=300):
     y = rng.randint(3, size=n)
     frame = pd.DataFrame({"age": 30.0 + 10.0 * y + 3.0 * rng.randn(n)})
     frame["income"] = np.exp(0.6 * rng.randn(n) + y)
-    frame["city"] = np.array(["Aix", "Bern", "Cork"])[np.where(rng.rand(n) < 0.8, y, rng.randint(3, size=n))]
+    cities = np.array(["Aix", "Bern", "Cork"])[np.where(rng.rand(n) < 0.8, y, rng.randint(3, size=n))]
+    frame["city"] = pd.Series(cities, dtype=object)
     frame["smokes"] = rng.rand(n) < 0.2 + 0.3 * y
     frame["visits"] = rng.poisson(2.0 + 3.0 * y)
     frame["grade"] = pd.Categorical(np.array(["low", "high"])[rng.randint(2, size=n)])
@@ -235,6 +236,9 @@ def test_a_frame_goes_in_and_comes_out(estimator, tmp_path):
     assert list(samples.columns) == list(frame.columns)
     assert set(samples["city"]) == {"Aix", "Bern", "Cork"}
     assert samples["smokes"].dtype == bool
+    assert samples["city"].dtype == frame["city"].dtype
+    nothing = holes.iloc[:1].mask(np.ones((1, 6), bool))
+    assert model.score_samples(nothing) == 0.0
     assert samples["grade"].dtype == "category"
     assert (samples["income"] > 0.0).all()
     assert (samples["visits"] == samples["visits"].round()).all()
@@ -529,6 +533,21 @@ def test_zero_inflated_columns_are_named():
     assert caught[0].filename == __file__
     apart = pd.DataFrame({"dry": frame["rain"] == 0.0, "rain": frame["rain"].where(frame["rain"] > 0.0)})
     assert np.isfinite(VaDEClustering(2, max_iter=0, random_state=0).fit(apart).score(apart))
+
+
+def test_numberings_and_copies_are_named():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"id": rng.permutation(400)[:250], "cm": rng.randn(250) + 170.0, "kg": rng.randn(250)})
+    with pytest.warns(UserWarning, match="columns that number the samples: 'id'. If they only identify") as caught:
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    assert len(caught) == 1
+    frame = frame.assign(inches=-frame["cm"] / 2.54, id=rng.randint(0, 400, 250))
+    with pytest.warns(UserWarning, match="copies of others, but for their units: 'inches' .of 'cm'.") as caught:
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame[["id", "cm", "kg"]])
 
 
 def test_columns_of_few_whole_numbers_are_named_unless_many_are():

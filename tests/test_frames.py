@@ -108,7 +108,7 @@ def test_an_infinite_variance_is_named():
 
 
 def test_a_block_of_a_stream_names_the_column():
-    frame = pd.DataFrame({"visits": np.random.RandomState(0).poisson(3, 60), "x": np.arange(60.0)})
+    frame = pd.DataFrame({"visits": np.random.RandomState(0).poisson(3, 60), "x": np.arange(60.0) / 7.0})
     model = VaDEClustering(2, likelihood={"visits": "poisson"}, random_state=0).partial_fit(frame)
     with pytest.raises(ValueError, match="feature 'visits' has fractional values"):
         model.partial_fit(frame + 0.5)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
 
 from skgmvae.data.arrays import Array
-from skgmvae.data.dtypes import RESTORED, check_integer_dtype, restore_categorical, to_integers
+from skgmvae.data.dtypes import check_integer_dtype, is_restored, restore_categorical, to_integers
 from skgmvae.data.frames import get_column, is_frame, replace_column
 from skgmvae.data.lazy import is_better_read_lazily
 
@@ -127,7 +127,7 @@ class Categories:
             is_plain = {d for d, dtype in self.dtypes.items() if dtype.startswith("Categorical")}
             return frames.DataFrame(data).cast({names[d]: frames.Categorical for d in is_plain})
         frame = frames.DataFrame(data, index=getattr(like, "index", None))
-        restored = {d: dtype for d, dtype in self.dtypes.items() if dtype in RESTORED} | integers
+        restored = {d: dtype for d, dtype in self.dtypes.items() if is_restored(dtype, self.values[d])} | integers
         return frame.astype({names[d]: dtype for d, dtype in restored.items()})
 
     def decode_column(self, d: int, codes: Array, like: Any = None) -> Array:

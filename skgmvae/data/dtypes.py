@@ -10,7 +10,15 @@ import numpy as np
 from skgmvae.data.arrays import Array
 from skgmvae.data.frames import find_library, get_column
 
-__all__ = ["check_integer_dtype", "find_integers", "find_levels", "restore_categorical", "to_integers", "to_like"]
+__all__ = [
+    "check_integer_dtype",
+    "find_integers",
+    "find_levels",
+    "is_restored",
+    "restore_categorical",
+    "to_integers",
+    "to_like",
+]
 
 INTEGER = re.compile(r"(u?int(?:8|16|32|64))(\[pyarrow\])?", re.IGNORECASE)
 RESTORED = ("boolean", "string")  # dtypes of pandas that decoded columns get
@@ -58,6 +66,11 @@ def restore_categorical(values: Sequence[Any] | Array, library: str, levels: lis
     return frames.Categorical(values, levels, ordered=is_ordered)
 
 
+def is_restored(dtype: str, values: Array) -> bool:
+    """Whether decoded values (N,) get the dtype of pandas that their column had in fit; strings also get ``object``."""
+    return dtype in RESTORED or (dtype == "object" and values.dtype == object)
+
+
 def to_like(values: Array, X: Any, d: int) -> Any:
     """Values (N,) in the dtype of column d of a frame; numbers that it does not hold stay as they are."""
     column, library = get_column(X, d), str(find_library(X))
@@ -68,4 +81,4 @@ def to_like(values: Array, X: Any, d: int) -> Any:
         series = type(column)(values.tolist())
         return series.cast(column.dtype) if dtype.startswith("Categorical") or values.dtype.kind in "iu" else series
     series = type(column)(values, index=column.index)
-    return series.astype(dtype) if dtype in (*RESTORED, "str") or values.dtype.kind in "iu" else series
+    return series.astype(dtype) if is_restored(dtype, values) or dtype == "str" or values.dtype.kind in "iu" else series

@@ -42,6 +42,7 @@ class FeatureSummary:
         Number of distinct values, up to ``MAX_DISTINCT + 1``.
     n_missing : ndarray of int
         Number of missing values; the other statistics are of the observed ones.
+    n_samples : int
     some : ndarray of shape (n, D)
         At most ``MAX_ORDERED_ROWS`` evenly spaced samples; none of samples with more than ``MAX_KEPT_FEATURES``.
     """
@@ -55,6 +56,7 @@ class FeatureSummary:
     is_integral: NDArray[np.bool_]
     n_distinct: Integers
     n_missing: Integers
+    n_samples: int
     some: Floats
 
     @property
@@ -83,7 +85,7 @@ class _Summarizer:
     """Accumulates a :class:`FeatureSummary` chunk by chunk."""
 
     def __init__(self, n_samples: int, n_features: int) -> None:
-        self.scaler = StandardScaler()
+        self.n_samples, self.scaler = n_samples, StandardScaler()
         self.exponents = np.zeros(n_features, np.int64)  # powers of two that the scaler's values are divided by
         self.low, self.high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
         self.is_integral = np.ones(n_features, bool)
@@ -148,6 +150,7 @@ class _Summarizer:
             is_integral=self.is_integral,
             n_distinct=np.array([len(known) for known in self.distinct]),
             n_missing=self.n_missing,
+            n_samples=self.n_samples,
             some=samples if samples.shape[1] <= MAX_KEPT_FEATURES else samples[:0],
         )
 

@@ -16,8 +16,14 @@ SURE = 8.0  # nats
 
 
 def estimate_log_density(model: Model, x: Tensor, points: PointSets) -> Tensor:
-    """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one."""
+    """log p(x), (N,), of samples (N, D): the sum over the components, and the background if there is one.
+
+    Zero, exactly, of samples without any value.
+    """
     log_density = add_background(model, x, torch.logsumexp(_log_joint(model, x, points), -1))
+    missing = model.likelihood.find_missing(x)
+    if missing is not None:
+        log_density = log_density.masked_fill(missing.all(-1), 0.0)
     return log_density.masked_fill(~model.likelihood.supports(x), -math.inf)
 
 
