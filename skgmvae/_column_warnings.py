@@ -78,16 +78,27 @@ def warn_of_numbering(
 
 
 def warn_of_copies(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
-    """Warn of continuous columns that are copies of others, but for their units."""
+    """Warn of continuous columns of many values that are copies of others, but for their units."""
     used = [d for d in columns if np.isfinite(rows[:, d]).all() and np.ptp(rows[:, d]) > 0.0]
     if len(rows) < LEAST_SAMPLES or not 1 < len(used) <= MOST_COMPARED:
         return
-    correlation = np.abs(np.corrcoef(rows[:, used], rowvar=False))
-    pairs = np.argwhere(np.triu(correlation >= 1.0 - COPY_TOLERANCE, 1))
-    copies = {used[b]: used[a] for a, b in pairs[::-1]}
+    correlation = np.corrcoef(rows[:, used], rowvar=False)
+    copies: dict[int, int] = {}
+    for i, j in np.argwhere(np.triu(np.abs(correlation) >= 1.0 - COPY_TOLERANCE, 1)):
+        a, b = used[i], used[j]
+        if b not in copies and _is_copy(rows[:, a], rows[:, b], np.sign(correlation[i, j])):
+            copies[b] = a
     found = [f"{name_feature(b, names)} (of {name_feature(a, names)})" for b, a in sorted(copies.items())]
     if found:
         warn(
             f"X has columns that are copies of others, but for their units: {', '.join(found)}. Leave them out: what "
             "they repeat counts twice, and the log-density depends on the least variance that is allowed."
         )
+
+
+def _is_copy(one: Floats, other: Floats, sign: float) -> bool:
+    """Whether values (n,) are others, shifted and multiplied; one wild value alone would make a correlation of one."""
+    residuals = (other - other.mean()) / other.std() - sign * (one - one.mean()) / one.std()
+    deviations = np.abs(other - np.median(other)) / other.std()
+    typical = np.median(deviations[deviations > 0.0])
+    return bool(np.abs(residuals).max() <= COPY_TOLERANCE**0.5 * typical)

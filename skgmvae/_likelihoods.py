@@ -118,7 +118,7 @@ def choose_kinds(
     warn_of_zeros([d for d in gaussian if has_many[d]], rows, names)
     warn_of_few_numbers([d for d in gaussian if is_whole[d] and not has_many[d]], rows, names)
     warn_of_numbering([d for d in gaussian if is_whole[d]], rows, summary, names)
-    warn_of_copies(gaussian, rows, names)
+    warn_of_copies([d for d in gaussian if has_many[d]], rows, names)
     warn_of_codes([d for d in is_open if wanted[d] != "bernoulli"], rows, names)
     return tuple(wanted)
 
