@@ -82,7 +82,7 @@ def warn_of_copies(columns: Sequence[int], rows: Floats, names: Sequence[Any] | 
     used = [d for d in columns if np.isfinite(rows[:, d]).all() and np.ptp(rows[:, d]) > 0.0]
     if len(rows) < LEAST_SAMPLES or not 1 < len(used) <= MOST_COMPARED:
         return
-    correlation = np.corrcoef(rows[:, used], rowvar=False)
+    correlation = np.atleast_2d(np.corrcoef(rows[:, used], rowvar=False))
     copies: dict[int, int] = {}
     for i, j in np.argwhere(np.triu(np.abs(correlation) >= 1.0 - COPY_TOLERANCE, 1)):
         a, b = used[i], used[j]
