@@ -21,7 +21,7 @@ from skgmvae.data.categories import Categories
 from skgmvae.data.dtypes import find_integers, to_integers, to_like
 from skgmvae.data.frames import find_column, is_frame, replace_column
 from skgmvae.models.conditional import complete_by_draws, complete_by_means, draw_given
-from skgmvae.models.importance import PointSets, count_values, make_point_sets
+from skgmvae.models.points import PointSets, count_values, make_point_sets
 from skgmvae.models.subcomponents import find_subcomponents_of
 from skgmvae.runtime import MAX_SEED, check_device, isolated
 
@@ -50,9 +50,6 @@ class ConditionalQueries:
         check_is_fitted(self)
         found = {} if self._categories is None else self._categories.values
         return [found.get(d) for d in range(self.n_features_in_)]
-
-    def _values_per_row(self) -> int:
-        return count_values(self.net_.module_, self.n_features_in_)
 
     def _points(self) -> PointSets:
         """Points of the importance sampling, the same in all calls."""
@@ -161,7 +158,7 @@ def _describe_size(estimator: Any, points: PointSets) -> dict[str, Any]:
     model, n_points = estimator.net_.module_, len(points.sets[-1])
     (n_latents,) = model.noise_shape
     of_points = n_points * model.n_components * (n_latents + 1)
-    return {"n_copies": n_points, "values_per_row": max(estimator._values_per_row(), of_points)}
+    return {"n_copies": n_points, "values_per_row": max(count_values(model, estimator.n_features_in_), of_points)}
 
 
 def _fill(rows: torch.Tensor, complete: Any) -> torch.Tensor:

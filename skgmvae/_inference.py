@@ -23,7 +23,7 @@ from skgmvae._validation import check_samples
 from skgmvae.data.arrays import Array, Floats, Integers, MatrixLike, Seed
 from skgmvae.data.lazy import LazyRows
 from skgmvae.models.density import estimate_log_density, estimate_log_posterior
-from skgmvae.models.importance import FIRST
+from skgmvae.models.points import describe_chunks
 from skgmvae.models.subcomponents import join_subcomponents
 from skgmvae.runtime import check_device, isolated
 
@@ -64,14 +64,15 @@ class MixtureInference(
         return map_chunks(self.net_.module_, method, X, check_device(self.device), n_copies, values_per_row)
 
     def _log_posterior(self, X: Array | LazyRows, *, joins: bool = True) -> Floats:
-        return self._over_chunks(self._assign(joins=joins), X, n_copies=FIRST, values_per_row=self._values_per_row())
+        return self._over_chunks(self._assign(joins=joins), X, **self._density_chunks())
 
     def _most_probable(self, X: Array | LazyRows) -> Integers:
         """Component of the largest posterior probability, shape (N,)."""
         assign = self._assign()
-        return self._over_chunks(
-            lambda model, rows: assign(model, rows).argmax(1), X, n_copies=FIRST, values_per_row=self._values_per_row()
-        )
+        return self._over_chunks(lambda model, rows: assign(model, rows).argmax(1), X, **self._density_chunks())
+
+    def _density_chunks(self) -> dict[str, Any]:
+        return describe_chunks(self.net_.module_, self.n_features_in_)
 
     def _assign(self, *, joins: bool = True) -> Method:
         """Function that maps a model and samples to log p(c|x), of its subcomponents if they are not joined."""
@@ -145,7 +146,7 @@ class MixtureInference(
         def log_prob(model: Any, rows: torch.Tensor) -> torch.Tensor:
             return estimate_log_density(model, rows, points)
 
-        scores: Floats = self._over_chunks(log_prob, samples, n_copies=FIRST, values_per_row=self._values_per_row())
+        scores: Floats = self._over_chunks(log_prob, samples, **self._density_chunks())
         kinds = getattr(self, "likelihood_", "gaussian")  # models of earlier versions have none
         names, is_auto = getattr(self, "feature_names_in_", None), str(self.likelihood) == "auto"
         warn_of_excluded(kinds, samples, scores, names, is_auto=is_auto)

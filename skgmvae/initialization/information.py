@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 __all__ = ["information_kept", "link_information", "merge_cheapest"]
 
+MOST_AT_ONCE = 64  # clusters of which all triples are looked at
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -46,8 +47,8 @@ def _costs_of_merging(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     K, shares, own = len(table), table.sum(1), table.diagonal()
     each, terms, share_terms = np.arange(K), _x_log_x(table), _x_log_x(shares)
-    unions = np.stack([_x_log_x(row + table) for row in table])  # (a, b, c)
-    to_others = unions.sum(2) - unions[each, :, each] - unions[:, each, each]
+    to_itself = _x_log_x(own[:, None] + table)
+    to_others = _sum_unions(table, terms) - to_itself - to_itself.T
     rows, crossing = terms.sum(1), terms.diagonal()[:, None] + terms.diagonal() + 2.0 * terms
     before = rows[:, None] + rows - crossing
     inside = _x_log_x(own[:, None] + own + 2.0 * table) - crossing
@@ -55,3 +56,16 @@ def _costs_of_merging(table: NDArray[np.float64]) -> NDArray[np.float64]:
     costs = 2.0 * (before - to_others) - inside + 2.0 * sizes
     costs[each, each] = np.inf
     return np.asarray(costs)
+
+
+def _sum_unions(table: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ_c u_abc log u_abc with u_abc = p_ac + p_bc, (K, K), of a symmetric table p and its p log p."""
+    if len(table) <= MOST_AT_ONCE:
+        return np.asarray(_x_log_x(table[:, None] + table).sum(2))
+    rows = terms.sum(1)
+    total: NDArray[np.float64] = rows[:, None] + rows
+    for row, term in zip(table, terms, strict=True):  # what the union changes where both have links
+        linked = np.flatnonzero(row)
+        entries, before = row[linked], term[linked]
+        total[np.ix_(linked, linked)] += _x_log_x(entries[:, None] + entries) - before[:, None] - before
+    return total

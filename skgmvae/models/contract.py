@@ -81,6 +81,7 @@ class Model(Protocol):
     random_init_is_weights: bool  # init_params='random' means random weights instead of random responsibilities
     follows_likelihood: bool  # other clusters than the initial ones may be taken for a clearly higher likelihood
     has_full_covariances: bool  # those of any Gaussian mixture can be represented
+    is_linear: bool  # a Gaussian mixture: the networks add nothing to linear paths
     n_mc_samples: int  # this and the next may change between trainings
     min_information: float
 

@@ -200,9 +200,14 @@ class GMVAE(nn.Module):
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D): of a linear decoder exactly, else by importance sampling."""
         standardized = self.likelihood.standardize(x, torch.float64)
-        if self.autoencoder.is_linear and self.prior.is_linear:
+        if self.is_linear:
             return self.autoencoder.log_joint_of(standardized, self.log_weights(), *self.prior.linear_moments())
         return estimate_log_joint(self.posterior(x), standardized, points)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the decoder and the prior network are their linear paths alone, which reach no head."""
+        return self.autoencoder.is_linear and self.prior.is_linear
 
     def generate(
         self, components: Tensor, generator: torch.Generator, w: Tensor | None = None

@@ -16,7 +16,6 @@ __all__ = [
     "FIRST",
     "LatentPosterior",
     "PointSets",
-    "count_values",
     "estimate_log_joint",
     "make_point_sets",
 ]
@@ -69,12 +68,6 @@ class SharedPosterior(LatentPosterior, Protocol):
 
     def restrict(self, components: Tensor) -> Self:
         """The same as if each sample had only its own components (n, J)."""
-
-
-def count_values(model: Any, n_features: int) -> int:
-    """Numbers per sample that an estimate holds at a time: Jacobians and precisions of all components."""
-    (n_latents,) = model.noise_shape
-    return int(model.n_components * n_latents * (n_latents + n_features))
 
 
 def estimate_log_joint(posterior: LatentPosterior, x: Tensor, points: PointSets) -> Tensor:

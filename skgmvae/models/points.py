@@ -1,13 +1,13 @@
-"""Quasi-random points for importance sampling."""
+"""Quasi-random points for importance sampling, and how much they hold at a time."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-__all__ = ["FIRST", "MANY_FEATURES", "PointSets", "make_point_sets"]
+__all__ = ["FIRST", "MANY_FEATURES", "PointSets", "count_values", "describe_chunks", "make_point_sets"]
 
 FIRST, FURTHER = 16, (64, 256)  # points of a sample; further ones where the first are not enough
 MANY_FEATURES = 100  # above it, one round and a single Newton step, since the networks are usually large
@@ -42,3 +42,19 @@ def make_point_sets(width: int, n_features: int, seed: int) -> PointSets:
     for size in sizes:  # aligned blocks of the sequence
         sets.append(points[size : 2 * size])
     return PointSets(sets, not few, seed)
+
+
+def count_values(model: Any, n_features: int) -> int:
+    """Numbers per sample that an estimate holds at a time: Jacobians and precisions of all components."""
+    (n_latents,) = model.noise_shape
+    return int(model.n_components * n_latents * (n_latents + n_features))
+
+
+def describe_chunks(model: Any, n_features: int) -> dict[str, Any]:
+    """Copies of a sample in the networks, and numbers beside them, for the chunks of ``map_chunks``.
+
+    The closed form of a linear model passes none through the networks.
+    """
+    if model.is_linear and n_features <= MANY_FEATURES:
+        return {"n_copies": 0, "values_per_row": int(model.n_components * n_features)}
+    return {"n_copies": FIRST, "values_per_row": count_values(model, n_features)}

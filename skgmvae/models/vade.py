@@ -193,9 +193,14 @@ class VaDE(nn.Module):
     def log_joint(self, x: Tensor, points: PointSets) -> Tensor:
         """log p(x, c), (N, K) for rows (N, D): of a linear decoder exactly, else by importance sampling."""
         standardized = self.likelihood.standardize(x, torch.float64)
-        if self.autoencoder.is_linear:
+        if self.is_linear:
             return self.autoencoder.log_joint_of(standardized, self.log_weights(), self.means, self.covariances())
         return estimate_log_joint(self.posterior(x), standardized, points)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the decoder is its linear path alone, which reaches no head."""
+        return self.autoencoder.is_linear
 
     def generate(self, components: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws of x | c and their means E[x|z], each (N, D), for components (N,)."""

@@ -16,7 +16,7 @@ from skgmvae._evaluation import cast_networks, map_chunks, map_shares
 from skgmvae.data.arrays import Integers
 from skgmvae.data.training_data import TrainingData
 from skgmvae.models.density import add_background
-from skgmvae.models.importance import FIRST, PointSets, count_values, make_point_sets
+from skgmvae.models.points import PointSets, describe_chunks, make_point_sets
 from skgmvae.models.subcomponents import add_subcomponents, join_subcomponents
 
 __all__ = ["LEAST_GAIN", "MOST_DIVERGENCE", "HeldOut", "Scores", "is_better", "is_clear", "is_open", "split_rows"]
@@ -111,8 +111,8 @@ class HeldOut:
             density = add_background(model, x, torch.logsumexp(log_joint, -1))
             return torch.cat([density.unsqueeze(-1), torch.log_softmax(log_joint, -1)], -1)
 
-        size = count_values(model, self.X.shape[1])
-        evaluate = partial(map_chunks, model, estimate, device=torch.device("cpu"), n_copies=FIRST, values_per_row=size)
+        size = describe_chunks(model, self.X.shape[1])
+        evaluate = partial(map_chunks, model, estimate, device=torch.device("cpu"), **size)
         found = torch.from_numpy(map_shares(evaluate, X))
         r = add_subcomponents(r, model.subcomponents)
         # NaN of a sample that is too far from all components for a density

@@ -11,6 +11,7 @@ from skgmvae._evaluation import map_chunks, map_shares
 from skgmvae.data.arrays import Integers
 from skgmvae.data.lazy import Samples
 from skgmvae.models.density import compute_background_share
+from skgmvae.models.points import describe_chunks
 
 __all__ = ["find_explained"]
 
@@ -24,7 +25,8 @@ def find_explained(model: Any, X: Samples) -> Integers | None:
     """
     if model.background is None:
         return None
-    evaluate = partial(map_chunks, model, _find_shares, device=torch.device("cpu"))
+    size = describe_chunks(model, X.shape[1])
+    evaluate = partial(map_chunks, model, _find_shares, device=torch.device("cpu"), **size)
     is_explained = map_shares(evaluate, X) <= 0.5
     return None if is_explained.all() or is_explained.mean() < 0.5 else np.flatnonzero(is_explained)
 
