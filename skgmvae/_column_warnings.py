@@ -19,7 +19,7 @@ MOST_OF_COLUMNS = 0.5  # … unless more of the columns have few whole numbers, 
 LEAST_FILLED = 0.5  # share of a range of whole numbers that the samples of a numbering fill
 LEAST_SAMPLES = 20  # that can show a numbering or a copy
 MOST_COMPARED = 100  # columns: of more, such as pixels, some may be copies by chance
-COPY_TOLERANCE = 1e-10  # of a correlation of one
+COPY_TOLERANCE, SAME = 1e-10, 1e-6  # of a correlation of one, and of values in units of their range
 
 
 def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
@@ -82,12 +82,12 @@ def warn_of_copies(columns: Sequence[int], rows: Floats, names: Sequence[Any] | 
     used = [d for d in columns if np.isfinite(rows[:, d]).all() and np.ptp(rows[:, d]) > 0.0]
     if len(rows) < LEAST_SAMPLES or not 1 < len(used) <= MOST_COMPARED:
         return
-    correlation = np.atleast_2d(np.corrcoef(rows[:, used], rowvar=False))
+    values = rows[:, used] / np.abs(rows[:, used]).max(0)  # in other units, squares may overflow
+    correlation = np.atleast_2d(np.corrcoef(values, rowvar=False))
     copies: dict[int, int] = {}
     for i, j in np.argwhere(np.triu(np.abs(correlation) >= 1.0 - COPY_TOLERANCE, 1)):
-        a, b = used[i], used[j]
-        if b not in copies and _is_copy(rows[:, a], rows[:, b], np.sign(correlation[i, j])):
-            copies[b] = a
+        if used[j] not in copies and _is_copy(values[:, i], values[:, j]):
+            copies[used[j]] = used[i]
     found = [f"{name_feature(b, names)} (of {name_feature(a, names)})" for b, a in sorted(copies.items())]
     if found:
         warn(
@@ -96,9 +96,9 @@ def warn_of_copies(columns: Sequence[int], rows: Floats, names: Sequence[Any] | 
         )
 
 
-def _is_copy(one: Floats, other: Floats, sign: float) -> bool:
-    """Whether values (n,) are others, shifted and multiplied; one wild value alone would make a correlation of one."""
-    residuals = (other - other.mean()) / other.std() - sign * (one - one.mean()) / one.std()
-    deviations = np.abs(other - np.median(other)) / other.std()
-    typical = np.median(deviations[deviations > 0.0])
-    return bool(np.abs(residuals).max() <= COPY_TOLERANCE**0.5 * typical)
+def _is_copy(one: Floats, other: Floats) -> bool:
+    """Whether values (n,) are others, shifted and multiplied; not only a wild one, whose correlation is one as well."""
+    order = np.argsort(one, kind="stable")
+    central = order[len(one) // 20 : len(one) - len(one) // 20]
+    x, y = one[central] - one[central[0]], other[central] - other[central[0]]
+    return bool(x[-1] > 0.0 and y.any() and np.abs(y - y[-1] / x[-1] * x).max() <= SAME * np.abs(y).max())

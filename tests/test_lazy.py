@@ -414,6 +414,7 @@ def test_same_seed_same_result_by_blocks(quick, small_blocks):
     np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
+@pytest.mark.filterwarnings("ignore:X has columns that are copies")
 def test_bytes_are_numbers_unless_they_are_scaled(quick, small_blocks):
     X = np.tile(make_rows(np.uint8)[0], (1, 4))
     settings = {"max_iter": 1, "image_shape": (1, 4, 4)}

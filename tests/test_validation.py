@@ -82,6 +82,7 @@ WORKING_DATA = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X has columns that are copies")
 @each_estimator
 @pytest.mark.parametrize("rows", WORKING_DATA.values(), ids=WORKING_DATA)
 def test_unusual_data_give_finite_results(Estimator, rows):
