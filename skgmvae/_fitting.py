@@ -36,7 +36,7 @@ from skgmvae._validation import check_enough_samples, check_ranks, check_samples
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import MatrixLike
 from skgmvae.data.categories import Categories
-from skgmvae.data.category_columns import find_names, learn_categories
+from skgmvae.data.category_columns import find_names, find_written_numbers, learn_categories
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import MAX_SEED, check_device, describe_environment, isolated, total_memory
 from skgmvae.training.checkpoint import Checkpoint
@@ -83,7 +83,8 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     if reset:
         named = find_named_categories(estimator.likelihood, X)
         estimator._categories = learn_categories(X, estimator.categorical_features, named)
-        _warn_of_names(X, estimator._categories)
+        if estimator._categories is not None:
+            _warn_of_categories(X, estimator._categories)
     samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
     if reset:
         check_enough_samples(len(samples), estimator.n_components)
@@ -102,14 +103,21 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
     return data
 
 
-def _warn_of_names(X: Any, categories: Categories | None) -> None:
-    """Warn of categorical columns that tell samples apart, not groups."""
-    found = {} if categories is None else find_names(X, categories)
+def _warn_of_categories(X: Any, categories: Categories) -> None:
+    """Warn of categorical columns that tell samples apart, not groups, and of those of numbers."""
+    found = find_names(X, categories)
     if found:
         columns = ", ".join(f"{name} ({n} categories)" for name, n in found.items())
         warn(
             f"nearly all of the {len(X)} samples have their own category in these columns: {columns}. Names and "
             "identifiers say nothing about clusters. Drop such columns, or merge rare categories."
+        )
+    numbers = find_written_numbers(X, categories)
+    if numbers:
+        columns = ", ".join(f"{name} (such as {value!r})" for name, value in numbers.items())
+        warn(
+            f"X has columns of numbers that are written as strings: {columns}. As they are, they are categories, which "
+            "have no order. Convert them, as by pandas.to_numeric; or to the categorical dtype, if they are codes."
         )
 
 

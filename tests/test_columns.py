@@ -525,6 +525,24 @@ def test_columns_with_too_many_categories_are_refused():
         VaDEClustering(2).fit(frame)
 
 
+def test_numbers_that_are_written_as_strings_are_named():
+    rng = np.random.RandomState(0)
+    shares = rng.randint(1, 60, 300)
+    frame = pd.DataFrame({"share": [f"{n}.5 %" for n in shares], "zip": [f"0{n:04}" for n in shares]})
+    frame["age"] = rng.randn(300)
+    with pytest.warns(
+        UserWarning, match=r"numbers that are written as strings: 'share' \(such as '1.5 %'\)\. As"
+    ) as caught:
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VaDEClustering(2, max_iter=0, random_state=0).fit(frame.astype({"share": "category"}))
+    frame["share"] = [f"{n:,.2f}" for n in 1000.0 + np.arange(300)]
+    with pytest.raises(ValueError, match="They are numbers written as strings, such as '1,000.00': convert them"):
+        VaDEClustering(2).fit(frame)
+
+
 def test_zero_inflated_columns_are_named():
     rng = np.random.RandomState(0)
     frame = pd.DataFrame({"rain": np.where(rng.rand(100) < 0.4, 0.0, rng.randn(100) ** 2), "heat": rng.randn(100)})

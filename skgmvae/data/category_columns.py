@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from skgmvae.data.arrays import Array
 from skgmvae.data.categories import Categories, check_in_memory, find_missing, to_array, unify
 from skgmvae.data.dtypes import find_integers, find_levels
 from skgmvae.data.frames import check_one_value_per_cell, find_column, find_library, get_column, is_frame, name_feature
 
-__all__ = ["MAX_CATEGORIES", "find_names", "learn_categories"]
+__all__ = ["MAX_CATEGORIES", "find_names", "find_written_numbers", "learn_categories"]
 
 MAX_CATEGORIES = 255  # of a column; one with more is rather a name or a number
+LEAST_NUMBERS = 20  # different ones that are written as strings
+SIGNS = str.maketrans("", "", " ,%$€£\N{NO-BREAK SPACE}")  # that numbers are written with
 LEAST_NAMED, NAMED = 20, 0.9  # observed values, and share of different ones, from which on a column looks like names
 
 
@@ -49,7 +52,7 @@ def learn_categories(X: Any, categorical_features: Any, more: Iterable[int] = ()
         if len(known) > MAX_CATEGORIES:
             raise ValueError(
                 f"the categorical column {_name(X, d)} has {len(known)} categories, and at most {MAX_CATEGORIES} are "
-                "possible. Names and identifiers say nothing about clusters: drop the column, or merge rare categories."
+                f"possible. {_advise(known)}"
             )
         values[d], dtypes[d] = known, str(getattr(column, "dtype", ""))
         levels = find_levels(column) if is_frame(X) else None
@@ -69,6 +72,31 @@ def find_names(X: Any, categories: Categories) -> dict[str, int]:
         if n_observed >= LEAST_NAMED and len(categories.values[d]) >= NAMED * n_observed:
             found[_name(X, d)] = len(categories.values[d])
     return found
+
+
+def find_written_numbers(X: Any, categories: Categories) -> dict[str, str]:
+    """Categorical columns of a table (N, D) whose many categories are numbers written as strings, with one of these."""
+    open_columns = (d for d in categories.n_levels if d not in categories.declared)
+    return {_name(X, d): categories.values[d][0] for d in open_columns if _are_numbers(categories.values[d])}
+
+
+def _advise(known: Array) -> str:
+    if _are_numbers(known):
+        return f"They are numbers written as strings, such as {known[0]!r}: convert them, as by pandas.to_numeric."
+    return "Names and identifiers say nothing about clusters: drop the column, or merge rare categories."
+
+
+def _are_numbers(known: Array) -> bool:
+    """Whether categories (n,) are many numbers written as strings; codes such as "02139" are none."""
+    if known.dtype != object or len(known) < LEAST_NUMBERS:
+        return False
+    plain = [str(value).translate(SIGNS) for value in known]
+    if any(text[:1] == "0" and text.isdigit() and len(text) > 1 for text in plain):
+        return False
+    try:
+        return bool(np.isfinite(np.array(plain, dtype=np.float64)).all())
+    except ValueError:
+        return False
 
 
 def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
