@@ -18,6 +18,7 @@ MOSTLY_ZEROS = 0.5  # the same of one of few whole numbers …
 MOST_OF_COLUMNS = 0.5  # … unless more of the columns have few whole numbers, as pixels have
 LEAST_FILLED = 0.5  # share of a range of whole numbers that the samples of a numbering fill
 LEAST_SAMPLES = 20  # that can show a numbering or a copy
+MOST_MISSING = 0.3  # share of a column that is compared with others
 MOST_COMPARED = 100  # columns: of more, such as pixels, some may be copies by chance
 COPY_TOLERANCE, SAME = 1e-10, 1e-6  # of a correlation of one, and of values in units of their range
 
@@ -65,21 +66,32 @@ def warn_of_numbering(
     columns: Sequence[int], rows: Floats, summary: FeatureSummary, names: Sequence[Any] | None
 ) -> None:
     """Warn of those of columns of whole numbers that number the samples, beside other columns."""
-    if len(rows) < LEAST_SAMPLES or rows.shape[1] == 1:
+    if rows.shape[1] == 1:
         return
-    filled = summary.n_samples / (summary.high - summary.low + 1.0)
-    numbers = [d for d in columns if LEAST_FILLED <= filled[d] <= 1.0]
-    found = [name_feature(d, names) for d in numbers if len(np.unique(rows[:, d])) == len(rows)]
+    found = [name_feature(d, names) for d in columns if _is_numbering(rows[:, d], d, summary)]
     if found:
         warn(
-            f"X has columns that number the samples: {', '.join(found)}. If they only identify them, leave them out: "
-            "they say nothing of clusters, but take part in the distances and in the density."
+            f"X has columns of whole numbers that are all different and leave few gaps: {', '.join(found)}. If they "
+            "only number or identify the samples, leave them out: they say nothing of clusters, but take part in the "
+            "distances and in the density."
         )
+
+
+def _is_numbering(values: Floats, d: int, summary: FeatureSummary) -> bool:
+    """Whether whole numbers (n,) of some samples are different, and those of all fill their range, maybe in steps."""
+    observed = values[~np.isnan(values)]
+    if len(observed) < LEAST_SAMPLES or len(np.unique(observed)) < len(observed) or np.abs(observed).max() > 2.0**53:
+        return False
+    step = np.gcd.reduce((observed - observed[0]).astype(np.int64))
+    filled = (summary.n_samples - summary.n_missing[d]) / ((summary.high[d] - summary.low[d]) / step + 1.0)
+    return bool(LEAST_FILLED <= filled <= 1.0)
 
 
 def warn_of_copies(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:
     """Warn of continuous columns of many values that are copies of others, but for their units."""
-    used = [d for d in columns if np.isfinite(rows[:, d]).all() and np.ptp(rows[:, d]) > 0.0]
+    used = [d for d in columns if np.isnan(rows[:, d]).mean() <= MOST_MISSING]
+    rows = rows[~np.isnan(rows[:, used]).any(1)]
+    used = [d for d in used if len(rows) and np.ptp(rows[:, d]) > 0.0]
     if len(rows) < LEAST_SAMPLES or not 1 < len(used) <= MOST_COMPARED:
         return
     values = rows[:, used] / np.abs(rows[:, used]).max(0)  # in other units, squares may overflow

@@ -117,7 +117,8 @@ def _warn_of_categories(X: Any, categories: Categories) -> None:
         columns = ", ".join(f"{name} (such as {value!r})" for name, value in numbers.items())
         warn(
             f"X has columns of numbers that are written as strings: {columns}. As they are, they are categories, which "
-            "have no order. Convert them, as by pandas.to_numeric; or to the categorical dtype, if they are codes."
+            "have no order. Remove what is no digit and convert them to numbers; or to the categorical dtype, if they "
+            "are codes."
         )
 
 

@@ -22,6 +22,7 @@ from skgmvae.initialization.product_mixture import ProductFit, ProductMixture
 from skgmvae.initialization.skewness import find_heavy_tails, find_log_normal
 from skgmvae.models.columns import Column, Columns
 from skgmvae.models.counts import draw_gamma
+from skgmvae.models.heads import logsumexp_of_sums
 
 ESTIMATORS = [VaDEClustering, GMVAEClustering, VAEEMClustering]
 KINDS = [
@@ -86,12 +87,21 @@ def test_log_probabilities_of_components_are_those_of_their_own_outputs(likeliho
     holes[1, 6] = 7.0  # a new category
     x = likelihood.standardize(holes, torch.float64)
     offsets = 3.0 * torch.randn(4, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    offsets[0, 3:6] = torch.tensor([0.0, -300.0, 300.0])
+    offsets[0, 3:6] = torch.tensor([0.0, -600.0, 600.0])
     offsets[:, :2] = 0.0  # of continuous columns
     expected = likelihood.log_prob(x.unsqueeze(1), output.unsqueeze(1) + offsets)
     torch.testing.assert_close(likelihood.log_prob(x, output, offsets), expected)
     of_each = likelihood.log_prob(x.unsqueeze(1), output.unsqueeze(1), offsets.expand(2, -1, -1))
     torch.testing.assert_close(of_each.squeeze(1), expected)
+    single = likelihood.float().log_prob(x.float(), output.float(), offsets[1:].float())
+    torch.testing.assert_close(single.double(), expected[:, 1:], rtol=1e-4, atol=1e-4)
+
+
+def test_logarithms_of_sums_hold_where_outputs_contradict_each_other():
+    a, b = torch.tensor([[0.0, -60.0]]), torch.tensor([[-60.0, 0.0], [0.0, -200.0]])
+    expected = torch.logsumexp(a.unsqueeze(1) + b, -1)
+    torch.testing.assert_close(logsumexp_of_sums(a, b), expected)
+    assert logsumexp_of_sums(3.0 * a, 3.0 * b[:1]).isfinite().all()
 
 
 def test_moments_and_draws_are_those_of_torch(likelihood, output):
@@ -528,7 +538,7 @@ def test_columns_with_too_many_categories_are_refused():
 def test_numbers_that_are_written_as_strings_are_named():
     rng = np.random.RandomState(0)
     shares = rng.randint(1, 60, 300)
-    frame = pd.DataFrame({"share": [f"{n}.5 %" for n in shares], "zip": [f"0{n:04}" for n in shares]})
+    frame = pd.DataFrame({"share": ["?", *(f"{n}.5 %" for n in shares[1:])], "zip": [f"0{n:04}" for n in shares]})
     frame["age"] = rng.randn(300)
     with pytest.warns(
         UserWarning, match=r"numbers that are written as strings: 'share' \(such as '1.5 %'\)\. As"
@@ -539,7 +549,7 @@ def test_numbers_that_are_written_as_strings_are_named():
         warnings.simplefilter("error")
         VaDEClustering(2, max_iter=0, random_state=0).fit(frame.astype({"share": "category"}))
     frame["share"] = [f"{n:,.2f}" for n in 1000.0 + np.arange(300)]
-    with pytest.raises(ValueError, match="They are numbers written as strings, such as '1,000.00': convert them"):
+    with pytest.raises(ValueError, match="Most are numbers written as strings, such as '1,000.00': remove what"):
         VaDEClustering(2).fit(frame)
 
 
@@ -556,10 +566,12 @@ def test_zero_inflated_columns_are_named():
 def test_numberings_and_copies_are_named():
     rng = np.random.RandomState(0)
     frame = pd.DataFrame({"id": rng.permutation(400)[:250], "cm": rng.randn(250) + 170.0, "kg": rng.randn(250)})
-    with pytest.warns(UserWarning, match="columns that number the samples: 'id'. If they only identify") as caught:
+    frame = frame.assign(day=86_400.0 * np.where(np.arange(250) % 9 == 0, np.nan, np.arange(250)))
+    with pytest.warns(UserWarning, match="different and leave few gaps: 'id', 'day'. If they only number") as caught:
         VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
     assert len(caught) == 1
-    frame = frame.assign(inches=-frame["cm"] / 2.54, id=rng.randint(0, 400, 250))
+    frame = frame.assign(inches=-frame["cm"].mask(rng.rand(250) < 0.2) / 2.54, id=rng.randint(0, 400, 250))
+    frame = frame.drop(columns="day")
     with pytest.warns(UserWarning, match="copies of others, but for their units: 'inches' .of 'cm'.") as caught:
         VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
     assert len(caught) == 1

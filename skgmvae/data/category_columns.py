@@ -1,5 +1,6 @@
 """Which columns of a table hold categories, and which these are."""
 
+import re
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
@@ -14,7 +15,9 @@ from skgmvae.data.frames import check_one_value_per_cell, find_column, find_libr
 __all__ = ["MAX_CATEGORIES", "find_names", "find_written_numbers", "learn_categories"]
 
 MAX_CATEGORIES = 255  # of a column; one with more is rather a name or a number
-LEAST_NUMBERS = 20  # different ones that are written as strings
+# of categories, from which on numbers may be written as strings; the share of them; "n/a" may be among the others
+LEAST_NUMBERS, MOSTLY_NUMBERS = 20, 0.9
+NUMBER = re.compile(r"-?\d+\.?\d*")
 SIGNS = str.maketrans("", "", " ,%$€£\N{NO-BREAK SPACE}")  # that numbers are written with
 LEAST_NAMED, NAMED = 20, 0.9  # observed values, and share of different ones, from which on a column looks like names
 
@@ -76,27 +79,27 @@ def find_names(X: Any, categories: Categories) -> dict[str, int]:
 
 def find_written_numbers(X: Any, categories: Categories) -> dict[str, str]:
     """Categorical columns of a table (N, D) whose many categories are numbers written as strings, with one of these."""
-    open_columns = (d for d in categories.n_levels if d not in categories.declared)
-    return {_name(X, d): categories.values[d][0] for d in open_columns if _are_numbers(categories.values[d])}
+    undeclared = (d for d in categories.n_levels if d not in categories.declared)
+    examples = {d: _find_number(categories.values[d]) for d in undeclared}
+    return {_name(X, d): example for d, example in examples.items() if example is not None}
 
 
 def _advise(known: Array) -> str:
-    if _are_numbers(known):
-        return f"They are numbers written as strings, such as {known[0]!r}: convert them, as by pandas.to_numeric."
+    example = _find_number(known)
+    if example is not None:
+        return f"Most are numbers written as strings, such as {example!r}: remove what is no digit, and convert them."
     return "Names and identifiers say nothing about clusters: drop the column, or merge rare categories."
 
 
-def _are_numbers(known: Array) -> bool:
-    """Whether categories (n,) are many numbers written as strings; codes such as "02139" are none."""
+def _find_number(known: Array) -> str | None:
+    """One of many numbers that are written as strings, if nearly all categories (n,) are; "02139" is a code."""
     if known.dtype != object or len(known) < LEAST_NUMBERS:
-        return False
+        return None
     plain = [str(value).translate(SIGNS) for value in known]
-    if any(text[:1] == "0" and text.isdigit() and len(text) > 1 for text in plain):
-        return False
-    try:
-        return bool(np.isfinite(np.array(plain, dtype=np.float64)).all())
-    except ValueError:
-        return False
+    if any(text.isdigit() and text[0] == "0" and len(text) > 1 for text in plain):
+        return None
+    found = [value for value, text in zip(known, plain, strict=True) if NUMBER.fullmatch(text)]
+    return str(found[0]) if len(found) >= MOSTLY_NUMBERS * len(known) else None
 
 
 def _find_columns(X: Any, categorical_features: Any) -> Iterable[int]:
