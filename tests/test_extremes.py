@@ -19,6 +19,12 @@ def test_a_constant_feature_is_its_value_with_scale_one(value):
     assert (summary.mean[0], summary.scale[0]) == (value, 1.0)
 
 
+def test_a_wild_value_in_columns_without_clusters_gives_no_warning_of_numpy():
+    X = np.random.RandomState(0).randn(300, 3)
+    X[5, 1] = 1e300
+    assert np.isfinite(VaDEClustering(2, max_iter=0, random_state=0).fit(X).score_samples(X[:5])).all()
+
+
 @pytest.mark.parametrize("factor", [1e-300, 1e-160, 1e160, 1e300])
 def test_mean_and_scale_follow_the_unit(factor):
     X = np.random.default_rng(0).normal(2.0, 3.0, (500, 2))
