@@ -66,6 +66,8 @@ def _are_groups(points: NDArray[np.float64], labels: NDArray[np.intp], n_cluster
     some = np.random.RandomState(0).permutation(len(points))[:MOST_SAMPLES]
     points, labels = points[some], labels[some]
     points = points[:, np.ptp(points, axis=0) > 0.0]
+    if not points.shape[1]:
+        return False
     points = points / np.abs(points).max(0)  # squares of wild values may overflow
     points = (points - points.mean(0)) / points.std(0)
     one = fit_mixture(points, np.zeros(len(points), np.intp), 1)
