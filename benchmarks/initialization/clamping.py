@@ -32,10 +32,9 @@ KEY = ("data", "model", "seed", "init_clamp")
 FIGURES = {"ari": "ARI, training samples", "held_out_ari": "ARI, held-out samples", "held_out_score": "held-out score"}
 EXPLANATION = f"""\
 `init_clamp` is the share of the epochs in which q(c|x) is clamped to the initial responsibilities, {DEFAULT:g} by
-default. Means over seeds, without early stopping, and otherwise with the defaults of an earlier version, whose tables
-had no linear path: scores are not those of the present version. A converged fit ends early, but not while the
-responsibilities are clamped. The score is the mean log-likelihood of held-out samples. The default was selected on
-all of these data sets, with labels known."""
+default. Means over seeds, without early stopping and otherwise at the defaults. A converged fit ends early, but not
+while the responsibilities are clamped. The score is the mean log-likelihood of held-out samples. The default was
+selected with an earlier version on all of these data sets, with labels known."""
 
 
 def main(argv: list[str] | None = None) -> int:
