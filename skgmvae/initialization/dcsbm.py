@@ -22,7 +22,8 @@ LEAST_GAIN = 1e-9  # nats; smaller changes are rounding
 N_GROUPINGS = 2  # ways of grouping the samples, …
 N_GROUPS = 250  # … into this number of groups, or more where there are many clusters
 GROUPS_PER_CLUSTER = 5
-N_SEARCHES = 5  # per grouping, fewer where the best partition has been found …
+N_SEARCHES = 5  # per grouping, fewer of many clusters, and where the best partition has been found …
+MOST_SEARCHED, FEW_SEARCHES = 64, 2  # clusters, and searches of more, whose time grows with their square
 N_AGREEING = 2  # … this number of times
 MAX_MORE = 20  # clusters beyond K at the beginning of a search, but at most 2K
 MAX_SPLITS = 20  # clusters, the largest, whose split is tried after each gain
@@ -166,15 +167,16 @@ def fit_dcsbm(
     -------
     Partition
     """
+    n_searches, init = (N_SEARCHES, "k-means++") if n_clusters <= MOST_SEARCHED else (FEW_SEARCHES, "random")
     links, n_groups = Links.of_samples(affinities), max(N_GROUPS, GROUPS_PER_CLUSTER * n_clusters)
     if n_groups >= len(points):
         dense = Links((affinities / affinities.sum()).toarray(), links.within)
-        found = _search(dense, points, n_clusters, N_GROUPINGS * N_SEARCHES, random_state)
+        found = _search(dense, points, n_clusters, N_GROUPINGS * n_searches, random_state)
         return make_partition(links, found.labels, n_clusters)
     best: Partition | None = None
     for _ in range(N_GROUPINGS):
-        groups, centers = fit_kmeans(points, n_groups, random_state, max_iter=GROUPING_STEPS)
-        found = _search(links.join(groups, n_groups), centers, n_clusters, N_SEARCHES, random_state)
+        groups, centers = fit_kmeans(points, n_groups, random_state, max_iter=GROUPING_STEPS, init=init)
+        found = _search(links.join(groups, n_groups), centers, n_clusters, n_searches, random_state)
         found = local_search(links, make_partition(links, found.labels[groups], n_clusters), random_state)
         if best is None or found.information > best.information:
             best = found

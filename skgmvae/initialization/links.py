@@ -11,6 +11,8 @@ from skgmvae.initialization.partitions import members
 
 __all__ = ["Links", "Partition", "make_partition", "move"]
 
+MOST_DENSE = 64  # clusters of few nodes that are added up by a product with zeros and ones
+
 
 class Links(NamedTuple):
     """A symmetric graph of total weight one.
@@ -70,12 +72,14 @@ def make_partition(links: Links, labels: NDArray[np.intp], n_clusters: int) -> P
     one_hot = members(labels, n_clusters)
     if isinstance(links.between, csr_array):
         return _sum_up(links, labels, (links.between @ one_hot).toarray())
+    if n_clusters > MOST_DENSE:
+        return _sum_up(links, labels, np.ascontiguousarray((one_hot.T @ links.between).T))
     return _sum_up(links, labels, links.between @ one_hot.toarray())
 
 
 def _sum_up(links: Links, labels: NDArray[np.intp], to_clusters: NDArray[np.float64]) -> Partition:
     K = to_clusters.shape[1]
-    if isinstance(links.between, csr_array):
+    if isinstance(links.between, csr_array) or K > MOST_DENSE:
         table = np.asarray(members(labels, K).T @ to_clusters)
     else:  # of few nodes, for which a sparse matrix takes longer to make than to multiply
         table = np.eye(K)[labels].T @ to_clusters

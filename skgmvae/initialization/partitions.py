@@ -26,12 +26,13 @@ def fit_kmeans(
     *,
     n_init: int = 1,
     max_iter: int = 300,
+    init: str = "k-means++",
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Labels (N,) and centers (K, L) of k-means, of fewer clusters where points are equal; K is at most N."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        kmeans = KMeans(min(n_clusters, len(points)), n_init=n_init, max_iter=max_iter, random_state=random_state)
-        kmeans.fit(points)
+        n_clusters = min(n_clusters, len(points))
+        kmeans = KMeans(n_clusters, init=init, n_init=n_init, max_iter=max_iter, random_state=random_state).fit(points)
     return kmeans.labels_.astype(np.intp), kmeans.cluster_centers_
 
 
