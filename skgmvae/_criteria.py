@@ -3,6 +3,7 @@
 from __future__ import annotations  # help() then shows MatrixLike, not what it stands for
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from skgmvae._component_moments import component_covariances
 from skgmvae._component_table import describe_components
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Array, Floats, MatrixLike
+from skgmvae.data.frames import name_feature
 from skgmvae.initialization.mixture import count_covariances
 from skgmvae.models.subcomponents import count_clusters
 from skgmvae.runtime import check_device, isolated
@@ -136,12 +138,22 @@ class DensityCriteria:
     @property
     def precisions_(self) -> Floats:
         """Inverses of ``covariances_``."""
-        precisions: Floats = np.linalg.inv(self.covariances_).astype(np.float64)
-        return precisions
+        return _invert(np.linalg.inv, self)
 
     @property
     def precisions_cholesky_(self) -> Floats:
         """Upper-triangular factors U of the precisions U Uᵀ, as GaussianMixture's."""
-        factors = np.linalg.cholesky(self.covariances_)
-        inverses: Floats = np.linalg.inv(factors).astype(np.float64)
-        return inverses.transpose(0, 2, 1)
+        return _invert(lambda covariances: np.linalg.inv(np.linalg.cholesky(covariances)), self).transpose(0, 2, 1)
+
+
+def _invert(invert: Callable[[Floats], Array], estimator: Any) -> Floats:
+    """A function of the covariances (K, D, D), with an error that names columns without variance."""
+    covariances = estimator.covariances_
+    try:
+        return np.asarray(invert(covariances), np.float64)
+    except np.linalg.LinAlgError as error:
+        names = getattr(estimator, "feature_names_in_", None)
+        constant = np.flatnonzero((np.diagonal(covariances, axis1=1, axis2=2) == 0.0).any(0)).tolist()
+        columns = ", ".join(name_feature(d, names) for d in constant)
+        remedy = f"; drop columns that are constant: {columns}" if constant else ""
+        raise np.linalg.LinAlgError(f"covariances_ has no inverse{remedy}") from error

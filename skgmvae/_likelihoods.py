@@ -117,9 +117,10 @@ def choose_kinds(
     is_whole = summary.is_integral & (summary.low < summary.high)
     warn_of_zeros([d for d in gaussian if has_many[d]], rows, names)
     warn_of_few_numbers([d for d in gaussian if is_whole[d] and not has_many[d]], rows, names)
-    warn_of_numbering([d for d in gaussian if is_whole[d]], rows, summary, names)
-    warn_of_copies([d for d in gaussian if has_many[d]], rows, names)
-    warn_of_codes([d for d in is_open if wanted[d] != "bernoulli"], rows, names)
+    continuous = [d for d in is_open if wanted[d] != "bernoulli"]
+    warn_of_numbering([d for d in continuous if is_whole[d]], rows, summary, names)
+    warn_of_copies([d for d in continuous if has_many[d]], rows, names)
+    warn_of_codes(continuous, rows, names)
     return tuple(wanted)
 
 

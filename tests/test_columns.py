@@ -563,6 +563,14 @@ def test_zero_inflated_columns_are_named():
     assert np.isfinite(VaDEClustering(2, max_iter=0, random_state=0).fit(apart).score(apart))
 
 
+def test_precisions_name_columns_without_variance():
+    frame = pd.DataFrame({"age": np.random.RandomState(0).randn(60), "country": "US"})
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    for name in ("precisions_", "precisions_cholesky_"):
+        with pytest.raises(np.linalg.LinAlgError, match="no inverse; drop columns that are constant: 'country'"):
+            getattr(model, name)
+
+
 def test_numberings_and_copies_are_named():
     rng = np.random.RandomState(0)
     frame = pd.DataFrame({"id": rng.permutation(400)[:250], "cm": rng.randn(250) + 170.0, "kg": rng.randn(250)})
@@ -575,6 +583,11 @@ def test_numberings_and_copies_are_named():
     with pytest.warns(UserWarning, match="copies of others, but for their units: 'inches' .of 'cm'.") as caught:
         VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
     assert len(caught) == 1
+    prices = pd.DataFrame({"age": rng.randn(250), "euros": np.exp(rng.randn(250))}).assign(
+        cents=lambda f: 100 * f.euros
+    )
+    with pytest.warns(UserWarning, match="copies of others, but for their units: 'cents'"):
+        assert VaDEClustering(2, max_iter=0, random_state=0).fit(prices).likelihood_[1] == "log_normal"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         VaDEClustering(2, max_iter=0, random_state=0).fit(frame[["id", "cm", "kg"]])

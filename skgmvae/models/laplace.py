@@ -132,7 +132,8 @@ def expand_likelihood(log_likelihood: Tensor, slope: Tensor, curvature: Tensor, 
     jacobian : Tensor of shape (..., k or 1, L, D)
         Of the decoder.
     """
-    if jacobian.shape[-3] == 1 < slope.shape[-2]:  # one product for all expansions around the same point
+    # one product for all expansions around the same point, if its L·L·D numbers are fewer than those of k Jacobians
+    if jacobian.shape[-3] == 1 < slope.shape[-2] >= jacobian.shape[-2]:
         shared = jacobian.squeeze(-3)
         squares = (shared.unsqueeze(-2) * shared.unsqueeze(-3)).flatten(-3, -2)  # (..., L·L, D)
         precision = (curvature @ squares.mT).unflatten(-1, (shared.shape[-2], -1))
