@@ -168,8 +168,8 @@ class CategoricalHead(nn.Module):
 def logsumexp_of_sums(one: Tensor, other: Tensor) -> Tensor:
     """log Σ_j exp(a_nj + b_kj), (..., N, K), of a (..., N, J) and b (..., K, J): by a product of their exponentials.
 
-    A sum below the product of the largest two by more than the exponents of the type counts as this far below it: in
-    float32 by 87 nats, as only of outputs that contradict each other as far.
+    A sum that is further below the largest exponentials than the type can hold, 87 nats in float32, counts as this far
+    below them. That is so only where a and b contradict each other as far.
     """
     tiny = torch.finfo(one.dtype).tiny
     maxima = [values.detach().amax(-1, keepdim=True) for values in (one, other)]
