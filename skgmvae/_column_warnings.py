@@ -7,11 +7,20 @@ import numpy as np
 
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
+from skgmvae.data.categories import Categories
+from skgmvae.data.category_columns import find_names, find_written_numbers
 from skgmvae.data.frames import name_feature
 from skgmvae.data.summary import FeatureSummary
 from skgmvae.initialization.views import find_codes
 
-__all__ = ["warn_of_codes", "warn_of_copies", "warn_of_few_numbers", "warn_of_numbering", "warn_of_zeros"]
+__all__ = [
+    "warn_of_categories",
+    "warn_of_codes",
+    "warn_of_copies",
+    "warn_of_few_numbers",
+    "warn_of_numbering",
+    "warn_of_zeros",
+]
 
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 MOSTLY_ZEROS = 0.5  # the same of one of few whole numbers …
@@ -21,6 +30,23 @@ LEAST_SAMPLES = 20  # that can show a numbering or a copy
 MOST_MISSING = 0.3  # share of a column that is compared with others
 MOST_COMPARED = 100  # columns: of more, such as pixels, some may be copies by chance
 COPY_TOLERANCE, SAME = 1e-10, 1e-6  # of a correlation of one, and of values in units of their range
+
+
+def warn_of_categories(X: Any, categories: Categories) -> None:
+    """Warn of categorical columns of a table (N, D) that tell samples apart, not groups, and of those of numbers."""
+    names = [f"{name} ({n} categories)" for name, n in find_names(X, categories).items()]
+    if names:
+        warn(
+            f"nearly all of the {len(X)} samples have their own category in these columns: {', '.join(names)}. Names "
+            "and identifiers say nothing about clusters. Drop such columns, or merge rare categories."
+        )
+    numbers = [f"{name} (such as {value!r})" for name, value in find_written_numbers(X, categories).items()]
+    if numbers:
+        warn(
+            f"X has columns of numbers that are written as strings: {', '.join(numbers)}. As they are, they are "
+            "categories, which have no order. Remove what is no digit and convert them to numbers; or to the "
+            "categorical dtype, if they are codes."
+        )
 
 
 def warn_of_codes(columns: Sequence[int], rows: Floats, names: Sequence[Any] | None) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from skgmvae._auto import choose_settings, set_settings
 from skgmvae._collectives import is_any, take_from_first
+from skgmvae._column_warnings import warn_of_categories
 from skgmvae._configuration import make_fit_config
 from skgmvae._defaults import check_early_stopping
 from skgmvae._evaluation import count_weights, inference_precision, map_shares
@@ -35,8 +36,7 @@ from skgmvae._sklearn_callbacks import EpochTasks
 from skgmvae._validation import check_enough_samples, check_ranks, check_samples, explained
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import MatrixLike
-from skgmvae.data.categories import Categories
-from skgmvae.data.category_columns import find_names, find_written_numbers, learn_categories
+from skgmvae.data.category_columns import learn_categories
 from skgmvae.data.training_data import TrainingData
 from skgmvae.runtime import MAX_SEED, check_device, describe_environment, isolated, total_memory
 from skgmvae.training.checkpoint import Checkpoint
@@ -84,7 +84,7 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
         named = find_named_categories(estimator.likelihood, X)
         estimator._categories = learn_categories(X, estimator.categorical_features, named)
         if estimator._categories is not None:
-            _warn_of_categories(X, estimator._categories)
+            warn_of_categories(X, estimator._categories)
     samples = check_samples(estimator, X, ensure_min_samples=least, ensure_all_finite=False, reset=reset)
     if reset:
         check_enough_samples(len(samples), estimator.n_components)
@@ -101,25 +101,6 @@ def check_data(estimator: Any, X: MatrixLike, *, reset: bool) -> TrainingData:
         check_still_fits(getattr(estimator, "likelihood_", "gaussian"), data.summary, names)
     check_ranks(estimator, data)
     return data
-
-
-def _warn_of_categories(X: Any, categories: Categories) -> None:
-    """Warn of categorical columns that tell samples apart, not groups, and of those of numbers."""
-    found = find_names(X, categories)
-    if found:
-        columns = ", ".join(f"{name} ({n} categories)" for name, n in found.items())
-        warn(
-            f"nearly all of the {len(X)} samples have their own category in these columns: {columns}. Names and "
-            "identifiers say nothing about clusters. Drop such columns, or merge rare categories."
-        )
-    numbers = find_written_numbers(X, categories)
-    if numbers:
-        columns = ", ".join(f"{name} (such as {value!r})" for name, value in numbers.items())
-        warn(
-            f"X has columns of numbers that are written as strings: {columns}. As they are, they are categories, which "
-            "have no order. Remove what is no digit and convert them to numbers; or to the categorical dtype, if they "
-            "are codes."
-        )
 
 
 def train_from_scratch(
