@@ -60,11 +60,11 @@ class ConditionalQueries:
     def impute(self, X: MatrixLike, n_draws: int | None = None, *, random_state: Seed = None) -> Any:
         """Fill in missing values: by their conditional means, or by draws for multiple imputation.
 
-        Means and draws are computed by self-normalized importance sampling; while the model is linear, the means of
-        Gaussian columns are exact. The observed values are unchanged. For a sample that no component explains as well
-        as the background of ``score_samples`` does, components would extrapolate: its missing values are those of
-        normal distributions with the mean and covariance of all training samples. Categories and booleans get the most
-        probable value in place of a mean.
+        While the model is linear, means and draws are exact; otherwise, they are computed by self-normalized importance
+        sampling. The observed values are unchanged. For a sample that no component explains as well as the background
+        of ``score_samples`` does, components would extrapolate: its missing values are those of normal distributions
+        with the mean and covariance of all training samples. Categories and booleans get the most probable value in
+        place of a mean.
 
         Parameters
         ----------
@@ -154,9 +154,11 @@ def sample_given(
 
 
 def _describe_size(estimator: Any, points: PointSets) -> dict[str, Any]:
-    """Options of ``map_chunks``: how many numbers per sample the points take."""
+    """Options of ``map_chunks``: how many numbers per sample the points take; a linear model has none."""
     model, n_points = estimator.net_.module_, len(points.sets[-1])
     (n_latents,) = model.noise_shape
+    if model.is_linear:
+        return {"n_copies": n_latents, "values_per_row": count_values(model, estimator.n_features_in_)}
     of_points = n_points * model.n_components * (n_latents + 1)
     return {"n_copies": n_points, "values_per_row": max(count_values(model, estimator.n_features_in_), of_points)}
 

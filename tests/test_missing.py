@@ -416,6 +416,28 @@ def test_a_linear_model_is_exact_by_importance_sampling_too_and_in_its_condition
     np.testing.assert_allclose(imputed[3], model.weights_ @ model.means_)
 
 
+@each_estimator
+def test_linear_models_of_columns_of_several_kinds_have_the_means_of_their_draws(Estimator, monkeypatch):
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=200)
+    x = rng.normal(size=(200, 2)) + 3.0 * y[:, None]
+    columns = [x, np.exp(0.3 * x[:, :1]), np.sinh(0.5 * x[:, 1:]), rng.poisson(2.0 + 5.0 * y)[:, None]]
+    X = np.hstack([*columns, rng.integers(3, size=(200, 1)), (rng.random((200, 1)) < 0.3 + 0.4 * y[:, None])])
+    kinds = ["gaussian"] * 2 + ["log_normal", "johnson_su", "poisson", "categorical", "bernoulli"]
+    model = Estimator(2, likelihood=kinds, max_iter=0, random_state=0).fit(X)
+    some = X[:5].copy()
+    some[:, 2:] = np.nan
+    exact, draws = model.impute(some), model.impute(some, 4000, random_state=0)
+    is_number = [2, 3, 4, 6]
+    errors = (draws.mean(0) - exact)[:, is_number] / (draws.std(0)[:, is_number] / np.sqrt(len(draws)))
+    assert np.abs(errors).max() < 4.5
+    counts = np.array([(draws[..., 5] == level).sum(0) for level in range(3)])
+    assert (counts.max(0) - counts[exact[:, 5].astype(int), np.arange(5)] <= 150).all()
+    monkeypatch.setattr(type(model.net_.module_), "is_linear", False)
+    by_points = model.impute(some)
+    np.testing.assert_allclose(by_points[:, is_number], exact[:, is_number], atol=0.02 * X.std())
+
+
 def test_conditional_means_of_a_network_are_those_of_the_density():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 1))

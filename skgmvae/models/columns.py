@@ -176,9 +176,14 @@ class Columns(Likelihood):
         parts = zip(self._parts, values.split(self.sizes, -1), strict=True)
         return [getattr(part, name)(value) for part, value in parts]
 
-    def mean(self, output: Tensor) -> Tensor:
-        """Expectations (..., F) in the units of the data, of categories their probabilities, for outputs (..., F)."""
-        return torch.cat(self._map("mean", output), -1)
+    def mean(self, output: Tensor, variance: Tensor | None = None) -> Tensor:
+        """Expectations (..., F) in the units of the data, of categories their probabilities, for outputs (..., F).
+
+        With ``variance`` (..., G) of the continuous columns as in :class:`~skgmvae.models.likelihoods.Gaussian`.
+        """
+        continuous, *outputs = output.split(self.sizes, -1)
+        others = [head.mean(part) for head, part in zip(self._heads, outputs, strict=True)]
+        return torch.cat([self.continuous.mean(continuous, variance), *others], -1)
 
     def collapse(self, expected: Tensor) -> Tensor:
         """The values (..., D) that stand for expectations (..., F): of categories the most probable."""
