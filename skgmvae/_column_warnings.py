@@ -8,7 +8,7 @@ import numpy as np
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Floats
 from skgmvae.data.categories import Categories
-from skgmvae.data.category_columns import find_names, find_written_numbers
+from skgmvae.data.category_columns import find_names, find_written
 from skgmvae.data.frames import name_feature
 from skgmvae.data.summary import FeatureSummary
 from skgmvae.initialization.views import find_codes
@@ -40,7 +40,15 @@ def warn_of_categories(X: Any, categories: Categories) -> None:
             f"nearly all of the {len(X)} samples have their own category in these columns: {', '.join(names)}. Names "
             "and identifiers say nothing about clusters. Drop such columns, or merge rare categories."
         )
-    numbers = [f"{name} (such as {value!r})" for name, value in find_written_numbers(X, categories).items()]
+    numbers, dates = (
+        [f"{name} (such as {value!r})" for name, value in found.items()] for found in find_written(X, categories)
+    )
+    if dates:
+        warn(
+            f"X has columns of dates that are written as strings: {', '.join(dates)}. As they are, they are "
+            "categories, which have no order. Convert them to meaningful numbers, for instance days since the first, "
+            "or hour and weekday."
+        )
     if numbers:
         warn(
             f"X has columns of numbers that are written as strings: {', '.join(numbers)}. As they are, they are "

@@ -144,7 +144,10 @@ def train_further(
         raise ValueError(
             "init_labels initialize a new fit, and warm_start=True continues an earlier one; use one of the two"
         )
-    check_same_structure(estimator._fitted_structure, estimator.get_params(deep=False))
+    parameters = estimator.get_params(deep=False)
+    resolved = {name: getattr(estimator, f"{name}_", "auto") for name in parameters}
+    check_same_structure(estimator._fitted_structure, parameters, resolved=resolved)
+    estimator._fitted_structure = get_structure(parameters)
     has_linear_path = estimator._fitted_architecture.linear_path
     fraction = check_early_stopping(estimator, data, has_linear_path=has_linear_path)
     if config.anneal:  # blocks of a stream are too few samples to hold some out

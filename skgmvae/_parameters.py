@@ -47,10 +47,20 @@ def _freeze(value: Any) -> Any:
     return tuple(value) if is_list else value
 
 
-def check_same_structure(fitted: Mapping[str, Any], parameters: Mapping[str, Any], verb: str = "continued") -> None:
-    """Raise unless a net fitted with the structure ``fitted`` is one of these parameters."""
+def check_same_structure(
+    fitted: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    verb: str = "continued",
+    resolved: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise unless a net fitted with the structure ``fitted`` is one of these parameters.
+
+    What was 'auto' may be ``resolved`` since.
+    """
+    of_auto = {name: _freeze(value) for name, value in (resolved or {}).items()}
     for name, value in get_structure(parameters).items():
-        if value != fitted.get(name, value):  # earlier versions did not know all of them
+        before = fitted.get(name, value)  # earlier versions did not know all of them
+        if value != before and (before != "auto" or value != of_auto.get(name)):
             raise ValueError(
                 f"The fitted model has {name}={fitted[name]!r} and cannot be {verb} with "
                 f"{name}={value!r}; set it back, or fit again with warm_start=False."

@@ -17,7 +17,10 @@ def check_answers(estimator: Any) -> None:
     spread = N_SPREADS * np.array(estimator._fitted_architecture.scale or 0.0)
     X = np.concatenate([estimator.means_, estimator.means_ - spread, estimator.means_ + spread])
     if estimator._fitted_architecture.columns:  # other values may be impossible
-        X = estimator._generate(np.arange(len(X)) % len(estimator.means_), 0, expected=False)
+        codes = estimator._generate(np.arange(len(X)) % len(estimator.means_), 0, expected=False)
+        X, categories = codes.astype(object), estimator._categories
+        for d in () if categories is None else categories.values:
+            X[:, d] = categories.decode_column(d, codes[:, d])
     with inference_precision(single=False):
         for query in ("predict_proba", "score_samples", "transform", "reconstruct"):
             answers = getattr(estimator, query)(X)

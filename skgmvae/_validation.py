@@ -12,9 +12,10 @@ from sklearn.utils.validation import validate_data
 
 from skgmvae._collectives import check_equal
 from skgmvae._ranks import n_ranks
+from skgmvae._warnings import warn
 from skgmvae.data.arrays import Array
-from skgmvae.data.categories import replace_na
-from skgmvae.data.frames import check_one_value_per_cell
+from skgmvae.data.categories import Categories, replace_na, to_array
+from skgmvae.data.frames import check_one_value_per_cell, get_column, is_frame, name_feature
 from skgmvae.data.lazy import LazyRows, is_better_read_lazily, is_sliceable
 from skgmvae.data.training_data import TrainingData
 
@@ -26,10 +27,11 @@ INFINITE = "contains infinity"
 # messages of scikit-learn, and the remedies that they lack
 REMEDIES = {
     "could not convert string to float": "X must contain numbers: drop such columns, name them in categorical_features "
-    "or pass a DataFrame.",
+    "or pass a DataFrame. A ColumnTransformer passes one on after its set_output(transform='pandas').",
     INFINITE: "Drop the rows with such values, clip them, or use NaN if they mean that nothing is known.",
 }
-MOST_NAMED = 5  # columns
+NUMBERS_OF_DATES = "Convert them to meaningful numbers, for instance days since the first, or hour and weekday."
+MOST_NAMED = 5  # columns, or categories
 # objects that contain arrays, by package and class, and the expression for the array
 CONVERSIONS = {
     ("anndata", "AnnData"): "X.X (X.X.toarray() if it is sparse) or an embedding such as X.obsm['X_pca']",
@@ -66,7 +68,8 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
     check_one_value_per_cell(X)
     categories, names = getattr(estimator, "_categories", None), getattr(X, "columns", None)
     if categories is not None:
-        X = categories.encode(X)
+        original, X = X, categories.encode(X)
+        _warn_of_new(original, X, categories)
     with explained(X, names):
         X = _as_array(X)
         options = {"ensure_all_finite": "allow-nan", **options, "dtype": [np.float64, np.float32]}
@@ -84,6 +87,26 @@ def check_enough_samples(n_samples: int, n_components: int) -> None:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {n_samples}"
         )
+
+
+def _warn_of_new(X: Any, encoded: Any, categories: Categories) -> None:
+    """Warn of categorical columns of a table (N, D) whose values are of another type than in fit, or all others."""
+    if np.ndim(encoded) != 2 or encoded.shape[1] <= max(categories.values):
+        return
+    for d, known in categories.values.items():
+        column = get_column(X, d) if is_frame(X) else np.asarray(X)[:, d]
+        codes = np.asarray(get_column(encoded, d) if is_frame(encoded) else encoded[:, d], dtype=np.float64)
+        is_new = codes < 0.0
+        if not is_new.any() or not (is_new | np.isnan(codes)).all():
+            continue
+        found = list(dict.fromkeys(to_array(column)[is_new].tolist()))
+        if len(found) > 1 or isinstance(found[0], str) != isinstance(known[0], str):
+            name = name_feature(d, list(X.columns) if is_frame(X) else None)
+            examples = ", ".join(map(repr, known[:MOST_NAMED].tolist()))
+            warn(
+                f"none of the values of the categorical column {name}, such as {found[0]!r}, is among "
+                f"the categories of fit, such as {examples}: all are new categories, which say nothing of clusters."
+            )
 
 
 def _check_convertible(X: Any) -> None:
@@ -142,6 +165,8 @@ def explained(X: Any, names: Any = None) -> Iterator[None]:
 
 def _explain(X: Any, names: Any, message: str) -> str | None:
     columns = _find_columns(X, lambda dtype: dtype.kind not in "biuf")
+    if columns and any(text in message for text in ("datetime.", "Timestamp", "Period", "Interval")):
+        return f"X contains dates, durations or intervals: {columns}. {NUMBERS_OF_DATES}"
     if columns and any(text in message for text in ("could not", "Cannot", "a real number")):
         return (
             f"X has columns that are not numbers: {columns} ({message}). Drop them, or name them in "
@@ -189,10 +214,7 @@ def check_no_dates(X: Any) -> None:
     is_date = getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m")
     columns = _find_columns(X, lambda dtype: dtype.kind in "mM") or _find_polars_dates(X)
     if is_date or columns:
-        raise ValueError(
-            f"X contains dates or durations: {columns or X.dtype}. Convert them to meaningful numbers, for "
-            "instance days since the first, or hour and weekday."
-        )
+        raise ValueError(f"X contains dates or durations: {columns or X.dtype}. {NUMBERS_OF_DATES}")
 
 
 def check_ranks(estimator: Any, data: TrainingData) -> None:

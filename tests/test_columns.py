@@ -10,10 +10,11 @@ import torch
 from scipy import stats
 from scipy.special import logsumexp, softmax
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import distributions
 
 from skgmvae import GMVAEClustering, VaDEClustering, VAEEMClustering
@@ -535,6 +536,65 @@ def test_columns_with_too_many_categories_are_refused():
         VaDEClustering(2).fit(frame)
 
 
+@pytest.mark.parametrize(
+    ("column", "kind", "example"),
+    [
+        ([f"{40 + n / 4:g} kg" for n in range(300)], "numbers", "40 kg"),
+        ([str(day) for day in np.datetime64("2020-01-01") + np.arange(300)], "dates", "2020-01-01"),
+        ([f"{10 + n % 40}{'ABCDEF'[n % 6]}" for n in range(300)], None, ""),  # seats
+    ],
+)
+def test_strings_of_numbers_with_units_and_of_dates_are_named(column, kind, example):
+    frame = pd.DataFrame({"x": column, "age": np.random.RandomState(0).randn(300)})
+    some, options = frame.assign(x=column[:100] * 3), {"max_iter": 0, "random_state": 0}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        VaDEClustering(2, **options).fit(some)
+    found = [str(warning.message) for warning in caught]
+    if kind is None:
+        assert not found
+        return
+    assert len(found) == 1
+    assert f"{kind}" in found[0] and f"written as strings: 'x' (such as '{example}')" in found[0]
+    with pytest.raises(ValueError, match=f"Most are {kind} written as strings, such as '"):
+        VaDEClustering(2).fit(frame)
+
+
+def test_columns_without_any_known_category_are_named():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"is_old": rng.rand(60) < 0.5, "town": rng.choice(["Bern", "Chur"], 60), "x": rng.randn(60)})
+    model = VaDEClustering(2, max_iter=0, random_state=0).fit(frame)
+    message = r"categorical column 'is_old', such as 'yes', is among the categories of fit, such as False, True: all"
+    with pytest.warns(UserWarning, match=message) as caught:
+        model.predict(frame.assign(is_old="yes", town=["Bern", "Basel"] * 30))
+    with pytest.warns(UserWarning, match="categorical column 'town', such as '(bern|chur)', is among"):
+        model.predict(frame.assign(town=frame["town"].str.lower()))
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(frame.assign(town="Basel"))  # a single new category
+        model.predict(frame.assign(town=None))
+
+
+def test_dates_in_objects_are_dates():
+    days = pd.date_range("2020-01-01", periods=60)
+    for column in (days.date, days.to_period("D")):
+        with pytest.raises(ValueError, match=r"dates, durations or intervals: 'day' .* days since the first"):
+            VaDEClustering(2).fit(pd.DataFrame({"day": column, "x": np.arange(60.0)}))
+
+
+def test_frames_lost_in_a_pipeline_are_told_of():
+    frame = pd.DataFrame({"town": ["Bern", "Chur"] * 30, "x": np.random.RandomState(0).randn(60)})
+    scaled = make_column_transformer((StandardScaler(), ["x"]), remainder="passthrough")
+    with pytest.raises(ValueError, match=r"to float: 'Bern'.*set_output\(transform='pandas'\)"):
+        make_pipeline(scaled, VaDEClustering(2)).fit(frame)
+    model = VaDEClustering(2, categorical_features=["remainder__town"], max_iter=0, random_state=0)
+    with pytest.raises(ValueError, match=r"and no names: fit to a DataFrame, .*set_output\(transform='pandas'\)"):
+        make_pipeline(scaled, model).fit(frame)
+    pipeline = make_pipeline(scaled, model).set_output(transform="pandas").fit(frame)
+    assert pipeline[-1].likelihood_ == ("gaussian", "categorical")
+
+
 def test_numbers_that_are_written_as_strings_are_named():
     rng = np.random.RandomState(0)
     shares = rng.randint(1, 60, 300)
@@ -669,6 +729,7 @@ def test_profiles_show_densities_and_shares_of_the_components():
     plt.close(display.figure_)
 
 
+@pytest.mark.filterwarnings("ignore:none of the values of the categorical column")
 def test_values_of_other_types_are_new_categories_and_stay_as_they_are():
     rng = np.random.RandomState(0)
     frame = pd.DataFrame({"a": rng.randn(100), "flag": rng.rand(100) < 0.5, "k": rng.randint(3, size=100)})

@@ -343,6 +343,18 @@ def test_embedding_is_as_wide_as_the_rows_within_four_and_ten(Estimator, n_featu
 
 
 @each_estimator
+def test_warm_start_continues_with_what_was_resolved(Estimator, blobs, tmp_path):
+    X = blobs[0]
+    model = Estimator(3, max_iter=1, tol=1e9, random_state=0, warm_start=True).fit(X)
+    model.set_params(latent_dim=model.latent_dim_, likelihood=model.likelihood_).fit(X).save(
+        tmp_path / "it.safetensors"
+    )
+    assert Estimator.load(tmp_path / "it.safetensors").fit(X).latent_dim == model.latent_dim_
+    with pytest.raises(ValueError, match="set it back"):
+        model.set_params(latent_dim=model.latent_dim_ + 1).fit(X)
+
+
+@each_estimator
 def test_warm_start_continues(Estimator, blobs, quick):
     X, _ = blobs
     model = Estimator(3, **{**quick, "warm_start": True, "max_iter": 5, "pretrain_iter": 100}).fit(X)

@@ -91,7 +91,7 @@ def test_integers_are_rounded_within_the_range_of_their_dtype():
         ({}, {"likelihood": {"grade": "poisson"}}, "feature 'grade' is categorical, and its likelihood"),
         ({"height": None}, {}, "feature 'height' has no observed value"),
         ({"member": [3j, 4]}, {"categorical_features": ["member"]}, "column 'member' holds values that are neither"),
-        ({"day": [date(2026, 1, 1), date(2026, 1, 2)]}, {}, "columns that are not numbers: 'day'"),
+        ({"day": [date(2026, 1, 1), date(2026, 1, 2)]}, {}, "dates, durations or intervals: 'day'"),
     ],
 )
 def test_messages_name_the_column(change, parameters, message, columns):

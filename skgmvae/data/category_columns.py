@@ -12,12 +12,14 @@ from skgmvae.data.categories import Categories, check_in_memory, find_missing, t
 from skgmvae.data.dtypes import find_integers, find_levels
 from skgmvae.data.frames import check_one_value_per_cell, find_column, find_library, get_column, is_frame, name_feature
 
-__all__ = ["MAX_CATEGORIES", "find_names", "find_written_numbers", "learn_categories"]
+__all__ = ["MAX_CATEGORIES", "find_names", "find_written", "learn_categories"]
 
 MAX_CATEGORIES = 255  # of a column; one with more is rather a name or a number
-# of categories, from which on numbers may be written as strings; the share of them; "n/a" may be among the others
+# of categories, from which on numbers or dates may be written as strings; the share of them; others may be "n/a"
 LEAST_NUMBERS, MOSTLY_NUMBERS = 20, 0.9
-NUMBER = re.compile(r"-?\d+\.?\d*")
+NUMBER, UNIT = re.compile(r"-?\d+\.?\d*"), re.compile(r"[^\W\d_]+$")
+MOST_UNITS = 2  # of one column; "12A" and "12B" are codes
+DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]\d{1,2}:\d{2}.*)?")
 SIGNS = str.maketrans("", "", " ,%$€£\N{NO-BREAK SPACE}")  # that numbers are written with
 LEAST_NAMED, NAMED = 20, 0.9  # observed values, and share of different ones, from which on a column looks like names
 
@@ -77,17 +79,23 @@ def find_names(X: Any, categories: Categories) -> dict[str, int]:
     return found
 
 
-def find_written_numbers(X: Any, categories: Categories) -> dict[str, str]:
-    """Categorical columns of a table (N, D) whose many categories are numbers written as strings, with one of these."""
-    undeclared = (d for d in categories.n_levels if d not in categories.declared)
-    examples = {d: _find_number(categories.values[d]) for d in undeclared}
-    return {_name(X, d): example for d, example in examples.items() if example is not None}
+def find_written(X: Any, categories: Categories) -> tuple[dict[str, str], dict[str, str]]:
+    """Categorical columns of a table (N, D) whose many categories are strings of numbers, and of dates; one of each."""
+    undeclared = [d for d in categories.n_levels if d not in categories.declared]
+    numbers, dates = (
+        {_name(X, d): found for d in undeclared if (found := find(categories.values[d])) is not None}
+        for find in (_find_number, _find_date)
+    )
+    return numbers, dates
 
 
 def _advise(known: Array) -> str:
     example = _find_number(known)
     if example is not None:
         return f"Most are numbers written as strings, such as {example!r}: remove what is no digit, and convert them."
+    example = _find_date(known)
+    if example is not None:
+        return f"Most are dates written as strings, such as {example!r}: convert them to numbers, such as days."
     return "Names and identifiers say nothing about clusters: drop the column, or merge rare categories."
 
 
@@ -96,9 +104,20 @@ def _find_number(known: Array) -> str | None:
     if known.dtype != object or len(known) < LEAST_NUMBERS:
         return None
     plain = [str(value).translate(SIGNS) for value in known]
+    units = [UNIT.search(text) for text in plain if text[:1].isdigit()]
+    if len({unit.group() for unit in units if unit is not None}) <= MOST_UNITS:
+        plain = [UNIT.sub("", text) if text[:1].isdigit() else text for text in plain]
     if any(text.isdigit() and text[0] == "0" and len(text) > 1 for text in plain):
         return None
     found = [value for value, text in zip(known, plain, strict=True) if NUMBER.fullmatch(text)]
+    return str(found[0]) if len(found) >= MOSTLY_NUMBERS * len(known) else None
+
+
+def _find_date(known: Array) -> str | None:
+    """One of many dates that are written as strings, if nearly all categories (n,) are."""
+    if known.dtype != object or len(known) < LEAST_NUMBERS:
+        return None
+    found = [value for value in known if DATE.fullmatch(str(value).strip())]
     return str(found[0]) if len(found) >= MOSTLY_NUMBERS * len(known) else None
 
 

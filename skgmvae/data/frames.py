@@ -33,7 +33,10 @@ def find_column(name: Any, names: Sequence[Any] | None, n_features: int, paramet
     known = f"the indices 0 to {n_features - 1}" + (
         "" if names is None else f" and the names {', '.join(map(str, names))}"
     )
-    raise ValueError(f"{parameter} names an unknown feature, {name!r}; X has {known}")
+    remedy = ""
+    if names is None and isinstance(name, str):
+        remedy = ", and no names: fit to a DataFrame, which a pipeline passes on after set_output(transform='pandas')"
+    raise ValueError(f"{parameter} names an unknown feature, {name!r}; X has {known}{remedy}")
 
 
 def name_feature(d: int, names: Sequence[Any] | None) -> str:
