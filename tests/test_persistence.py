@@ -276,6 +276,17 @@ def test_ambient_settings_change_neither_files_nor_models(saved, blobs, tmp_path
     loaded.set_params(warm_start=True).fit(X)
 
 
+@pytest.mark.parametrize("Estimator", [VaDEClustering, GMVAEClustering, VAEEMClustering])
+def test_pickles_read_in_inference_mode_are_the_models_that_were_written(Estimator, blobs):
+    X = blobs[0]
+    model = Estimator(3, max_iter=3, early_stopping=False, tol=1e9, random_state=0).fit(X)
+    content = pickle.dumps(model)
+    with torch.inference_mode():
+        loaded = pickle.loads(content)
+    np.testing.assert_array_equal(loaded.score_samples(X), model.score_samples(X))
+    np.testing.assert_array_equal(loaded.partial_fit(X).score_samples(X), model.partial_fit(X).score_samples(X))
+
+
 def test_missing_fields_of_older_versions_take_their_defaults(saved, tmp_path):
     edit(saved, tmp_path / "older", lambda arrays, description: description["parameters"].pop("precision"))
     assert VaDEClustering.load(tmp_path / "older").precision == "auto"

@@ -67,9 +67,10 @@ def main(argv: list[str] | None = None) -> int:
             if outcome not in ("refused", "answers", "cannot be written"):
                 faults.append({"model": name, "edits": edits, "outcome": outcome})
     line = {"script": "edited_files", "trials": arguments.trials, "seed": arguments.seed, "outcomes": dict(outcomes)}
+    executed = sorted(set(AUDITED))  # before the commit is asked for, which executes git
     seconds = round(time.perf_counter() - began, 1)
-    print(json.dumps(environment.describe(**line, fell_short=faults, executed=sorted(set(AUDITED)), seconds=seconds)))
-    return int(bool(faults or AUDITED))
+    print(json.dumps(environment.describe(**line, fell_short=faults, executed=executed, seconds=seconds)))
+    return int(bool(faults or executed))
 
 
 def save(model: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

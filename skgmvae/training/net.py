@@ -3,6 +3,7 @@
 The loop makes no host-device transfer per batch: terms stay on the device and are read rarely.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -242,4 +243,7 @@ class ELBONet(NeuralNet):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        if any(tensor.is_inference() for tensor in self.module_.state_dict().values()):
+            with torch.inference_mode(False):  # other kernels, with other roundings, compute with inference tensors
+                self.__dict__.update(copy.deepcopy(self.__dict__))  # together with the optimizer, which refers to them
         self.module = self.module_
