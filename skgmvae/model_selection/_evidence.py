@@ -30,7 +30,7 @@ from skgmvae.model_selection._mixed import (
 from skgmvae.model_selection._partitions import SAMPLES_PER_CLUSTER, Partitions, find_partitions
 from skgmvae.model_selection._reader import fit_reader, is_transformed, standardize
 from skgmvae.model_selection._rule import Numbers, combine
-from skgmvae.model_selection._separation import description_length, information_lost, separation
+from skgmvae.model_selection._separation import description_length, information_lost, lost_whitened, separation
 from skgmvae.model_selection._tables import make_points
 
 __all__ = ["Evidence", "Samples", "Search", "evaluate_fold", "examine", "examine_samples", "prepare"]
@@ -193,6 +193,7 @@ def _compare(partitions: Partitions, random_state: np.random.RandomState) -> Val
         "bic": bic,
         "misfit": {M: misfit},
         "tied": {M: float(is_tied)},
+        "lost_whitened": {M: lost_whitened(partitions.exact, found[M], M)} if M in found else {},
     }
 
 

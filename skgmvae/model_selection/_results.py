@@ -13,7 +13,8 @@ __all__ = ["ALWAYS", "CRITERIA", "choose_each", "make_results"]
 
 CRITERIA = ("combined", "separation", "bic", "log_likelihood", "icl", "stability", "description_length")
 ALWAYS = CRITERIA[:3]  # measured
-OF_ONE_NUMBER = ("misfit", "tied")  # of the mixture of the lowest BIC, whose number another fold does not share
+# of the mixture of the lowest BIC, whose number another fold does not share
+OF_ONE_NUMBER = ("misfit", "tied", "lost_whitened")
 ROUNDING = 1e-9
 LOWER_IS_BETTER = ("bic", "description_length", "information_lost")
 

@@ -10,12 +10,16 @@ from skgmvae.data.arrays import Floats
 
 __all__ = ["EVIDENCE", "Numbers", "Rule", "combine", "is_separate"]
 
-EVIDENCE = ("separation", "information_lost", "dip", "misfit", "tied", "bic", "distinct")  # names of that of Numbers
+# names of that of Numbers
+EVIDENCE = ("separation", "information_lost", "dip", "misfit", "tied", "bic", "distinct", "lost_whitened")
 LEAST_DIP = 0.65  # √n dip, p = 0.005
 UNIMODAL = 0.3  # √n dip, below its mean for uniform samples: pieces of one cluster have less
 MOST_MISFIT = 1.2  # √n Kolmogorov–Smirnov distance, about p = 0.1
 # of components of equal covariance; pieces of a uniform cluster lose more information, true ones have lost .098 at most
 MOST_MISFIT_EQUAL, MOST_LOST_EQUAL = 1.5, 0.1
+# of the information lost, the share that whitened columns lose, of clusters apart where the columns hardly vary; pieces
+# of a uniform cluster have lost 0.4 of it at least
+MOST_OF_LOST = 0.25
 LEAST, BEYOND = -0.5, -0.2  # separations below the first count as equal to it; of more clusters than were tried
 
 
@@ -31,7 +35,8 @@ class Rule(NamedTuple):
     with_links : float
         The same, where neighbors tell a label up to ``lost_with_links`` of its information.
     with_mixture : float
-        The same, for the clusters of a mixture of the lowest BIC whose components are normal distributions.
+        The same, for the clusters of a mixture of the lowest BIC whose components are normal distributions, or apart in
+        a direction of little variance.
     lost_with_links : float
     most_lost : float
         Share of the information lost, above which clusters are no evidence; pieces of one cluster lose more.
@@ -74,6 +79,9 @@ class Numbers(NamedTuple):
         Of tables with categories or counts, where all else is evidence of the continuous columns: the criterion of
         mixtures of all columns; and 1 if their components are apart, and no pieces of clusters of the continuous
         columns, else 0. ``distinct`` is NaN for other tables.
+    lost_whitened : ndarray of shape (n,)
+        As ``lost``, for the same number as ``misfit``, among neighbors in coordinates in which the mean covariance
+        within the clusters is the identity.
     """
 
     separation: Floats
@@ -83,6 +91,7 @@ class Numbers(NamedTuple):
     tied: Floats
     bic: Floats
     distinct: Floats
+    lost_whitened: Floats
 
     @classmethod
     def read(cls, values: Mapping[str, Mapping[int, float]], numbers: Sequence[int]) -> "Numbers":
@@ -105,12 +114,19 @@ class Numbers(NamedTuple):
         return np.asarray(is_normal & (self.lost <= MOST_LOST_EQUAL))
 
 
+def _are_across(evidence: Numbers, rule: Rule) -> NDArray[np.bool_]:
+    """Whether neighbors miss that clusters (n,) are apart: in a direction in which correlated columns vary little."""
+    return np.asarray((evidence.lost > rule.most_lost) & (evidence.lost_whitened <= MOST_OF_LOST * evidence.lost))
+
+
 def is_separate(evidence: Numbers, rule: Rule = DEFAULT) -> NDArray[np.bool_]:
     """Whether numbers of clusters have a separation (n,) that the pieces of a single cluster do not reach."""
     least = np.where(evidence.dip >= LEAST_DIP, rule.with_dip, rule.alone)
     least = np.where(evidence.lost <= rule.lost_with_links, rule.with_links, least)
-    least = np.where(evidence.is_normal, np.minimum(least, rule.with_mixture), least)
-    return np.asarray((evidence.separation >= least) & (evidence.lost <= rule.most_lost))
+    are_across = _are_across(evidence, rule)
+    least = np.where(evidence.is_normal | are_across, np.minimum(least, rule.with_mixture), least)
+    lost = np.where(are_across, evidence.lost_whitened, evidence.lost)
+    return np.asarray((evidence.separation >= least) & (lost <= rule.most_lost))
 
 
 def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT, n_searched: int | None = None) -> Floats:
@@ -119,7 +135,8 @@ def combine(numbers: Sequence[int], evidence: Numbers, rule: Rule = DEFAULT, n_s
     For K of two or more, the score is log(separation + offset) less that of the best separation of more clusters, plus
     a weight times log(information lost by the next number / lost by K): high where the separation falls and the loss
     rises after K. The mixture of the lowest BIC has a bonus if its components are normal distributions and separate;
-    if they have equal covariances, and lose little information, its number is chosen. Clusters with a separation that a
+    if they have equal covariances, and lose little information, or are separate in a direction of so little variance
+    that neighbors do not tell them, its number is chosen. Clusters with a separation that a
     single cluster may reach are not chosen if two neighboring ones are unimodal on the line between them. If there is
     no evidence for any number, the first is chosen: one, if it is searched.
 
@@ -164,5 +181,5 @@ def _combine_continuous(numbers: Sequence[int], evidence: Numbers, rule: Rule) -
     scores[known] += np.where(are_separate & of_known.is_normal, rule.bonus, 0.0)
     are_pieces = ~are_separate & (of_known.dip < UNIMODAL)
     scores[known[(separations < rule.least) | are_pieces]] = -np.inf
-    scores[known[is_equal]] = max(scores.max(), 0.0) + 1.0
+    scores[known[is_equal | (are_separate & _are_across(of_known, rule))]] = max(scores.max(), 0.0) + 1.0
     return scores

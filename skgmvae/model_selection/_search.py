@@ -101,7 +101,8 @@ class ComponentSearchCV(DelegatesToBest):
         neighboring clusters), 'bic' (the lowest of Gaussian mixtures), 'misfit' (of the one with the lowest BIC, the
         largest √n Kolmogorov–Smirnov distance of a component from a normal distribution; NaN for other numbers, and
         for fewer than 60 samples per component),
-        'tied' (1 if the components of that one share one covariance, else 0),
+        'tied' (1 if the components of that one share one covariance, else 0), 'lost_whitened' (what its clusters lose
+        among neighbors in coordinates in which they are spherical on average),
         'distinct' (only for tables with categories, flags or counts, whose 'bic' is that of mixtures of all columns: 1
         if the components of the mixture are distinct, else 0),
         'description_length' and 'combined' of all samples. For criteria of folds or halves,

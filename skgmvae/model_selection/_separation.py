@@ -6,11 +6,13 @@ from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 from skgmvae.data.arrays import Floats
+from skgmvae.initialization.comparison import link_points
 from skgmvae.initialization.information import information_kept, link_information
 from skgmvae.initialization.partitions import members
+from skgmvae.initialization.views import whiten_within
 from skgmvae.model_selection._density import Density
 
-__all__ = ["description_length", "information_lost", "modes_and_saddles", "separation"]
+__all__ = ["description_length", "information_lost", "lost_whitened", "modes_and_saddles", "separation"]
 
 MODE_QUANTILE = 0.95  # of a cluster's log-densities: its mode, but for single samples
 LEAST_WEIGHT = 3.0  # samples of a component that counts
@@ -72,6 +74,13 @@ def _share_of_links(links: csr_array, labels: NDArray[np.intp], n_clusters: int)
 def information_lost(links: csr_array, labels: NDArray[np.intp], n_clusters: int) -> float:
     """Share of the entropy of a label that the label at the other end of a link does not tell; 0 for one cluster."""
     return max(1.0 - information_kept(_share_of_links(links, labels, n_clusters)), 0.0) if n_clusters > 1 else 0.0
+
+
+def lost_whitened(points: Floats, labels: NDArray[np.intp], n_clusters: int) -> float:
+    """The same among neighbors in coordinates, of points (N, D), in which the clusters are spherical on average."""
+    if n_clusters == 1:
+        return 0.0
+    return information_lost(link_points(whiten_within(points, labels, n_clusters)), labels, n_clusters)
 
 
 def description_length(links: csr_array, labels: NDArray[np.intp], n_clusters: int) -> float:
