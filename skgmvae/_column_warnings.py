@@ -52,8 +52,8 @@ def warn_of_categories(X: Any, categories: Categories) -> None:
     if numbers:
         warn(
             f"X has columns of numbers that are written as strings: {', '.join(numbers)}. As they are, they are "
-            "categories, which have no order. Remove what is no digit and convert them to numbers; or to the "
-            "categorical dtype, if they are codes."
+            "categories, which have no order. Remove signs and units, write a point for the decimal "
+            "comma, and convert them to numbers; or to the categorical dtype, if they are codes."
         )
 
 

@@ -55,12 +55,12 @@ def check_same_structure(
 ) -> None:
     """Raise unless a net fitted with the structure ``fitted`` is one of these parameters.
 
-    What was 'auto' may be ``resolved`` since.
+    What was 'auto' may be ``resolved`` since, or the reverse.
     """
     of_auto = {name: _freeze(value) for name, value in (resolved or {}).items()}
     for name, value in get_structure(parameters).items():
         before = fitted.get(name, value)  # earlier versions did not know all of them
-        if value != before and (before != "auto" or value != of_auto.get(name)):
+        if value != before and ("auto" not in (value, before) or {value, before} != {"auto", of_auto.get(name)}):
             raise ValueError(
                 f"The fitted model has {name}={fitted[name]!r} and cannot be {verb} with "
                 f"{name}={value!r}; set it back, or fit again with warm_start=False."

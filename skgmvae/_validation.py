@@ -32,6 +32,7 @@ REMEDIES = {
 }
 NUMBERS_OF_DATES = "Convert them to meaningful numbers, for instance days since the first, or hour and weekday."
 MOST_NAMED = 5  # columns, or categories
+MANY_NEW = 100  # samples of a single new category that are warned of
 # objects that contain arrays, by package and class, and the expression for the array
 CONVERSIONS = {
     ("anndata", "AnnData"): "X.X (X.X.toarray() if it is sparse) or an embedding such as X.obsm['X_pca']",
@@ -69,7 +70,6 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
     categories, names = getattr(estimator, "_categories", None), getattr(X, "columns", None)
     if categories is not None:
         original, X = X, categories.encode(X)
-        _warn_of_new(original, X, categories)
     with explained(X, names):
         X = _as_array(X)
         options = {"ensure_all_finite": "allow-nan", **options, "dtype": [np.float64, np.float32]}
@@ -78,6 +78,8 @@ def check_samples(estimator: Any, X: Any, **options: Any) -> Array | LazyRows:
             return LazyRows(X, type(estimator).__name__)
         with np.errstate(over="ignore", invalid="ignore"):  # of the sum by which it looks for infinity
             samples: Array = validate_data(estimator, X, **options)
+        if categories is not None:
+            _warn_of_new(original, samples, categories)
         return samples
 
 
@@ -89,18 +91,16 @@ def check_enough_samples(n_samples: int, n_components: int) -> None:
         )
 
 
-def _warn_of_new(X: Any, encoded: Any, categories: Categories) -> None:
+def _warn_of_new(X: Any, codes_of: Array, categories: Categories) -> None:
     """Warn of categorical columns of a table (N, D) whose values are of another type than in fit, or all others."""
-    if np.ndim(encoded) != 2 or encoded.shape[1] <= max(categories.values):
-        return
     for d, known in categories.values.items():
         column = get_column(X, d) if is_frame(X) else np.asarray(X)[:, d]
-        codes = np.asarray(get_column(encoded, d) if is_frame(encoded) else encoded[:, d], dtype=np.float64)
+        codes = codes_of[:, d]
         is_new = codes < 0.0
         if not is_new.any() or not (is_new | np.isnan(codes)).all():
             continue
         found = list(dict.fromkeys(to_array(column)[is_new].tolist()))
-        if len(found) > 1 or isinstance(found[0], str) != isinstance(known[0], str):
+        if len(found) > 1 or is_new.sum() >= MANY_NEW or isinstance(found[0], str) != isinstance(known[0], str):
             name = name_feature(d, list(X.columns) if is_frame(X) else None)
             examples = ", ".join(map(repr, known[:MOST_NAMED].tolist()))
             warn(

@@ -221,6 +221,7 @@ def make_table(rng, n=300):
     return frame, y
 
 
+@pytest.mark.filterwarnings("ignore:none of the values of the categorical column 'city'")
 def test_rare_and_new_categories_and_a_new_one_in_a_stream():
     frame, _ = make_table(np.random.RandomState(0))
     model = VaDEClustering(3, max_iter=0, random_state=0).fit(frame)
@@ -542,6 +543,8 @@ def test_columns_with_too_many_categories_are_refused():
         ([f"{40 + n / 4:g} kg" for n in range(300)], "numbers", "40 kg"),
         ([str(day) for day in np.datetime64("2020-01-01") + np.arange(300)], "dates", "2020-01-01"),
         ([f"{10 + n % 40}{'ABCDEF'[n % 6]}" for n in range(300)], None, ""),  # seats
+        ([f"{10 + n % 90}A" for n in range(300)], None, ""),
+        ([f"{n % 30}.{n % 40}.20" for n in range(300)], None, ""),  # versions
     ],
 )
 def test_strings_of_numbers_with_units_and_of_dates_are_named(column, kind, example):
@@ -609,7 +612,7 @@ def test_numbers_that_are_written_as_strings_are_named():
         warnings.simplefilter("error")
         VaDEClustering(2, max_iter=0, random_state=0).fit(frame.astype({"share": "category"}))
     frame["share"] = [f"{n:,.2f}" for n in 1000.0 + np.arange(300)]
-    with pytest.raises(ValueError, match="Most are numbers written as strings, such as '1,000.00': remove what"):
+    with pytest.raises(ValueError, match="Most are numbers written as strings, such as '1,000.00': remove signs"):
         VaDEClustering(2).fit(frame)
 
 

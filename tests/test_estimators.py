@@ -350,6 +350,7 @@ def test_warm_start_continues_with_what_was_resolved(Estimator, blobs, tmp_path)
         tmp_path / "it.safetensors"
     )
     assert Estimator.load(tmp_path / "it.safetensors").fit(X).latent_dim == model.latent_dim_
+    model.set_params(latent_dim="auto", likelihood="auto").fit(X)
     with pytest.raises(ValueError, match="set it back"):
         model.set_params(latent_dim=model.latent_dim_ + 1).fit(X)
 

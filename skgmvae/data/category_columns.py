@@ -17,9 +17,11 @@ __all__ = ["MAX_CATEGORIES", "find_names", "find_written", "learn_categories"]
 MAX_CATEGORIES = 255  # of a column; one with more is rather a name or a number
 # of categories, from which on numbers or dates may be written as strings; the share of them; others may be "n/a"
 LEAST_NUMBERS, MOSTLY_NUMBERS = 20, 0.9
-NUMBER, UNIT = re.compile(r"-?\d+\.?\d*"), re.compile(r"[^\W\d_]+$")
-MOST_UNITS = 2  # of one column; "12A" and "12B" are codes
-DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]\d{1,2}:\d{2}.*)?")
+NUMBER, UNIT = re.compile(r"-?\d+\.?\d*"), re.compile(r"([^\W\d_]{2,}|[^\W\d_A-Z])$")
+MOST_UNITS = 2  # of one column; "12A" is a code
+MONTH, DAY = "(0?[1-9]|1[0-2])", "(0?[1-9]|[12][0-9]|3[01])"
+YEAR_FIRST, YEAR_LAST = rf"\d{{4}}([-/.]){MONTH}\1{DAY}", rf"({DAY}([/.]){MONTH}|{MONTH}([-/.]){DAY})[-/.](\d\d)?\d\d"
+DATES = [re.compile(rf"{date}([T ]\d{{1,2}}:\d\d.*)?") for date in (YEAR_FIRST, YEAR_LAST)]
 SIGNS = str.maketrans("", "", " ,%$€£\N{NO-BREAK SPACE}")  # that numbers are written with
 LEAST_NAMED, NAMED = 20, 0.9  # observed values, and share of different ones, from which on a column looks like names
 
@@ -92,7 +94,7 @@ def find_written(X: Any, categories: Categories) -> tuple[dict[str, str], dict[s
 def _advise(known: Array) -> str:
     example = _find_number(known)
     if example is not None:
-        return f"Most are numbers written as strings, such as {example!r}: remove what is no digit, and convert them."
+        return f"Most are numbers written as strings, such as {example!r}: remove signs and units, and convert them."
     example = _find_date(known)
     if example is not None:
         return f"Most are dates written as strings, such as {example!r}: convert them to numbers, such as days."
@@ -117,7 +119,7 @@ def _find_date(known: Array) -> str | None:
     """One of many dates that are written as strings, if nearly all categories (n,) are."""
     if known.dtype != object or len(known) < LEAST_NUMBERS:
         return None
-    found = [value for value in known if DATE.fullmatch(str(value).strip())]
+    found = [value for value in known if any(date.fullmatch(str(value).strip()) for date in DATES)]
     return str(found[0]) if len(found) >= MOSTLY_NUMBERS * len(known) else None
 
 

@@ -233,7 +233,8 @@ class ComponentSearchCV(DelegatesToBest):
         more = CRITERIA[len(ALWAYS) :]
         unknown = [criterion for criterion in self.criteria if criterion not in more]
         if unknown:
-            raise ValueError(f"criteria may contain {', '.join(map(repr, more))}; got {unknown[0]!r}")
+            always = f"; {', '.join(map(repr, ALWAYS))} are always there" if unknown[0] in ALWAYS else ""
+            raise ValueError(f"criteria may contain {', '.join(map(repr, more))}; got {unknown[0]!r}{always}")
         if isinstance(self.refit, str) and self.refit not in (*ALWAYS, *self.criteria):
             raise ValueError(f"refit={self.refit!r} is not among the criteria, {tuple(self.criteria)!r}; add it")
         return tuple(sorted({int(K) for K in numbers}))

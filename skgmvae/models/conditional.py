@@ -52,7 +52,9 @@ def _complete_unexplained(
     standardized = likelihood.standardize(some, torch.float64)
     if generator is None:
         shares, *moments = background.condition(standardized)
-        # averaged before they are transformed: an exponential of an unlikely part would outweigh all
+        # by squared shares: an unlikely part extrapolates as far as its share is small; and averaged before they are
+        # transformed, since its exponential would outweigh all
+        shares = (2.0 * shares.log()).softmax(1)
         values = likelihood.gaussian.mean(*((shares.unsqueeze(1) @ part).squeeze(1) for part in moments))
     else:
         values = likelihood.gaussian.restore(background.draw_given(standardized, generator))

@@ -105,8 +105,8 @@ class CountHead(nn.Module):
         return output.clamp_max(MOST_LOG_RATE).exp()
 
     def collapse(self, expected: Tensor) -> Tensor:
-        """The expectations (..., P)."""
-        return expected
+        """The expectations (..., P), which estimates may exceed."""
+        return expected.clamp_min(0.0)
 
     to_numbers = collapse
 

@@ -47,8 +47,8 @@ class BinaryHead(nn.Module):
         return torch.sigmoid(output)
 
     def collapse(self, expected: Tensor) -> Tensor:
-        """The expectations (..., P)."""
-        return expected
+        """The expectations (..., P), which estimates may exceed."""
+        return expected.clamp(0.0, 1.0)
 
     to_numbers = collapse
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from skgmvae.functional import log_mean_exp
-from skgmvae.models.estimates import MOST_VARIANCE
 from skgmvae.models.importance import PointSets
 from skgmvae.models.laplace import Proposal
 from skgmvae.models.proposals import propose
@@ -16,6 +15,7 @@ __all__ = ["expect_by_points", "resample"]
 
 ENCODER_SHARE, WIDEN = 0.2, 1.5  # of q(u|x) in the proposal, and factor of its standard deviations
 STEP = 1e-3  # of latent variables
+MOST_VARIANCE = 0.0005  # of log p(x) by its own spread, for means that need no further points
 
 
 class _Points(NamedTuple):
