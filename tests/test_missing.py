@@ -452,6 +452,8 @@ def test_conditional_means_of_a_network_are_those_of_the_density():
             imputed = model.impute([[first, np.nan]])[0, 1]
             spread = np.sqrt(np.trapezoid((axis - mean) ** 2 * density, axis) / np.trapezoid(density, axis))
             assert abs(imputed - mean) < 0.1 * spread  # the background is no part of it
+            draws = model.impute([[first, np.nan]], 500, random_state=0)[:, 0, 1]
+            assert abs(draws.mean() - mean) < 0.2 * spread and 0.8 < draws.std() / spread < 1.2
 
 
 @each_estimator

@@ -15,7 +15,8 @@ __all__ = ["expect_by_points", "resample"]
 
 ENCODER_SHARE, WIDEN = 0.2, 1.5  # of q(u|x) in the proposal, and factor of its standard deviations
 STEP = 1e-3  # of latent variables
-MOST_VARIANCE = 0.0005  # of log p(x) by its own spread, for means that need no further points
+# of log p(x) by its own spread, for means, and for draws, that need no further points
+MOST_VARIANCE, MOST_VARIANCE_OF_DRAWS = 0.0005, 0.002
 
 
 class _Points(NamedTuple):
@@ -93,23 +94,36 @@ def resample(
     model: Any, posterior: Any, points: PointSets, generator: torch.Generator, among: slice | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draws of u (n, U), or (n, K, U) if components have their own, and of c (n,), and log p(x_o) of all components."""
-    sobol = points.sets[:2][-1]
     proposal, log_laplace = propose(posterior, refines=points.refines)
     if among is not None and log_laplace is not None:
         log_shares = torch.full_like(log_laplace, -torch.inf)
         # of one component, whatever its share
         log_shares[:, among] = torch.log_softmax(log_laplace[:, among], -1)
         proposal = proposal._replace(log_shares=log_shares)
-    n = len(posterior.mean)
-    shifts = torch.rand(n, sobol.shape[1], generator=generator, dtype=torch.float64, device=posterior.mean.device)
-    found = _weigh(posterior, proposal, log_laplace, sobol, shifts.to(posterior.mean))
+    n, device = len(posterior.mean), posterior.mean.device
+    rows, parts = torch.arange(n, device=device), []
+    for sobol in points.sets[1:] or points.sets:
+        laplace = None if log_laplace is None else log_laplace[rows]
+        shifts = torch.rand(len(rows), sobol.shape[1], generator=generator, dtype=torch.float64, device=device)
+        found = _weigh(posterior.take(rows), _take(proposal, rows), laplace, sobol, shifts.to(posterior.mean))
+        parts.append((rows, *_choose(found, generator, among)))
+        rows = rows[found.estimate_variance(has_own=posterior.has_own_latents) > MOST_VARIANCE_OF_DRAWS]
+        if not len(rows):
+            break
+    u, components, log_density = (part.clone() for part in parts[0][1:])
+    for rows, *further in parts[1:]:
+        u[rows], components[rows], log_density[rows] = further
+    return u, components, log_density
+
+
+def _choose(found: _Points, generator: torch.Generator, among: slice | None) -> tuple[Tensor, Tensor, Tensor]:
+    """A point u of each sample by the weights, (n, ...), its component (n,), and log p(x_o), (n,)."""
     log_weights = found.log_weights if among is None else found.log_weights[..., among]
     shares = torch.softmax(log_weights.flatten(1), 1)
     chosen = torch.multinomial(shares, 1, generator=generator).squeeze(1)
     point, components = chosen // log_weights.shape[2], chosen % log_weights.shape[2]
     components = components if among is None else components + among.start
-    u = found.u[torch.arange(n, device=found.u.device), point]
-    return u, components, found.estimate_log_density()
+    return found.u[torch.arange(len(point), device=point.device), point], components, found.estimate_log_density()
 
 
 def _linearize(model: Any, posterior: Any, proposal: Proposal) -> _Lines:
