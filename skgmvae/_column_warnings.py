@@ -14,6 +14,7 @@ from skgmvae.data.summary import FeatureSummary
 from skgmvae.initialization.views import find_codes
 
 __all__ = [
+    "NUMBERS_OF_DATES",
     "warn_of_categories",
     "warn_of_codes",
     "warn_of_copies",
@@ -22,6 +23,7 @@ __all__ = [
     "warn_of_zeros",
 ]
 
+NUMBERS_OF_DATES = "Convert them to meaningful numbers, for instance days since the first, or hour and weekday."
 ZEROS = 0.2  # share of the samples from which a column is called zero-inflated
 MOSTLY_ZEROS = 0.5  # the same of one of few whole numbers …
 MOST_OF_COLUMNS = 0.5  # … unless more of the columns have few whole numbers, as pixels have
@@ -46,8 +48,7 @@ def warn_of_categories(X: Any, categories: Categories) -> None:
     if dates:
         warn(
             f"X has columns of dates that are written as strings: {', '.join(dates)}. As they are, they are "
-            "categories, which have no order. Convert them to meaningful numbers, for instance days since the first, "
-            "or hour and weekday."
+            f"categories, which have no order. {NUMBERS_OF_DATES}"
         )
     if numbers:
         warn(

@@ -147,7 +147,6 @@ def train_further(
     parameters = estimator.get_params(deep=False)
     resolved = {name: getattr(estimator, f"{name}_", "auto") for name in parameters}
     check_same_structure(estimator._fitted_structure, parameters, resolved=resolved)
-    estimator._fitted_structure = get_structure(parameters)
     has_linear_path = estimator._fitted_architecture.linear_path
     fraction = check_early_stopping(estimator, data, has_linear_path=has_linear_path)
     if config.anneal:  # blocks of a stream are too few samples to hold some out
@@ -164,6 +163,7 @@ def train_further(
         may_shorten=has_linear_path and not config.anneal,
     )
     _check_whole(result)
+    estimator._fitted_structure = get_structure(parameters)
     return result
 
 

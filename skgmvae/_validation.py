@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import validate_data
 
 from skgmvae._collectives import check_equal
+from skgmvae._column_warnings import NUMBERS_OF_DATES
 from skgmvae._ranks import n_ranks
 from skgmvae._warnings import warn
 from skgmvae.data.arrays import Array
@@ -30,7 +31,6 @@ REMEDIES = {
     "or pass a DataFrame. A ColumnTransformer passes one on after its set_output(transform='pandas').",
     INFINITE: "Drop the rows with such values, clip them, or use NaN if they mean that nothing is known.",
 }
-NUMBERS_OF_DATES = "Convert them to meaningful numbers, for instance days since the first, or hour and weekday."
 MOST_NAMED = 5  # columns, or categories
 MANY_NEW = 100  # samples of a single new category that are warned of
 # objects that contain arrays, by package and class, and the expression for the array

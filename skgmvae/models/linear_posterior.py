@@ -37,18 +37,12 @@ class LinearPosterior(NamedTuple):
         found = approximate(posterior, refines=False)
         return cls(model.log_joint(x, points), found.maximum, found.factor, posterior)
 
-    def decode(self, u: Tensor) -> Tensor:
-        """Decoder outputs (n, K, F) of the components, each at its own u (n, K, U)."""
-        decode = self.posterior.decode_all if self.posterior.has_own_latents else self.posterior.decode_own
-        output: Tensor = decode(u)
-        return output
-
     def expect(self, likelihood: Any) -> Tensor:
         """E[x | x_o], (n, F), as ``likelihood.mean``."""
         gaussian, variance = likelihood.gaussian, None
         if gaussian.transform is not None:
             variance = gaussian.log_variance.exp() + self._output_variance()[..., : len(gaussian.location)]
-        expected = likelihood.mean(self.decode(self.means), variance)
+        expected = likelihood.mean(self.posterior.decode_own(self.means), variance)
         means: Tensor = (torch.softmax(self.log_joint, -1).unsqueeze(1) @ expected).squeeze(1)
         return means
 
@@ -57,7 +51,9 @@ class LinearPosterior(NamedTuple):
         K, U = self.means.shape[1:]
         origin = self.means.new_zeros(1, K, U)
         directions = torch.eye(U, dtype=origin.dtype, device=origin.device).unsqueeze(1).expand(-1, K, -1)
-        slopes = (self.decode(directions) - self.decode(origin)).transpose(0, 1)  # (K, U, F)
+        slopes = (self.posterior.decode_own(directions) - self.posterior.decode_own(origin)).transpose(
+            0, 1
+        )  # (K, U, F)
         spread = torch.linalg.solve_triangular(self.factors, slopes.expand(len(self.means), -1, -1, -1), upper=False)
         squares: Tensor = spread.square().sum(-2)
         return squares
@@ -69,4 +65,4 @@ class LinearPosterior(NamedTuple):
         components = first + torch.multinomial(shares, 1, generator=generator).squeeze(1)
         noise = torch.empty_like(self.means).normal_(generator=generator).unsqueeze(-1)
         steps = torch.linalg.solve_triangular(self.factors.mT, noise, upper=True).squeeze(-1)
-        return components, self.decode(self.means + steps)
+        return components, self.posterior.decode_own(self.means + steps)

@@ -42,6 +42,8 @@ class VAEEMPosterior(BasePosterior):
         output: Tensor = self.model.decode(u)
         return output
 
+    decode_own = decode_all
+
     def log_joint(self, u: Tensor) -> Tensor:
         """log p(x, z, c), (n, S, K), at z_c (n, S, K, L)."""
         log_likelihood = self.model.likelihood.log_prob(self.standardized.unsqueeze(1), self.model.decode(u))

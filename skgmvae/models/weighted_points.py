@@ -131,8 +131,7 @@ def _linearize(model: Any, posterior: Any, proposal: Proposal) -> _Lines:
 
     def expect(u: Tensor) -> Tensor:
         """E[x | u, c], (n, K, F), at (n, K, U)."""
-        decode = posterior.decode_all if posterior.has_own_latents else posterior.decode_own
-        mean: Tensor = model.likelihood.mean(decode(u))
+        mean: Tensor = model.likelihood.mean(posterior.decode_own(u))
         return mean
 
     maximum = proposal.means.squeeze(-2) if posterior.has_own_latents else proposal.means
